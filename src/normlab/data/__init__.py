@@ -1,0 +1,50 @@
+"""Data sets by name, as arrays in memory, and their fixed splits. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from normlab.data import digits, mnist
+from normlab.data.dataset import Dataset, Split, Splits
+from normlab.data.splits import split
+from normlab.recipe import Recipe
+
+
+class Source(NamedTuple):
+    """How to read a data set, and what its content hashes to, known without reading it."""
+
+    load: Callable[[], Dataset]
+    digest: str
+
+
+SOURCES: dict[str, Source] = {
+    "digits": Source(digits.load, digits.DIGEST),
+    "mnist": Source(mnist.load, mnist.DIGEST),
+}
+"""kind -> source; the options of each kind are in `normlab.recipe.data`."""
+
+
+def data_digest(recipe: Recipe) -> str:
+    """Hash of the content of the recipe's data set."""
+    return SOURCES[recipe.data.kind].digest
+
+
+@lru_cache(maxsize=2)
+def load(kind: str) -> Dataset:
+    """The data set of that name, read once per process."""
+    return SOURCES[kind].load()
+
+
+def splits(recipe: Recipe) -> Splits:
+    """The recipe's training, validation and test images, scaled."""
+    return _splits(recipe.data.kind, recipe.validation, recipe.data.scaling)
+
+
+@lru_cache(maxsize=2)
+def _splits(kind: str, validation: float, scaling: str) -> Splits:
+    return split(load(kind), validation=validation, scaling=scaling)  # type: ignore[arg-type]
+
+
+__all__ = ["SOURCES", "Dataset", "Source", "Split", "Splits", "data_digest", "load", "splits"]

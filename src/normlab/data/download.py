@@ -1,0 +1,91 @@
+"""Downloads: checked, resumed where they broke off, with a progress bar.
+
+pooch keeps the cache and checks the hash; what it lacks, going on where an earlier try stopped, is
+the downloader here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from normlab.errors import UserError
+
+_CHUNK = 1 << 16
+_TIMEOUT = 30  # seconds without a byte
+
+
+def cache_folder() -> Path:
+    """Where downloads lie: the user's cache, `normlab` in it."""
+    import pooch
+
+    return Path(pooch.os_cache("normlab"))
+
+
+def download(url: str, target: Path, *, md5: str) -> Path:
+    """The file at `target`, downloaded if it is not there yet.
+
+    Args:
+        url: Where it comes from.
+        target: Where it shall lie; what an interrupted download left is beside it as ``.part``.
+        md5: Published hash of the file.
+
+    Raises:
+        UserError: No answer, an error status, or bytes that are not the published ones.
+    """
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel("ERROR")
+    try:
+        found = pooch.retrieve(
+            url,
+            known_hash=f"md5:{md5}",
+            fname=target.name,
+            path=target.parent,
+            downloader=_Resuming(target.with_name(target.name + ".part")),
+        )
+    except requests.RequestException as error:
+        raise UserError(
+            f"{url} could not be downloaded: {error}. Run again to go on where it stopped, or set "
+            "NORMLAB_DATA to a folder that has the data."
+        ) from None
+    except ValueError as error:  # pooch's word for a wrong hash
+        raise UserError(f"{url}: {error}") from None
+    except OSError as error:
+        raise UserError(f"{url} could not be stored in {target.parent}: {error}") from None
+    return Path(found)
+
+
+class _Resuming:
+    """A pooch downloader that keeps its partial file and asks the server for the rest only."""
+
+    def __init__(self, part: Path) -> None:
+        self.part = part
+
+    def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
+        import requests
+        from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+        have = self.part.stat().st_size if self.part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
+            if answer.status_code == requests.codes.requested_range_not_satisfiable:
+                self.part.unlink()  # as long as the file or longer, yet not it: start again
+                self(url, output_file, _pooch)
+                return
+            answer.raise_for_status()
+            if answer.status_code != requests.codes.partial_content:
+                have = 0
+            length = answer.headers.get("Content-Length")
+            columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+            with Progress(*columns, transient=True) as progress:
+                total = have + int(length) if length else None
+                task = progress.add_task(url.rpartition("/")[2], total=total, completed=have)
+                with self.part.open("ab" if have else "wb") as stream:
+                    for chunk in answer.iter_content(_CHUNK):
+                        stream.write(chunk)
+                        progress.advance(task, len(chunk))
+        # Moved out of the way also when its hash turns out wrong, so that the next try is fresh.
+        shutil.move(self.part, output_file)

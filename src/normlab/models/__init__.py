@@ -1,0 +1,7 @@
+"""Models from scratch, the roles of their parameters, and their layer table."""
+
+from normlab.models.build import MODELS, build
+from normlab.models.roles import roles, select
+from normlab.models.table import LayerRow, layer_table, parameter_count
+
+__all__ = ["MODELS", "LayerRow", "build", "layer_table", "parameter_count", "roles", "select"]

@@ -1,0 +1,33 @@
+"""From a recipe to a model, with weights drawn from the trial's seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from normlab.models.convnet import digits_small, mnist_7288, mnist_7704
+from normlab.models.slots import Slots
+from normlab.recipe import Recipe
+
+MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
+    "digits-small": digits_small,
+    "mnist-7288": mnist_7288,
+    "mnist-7704": mnist_7704,
+}
+"""kind -> function that builds it; the options of each kind are in `normlab.recipe.models`."""
+
+
+def build(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, *, device: str = "cpu"
+) -> tuple[nn.Module, list[str]]:
+    """The recipe's model for images of (C, H, W), and notes on what it got instead of wanted.
+
+    Weights are torch's defaults, drawn from global state: see `normlab.train.streams` for the
+    draw that counts. Use device "meta" to look at a model without allocating it.
+    """
+    slots = Slots(recipe)
+    with torch.device(device):
+        model = MODELS[recipe.model.kind](slots, shape, num_classes)
+    return model, list(dict.fromkeys(slots.notes))

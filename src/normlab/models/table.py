@@ -1,0 +1,144 @@
+"""The layer table of a model: kernel, stride, map, receptive field and parameters of each layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.errors import UserError
+from normlab.norms import NORMS, NoNorm
+
+_POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRow:
+    """One layer: sizes in pixels; None where the layer has no such thing."""
+
+    name: str
+    kind: str
+    kernel: int | None
+    padding: int | None
+    stride: int | None
+    channels: int
+    map_size: int
+    receptive_field: int
+    formula: str
+    parameters: int
+
+
+def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[LayerRow]:
+    """The layers of a model in the order they run, found by one forward pass in training mode.
+
+    Args:
+        model: Any module; moved nowhere, so build it on the meta device if that costs too much.
+        shape: (C, H, W) of one image.
+
+    Raises:
+        UserError: A layer refuses the map it gets, with the layer and the map named.
+    """
+    rows: list[LayerRow] = []
+    field, jump = 1, 1
+    current = {"name": "", "map": ""}
+
+    def enter(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            current["name"], current["map"] = name, "x".join(map(str, inputs[0].shape[1:]))
+
+        return hook
+
+    def leave(name: str) -> Any:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            nonlocal field, jump
+            kernel, padding, stride = _window(module, inputs[0])
+            field += ((kernel or 1) - 1) * jump
+            jump *= stride or 1
+            if _is_shown(module):
+                formula, parameters = _count(module)
+                rows.append(
+                    LayerRow(
+                        name=name,
+                        kind=type(module).__name__,
+                        kernel=kernel,
+                        padding=padding,
+                        stride=stride,
+                        channels=output.shape[1],
+                        map_size=output.shape[-1] if output.dim() == 4 else 1,
+                        receptive_field=field,
+                        formula=formula,
+                        parameters=parameters,
+                    )
+                )
+
+        return hook
+
+    leaves = [(name, module) for name, module in model.named_modules() if not _has_layers(module)]
+    handles = []
+    for name, module in leaves:
+        short = name.rpartition("layers.")[2]
+        handles += [
+            module.register_forward_pre_hook(enter(short)),
+            module.register_forward_hook(leave(short)),
+        ]
+    try:
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        model.train()
+        with torch.no_grad():
+            model(torch.empty(2, *shape, device=device))
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"layer '{current['name']}' cannot take a map of {current['map']} "
+            f"(channels x height x width): {error}"
+        ) from None
+    finally:
+        for handle in handles:
+            handle.remove()
+    return rows
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _has_layers(module: nn.Module) -> bool:
+    # A norm holds its activation but is one layer.
+    return bool(list(module.children())) and not isinstance(module, tuple(NORMS.values()))
+
+
+def _is_shown(module: nn.Module) -> bool:
+    weighted = any(True for _ in module.parameters())
+    return weighted or isinstance(module, (*_POOLS, nn.AdaptiveAvgPool2d, *_LAYER_NORMS))
+
+
+def _window(module: nn.Module, x: Tensor) -> tuple[int | None, int | None, int | None]:
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        return x.shape[-1], 0, 1  # used with output size 1: the window is the whole map
+    if isinstance(module, (nn.Conv2d, *_POOLS)):
+        return _side(module.kernel_size), _side(module.padding), _side(module.stride)
+    return None, None, None
+
+
+def _side(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _count(module: nn.Module) -> tuple[str, int]:
+    total = sum(parameter.numel() for parameter in module.parameters())
+    weight = getattr(module, "weight", None)
+    if weight is None:
+        return "", total
+    if isinstance(module, nn.Conv2d):
+        rows, columns = module.kernel_size
+        per_group = module.in_channels // module.groups
+        formula = f"{rows}x{columns}x{per_group}x{module.out_channels}"
+    elif isinstance(module, nn.Linear):
+        formula = f"{module.in_features}x{module.out_features}"
+    else:
+        return f"{total // weight.numel()}x{weight.numel()}", total
+    bias = getattr(module, "bias", None)
+    return formula + (f"+{bias.numel()}" if bias is not None else ""), total

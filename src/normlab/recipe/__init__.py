@@ -1,0 +1,24 @@
+"""The recipe's models: what a study file may say, checked without importing torch."""
+
+from normlab.recipe.base import Component, Spec
+from normlab.recipe.data import DATA
+from normlab.recipe.models import MODELS
+from normlab.recipe.norms import NORMS
+from normlab.recipe.recipe import SEMANTICS, Recipe, Seed, digest, trial_id, with_value
+from normlab.recipe.training import OPTIMIZERS, SCHEDULES
+
+__all__ = [
+    "DATA",
+    "MODELS",
+    "NORMS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SEMANTICS",
+    "Component",
+    "Recipe",
+    "Seed",
+    "Spec",
+    "digest",
+    "trial_id",
+    "with_value",
+]

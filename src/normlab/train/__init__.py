@@ -1,0 +1,21 @@
+"""Training of one trial: pure in recipe and seed, whole epochs out."""
+
+from normlab.train.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    save_whole,
+    weights_sha256,
+)
+from normlab.train.loop import EpochDone, Finished, train
+
+__all__ = [
+    "Checkpoint",
+    "EpochDone",
+    "Finished",
+    "load_checkpoint",
+    "save_checkpoint",
+    "save_whole",
+    "train",
+    "weights_sha256",
+]

@@ -1,0 +1,52 @@
+"""Learning rate and momentum as pure functions of the step: nothing to save, nothing to resume."""
+
+from __future__ import annotations
+
+import math
+
+from normlab.recipe import Recipe
+from normlab.recipe.training import Constant, Cosine, OneCycle, Step
+
+
+def at_step(recipe: Recipe, step: int, steps_per_epoch: int) -> tuple[float, float]:
+    """Learning rate and momentum of a step.
+
+    Args:
+        recipe: Whose `schedule`, `lr`, `momentum` and `epochs` count.
+        step: Steps done before this one, over all epochs.
+        steps_per_epoch: Batches in an epoch, the last ragged one included.
+    """
+    schedule, lr, momentum = recipe.schedule, recipe.lr, recipe.momentum
+    epoch, total = step // steps_per_epoch, recipe.epochs * steps_per_epoch
+    match schedule:
+        case Constant():
+            return lr, momentum
+        case Step():
+            return lr * schedule.gamma ** (epoch // schedule.step_size), momentum
+        case Cosine():
+            done = step / total if schedule.per == "step" else epoch / recipe.epochs
+            return _cosine(lr, schedule.final_lr, done), momentum
+        case OneCycle():
+            return _one_cycle(schedule, lr, momentum, step, total)
+
+
+def _one_cycle(
+    schedule: OneCycle, lr: float, momentum: float, step: int, total: int
+) -> tuple[float, float]:
+    """The two phases of torch's `OneCycleLR` with cosine annealing."""
+    first, last = lr / schedule.div_factor, lr / schedule.div_factor / schedule.final_div_factor
+    low, high = schedule.base_momentum, schedule.max_momentum
+    # A run of a few steps may have no rising phase, or end before the peak: never divide by 0.
+    peak = max(schedule.pct_start * total - 1, 0.0)
+    if step <= peak:
+        done = step / peak if peak else 1.0
+        rate, cycled = _cosine(first, lr, done), _cosine(high, low, done)
+    else:
+        done = min((step - peak) / max(total - 1 - peak, 1e-12), 1.0)
+        rate, cycled = _cosine(lr, last, done), _cosine(low, high, done)
+    return rate, cycled if schedule.cycle_momentum else momentum
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    """From start (done = 0) to end (done = 1) along half a cosine."""
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2

@@ -1,0 +1,53 @@
+"""Independent random streams, each derived from (seed, stream, part) and nothing else.
+
+A resumed trial draws what the uninterrupted one would have drawn, and the arms of one seed see
+their images in the same order and start from the same weights wherever their layers agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import torch
+from torch import Tensor, nn
+
+from normlab.regularizers import Dropout
+
+
+def generator(
+    seed: int, stream: str, part: int | str, device: str | torch.device = "cpu"
+) -> torch.Generator:
+    """A fresh generator for one part (an epoch, a parameter's name) of one stream of a trial."""
+    digest = hashlib.sha256(f"{seed}/{stream}/{part}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def initialize(model: nn.Module, seed: int) -> None:
+    """Draw the weights of convolutions and linear layers, each from its own name's stream.
+
+    The distribution is torch's default, uniform within 1 / sqrt(fan_in) for weights and biases.
+    Drawn on the CPU in float32, so that every device and precision starts from the same weights.
+    Norms keep their gain of 1 and bias of 0.
+    """
+    for prefix, module in model.named_modules():
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        bound = 1 / math.sqrt(module.weight[0].numel())
+        for name, parameter in module.named_parameters(recurse=False):
+            source = generator(seed, "initialization", f"{prefix}.{name}")
+            drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
+            with torch.no_grad():
+                parameter.copy_(drawn)
+
+
+def order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of `count` training images in an epoch: a permutation, shape (count,)."""
+    return torch.randperm(count, generator=generator(seed, "order", epoch))
+
+
+def reseed_dropout(model: nn.Module, seed: int, epoch: int, device: torch.device) -> None:
+    """Give every dropout layer its own generator for this epoch."""
+    for name, module in model.named_modules():
+        if isinstance(module, Dropout):
+            module.generator = generator(seed, "dropout", f"{epoch}/{name}", device)
