@@ -13,15 +13,24 @@ from normlab.recipe import Recipe
 
 
 class Source(NamedTuple):
-    """How to read a data set, and what its content hashes to, known without reading it."""
+    """How to read a data set, and what is known of it without reading (or downloading) it.
+
+    Attributes:
+        load: Reads it.
+        digest: Hash of its content.
+        shape: (C, H, W) of an image.
+        num_classes: Number of classes.
+    """
 
     load: Callable[[], Dataset]
     digest: str
+    shape: tuple[int, int, int]
+    num_classes: int
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits.load, digits.DIGEST),
-    "mnist": Source(mnist.load, mnist.DIGEST),
+    "digits": Source(digits.load, digits.DIGEST, (1, 8, 8), 10),
+    "mnist": Source(mnist.load, mnist.DIGEST, (1, 28, 28), 10),
 }
 """kind -> source; the options of each kind are in `normlab.recipe.data`."""
 

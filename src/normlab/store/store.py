@@ -1,0 +1,249 @@
+"""The store of one study: its plans, trials, epochs and artifacts, in one SQLite file.
+
+One process writes at a time (a lock file says who); any number may read meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from normlab.errors import UserError
+from normlab.records import FINISHED, EpochRecord, TrialResult, TrialState
+from normlab.store.schema import connect
+
+DATABASE = "store.sqlite"
+_EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow:
+    """A trial to be: its identity and what identity is made of."""
+
+    id: str
+    recipe: Mapping[str, Any]
+    seed: int
+    data_digest: str
+    semantics: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file that belongs to a trial; `path` is relative to the study's folder."""
+
+    kind: str
+    path: str
+    sha256: str
+    bytes: int
+
+
+class Store:
+    """A study's folder, open. Use `Store.write` or `Store.read` in a with statement."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+
+    @classmethod
+    @contextmanager
+    def write(cls, folder: Path) -> Iterator[Self]:
+        """Open for writing, alone; makes the folder and brings its schema up to date.
+
+        Raises:
+            UserError: Another process is writing, or the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / "lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"another run is writing to {folder}. Wait for it or choose another folder "
+                "with --runs."
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"the run folder {folder} cannot be written: {error.strerror}"
+            ) from None
+        with lock:
+            connection = connect(folder / DATABASE, write=True)
+            try:
+                yield cls(folder, connection)
+            finally:
+                connection.close()
+
+    @classmethod
+    @contextmanager
+    def read(cls, folder: Path) -> Iterator[Self]:
+        """Open for reading; a writer may be at work.
+
+        Raises:
+            UserError: There is no store, or its schema is not this version's.
+        """
+        if not (folder / DATABASE).is_file():
+            raise UserError(f"{folder} holds no runs yet")
+        connection = connect(folder / DATABASE, write=False)
+        try:
+            yield cls(folder, connection)
+        finally:
+            connection.close()
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def record_plan(self, name: str, plan: Mapping[str, Any], trials: Iterable[TrialRow]) -> None:
+        """Make `plan` the study's current one and add those of its trials that are new."""
+        text = json.dumps(plan)
+        with self._transaction():
+            newest = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
+            if newest is None or newest["plan"] != text:
+                self._connection.execute(
+                    "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
+                    (name, text, _now()),
+                )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
+                "VALUES (?, ?, ?, ?, ?)",
+                ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
+            )
+
+    def start(self, trial_id: str, provenance: Mapping[str, Any]) -> None:
+        """A worker began this trial or took it up again."""
+        self._set(
+            trial_id,
+            "state = 'running', provenance = ?, started_at = coalesce(started_at, ?), reason = NULL",
+            (json.dumps(provenance), _now()),
+        )
+
+    def add_epoch(self, trial_id: str, record: EpochRecord) -> None:
+        """Store an epoch's record; the same epoch again, after a resume, replaces it."""
+        columns = ", ".join(_EPOCH_COLUMNS)
+        marks = ", ".join("?" * (len(_EPOCH_COLUMNS) + 1))
+        self._connection.execute(
+            f"INSERT OR REPLACE INTO epochs (trial_id, {columns}) VALUES ({marks})",  # noqa: S608
+            (trial_id, *(getattr(record, name) for name in _EPOCH_COLUMNS)),
+        )
+
+    def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
+        """The trial ended by itself; from here on it never changes."""
+        with self._transaction():
+            for artifact in artifacts:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)",
+                    (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
+                )
+            self._set(
+                trial_id,
+                "state = ?, result = ?, finished_at = ?",
+                (result.state, json.dumps(asdict(result)), _now()),
+            )
+
+    def fail(self, trial_id: str, reason: str) -> None:
+        """The trial ended with an error; its epochs stay."""
+        self._set(
+            trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now())
+        )
+
+    def release(self, trial_ids: Iterable[str]) -> None:
+        """Put trials that run no more, and failed ones to be run again, back to pending."""
+        with self._transaction():
+            for trial_id in trial_ids:
+                self._set(trial_id, "state = 'pending', reason = NULL", ())
+
+    def adopt(self, other: Path, trial_ids: Sequence[str]) -> list[str]:
+        """Take over finished trials from another study's folder; returns the ids taken.
+
+        Artifacts are copied; rows come in one transaction after them.
+        """
+        with Store.read(other) as source:
+            states = source.states(trial_ids)
+            wanted = [i for i in trial_ids if states.get(i) in FINISHED]
+            for artifact_id in wanted:
+                for artifact in source.artifacts(artifact_id):
+                    target = self.folder / artifact.path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    target.write_bytes((source.folder / artifact.path).read_bytes())
+            with self._transaction():
+                for table, key in (("trials", "id"), ("epochs", "trial_id"), ("artifacts", "trial_id")):
+                    rows = source.rows(table, key, wanted)
+                    if rows:
+                        marks = ", ".join("?" * len(rows[0]))
+                        self._connection.executemany(
+                            f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
+                            [tuple(row) for row in rows],
+                        )
+        return wanted
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def plan(self) -> dict[str, Any]:
+        """The plan of the last run.
+
+        Raises:
+            UserError: No run was ever recorded.
+        """
+        row = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
+        if row is None:
+            raise UserError(f"{self.folder} holds no runs yet")
+        plan: dict[str, Any] = json.loads(row["plan"])
+        return plan
+
+    def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:
+        """State by id, for those of the ids that are in the store."""
+        found = {row["id"]: row["state"] for row in self._all("SELECT id, state FROM trials")}
+        return {trial_id: found[trial_id] for trial_id in trial_ids if trial_id in found}
+
+    def rows(self, table: str, key: str, values: Sequence[str]) -> list[sqlite3.Row]:
+        """All rows of a table whose key is one of the values, in the table's order."""
+        assert table in {"trials", "epochs", "artifacts"}
+        assert key in {"id", "trial_id"}
+        chosen = json.dumps(list(values))
+        return self._all(
+            f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",  # noqa: S608
+            (chosen,),
+        )
+
+    def artifacts(self, trial_id: str) -> list[Artifact]:
+        """The files of a trial."""
+        rows = self.rows("artifacts", "trial_id", [trial_id])
+        names = [field.name for field in fields(Artifact)]
+        return [Artifact(**{name: row[name] for name in names}) for row in rows]
+
+    # -- plumbing --------------------------------------------------------------------------
+
+    def _set(self, trial_id: str, assignments: str, values: tuple[Any, ...]) -> None:
+        finished = ", ".join(f"'{state}'" for state in sorted(FINISHED))
+        changed = self._connection.execute(
+            f"UPDATE trials SET {assignments} WHERE id = ? AND state NOT IN ({finished})",  # noqa: S608
+            (*values, trial_id),
+        )
+        if changed.rowcount != 1:
+            raise RuntimeError(f"trial {trial_id} is not in the store or finished already")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def _one(self, sql: str) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._connection.execute(sql).fetchone()
+        return row
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

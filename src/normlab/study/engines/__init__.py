@@ -1,0 +1,63 @@
+"""Engines: what runs trials."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+from normlab.errors import UserError
+from normlab.study.engines.base import Ended, Engine, EpochTrained, Failed, Message, Started, Task
+from normlab.study.engines.processes import ProcessEngine
+from normlab.study.engines.serial import SerialEngine
+
+
+def choose(
+    *, workers: int | Literal["auto"], device: str, threads: int, trials: int
+) -> Engine:
+    """The engine for a run: `processes` for more than one worker, `serial` otherwise.
+
+    Args:
+        workers: How many trials to train side by side; "auto" is one per CPU core, and one on a
+            GPU.
+        device: "cpu" or "cuda".
+        threads: CPU threads of each worker.
+        trials: No more workers than these.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers == "auto":
+        workers = 1 if device == "cuda" else max(1, cores // threads)
+    count = min(workers, max(trials, 1))
+    if count == 1:
+        return SerialEngine(device=device, threads=threads)
+    return ProcessEngine(count, device=device, threads=threads)
+
+
+def resolve_device(device: str) -> str:
+    """ "cpu" or "cuda" from "auto", "cpu" or "cuda".
+
+    Raises:
+        UserError: Another word, or "cuda" where torch sees none.
+    """
+    import torch
+
+    if device not in {"auto", "cpu", "cuda"}:
+        raise UserError(f"device is '{device}': allowed are auto, cpu, cuda")
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise UserError("device is 'cuda', but torch sees no CUDA device here: use cpu or auto")
+    return ("cuda" if available else "cpu") if device == "auto" else device
+
+
+__all__ = [
+    "Ended",
+    "Engine",
+    "EpochTrained",
+    "Failed",
+    "Message",
+    "ProcessEngine",
+    "SerialEngine",
+    "Started",
+    "Task",
+    "choose",
+    "resolve_device",
+]

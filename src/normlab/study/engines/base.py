@@ -1,0 +1,73 @@
+"""What an engine is: it takes trials and gives back messages, in whatever order they come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from normlab.recipe import Recipe
+from normlab.records import EpochRecord, TrialResult
+from normlab.store import Artifact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A trial to train, with the study's folder for its files."""
+
+    trial_id: str
+    recipe: Recipe
+    seed: int
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the trial's state after its last whole epoch lies until it is finished."""
+        return self.folder / "checkpoints" / f"{self.trial_id}.pt"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker took the trial up, on this machine and software."""
+
+    trial_id: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class EpochTrained:
+    """An epoch is done and its checkpoint written; sent again for epochs done before a resume."""
+
+    trial_id: str
+    record: EpochRecord
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The trial came to its end, its files are written."""
+
+    trial_id: str
+    result: TrialResult
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The trial raised or its worker died; `reason` is the traceback or says how."""
+
+    trial_id: str
+    reason: str
+
+
+Message = Started | EpochTrained | Ended | Failed
+
+
+class Engine(Protocol):
+    """Runs trials. Closing the iterator stops what still runs."""
+
+    workers: int
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Message]:
+        """Train every task; each gives `Started`, its epochs, then `Ended` or `Failed`."""
+        ...

@@ -1,0 +1,30 @@
+"""The serial engine: one trial after another, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from normlab.study.engines.base import Message, Task
+from normlab.study.engines.work import perform
+
+
+class SerialEngine:
+    """Trains in the calling process, with `threads` CPU threads."""
+
+    workers = 1
+
+    def __init__(self, *, device: str = "cpu", threads: int = 1) -> None:
+        self.device = device
+        self.threads = threads
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Message]:
+        """Train the tasks in their order."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+        try:
+            for task in tasks:
+                yield from perform(task, self.device)
+        finally:
+            torch.set_num_threads(before)

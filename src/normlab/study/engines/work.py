@@ -1,0 +1,63 @@
+"""The work every engine does for a trial: resume or start, train, write files, report."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import traceback
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import torch
+
+from normlab.data import splits
+from normlab.store import Artifact
+from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.train import EpochDone, load_checkpoint, save_checkpoint, save_whole, train
+
+
+def perform(task: Task, device: str) -> Iterator[Message]:
+    """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
+    try:
+        resume = load_checkpoint(task.checkpoint)
+        yield Started(task.trial_id, provenance(device))
+        # Sent again: the process may have died after the checkpoint and before the store.
+        for record in resume.history if resume else ():
+            yield EpochTrained(task.trial_id, record)
+        data = splits(task.recipe)
+        for event in train(task.recipe, task.seed, data, device=device, resume=resume):
+            if isinstance(event, EpochDone):
+                save_checkpoint(event.checkpoint, task.checkpoint)
+                yield EpochTrained(task.trial_id, event.record)
+            else:
+                weights = _save_weights(task, event.weights)
+                yield Ended(task.trial_id, event.result, (weights,))
+    except Exception:  # noqa: BLE001 (whatever a trial raises is its own failure)
+        yield Failed(task.trial_id, traceback.format_exc())
+
+
+def provenance(device: str) -> dict[str, object]:
+    """Where and with what a trial runs: recorded beside it, no part of its identity."""
+    chip = torch.cuda.get_device_name(device) if device == "cuda" else platform.processor()
+    return {
+        "normlab": version("normlab"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device,
+        "chip": chip or platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _save_weights(task: Task, weights: dict[str, torch.Tensor]) -> Artifact:
+    relative = f"artifacts/{task.trial_id}/weights.pt"
+    path = task.folder / relative
+    save_whole({name: tensor.cpu() for name, tensor in weights.items()}, path)
+    content = path.read_bytes()
+    return Artifact(
+        kind="weights",
+        path=relative,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+    )

@@ -1,0 +1,159 @@
+"""Running a study: what is missing is trained, what is done stays, everything is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from normlab import data
+from normlab.records import FINISHED
+from normlab.store import DATABASE, Store
+from normlab.study.engines import Ended, EpochTrained, Failed, Message, Started, Task, choose
+from normlab.study.plan import Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        planned: Trials in the plan.
+        trained: Trials this run brought to an end, failed ones included.
+        adopted: Finished trials taken over from other studies' folders, by folder name.
+        counts: Trials of the plan by state, at the end.
+        failures: Last line of the traceback by trial id.
+        interrupted: The run was stopped before its end.
+    """
+
+    planned: int
+    trained: int = 0
+    adopted: dict[str, int]
+    counts: dict[str, int]
+    failures: dict[str, str]
+    interrupted: bool = False
+
+
+Observer = Callable[[Message], None]
+
+
+def run_plan(
+    plan: Plan,
+    runs: Path,
+    *,
+    workers: int | Literal["auto"] = 1,
+    device: str = "cpu",
+    threads: int = 1,
+    retry_failed: bool = False,
+    begin: Callable[[list[Task], int], None] = lambda _tasks, _workers: None,
+    observe: Observer = lambda _message: None,
+) -> Summary:
+    """Train every trial of the plan that is not finished yet.
+
+    Args:
+        plan: What to train.
+        runs: The folder that holds a folder for each study.
+        workers: Trials trained side by side; "auto" is one per CPU core.
+        device: "cpu" or "cuda".
+        threads: CPU threads of each worker.
+        retry_failed: Train failed trials again.
+        begin: Called once with the tasks to train and the number of workers.
+        observe: Called with every message, after it is stored.
+
+    Raises:
+        UserError: The data cannot be had, or the folder cannot be written.
+    """
+    folder = runs / plan.study.name
+    rows = plan.rows()
+    ids = [row.id for row in rows]
+    with Store.write(folder) as store:
+        store.record_plan(plan.study.name, plan.as_record(), rows)
+        states = store.states(ids)
+        stale = [i for i in ids if states[i] == "running"]  # their process is gone: we hold the lock
+        if retry_failed:
+            stale += [i for i in ids if states[i] == "failed"]
+        store.release(stale)
+        adopted = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED])
+        states = store.states(ids)
+        tasks = [
+            Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder)
+            for trial_id, (recipe, seed) in plan.recipes().items()
+            if states[trial_id] == "pending"
+        ]
+        summary = Summary(planned=len(ids), adopted=adopted, counts={}, failures={})
+        # Read here first: data that are missing are the user's to mend, not a trial's failure.
+        for kind in dict.fromkeys(task.recipe.data.kind for task in tasks):
+            data.load(kind)
+        if tasks:
+            summary = _train(store, tasks, summary, workers, device, threads, begin, observe)
+        states = store.states(ids)
+        counts = {state: list(states.values()).count(state) for state in set(states.values())}
+        failed = [i for i in ids if states[i] == "failed"]
+        reasons = {row["id"]: row["reason"] for row in store.rows("trials", "id", failed)}
+        return replace(
+            summary,
+            counts=counts,
+            failures={i: reasons[i].strip().splitlines()[-1] for i in failed},
+        )
+
+
+def _train(
+    store: Store,
+    tasks: list[Task],
+    summary: Summary,
+    workers: int | Literal["auto"],
+    device: str,
+    threads: int,
+    begin: Callable[[list[Task], int], None],
+    observe: Observer,
+) -> Summary:
+    engine = choose(workers=workers, device=device, threads=threads, trials=len(tasks))
+    running: dict[str, Task] = {}
+    by_id = {task.trial_id: task for task in tasks}
+    ended = 0
+    messages = engine.run(tasks)
+    try:
+        begin(tasks, engine.workers)
+        for message in messages:
+            if isinstance(message, Started):
+                running[message.trial_id] = by_id[message.trial_id]
+            _keep(store, message)
+            if isinstance(message, Ended | Failed):
+                del running[message.trial_id]
+                ended += 1
+            if isinstance(message, Ended):
+                by_id[message.trial_id].checkpoint.unlink(missing_ok=True)
+            observe(message)
+    except KeyboardInterrupt:
+        return replace(summary, trained=ended, interrupted=True)
+    finally:
+        close = getattr(messages, "close", None)
+        if close:
+            close()
+        store.release(running)
+    return replace(summary, trained=ended)
+
+
+def _keep(store: Store, message: Message) -> None:
+    match message:
+        case Started():
+            store.start(message.trial_id, message.provenance)
+        case EpochTrained():
+            store.add_epoch(message.trial_id, message.record)
+        case Ended():
+            store.finish(message.trial_id, message.result, message.artifacts)
+        case Failed():
+            store.fail(message.trial_id, message.reason)
+
+
+def _adopt(store: Store, runs: Path, missing: list[str]) -> dict[str, int]:
+    """Take finished trials over from the other studies in the same runs folder."""
+    adopted: dict[str, int] = {}
+    for other in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
+        if other != store.folder and missing:
+            taken = store.adopt(other, missing)
+            missing = [i for i in missing if i not in set(taken)]
+            if taken:
+                adopted[other.name] = len(taken)
+    return adopted
