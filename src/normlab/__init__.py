@@ -1,0 +1,49 @@
+"""normlab: controlled studies of normalization and regularization in image classification."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("normlab")
+
+if TYPE_CHECKING:
+    from normlab.api import Results, Status, load_study, plan, results, run, status
+    from normlab.errors import UserError
+    from normlab.recipe import Recipe
+    from normlab.study.spec import Study
+
+# Imported on first use: `import normlab` alone loads neither torch nor pandas.
+_HOMES = {
+    "Recipe": "normlab.recipe",
+    "Results": "normlab.api",
+    "Status": "normlab.api",
+    "Study": "normlab.study.spec",
+    "UserError": "normlab.errors",
+    "load_study": "normlab.api",
+    "plan": "normlab.api",
+    "results": "normlab.api",
+    "run": "normlab.api",
+    "status": "normlab.api",
+}
+
+__all__ = [
+    "Recipe",
+    "Results",
+    "Status",
+    "Study",
+    "UserError",
+    "__version__",
+    "load_study",
+    "plan",
+    "results",
+    "run",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'normlab' has no attribute '{name}'")

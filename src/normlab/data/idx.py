@@ -1,7 +1,7 @@
 """IDX files, the format of MNIST: gzip or not, told apart by content and not by name.
 
-    bytes 0-1: 0    byte 2: type (8 = unsigned byte)    byte 3: number of dimensions d
-    then d sizes as big-endian 32-bit integers, then the values, the last dimension fastest
+bytes 0-1: 0    byte 2: type (8 = unsigned byte)    byte 3: number of dimensions d
+then d sizes as big-endian 32-bit integers, then the values, the last dimension fastest
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
     count = round(validation * len(labels)) if validation < 1 else int(validation)
     if count >= len(labels):
         raise UserError(
-            f"validation is {count} images: fewer than the {len(labels)} training images are allowed"
+            f"validation is {count} images: fewer than the {len(labels)} training images "
+            "are allowed"
         )
     held = _stratified(labels, count)
     kept = np.setdiff1d(np.arange(len(labels)), held)

@@ -112,9 +112,7 @@ def mnist_7704(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
     return ConvNet([*layers, ("head", head)])
 
 
-def _conv_norm(
-    slots: Slots, index: int, channels: int, width: int, *, padding: int = 0
-) -> Layers:
+def _conv_norm(slots: Slots, index: int, channels: int, width: int, *, padding: int = 0) -> Layers:
     conv = nn.Conv2d(channels, width, 3, padding=padding, bias=slots.conv_bias(before_norm=True))
     return [
         (f"conv{index}", conv),

@@ -47,8 +47,10 @@ class Slots:
     def conv_bias(self, *, before_norm: bool) -> bool:
         """Whether a convolution carries a bias; under `auto` one in front of a norm does not."""
         choice = self.recipe.model.conv_bias
-        return not (before_norm and self.recipe.norm.kind != "none") if choice == "auto" else (
-            choice == "always"
+        return (
+            not (before_norm and self.recipe.norm.kind != "none")
+            if choice == "auto"
+            else (choice == "always")
         )
 
     def _legal(self, num_channels: int, options: dict[str, Any]) -> dict[str, Any]:

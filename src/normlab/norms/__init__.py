@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from normlab.errors import unknown
+from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.batch import BatchNorm
 from normlab.norms.group import GroupNorm, legal_groups
 from normlab.norms.instance import InstanceNorm
@@ -36,6 +37,7 @@ def make(name: str, num_channels: int, **options: Any) -> nn.Module:
 
 
 __all__ = [
+    "ACTIVATIONS",
     "NORMS",
     "BatchNorm",
     "GroupNorm",

@@ -59,9 +59,9 @@ class GroupNorm(MomentNorm):
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """Pool the moments of a group's channels: mean of variances + variance of means."""
-        grouped = mean.unflatten(1, (self.groups, -1))
+        grouped = mean.reshape(len(mean), self.groups, -1)
         between, group_mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
-        within = var.unflatten(1, (self.groups, -1)).mean(dim=2, keepdim=True)
+        within = var.reshape(len(var), self.groups, -1).mean(dim=2, keepdim=True)
         scale = torch.rsqrt(within + between + self.eps).expand_as(grouped)
         shift = (grouped - group_mean) * scale
         return scale.flatten(1), shift.flatten(1)

@@ -49,8 +49,8 @@ class MomentNorm(nn.Module):
         self.eps = eps
         self.affine = affine
         self.activation = ACTIVATIONS[activation]() if activation else None
-        self.register_parameter("weight", nn.Parameter(torch.ones(num_channels)) if affine else None)
-        self.register_parameter("bias", nn.Parameter(torch.zeros(num_channels)) if affine else None)
+        self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """From moments to factors: the few lines that make a kind.
@@ -88,7 +88,7 @@ class MomentNorm(nn.Module):
         else:
             center, scale = fixed
             shift = torch.zeros_like(center)
-        if self.weight is not None:
+        if self.weight is not None and self.bias is not None:
             scale = scale * self.weight
             shift = torch.addcmul(self.bias, shift, self.weight)
         y = affine(x, center, scale, shift)

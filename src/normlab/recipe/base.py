@@ -95,7 +95,9 @@ def explain(error: ValidationError, where: str = "") -> str:
         elif item["type"] == "missing":
             message, shown = "is required", False
         elif item["type"] == "literal_error":
-            allowed = [tag.strip(" '") for tag in context["expected"].replace(" or ", ", ").split(",")]
+            allowed = [
+                tag.strip(" '") for tag in context["expected"].replace(" or ", ", ").split(",")
+            ]
             guess = nearest(str(item["input"]), allowed)
             message = f"allowed: {', '.join(allowed)}" + (f" (nearest: '{guess}')" if guess else "")
         elif item["type"] in {"unknown_key", "refused"}:

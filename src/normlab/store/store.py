@@ -118,7 +118,8 @@ class Store:
         """A worker began this trial or took it up again."""
         self._set(
             trial_id,
-            "state = 'running', provenance = ?, started_at = coalesce(started_at, ?), reason = NULL",
+            "state = 'running', provenance = ?, reason = NULL, "
+            "started_at = coalesce(started_at, ?)",
             (json.dumps(provenance), _now()),
         )
 
@@ -147,9 +148,7 @@ class Store:
 
     def fail(self, trial_id: str, reason: str) -> None:
         """The trial ended with an error; its epochs stay."""
-        self._set(
-            trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now())
-        )
+        self._set(trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now()))
 
     def release(self, trial_ids: Iterable[str]) -> None:
         """Put trials that run no more, and failed ones to be run again, back to pending."""
@@ -171,7 +170,11 @@ class Store:
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes((source.folder / artifact.path).read_bytes())
             with self._transaction():
-                for table, key in (("trials", "id"), ("epochs", "trial_id"), ("artifacts", "trial_id")):
+                for table, key in (
+                    ("trials", "id"),
+                    ("epochs", "trial_id"),
+                    ("artifacts", "trial_id"),
+                ):
                     rows = source.rows(table, key, wanted)
                     if rows:
                         marks = ", ".join("?" * len(rows[0]))
@@ -209,6 +212,15 @@ class Store:
             f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",  # noqa: S608
             (chosen,),
         )
+
+    def epochs_done(self, trial_ids: Sequence[str]) -> dict[str, int]:
+        """Number of stored epochs by trial id; ids without any are left out."""
+        rows = self._all(
+            "SELECT trial_id, count(*) AS done FROM epochs "
+            "WHERE trial_id IN (SELECT value FROM json_each(?)) GROUP BY trial_id",
+            (json.dumps(list(trial_ids)),),
+        )
+        return {row["trial_id"]: row["done"] for row in rows}
 
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial."""

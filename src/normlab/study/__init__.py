@@ -1,8 +1,4 @@
-"""Studies: their files, their plans, and running them."""
+"""Studies: their files (`files`, `spec`), their plans (`plan`) and running them (`runner`).
 
-from normlab.study.files import bundled
-from normlab.study.plan import Arm, Plan, make_plan
-from normlab.study.runner import Summary, run_plan
-from normlab.study.spec import Study
-
-__all__ = ["Arm", "Plan", "Study", "Summary", "bundled", "make_plan", "run_plan"]
+Import from the modules: `spec` is light, `plan` and `runner` bring torch.
+"""

@@ -78,5 +78,7 @@ class _Loader(yaml.SafeLoader):
 
 # YAML 1.1, which PyYAML reads, takes 1e-3 for a string: to it a float needs a dot.
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import product
 from typing import Any
 
@@ -78,6 +78,7 @@ class Plan:
                     "label": arm.label,
                     "levels": dict(arm.levels),
                     "recipe": arm.recipe.canonical(),
+                    "epochs": arm.recipe.epochs,
                     "parameters": arm.parameters,
                     "notes": list(arm.notes),
                     "trials": {str(seed): trial for seed, trial in arm.trials.items()},
@@ -162,7 +163,9 @@ def _level_text(value: Any, among: list[Any]) -> str:
     if not isinstance(value, Mapping):
         return str(value)
     kind = str(value.get("kind", ""))
-    same_kind = [v for v in among if v == kind or (isinstance(v, Mapping) and v.get("kind") == kind)]
+    same_kind = [
+        v for v in among if v == kind or (isinstance(v, Mapping) and v.get("kind") == kind)
+    ]
     options = ", ".join(f"{key}={option}" for key, option in value.items() if key != "kind")
     if kind and len(same_kind) == 1:
         return kind
@@ -189,7 +192,7 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
         raise UserError(f"arm '{label}': {error}") from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _built(parts: str) -> tuple[int, tuple[str, ...]]:
     """Parameters and notes of a model, looked at without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from normlab import data
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
-from normlab.study.engines import Ended, EpochTrained, Failed, Message, Started, Task, choose
+from normlab.study.engines import (
+    Ended,
+    Engine,
+    EpochTrained,
+    Failed,
+    Message,
+    Started,
+    Task,
+    choose,
+    resolve_device,
+)
 from normlab.study.plan import Plan
 
 
@@ -35,43 +46,69 @@ class Summary:
     interrupted: bool = False
 
 
-Observer = Callable[[Message], None]
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How to run; no part of what a trial is.
+
+    Attributes:
+        workers: Trials trained side by side; "auto" is one per CPU core, and one on a GPU.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of each worker.
+        retry_failed: Train failed trials again.
+    """
+
+    workers: int | Literal["auto"] = 1
+    device: str = "auto"
+    threads: int = 1
+    retry_failed: bool = False
+
+
+class Observer(Protocol):
+    """Who wants to see a run as it goes."""
+
+    def begin(self, tasks: Sequence[Task], workers: int) -> None:
+        """Called once, before the first of `tasks` is trained on that many workers."""
+
+    def observe(self, message: Message) -> None:
+        """Called with every message of the engine, after it is stored."""
+
+
+class Silent:
+    """An observer that looks away."""
+
+    def begin(self, tasks: Sequence[Task], workers: int) -> None:
+        """Do nothing."""
+
+    def observe(self, message: Message) -> None:
+        """Do nothing."""
 
 
 def run_plan(
-    plan: Plan,
-    runs: Path,
-    *,
-    workers: int | Literal["auto"] = 1,
-    device: str = "cpu",
-    threads: int = 1,
-    retry_failed: bool = False,
-    begin: Callable[[list[Task], int], None] = lambda _tasks, _workers: None,
-    observe: Observer = lambda _message: None,
+    plan: Plan, runs: Path, options: RunOptions | None = None, observer: Observer | None = None
 ) -> Summary:
     """Train every trial of the plan that is not finished yet.
 
     Args:
         plan: What to train.
         runs: The folder that holds a folder for each study.
-        workers: Trials trained side by side; "auto" is one per CPU core.
-        device: "cpu" or "cuda".
-        threads: CPU threads of each worker.
-        retry_failed: Train failed trials again.
-        begin: Called once with the tasks to train and the number of workers.
-        observe: Called with every message, after it is stored.
+        options: How to run.
+        observer: Told what happens.
 
     Raises:
-        UserError: The data cannot be had, or the folder cannot be written.
+        UserError: The data cannot be had, the device is not there, or the folder cannot be written.
     """
+    options = options or RunOptions()
+    device = resolve_device(options.device)
     folder = runs / plan.study.name
     rows = plan.rows()
     ids = [row.id for row in rows]
     with Store.write(folder) as store:
         store.record_plan(plan.study.name, plan.as_record(), rows)
         states = store.states(ids)
-        stale = [i for i in ids if states[i] == "running"]  # their process is gone: we hold the lock
-        if retry_failed:
+        stale = [
+            i for i in ids if states[i] == "running"
+        ]  # their process is gone: we hold the lock
+        if options.retry_failed:
             stale += [i for i in ids if states[i] == "failed"]
         store.release(stale)
         adopted = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED])
@@ -86,9 +123,15 @@ def run_plan(
         for kind in dict.fromkeys(task.recipe.data.kind for task in tasks):
             data.load(kind)
         if tasks:
-            summary = _train(store, tasks, summary, workers, device, threads, begin, observe)
+            engine = choose(
+                workers=options.workers,
+                device=device,
+                threads=options.threads,
+                trials=len(tasks),
+            )
+            summary = _train(store, engine, tasks, summary, observer or Silent())
         states = store.states(ids)
-        counts = {state: list(states.values()).count(state) for state in set(states.values())}
+        counts: dict[str, int] = dict(Counter(states.values()))
         failed = [i for i in ids if states[i] == "failed"]
         reasons = {row["id"]: row["reason"] for row in store.rows("trials", "id", failed)}
         return replace(
@@ -99,22 +142,14 @@ def run_plan(
 
 
 def _train(
-    store: Store,
-    tasks: list[Task],
-    summary: Summary,
-    workers: int | Literal["auto"],
-    device: str,
-    threads: int,
-    begin: Callable[[list[Task], int], None],
-    observe: Observer,
+    store: Store, engine: Engine, tasks: list[Task], summary: Summary, observer: Observer
 ) -> Summary:
-    engine = choose(workers=workers, device=device, threads=threads, trials=len(tasks))
     running: dict[str, Task] = {}
     by_id = {task.trial_id: task for task in tasks}
     ended = 0
     messages = engine.run(tasks)
     try:
-        begin(tasks, engine.workers)
+        observer.begin(tasks, engine.workers)
         for message in messages:
             if isinstance(message, Started):
                 running[message.trial_id] = by_id[message.trial_id]
@@ -124,13 +159,11 @@ def _train(
                 ended += 1
             if isinstance(message, Ended):
                 by_id[message.trial_id].checkpoint.unlink(missing_ok=True)
-            observe(message)
+            observer.observe(message)
     except KeyboardInterrupt:
         return replace(summary, trained=ended, interrupted=True)
     finally:
-        close = getattr(messages, "close", None)
-        if close:
-            close()
+        messages.close()
         store.release(running)
     return replace(summary, trained=ended)
 

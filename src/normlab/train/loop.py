@@ -1,6 +1,7 @@
 """One training: a recipe and a seed in, a record per epoch out, then the result.
 
-The loop knows nothing of studies or stores. Images lie in memory on the device; a batch is an index.
+The loop knows nothing of studies or stores. Images lie in memory on the device; a batch is an
+index.
 """
 
 from __future__ import annotations
@@ -98,7 +99,9 @@ class _Trainer:
         """Train one epoch (1 for the first), then evaluate."""
         inputs, labels = self.train
         count = len(labels)
-        batches = order(count, self.seed, epoch).to(self.device).split(self.recipe.batch_size)
+        batches = torch.split(
+            order(count, self.seed, epoch).to(self.device), self.recipe.batch_size
+        )
         predictions = torch.empty_like(labels)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         reseed_dropout(self.model, self.seed, epoch, self.device)
@@ -109,7 +112,7 @@ class _Trainer:
                 logits = self.model(inputs[batch])
             logits = logits.to(self.dtype)
             loss = self.loss(logits, labels[batch])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.updater.step(step)
             loss_sum += loss.detach() * len(batch)
             predictions[batch] = logits.detach().argmax(dim=1)

@@ -11,9 +11,7 @@ from normlab.study.engines.processes import ProcessEngine
 from normlab.study.engines.serial import SerialEngine
 
 
-def choose(
-    *, workers: int | Literal["auto"], device: str, threads: int, trials: int
-) -> Engine:
+def choose(*, workers: int | Literal["auto"], device: str, threads: int, trials: int) -> Engine:
     """The engine for a run: `processes` for more than one worker, `serial` otherwise.
 
     Args:
@@ -23,17 +21,18 @@ def choose(
         threads: CPU threads of each worker.
         trials: No more workers than these.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers == "auto":
-        workers = 1 if device == "cuda" else max(1, cores // threads)
-    count = min(workers, max(trials, 1))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    wanted = max(1, cores // threads) if device == "cpu" else 1
+    count = min(wanted if workers == "auto" else workers, max(trials, 1))
     if count == 1:
         return SerialEngine(device=device, threads=threads)
     return ProcessEngine(count, device=device, threads=threads)
 
 
 def resolve_device(device: str) -> str:
-    """ "cpu" or "cuda" from "auto", "cpu" or "cuda".
+    """Turn "auto" into "cpu" or "cuda", whichever there is; the others stay.
 
     Raises:
         UserError: Another word, or "cuda" where torch sees none.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,10 +64,10 @@ Message = Started | EpochTrained | Ended | Failed
 
 
 class Engine(Protocol):
-    """Runs trials. Closing the iterator stops what still runs."""
+    """Runs trials. Closing the generator stops what still runs."""
 
     workers: int
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Train every task; each gives `Started`, its epochs, then `Ended` or `Failed`."""
         ...

@@ -7,11 +7,12 @@ messages through a pipe to the one process that does.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -28,7 +29,7 @@ class ProcessEngine:
         self.device = device
         self.threads = threads
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Hand out the tasks in their order, one to each idle worker."""
         waiting = list(reversed(tasks))
         workers: dict[Connection, _Worker] = {}
@@ -86,10 +87,9 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         self.task = task
-        try:
+        # If it died, the next receive finds out and says so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(task)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it died: the next receive finds out and says so
 
     def dismiss(self) -> None:
         """Let it go when it has nothing left to do."""

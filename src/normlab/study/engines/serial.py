@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 import torch
 
@@ -19,7 +19,7 @@ class SerialEngine:
         self.device = device
         self.threads = threads
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Message]:
+    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Train the tasks in their order."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)

@@ -6,7 +6,9 @@ import hashlib
 import platform
 import traceback
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -32,22 +34,31 @@ def perform(task: Task, device: str) -> Iterator[Message]:
             else:
                 weights = _save_weights(task, event.weights)
                 yield Ended(task.trial_id, event.result, (weights,))
-    except Exception:  # noqa: BLE001 (whatever a trial raises is its own failure)
+    except Exception:
         yield Failed(task.trial_id, traceback.format_exc())
 
 
 def provenance(device: str) -> dict[str, object]:
     """Where and with what a trial runs: recorded beside it, no part of its identity."""
-    chip = torch.cuda.get_device_name(device) if device == "cuda" else platform.processor()
+    chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
     return {
         "normlab": version("normlab"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
-        "chip": chip or platform.machine(),
+        "chip": chip,
         "threads": torch.get_num_threads(),
     }
+
+
+@cache
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration, IndexError):
+        return platform.processor() or platform.machine()
 
 
 def _save_weights(task: Task, weights: dict[str, torch.Tensor]) -> Artifact:

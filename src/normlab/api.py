@@ -1,0 +1,190 @@
+"""The Python API: the command line's verbs as functions, results as data frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from normlab.records import FINISHED
+from normlab.store import DATABASE, Store
+from normlab.study.spec import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from normlab.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study's store holds after a run.
+
+    Attributes:
+        folder: The study's folder.
+        arms: One row per arm: means and intervals; see `normlab.report.arm_table`.
+        trials: One row per trial; see `normlab.report.Frames`.
+        epochs: One row per epoch of a trial; see `normlab.report.Frames`.
+    """
+
+    folder: Path
+    arms: pd.DataFrame
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+
+    def report(self) -> Path:
+        """Write the report anew; returns its path."""
+        from normlab.report import write_report
+
+        return write_report(self.folder)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is.
+
+    Attributes:
+        name: The study's name.
+        trials: One mapping per planned trial: `arm`, `seed`, `id`, `state`, `epochs` done,
+            `of` epochs, `reason` of a failure.
+    """
+
+    name: str
+    trials: list[dict[str, Any]]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Trials by state, only states that occur."""
+        states = [trial["state"] for trial in self.trials]
+        return {state: states.count(state) for state in dict.fromkeys(states)}
+
+    @property
+    def finished(self) -> int:
+        """Trials that will never run again."""
+        return sum(trial["state"] in FINISHED for trial in self.trials)
+
+
+def load_study(
+    reference: str | Path,
+    *,
+    seeds: int | None = None,
+    set: Mapping[str, Any] | None = None,  # noqa: A002 (the command line's word)
+    quick: bool = False,
+) -> Study:
+    """A study by bundled name or path, changed as the options of the command line change it.
+
+    Args:
+        reference: A bundled study's name, or the path of a study file.
+        seeds: Use seeds 0 to seeds - 1.
+        set: Recipe values that hold in every arm, by dotted key: ``{"epochs": 5}``.
+        quick: Use the study's quick variant.
+
+    Raises:
+        UserError: No such study, or a mistake in it; the message names field and value.
+    """
+    return Study.load(reference).vary(quick=quick, overrides=set, seeds=seeds)
+
+
+def plan(study: Study) -> Plan:
+    """The arms and trials of a study, each trial with its id. Trains and writes nothing.
+
+    Raises:
+        UserError: A recipe is not valid, or a model cannot be built as asked.
+    """
+    from normlab.study.plan import make_plan
+
+    return make_plan(study)
+
+
+def run(
+    study: Study,
+    *,
+    runs: str | Path = "runs",
+    workers: int | Literal["auto"] = 1,
+    device: str = "auto",
+    threads: int = 1,
+    retry_failed: bool = False,
+) -> Results:
+    """Train what the study still lacks and return all its results.
+
+    Args:
+        study: From `load_study`, or made with `Study.parse`.
+        runs: The folder that holds a folder for each study.
+        workers: Trials trained side by side; "auto" is one per CPU core. With more than one, call
+            this under ``if __name__ == "__main__":``, as worker processes import the script.
+        device: "auto", "cpu" or "cuda".
+        threads: CPU threads of each worker.
+        retry_failed: Train failed trials again.
+
+    Raises:
+        UserError: A mistake in the study, missing data, or a folder that cannot be written.
+        KeyboardInterrupt: Interrupted; finished epochs are stored, run again to go on.
+    """
+    from normlab.study.runner import RunOptions, run_plan
+
+    options = RunOptions(workers=workers, device=device, threads=threads, retry_failed=retry_failed)
+    summary = run_plan(plan(study), Path(runs), options)
+    if summary.interrupted:
+        raise KeyboardInterrupt
+    return results(study.name, runs=runs)
+
+
+def results(name: str, *, runs: str | Path = "runs") -> Results:
+    """The stored results of a study, by its name.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    from normlab.report import arm_table, load_frames
+
+    folder = Path(runs) / name
+    with Store.read(folder) as store:
+        frames = load_frames(store)
+    return Results(folder, arm_table(frames), frames.trials, frames.epochs)
+
+
+def status(name: str, *, runs: str | Path = "runs") -> Status:
+    """How far the last run of a study got; needs no torch and may be asked while it runs.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with Store.read(Path(runs) / name) as store:
+        recorded = store.plan()
+        planned = [
+            (arm, int(seed), trial_id)
+            for arm in recorded["arms"]
+            for seed, trial_id in arm["trials"].items()
+        ]
+        ids = [trial_id for _, _, trial_id in planned]
+        rows = {row["id"]: row for row in store.rows("trials", "id", ids)}
+        done = store.epochs_done(ids)
+    trials = [
+        {
+            "arm": arm["label"],
+            "seed": seed,
+            "id": trial_id,
+            "state": rows[trial_id]["state"],
+            "epochs": done.get(trial_id, 0),
+            "of": arm["epochs"],
+            "reason": rows[trial_id]["reason"],
+        }
+        for arm, seed, trial_id in planned
+    ]
+    return Status(recorded["name"], trials)
+
+
+def has_runs(name: str, *, runs: str | Path = "runs") -> bool:
+    """Whether the study has a store in that folder."""
+    return (Path(runs) / name / DATABASE).is_file()
+
+
+def stored_states(study_plan: Plan, *, runs: str | Path = "runs") -> dict[str, str]:
+    """State of every trial of a plan by id, as far as the study's folder knows; else pending."""
+    ids = [row.id for row in study_plan.rows()]
+    name = study_plan.study.name
+    if not has_runs(name, runs=runs):
+        return dict.fromkeys(ids, "pending")
+    with Store.read(Path(runs) / name) as store:
+        return {**dict.fromkeys(ids, "pending"), **store.states(ids)}

@@ -1,0 +1,104 @@
+"""The commands about what there is: list and show."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from normlab.cli.options import Json, Sets, parse_sets
+from normlab.errors import UserError, unknown
+
+
+def list_(
+    what: Annotated[
+        str | None, typer.Argument(metavar="[studies|norms|models|data]", help="What to list.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List the studies, norms, models and data sets there are."""
+    from normlab.cli.output import console, print_json, table
+    from normlab.recipe import DATA, MODELS, NORMS
+    from normlab.study.spec import Study
+
+    catalogs = {
+        "studies": lambda: {name: Study.load(name).question for name in _bundled()},
+        "norms": lambda: {kind: spec.describe() for kind, spec in NORMS.items()},
+        "models": lambda: {kind: spec.describe() for kind, spec in MODELS.items()},
+        "data": lambda: {kind: spec.describe() for kind, spec in DATA.items()},
+    }
+    if what is not None and what not in catalogs:
+        raise UserError(unknown("list", what, catalogs))
+    shown = {name: catalogs[name]() for name in ([what] if what else catalogs)}
+    if json:
+        print_json(shown)
+        return
+    for name, entries in shown.items():
+        console.print(table([name, ""], entries.items(), left=[""]))
+        console.print()
+
+
+def show_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="See `normlab list models`.")],
+    sets: Sets = None,
+    json: Json = False,
+) -> None:
+    """Show a model's layers: kernel, padding, stride, map, receptive field, parameters."""
+    from dataclasses import asdict
+
+    from normlab.cli.output import console, print_json, table
+    from normlab.data import SOURCES
+    from normlab.models import build, layer_table, parameter_count
+    from normlab.recipe import MODELS, Recipe, with_value
+
+    if name not in MODELS:
+        raise UserError(unknown("model", name, MODELS))
+    values = {"data": _natural_data(name), "model": name, "norm": "batch"}
+    for key, value in parse_sets(sets).items():
+        values = with_value(values, key, value)
+    recipe = Recipe.parse(values)
+    source = SOURCES[recipe.data.kind]
+    model, notes = build(recipe, source.shape, source.num_classes, device="meta")
+    rows = layer_table(model, source.shape)
+    total = parameter_count(model)
+    if json:
+        print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
+        return
+    channels, height, width = source.shape
+    console.print(
+        f"[bold]{name}[/bold] with norm {recipe.norm.kind} on {recipe.data.kind} "
+        f"({channels}x{height}x{width}, {source.num_classes} classes)"
+    )
+    columns = ["layer", "type", "kernel", "padding", "stride", "map", "receptive field"]
+    columns += ["formula", "parameters"]
+    body = [
+        (
+            row.name,
+            row.kind,
+            row.kernel,
+            row.padding,
+            row.stride,
+            row.map_size,
+            row.receptive_field,
+            row.formula,
+            f"{row.parameters:,}",
+        )
+        for row in rows
+    ]
+    made = table(columns, [*body, ("total", *[None] * 7, f"{total:,}")], left=["type"])
+    console.print(made)
+    for note in notes:
+        console.print(f"note: {note}", markup=False)
+
+
+def _bundled() -> list[str]:
+    from normlab.study.files import bundled
+
+    return list(bundled())
+
+
+def _natural_data(model: str) -> str:
+    """The data set a model was made for: the first whose name it begins with."""
+    from normlab.recipe import DATA
+
+    return next(kind for kind in DATA if model.startswith(kind))

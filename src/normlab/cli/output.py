@@ -1,0 +1,49 @@
+"""How tables and counts look in a terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_PLAIN_WIDTH = 120  # columns where the output is no terminal: files and pipes need no wrapping
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+
+
+def print_json(data: Any) -> None:
+    """Plain JSON on standard output, for programs."""
+    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: Sequence[str] = ()
+) -> Table:
+    """A table with columns to the right, but for the first and those named in `left`."""
+    made = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        is_left = index == 0 or column in left
+        made.add_column(column, justify="left" if is_left else "right", overflow="fold")
+    for row in rows:
+        made.add_row(*("" if cell is None else str(cell) for cell in row))
+    return made
+
+
+def percent(value: float | None) -> str:
+    """A fraction in percent with two digits, or a dash."""
+    return "–" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 trial, 2 trials."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def state_counts(counts: Mapping[str, int]) -> str:
+    """States with their counts: 12 complete, 3 pending."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items())

@@ -1,0 +1,15 @@
+"""Reports: a pure function of a study's store. No torch."""
+
+from normlab.report.frames import Frames, load_frames
+from normlab.report.html import render, write_report
+from normlab.report.tables import arm_table, curve_table, seed_table
+
+__all__ = [
+    "Frames",
+    "arm_table",
+    "curve_table",
+    "load_frames",
+    "render",
+    "seed_table",
+    "write_report",
+]

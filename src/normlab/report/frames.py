@@ -1,0 +1,82 @@
+"""What a study's store holds, as data frames: one row per trial, one per epoch of a trial."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pandas as pd
+
+from normlab.records import EpochRecord, TrialResult
+from normlab.store import Store
+
+EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
+RESULT_COLUMNS = [
+    field.name for field in fields(TrialResult) if field.name not in {"state", "epochs"}
+]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A study as it stands in its store.
+
+    Attributes:
+        plan: The plan of its last run, as recorded; see `normlab.study.Plan.as_record`.
+        trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
+            `state`, `reason`, the fields of `TrialResult`, `seconds` of training, and the last
+            epoch's record. Unfinished trials have missing values.
+        epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
+    """
+
+    plan: dict[str, Any]
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+
+    @property
+    def arms(self) -> list[str]:
+        """Labels, in the plan's order."""
+        return [arm["label"] for arm in self.plan["arms"]]
+
+
+def load_frames(store: Store) -> Frames:
+    """Read the planned trials of a study.
+
+    Raises:
+        UserError: The store holds no plan.
+    """
+    plan = store.plan()
+    planned = pd.DataFrame(
+        [
+            {"arm": arm["label"], "seed": int(seed), "id": trial_id}
+            for arm in plan["arms"]
+            for seed, trial_id in arm["trials"].items()
+        ]
+    )
+    ids = planned["id"].tolist()
+    rows = [_trial(dict(row)) for row in store.rows("trials", "id", ids)]
+    states = pd.DataFrame(rows, columns=["id", "state", "reason", "provenance", *RESULT_COLUMNS])
+    records = [tuple(row) for row in store.rows("epochs", "trial_id", ids)]
+    epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
+    numbers = [column for column in EPOCH_COLUMNS if column != "epoch"]
+    epochs[numbers] = epochs[numbers].astype(float)
+    epochs = planned.merge(epochs, on="id", how="inner")
+    last = epochs.sort_values("epoch").groupby("id", as_index=False).tail(1)
+    seconds = epochs.groupby("id", as_index=False)["seconds"].sum()
+    trials = (
+        planned.merge(states, on="id", how="left")
+        .merge(last.drop(columns=["arm", "seed", "seconds"]), on="id", how="left")
+        .merge(seconds, on="id", how="left")
+    )
+    return Frames(plan, trials, epochs)
+
+
+def _trial(row: dict[str, Any]) -> dict[str, Any]:
+    result = json.loads(row["result"]) if row["result"] else {}
+    return {
+        "id": row["id"],
+        "state": row["state"],
+        "reason": row["reason"],
+        "provenance": json.loads(row["provenance"]) if row["provenance"] else {},
+        **{name: result.get(name) for name in RESULT_COLUMNS},
+    }

@@ -1,0 +1,151 @@
+"""The report: one HTML file that opens offline, and its tables as CSV beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from normlab.errors import UserError
+from normlab.report.figures import curve_figure, interval_figure
+from normlab.report.frames import Frames, load_frames
+from normlab.report.tables import arm_table, curve_table, seed_table
+from normlab.store import Store
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` and `tables/*.csv` into a study's folder, from its store alone.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder holds no runs, or cannot be written.
+    """
+    with Store.read(folder) as store:
+        frames = load_frames(store)
+    arms = arm_table(frames)
+    curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
+    page = render(frames, arms, curves)
+    try:
+        tables = folder / "tables"
+        tables.mkdir(exist_ok=True)
+        arms.to_csv(tables / "arms.csv", index=False)
+        frames.trials.drop(columns=["provenance"]).to_csv(tables / "trials.csv", index=False)
+        frames.epochs.to_csv(tables / "epochs.csv", index=False)
+        for metric, table in curves.items():
+            table.to_csv(tables / f"curves_{metric}.csv", index=False)
+        path = folder / "report.html"
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from None
+    return path
+
+
+def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> str:
+    """The page as text: figures as Vega-Lite specifications with the script that draws them."""
+    figures: list[dict[str, Any]] = []
+    if arms["finished"].any():
+        figure = interval_figure(arms, seed_table(frames))
+        figures.append(
+            _figure(
+                "accuracy",
+                "Final test accuracy",
+                "Each grey dot is one seed after its last epoch; the large dot is their mean, the "
+                "line its 95 % interval.",
+                figure,
+            )
+        )
+    if len(curves["accuracy"]):
+        percent = curves["accuracy"].copy()
+        percent[["mean", "low", "high"]] *= 100
+        for name, title, axis, data in (
+            ("accuracy-curves", "Accuracy while training", "Accuracy, %", percent),
+            ("loss-curves", "Loss while training", "Loss", curves["loss"]),
+        ):
+            caption = (
+                "Mean over seeds with its 95 % interval as a band. The training curve is a running "
+                "one: each batch is scored before its own update. Click a name to pick it out."
+            )
+            figures.append(_figure(name, title, caption, curve_figure(data, frames.arms, axis)))
+    environment = Environment(
+        loader=PackageLoader("normlab.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "number": _number, "value": value_text}
+    return environment.get_template("report.html").render(
+        plan=frames.plan,
+        arms=arms.to_dict("records"),
+        trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
+        states=frames.trials["state"].value_counts().to_dict(),
+        total=len(frames.trials),
+        leader=_leader(arms),
+        provenance=_provenance(frames),
+        figures=figures,
+        script=Markup(_bundle()),  # noqa: S704 (the library's own code)
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
+    spec = json.dumps(chart.to_dict(), allow_nan=False)
+    # Inside a script element only "<" could end it.
+    safe = Markup(spec.replace("<", "\\u003c"))  # noqa: S704
+    return {"name": name, "title": title, "caption": caption, "spec": safe}
+
+
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
+    major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
+    script: str = vl_convert.javascript_bundle(
+        None,  # type: ignore[arg-type]  # its stub forgets the documented default
+        vl_version=f"{major}.{minor}",
+    )
+    return script.replace("</script", "<\\/script")
+
+
+def _leader(arms: pd.DataFrame) -> dict[str, Any] | None:
+    measured = arms.dropna(subset=["test_mean"])
+    if measured.empty:
+        return None
+    return max(measured.to_dict("records"), key=lambda arm: float(arm["test_mean"]))  # type: ignore[return-value]
+
+
+def _provenance(frames: Frames) -> list[dict[str, Any]]:
+    """The different places the trials ran at, with their number of trials."""
+    found = [p for p in frames.trials["provenance"] if isinstance(p, dict) and p]
+    counts = Counter(json.dumps(place, sort_keys=True) for place in found)
+    return [{**json.loads(text), "trials": count} for text, count in counts.most_common()]
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _percent(value: Any, digits: int = 2) -> str:
+    return "–" if _is_missing(value) else f"{100 * value:.{digits}f}"
+
+
+def _number(value: Any, digits: int = 0) -> str:
+    return "–" if _is_missing(value) else f"{value:,.{digits}f}"
+
+
+def value_text(value: Any) -> str:
+    """A recipe's value as in a study file."""
+    if isinstance(value, dict):
+        if list(value) == ["kind"]:
+            return str(value["kind"])
+        return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
+    return str(value)

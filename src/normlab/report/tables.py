@@ -1,0 +1,83 @@
+"""The tables of a report, computed from a study's frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from normlab.report.frames import Frames
+from normlab.stats import one_image_variance, t_intervals
+
+COUNTED = ("complete", "diverged")
+"""States whose trials are in the statistics: a diverged one with the score it earned."""
+
+SPLITS = ("train", "validation", "test")
+
+
+def arm_table(frames: Frames) -> pd.DataFrame:
+    """One row per arm, in the plan's order.
+
+    Columns: `arm`; `planned`, `finished`, `diverged`, `failed`, `invalid` trials; for final train,
+    validation and test accuracy `<split>_mean`, and for validation and test `_low`, `_high`, the
+    limits of the 95 % t-interval over seeds, cut at 0 and 1; `seconds` of
+    training and `examples_per_second`, means over seeds; `parameters`. Accuracies are fractions
+    of 1.
+    """
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    groups = counted.groupby("arm")
+    table = pd.DataFrame({"arm": frames.arms}).set_index("arm")
+    table["planned"] = frames.trials.groupby("arm").size()
+    table["finished"] = groups.size()
+    for state in ("diverged", "failed", "invalid"):
+        in_state = frames.trials[frames.trials["state"] == state]
+        table[state] = in_state.groupby("arm").size().reindex(table.index, fill_value=0)
+    table["finished"] = table["finished"].fillna(0).astype(int)
+    table["train_mean"] = groups["train_accuracy"].mean()
+    for split in ("validation", "test"):
+        accuracy = groups[f"{split}_accuracy"].agg(["mean", "var", "count"])
+        accuracy = accuracy.reindex(table.index)
+        images = groups[f"{split}_images"].first().reindex(table.index).astype(float)
+        interval = t_intervals(
+            accuracy["mean"],
+            accuracy["var"],
+            accuracy["count"].fillna(0),
+            variance_floor=one_image_variance(images.where(images > 0)),
+        )
+        for name, values in zip(("mean", "low", "high"), interval, strict=True):
+            table[f"{split}_{name}"] = np.clip(values, 0.0, 1.0)
+    table["seconds"] = groups["seconds"].mean()
+    table["examples_per_second"] = groups["examples_per_second"].mean()
+    table["parameters"] = [arm["parameters"] for arm in frames.plan["arms"]]
+    return table.reset_index()
+
+
+def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
+    """Learning curves: mean and 95 % t-interval over seeds per arm, split and epoch.
+
+    Args:
+        frames: The study.
+        metric: `accuracy`, `loss`, `macro_f1` or `micro_f1`.
+
+    Returns:
+        Columns `arm`, `split`, `epoch`, `mean`, `low`, `high`, `seeds`; epochs of every trial
+        count, also of those still running. Rows without a value are left out.
+    """
+    parts = []
+    for split in SPLITS:
+        column = f"{split}_{metric}"
+        groups = frames.epochs.groupby(["arm", "epoch"], as_index=False)[column]
+        part = groups.agg(["mean", "var", "count"]).assign(split=split)
+        parts.append(part[part["count"] > 0])
+    table = pd.concat(parts, ignore_index=True)
+    interval = t_intervals(table["mean"], table["var"], table["count"])
+    table = table.assign(low=interval.low, high=interval.high).rename(columns={"count": "seeds"})
+    order = {label: index for index, label in enumerate(frames.arms)}
+    table["order"] = table["arm"].map(order)
+    table = table.sort_values(["split", "order", "epoch"])
+    return table[["arm", "split", "epoch", "mean", "low", "high", "seeds"]].reset_index(drop=True)
+
+
+def seed_table(frames: Frames) -> pd.DataFrame:
+    """Final test accuracy of every trial that counts: `arm`, `seed`, `id`, `test_accuracy`."""
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    return counted[["arm", "seed", "id", "test_accuracy"]].reset_index(drop=True)

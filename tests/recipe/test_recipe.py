@@ -1,0 +1,138 @@
+import inspect
+
+import pytest
+
+from normlab import models, norms
+from normlab.data import SOURCES
+from normlab.errors import UserError
+from normlab.norms import NORMS
+from normlab.recipe import DATA, MODELS, Recipe, trial_id, with_value
+from normlab.recipe import NORMS as NORM_SPECS
+from normlab.train.losses import LOSSES
+
+BASE = {"data": "digits", "model": "digits-small"}
+
+
+def refused(**values: object) -> str:
+    with pytest.raises(UserError) as caught:
+        Recipe.parse({**BASE, **values})
+    return str(caught.value)
+
+
+def test_a_name_and_its_mapping_are_one_recipe() -> None:
+    short = Recipe.parse({**BASE, "norm": "batch", "l1": 0.1, "dropout": 0.2})
+    long = Recipe.parse(
+        {
+            **BASE,
+            "norm": {"kind": "batch", "momentum": 0.1},
+            "l1": {"strength": 0.1, "roles": ["weight", "head_weight"]},
+            "dropout": {"p": 0.2},
+        }
+    )
+    assert short == long
+    assert trial_id(short, 0, "d") == trial_id(long, 0, "d")
+
+
+def test_canonical_form_is_read_back_as_the_same_recipe() -> None:
+    recipe = Recipe.parse({**BASE, "norm": {"kind": "group", "groups": 4}, "schedule": "one_cycle"})
+    assert Recipe.parse(recipe.canonical()) == recipe
+
+
+def test_defaults_do_not_enter_the_identity() -> None:
+    assert set(Recipe.parse(BASE).canonical()) == {"data", "model"}
+
+
+def test_the_identity_of_a_trial_never_changes() -> None:
+    # Golden: a change here makes every stored trial of every user a stranger.
+    recipe = Recipe.parse({**BASE, "norm": {"kind": "group", "groups": 4}, "lr": 0.05})
+    assert trial_id(recipe, 3, "sha256:00") == "75d11e54c417a0d1a387"
+
+
+@pytest.mark.parametrize(
+    "change", [{"recipe": {"lr": 0.02}}, {"seed": 1}, {"digest": "other"}], ids=lambda c: next(iter(c))
+)
+def test_everything_that_matters_changes_the_identity(change: dict[str, object]) -> None:
+    base = trial_id(Recipe.parse(BASE), 0, "d")
+    recipe = Recipe.parse({**BASE, **change.get("recipe", {})})  # type: ignore[dict-item]
+    assert trial_id(recipe, change.get("seed", 0), change.get("digest", "d")) != base  # type: ignore[arg-type]
+
+
+def test_a_penalty_of_strength_zero_is_no_penalty() -> None:
+    assert Recipe.parse({**BASE, "l2": {"strength": 0, "roles": "all"}}) == Recipe.parse(BASE)
+
+
+def test_the_order_of_roles_does_not_matter() -> None:
+    one = {**BASE, "l2": {"strength": 0.1, "roles": ["weight", "bias"]}}
+    other = {**BASE, "l2": {"strength": 0.1, "roles": ["bias", "weight"]}}
+    assert Recipe.parse(one) == Recipe.parse(other)
+
+
+@pytest.mark.parametrize(
+    ("values", "parts"),
+    [
+        ({"norm": "btach"}, ["norm", "'btach'", "'batch'", "instance"]),
+        ({"nosuch": 1}, ["unknown key", "'nosuch'", "epochs"]),
+        ({"epoch": 1}, ["'epoch'", "Did you mean 'epochs'?"]),
+        ({"epochs": -1}, ["epochs", "-1", "greater than or equal to 1"]),
+        ({"epochs": "3"}, ["epochs", "'3'", "integer"]),
+        ({"epochs": True}, ["epochs", "True", "integer"]),
+        ({"norm": {"kind": "group", "grups": 4}}, ["norm", "'grups'", "'groups'"]),
+        ({"norm": {"kind": "group", "groups": 0}}, ["norm.groups", "0"]),
+        ({"norm": "group"}, ["norm", "groups", "channels_per_group"]),
+        ({"norm": {"kind": "group", "groups": 2, "channels_per_group": 2}}, ["exactly one"]),
+        ({"norm": {"momentum": 0.1}}, ["norm", "'kind'"]),
+        ({"precision": "float23"}, ["precision", "'float23'", "'float32'"]),
+        ({"data": "minst"}, ["data", "'minst'", "'mnist'"]),
+        ({"validation": 1.5}, ["validation", "1.5", "whole number"]),
+        ({"lr": float("nan")}, ["lr", "nan", "finite"]),
+        ({"optimizer": "adam", "weight_decay": 0.1}, ["weight_decay", "adamw", "l2"]),
+        ({"optimizer": {"kind": "sgd", "nesterov": True}, "momentum": 0.0}, ["nesterov"]),
+        ({"l1": {"strength": 0.1, "roles": ["wieght"]}}, ["l1.roles", "'wieght'", "'weight'"]),
+        ({"agc": 0.01}, ["unknown key", "'agc'"]),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_named_with_what_is_allowed(values: dict[str, object], parts: list[str]) -> None:
+    message = refused(**values)
+    for part in parts:
+        assert part in message
+
+
+def test_required_keys_are_named() -> None:
+    with pytest.raises(UserError, match="model: is required"):
+        Recipe.parse({"data": "digits"})
+
+
+def test_dotted_keys_go_into_components() -> None:
+    values = with_value({"norm": "batch"}, "norm.momentum", 0.3)
+    assert values == {"norm": {"kind": "batch", "momentum": 0.3}}
+    assert with_value({"l1": 0.5}, "l1.roles", "all") == {"l1": {"strength": 0.5, "roles": "all"}}
+
+
+def test_dotted_keys_into_a_number_are_refused() -> None:
+    with pytest.raises(UserError, match="'lr' has no keys"):
+        with_value({"lr": 0.1}, "lr.min", 0.2)
+
+
+def test_recipe_kinds_and_catalogs_are_the_same() -> None:
+    assert list(NORM_SPECS) == list(NORMS)
+    assert list(MODELS) == list(models.MODELS)
+    assert list(DATA) == list(SOURCES)
+    assert set(Recipe.model_fields["loss"].annotation.__args__) == set(LOSSES)  # type: ignore[union-attr]
+    activations = Recipe.model_fields["activation"].annotation.__args__  # type: ignore[union-attr]
+    assert set(activations) == set(norms.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("kind", NORM_SPECS)
+def test_norm_options_are_the_layer_s_arguments_with_the_same_defaults(kind: str) -> None:
+    fields = NORM_SPECS[kind].model_fields
+    options = {name: field.default for name, field in fields.items() if name != "kind"}
+    arguments = dict(inspect.signature(NORMS[kind]).parameters)
+    del arguments["num_channels"], arguments["activation"]
+    assert options == {name: argument.default for name, argument in arguments.items()}
+
+
+@pytest.mark.parametrize("catalog", [NORM_SPECS, MODELS, DATA], ids=["norms", "models", "data"])
+def test_every_entry_has_a_one_line_description(catalog: dict[str, type]) -> None:
+    for spec in catalog.values():
+        assert 10 < len(spec.describe()) < 100  # type: ignore[attr-defined]
