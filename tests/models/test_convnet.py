@@ -52,7 +52,9 @@ def test_every_affine_norm_has_the_same_number_of_parameters() -> None:
 def test_the_layer_table_of_seed_002() -> None:
     net, _ = build(made("mnist-7288"), GREY28, 10, device="meta")
     rows = layer_table(net, GREY28)
-    columns = [(r.kernel, r.padding, r.stride, r.map_size, r.receptive_field, r.parameters) for r in rows]
+    columns = [
+        (r.kernel, r.padding, r.stride, r.map_size, r.receptive_field, r.parameters) for r in rows
+    ]
     norm = (None, None, None)
     assert columns == [
         (3, 0, 1, 26, 3, 72),
@@ -85,7 +87,14 @@ def test_source_c_puts_the_norm_behind_the_activation_and_dropout_behind_that() 
 def test_source_c_s_group_norm_has_2_groups_first_and_4_elsewhere() -> None:
     norm = {"kind": "group", "channels_per_group": 4}
     net, notes = build(made("mnist-7704", norm=norm), GREY28, 10)
-    assert [m.groups for m in net.modules() if hasattr(m, "groups") and hasattr(m, "eps")] == [2, 4, 4, 4, 4, 4]
+    assert [m.groups for m in net.modules() if hasattr(m, "groups") and hasattr(m, "eps")] == [
+        2,
+        4,
+        4,
+        4,
+        4,
+        4,
+    ]
     assert not notes
 
 

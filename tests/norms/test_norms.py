@@ -70,7 +70,9 @@ def test_second_derivatives_are_right(kind: str, mode: bool) -> None:
         parameters = {"weight": weight, "bias": bias}
         if not mode or kind != "batch":
             return torch.func.functional_call(layer, parameters, (x,))
-        return torch.func.functional_call(layer, {**parameters, **dict(layer.named_buffers())}, (x,))
+        return torch.func.functional_call(
+            layer, {**parameters, **dict(layer.named_buffers())}, (x,)
+        )
 
     inputs = (x, *(p.detach().clone().requires_grad_() for p in layer.parameters()))
     assert torch.autograd.gradcheck(function, inputs)
@@ -179,7 +181,10 @@ def test_instance_norm_raises_on_1x1_maps_as_in_torch() -> None:
         (lambda: GroupNorm(6), "exactly one"),
         (lambda: BatchNorm(0), "num_channels is 0"),
         (lambda: BatchNorm(4, activation="rleu"), "'relu'"),
-        (lambda: BatchNorm(4)(torch.zeros(2, 3, 4, 4)), r"expects \(N, 4, H, W\), got \(2, 3, 4, 4\)"),
+        (
+            lambda: BatchNorm(4)(torch.zeros(2, 3, 4, 4)),
+            r"expects \(N, 4, H, W\), got \(2, 3, 4, 4\)",
+        ),
         (lambda: BatchNorm(4)(torch.zeros(2, 4)), r"expects \(N, 4, H, W\)"),
     ],
 )

@@ -49,7 +49,9 @@ def test_the_identity_of_a_trial_never_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"recipe": {"lr": 0.02}}, {"seed": 1}, {"digest": "other"}], ids=lambda c: next(iter(c))
+    "change",
+    [{"recipe": {"lr": 0.02}}, {"seed": 1}, {"digest": "other"}],
+    ids=lambda c: next(iter(c)),
 )
 def test_everything_that_matters_changes_the_identity(change: dict[str, object]) -> None:
     base = trial_id(Recipe.parse(BASE), 0, "d")
@@ -92,7 +94,9 @@ def test_the_order_of_roles_does_not_matter() -> None:
     ],
     ids=str,
 )
-def test_a_mistake_is_named_with_what_is_allowed(values: dict[str, object], parts: list[str]) -> None:
+def test_a_mistake_is_named_with_what_is_allowed(
+    values: dict[str, object], parts: list[str]
+) -> None:
     message = refused(**values)
     for part in parts:
         assert part in message

@@ -224,7 +224,7 @@ def _print_arms(folder: Path) -> None:
                     arm["arm"],
                     arm["finished"] or "–",
                     percent(arm["test_mean"]),
-                    f"{percent(arm['test_low'])} to {percent(arm['test_high'])}",
+                    _interval(arm["test_low"], arm["test_high"]),
                     f"{arm['seconds']:.1f}" if arm["finished"] else "–",
                     f"{arm['parameters']:,}",
                 )
@@ -233,3 +233,9 @@ def _print_arms(folder: Path) -> None:
         )
     )
     console.print()
+
+
+def _interval(low: float, high: float) -> str:
+    from normlab.cli.output import percent
+
+    return f"{percent(low)} to {percent(high)}" if low == low else "–"  # noqa: PLR0124 (NaN)

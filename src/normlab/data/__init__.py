@@ -56,4 +56,14 @@ def _splits(kind: str, validation: float, scaling: str) -> Splits:
     return split(load(kind), validation=validation, scaling=scaling)  # type: ignore[arg-type]
 
 
-__all__ = ["SOURCES", "Dataset", "Source", "Split", "Splits", "data_digest", "load", "splits"]
+__all__ = [
+    "SOURCES",
+    "Dataset",
+    "Source",
+    "Split",
+    "Splits",
+    "data_digest",
+    "load",
+    "split",
+    "splits",
+]

@@ -65,13 +65,13 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
                 figure,
             )
         )
-    if len(curves["accuracy"]):
-        percent = curves["accuracy"].copy()
-        percent[["mean", "low", "high"]] *= 100
-        for name, title, axis, data in (
-            ("accuracy-curves", "Accuracy while training", "Accuracy, %", percent),
-            ("loss-curves", "Loss while training", "Loss", curves["loss"]),
-        ):
+    percent = curves["accuracy"].copy()
+    percent[["mean", "low", "high"]] *= 100
+    for name, title, axis, data in (
+        ("accuracy-curves", "Accuracy while training", "Accuracy, %", percent),
+        ("loss-curves", "Loss while training", "Loss", curves["loss"]),
+    ):
+        if len(data):  # trials that all diverged at once have no finite loss to draw
             caption = (
                 "Mean over seeds with its 95 % interval as a band. The training curve is a running "
                 "one: each batch is scored before its own update. Click a name to pick it out."
@@ -84,7 +84,12 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "number": _number, "value": value_text}
+    environment.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "number": _number,
+        "value": value_text,
+    }
     return environment.get_template("report.html").render(
         plan=frames.plan,
         arms=arms.to_dict("records"),
@@ -136,6 +141,10 @@ def _is_missing(value: Any) -> bool:
 
 def _percent(value: Any, digits: int = 2) -> str:
     return "–" if _is_missing(value) else f"{100 * value:.{digits}f}"
+
+
+def _interval(limits: tuple[Any, Any]) -> str:
+    return "–" if _is_missing(limits[0]) else " to ".join(_percent(limit) for limit in limits)
 
 
 def _number(value: Any, digits: int = 0) -> str:

@@ -155,7 +155,7 @@ def _train(
                 running[message.trial_id] = by_id[message.trial_id]
             _keep(store, message)
             if isinstance(message, Ended | Failed):
-                del running[message.trial_id]
+                running.pop(message.trial_id, None)  # a worker may die before it could start
                 ended += 1
             if isinstance(message, Ended):
                 by_id[message.trial_id].checkpoint.unlink(missing_ok=True)

@@ -1,0 +1,43 @@
+# make demo   install into .venv, run the demo study, say where its report is
+# make test   install into .venv, then lint, types and all tests
+PYTHON ?= python3
+BIN := .venv/bin
+WORKERS ?= auto
+
+.PHONY: demo test lint types check format clean
+
+demo: .venv/demo
+	$(BIN)/normlab run digits-norms --workers $(WORKERS)
+	@echo "Open $(CURDIR)/runs/digits-norms/report.html in a browser."
+
+test: lint types check
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache --no-logo
+
+types: .venv/dev
+	$(BIN)/mypy
+
+check: .venv/dev
+	$(BIN)/pytest -q -n $(WORKERS)
+
+format: .venv/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# What is installed is as the pins say; a change of them or of the dependencies installs anew.
+.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/dev: .venv/demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev]
+	@touch $@

@@ -1,0 +1,236 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normlab.cli import main
+from normlab.store import DATABASE
+
+Run = Any
+
+
+@pytest.fixture
+def normlab(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run a command line in this process: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["normlab", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return int(code or 0), out, err
+
+    return run
+
+
+QUICK = ("--quick", "--set", "epochs=1", "--seeds", "1", "--workers", "1")
+
+
+def test_the_main_job(normlab: Run, tmp_path: Path) -> None:
+    code, out, _ = normlab("run", "digits-norms", *QUICK)
+    assert code == 0
+    assert "training 5 trials on 1 worker" in out
+    assert "report: runs/digits-norms/report.html" in out
+    for arm in ("none", "batch", "instance", "group", "layer"):
+        assert f"\n{arm} " in out
+    assert (tmp_path / "runs/digits-norms/report.html").is_file()
+
+    code, out, _ = normlab("run", "digits-norms", *QUICK)
+    assert (code, "nothing to train: all 5 trials are finished" in out) == (0, True)
+
+    code, out, _ = normlab("status", "digits-norms")
+    assert (code, "5 of 5 trials finished (5 complete)" in out) == (0, True)
+    code, out, _ = normlab("status", "digits-norms", "--json")
+    assert json.loads(out)["counts"] == {"complete": 5}
+
+    code, out, _ = normlab("plan", "digits-norms", "--quick", "--set", "epochs=1", "--seeds", "2")
+    assert "5 arms x 2 seeds (0, 1) = 10 trials: 5 complete, 5 pending" in out
+
+    code, out, _ = normlab("report", "digits-norms")
+    assert (code, out.strip()) == (0, "runs/digits-norms/report.html")
+
+
+def test_runs_can_lie_elsewhere(normlab: Run, tmp_path: Path) -> None:
+    assert (
+        normlab("run", "digits-norms", *QUICK, "--set", "norm=none", "--runs", "out/deep")[0] == 0
+    )
+    assert (tmp_path / "out/deep/digits-norms" / DATABASE).is_file()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_study_file_by_path(normlab: Run, tmp_path: Path) -> None:
+    base = "{data: digits, model: digits-small, epochs: 1, lr: 1e-2}"
+    (tmp_path / "mine.yaml").write_text(f"question: What?\nbase: {base}\nseeds: 1\n")
+    assert normlab("run", "mine.yaml")[0] == 0
+    assert normlab("status", "mine.yaml")[0] == 0
+    assert normlab("report", "mine")[1].strip() == "runs/mine/report.html"
+
+
+def test_a_diverged_trial_is_a_finding_and_said(normlab: Run) -> None:
+    words = "run digits-norms --seeds 1 --set norm=none --set lr=1e12 --set epochs=3"
+    code, out, _ = normlab(*words.split())
+    assert code == 0
+    assert "1 diverged" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ("run digits-norms --set norm=btach", ["norm", "'btach'", "'batch'"]),
+        ("run digits-norms --set epochs=-1", ["epochs", "-1", "greater than or equal to 1"]),
+        ("run digits-norms --set nosuch=1", ["'nosuch'", "epochs"]),
+        ("run nosuchstudy", ["'nosuchstudy'", "digits-norms"]),
+        ("run digits-nroms", ["Did you mean 'digits-norms'?"]),
+        ("run digits-norms --set norm=group", ["groups", "channels_per_group"]),
+        ("run digits-norms --set data=minst", ["'minst'", "'mnist'"]),
+        ("run digits-norms --set epochs", ["KEY=VALUE"]),
+        ("run digits-norms --set epochs=1 --set epochs=2", ["epochs", "twice"]),
+        ("run digits-norms --set epochs=[", ["not valid YAML"]),
+        ("run digits-norms --set lr=fast", ["lr", "'fast'", "number"]),
+        ("run digits-norms --seeds 0", ["seeds", "0"]),
+        ("run digits-norms --workers many", ["--workers", "'many'", "auto"]),
+        ("run digits-norms --workers 0", ["--workers", "'0'"]),
+        ("run digits-norms --device tpu", ["'tpu'", "auto, cpu, cuda"]),
+        ("run no/such/file.yaml", ["no/such/file.yaml"]),
+        ("plan digits-norms --set model=mnist-7704 --set data=mnist", ["arm 'instance'", "norm7"]),
+        ("status digits-norms", ["no runs", "normlab run digits-norms"]),
+        ("status nosuchstudy", ["'nosuchstudy'"]),
+        ("report digits-norms", ["no runs"]),
+        ("list norm", ["'norm'", "'norms'"]),
+        ("show model mnist7288", ["'mnist-7288'"]),
+        ("show model mnist-7288 --set norm=btach", ["'batch'"]),
+    ],
+)
+def test_a_user_s_mistake_is_a_message_and_exit_code_2(
+    normlab: Run, tmp_path: Path, words: str, parts: list[str]
+) -> None:
+    code, out, err = normlab(*words.split())
+    assert code == 2
+    for part in parts:
+        assert part in err
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_missing_data_is_a_message_and_exit_code_2(
+    normlab: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from normlab import data
+
+    data.load.cache_clear()
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
+    code, _, err = normlab("run", "mnist-norms", "--quick")
+    assert code == 2
+    assert "train-images-idx3-ubyte" in err
+
+
+def test_a_run_folder_that_cannot_be_written(normlab: Run, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    code, _, err = normlab("run", "digits-norms", *QUICK)
+    assert (code, "runs/digits-norms cannot be written" in err) == (2, True)
+
+
+def test_a_run_folder_of_a_newer_normlab(normlab: Run, tmp_path: Path) -> None:
+    import sqlite3
+
+    folder = tmp_path / "runs" / "digits-norms"
+    folder.mkdir(parents=True)
+    raw = sqlite3.connect(folder / DATABASE)
+    raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    for command in (
+        ("run", "digits-norms", *QUICK),
+        ("status", "digits-norms"),
+        ("report", "digits-norms"),
+    ):
+        code, _, err = normlab(*command)
+        assert (code, "newer normlab" in err) == (2, True)
+
+
+def test_list_names_everything(normlab: Run) -> None:
+    code, out, _ = normlab("list", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert {"digits-norms", "mnist-norms"} <= set(found["studies"])
+    assert {"none", "batch", "instance", "group", "layer"} <= set(found["norms"])
+    assert {"mnist-7288", "mnist-7704"} <= set(found["models"])
+    assert {"digits", "mnist"} <= set(found["data"])
+    for name, entries in found.items():
+        _, out, _ = normlab("list", name)
+        assert all(entry in out for entry in entries)
+
+
+def test_show_model_prints_the_table_and_its_total(normlab: Run) -> None:
+    code, out, _ = normlab("show", "model", "mnist-7288")
+    assert code == 0
+    assert "3x3x16x16" in out
+    assert out.strip().splitlines()[-1].split() == ["total", "7,288"]
+    _, out, _ = normlab("show", "model", "mnist-7288", "--set", "norm=none", "--json")
+    assert json.loads(out)["parameters"] == 7144
+
+
+def test_plan_as_json(normlab: Run) -> None:
+    found = json.loads(normlab("plan", "digits-norms", "--json")[1])
+    assert len(found["arms"]) == 5
+    assert set(found["states"].values()) == {"pending"}
+
+
+def test_version_and_help(normlab: Run) -> None:
+    assert normlab("--version")[1].startswith("normlab 0.")
+    for command in (
+        (),
+        ("run",),
+        ("plan",),
+        ("status",),
+        ("report",),
+        ("list",),
+        ("show", "model"),
+    ):
+        code, out, _ = normlab(*command, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['normlab', '--help']\n"
+        "from normlab.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'altair', 'scipy', 'pydantic', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_stores_what_is_done_and_exits_with_130(tmp_path: Path, workers: str) -> None:
+    command = [sys.executable, "-m", "normlab", "run", "digits-norms", "--set", "epochs=200"]
+    process = subprocess.Popen(
+        [*command, "--workers", workers],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    checkpoints = tmp_path / "runs" / "digits-norms" / "checkpoints"
+    deadline = time.monotonic() + 60
+    while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted: whole epochs are stored" in out
+    assert "Traceback" not in out
+    assert list(checkpoints.glob("*.pt"))

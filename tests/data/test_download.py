@@ -1,0 +1,116 @@
+"""The real download code against a server on this machine."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from normlab.data.download import download
+from normlab.errors import UserError
+
+CONTENT = bytes(range(256)) * 4000
+
+
+class Site:
+    """What the server serves and what it was asked."""
+
+    def __init__(self) -> None:
+        self.content = CONTENT
+        self.break_after: int | None = None
+        self.ranges: list[str | None] = []
+        self.understands_ranges = True
+        self.url = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def __init__(self, site: Site, *args: object) -> None:
+        self.site = site
+        super().__init__(*args)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.site.ranges.append(wanted)
+        if self.path != "/file.bin":
+            self.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+        if start >= len(self.site.content):
+            self.send_error(416)
+            return
+        if not self.site.understands_ranges:
+            start = 0
+        body = self.site.content[start:]
+        self.send_response(206 if wanted and self.site.understands_ranges else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.site.break_after])
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, made))
+    made.url = f"http://127.0.0.1:{server.server_port}/file.bin"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+def test_downloads_once(site: Site, tmp_path: Path) -> None:
+    target = tmp_path / "cache" / "file.bin"
+    assert download(site.url, target, md5=MD5) == target
+    assert target.read_bytes() == CONTENT
+    download(site.url, target, md5=MD5)
+    assert site.ranges == [None]
+
+
+def test_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:
+    target = tmp_path / "file.bin"
+    site.break_after = 300_000
+    with pytest.raises(UserError, match="Run again to go on"):
+        download(site.url, target, md5=MD5)
+    have = (tmp_path / "file.bin.part").stat().st_size
+    assert 0 < have <= 300_000
+    site.break_after = None
+    download(site.url, target, md5=MD5)
+    assert target.read_bytes() == CONTENT
+    assert site.ranges == [None, f"bytes={have}-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin"]
+
+
+def test_starts_over_where_the_server_cannot_resume(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)
+    site.understands_ranges = False
+    download(site.url, tmp_path / "file.bin", md5=MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_starts_over_when_the_part_is_longer_than_the_file(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "file.bin.part").write_bytes(b"x" * (len(CONTENT) + 1))
+    download(site.url, tmp_path / "file.bin", md5=MD5)
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+
+
+def test_wrong_bytes_are_refused_and_not_kept(site: Site, tmp_path: Path) -> None:
+    site.content = CONTENT[:-1] + b"!"
+    with pytest.raises(UserError, match=r"hash"):
+        download(site.url, tmp_path / "file.bin", md5=MD5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_such_file_is_the_user_s_to_mend(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"404.*NORMLAB_DATA"):
+        download(site.url + "x", tmp_path / "file.bin", md5=MD5)

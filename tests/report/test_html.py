@@ -1,0 +1,142 @@
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from normlab.report import write_report
+from normlab.store import Store, TrialRow
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+
+
+class Links(HTMLParser):
+    """Every id and every link of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        if given.get("id"):
+            self.ids.add(str(given["id"]))
+        for name in ("href", "src"):
+            if given.get(name):
+                self.links.append(str(given[name]))
+
+
+@pytest.fixture(scope="session")
+def page(finished: Path) -> str:
+    return write_report(finished).read_text(encoding="utf-8")
+
+
+def test_every_number_of_the_arms_leads_to_trials_that_are_there(page: str, finished: Path) -> None:
+    found = Links(page)
+    for link in found.links:
+        if link.startswith("#"):
+            assert link[1:] in found.ids
+        elif not link.startswith("data:"):
+            assert (finished / link).is_file(), link
+    cells = re.findall(
+        r"<td[^>]*>(.*?)</td>", page.split('id="arms"')[1].split("</table>", maxsplit=1)[0], re.S
+    )
+    assert len(cells) == 27
+    assert all("href=" in cell for cell in cells)
+
+
+def test_what_a_user_wrote_is_escaped(page: str) -> None:
+    assert "Does &lt;norm&gt; matter &amp; how much?" in page
+    assert "<b>exploding</b>" not in page.replace("\\u003c", "&lt;")
+
+
+def test_it_names_the_diverged_trials_and_what_the_model_got_instead(page: str) -> None:
+    assert "2 trials diverged" in page
+    assert "32 groups wanted of 16 channels: 16 groups given, which is instance norm" in page
+
+
+def test_it_needs_nothing_from_outside(page: str) -> None:
+    assert not [link for link in Links(page).links if "//" in link]
+    assert "@import" not in page.split("</style>", maxsplit=1)[0]
+
+
+def test_the_tables_lie_beside_it_as_csv(page: str, finished: Path) -> None:
+    arms = pd.read_csv(finished / "tables" / "arms.csv")
+    assert arms["arm"].tolist() == ["batch", "group", "<b>exploding</b>"]
+    assert len(pd.read_csv(finished / "tables" / "trials.csv")) == 6
+    epochs = pd.read_csv(finished / "tables" / "epochs.csv")
+    assert len(epochs.query("arm == 'batch'")) == 6
+    shown = re.search(r"<strong>(\d+\.\d\d)</strong></a>", page)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(100 * arms["test_mean"][0], abs=0.005)
+
+
+def test_a_study_with_nothing_finished_still_has_a_report(tmp_path: Path) -> None:
+    row = TrialRow(id="a", recipe={"lr": 0.1}, seed=0, data_digest="d", semantics=1)
+    arm = {
+        "label": "x",
+        "parameters": 1,
+        "epochs": 1,
+        "notes": [],
+        "recipe": {},
+        "trials": {"0": "a"},
+    }
+    plan = {"name": "s", "question": "?", "overrides": {}, "arms": [arm]}
+    with Store.write(tmp_path) as store:
+        store.record_plan("s", plan, [row])
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "0 of 1 trials are finished" in page
+    assert "spec-" not in page.split("<script>")[0]
+
+
+def test_a_report_is_a_function_of_the_store(page: str, finished: Path) -> None:
+    again = write_report(finished).read_text(encoding="utf-8")
+    stamp = re.compile(r"Written by normlab on [^<]*")
+    assert stamp.sub("", again) == stamp.sub("", page)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
+def test_a_browser_draws_every_figure_offline_and_logs_no_error(
+    page: str, finished: Path, tmp_path: Path
+) -> None:
+    flags = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        # Off the network altogether: every name and address fails.
+        "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:1",
+        "--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={tmp_path}",
+    ]  # fmt: skip
+    url = (finished / "report.html").as_uri()
+    run = subprocess.run(
+        [str(CHROMIUM), *flags, "--dump-dom", url],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert [line for line in run.stderr.splitlines() if "CONSOLE" in line] == []
+    figures = run.stdout.split('<div class="figure')[1:]
+    assert len(figures) == 3
+    for figure in figures:
+        drawn = figure.split("<p class=")[0]
+        assert "<svg" in drawn
+        assert drawn.count("<path") > 10
+
+
+def test_figures_carry_their_data_and_the_arms_order(page: str) -> None:
+    specs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)
+    arms = []
+    for text in specs:
+        rows = [row for data in json.loads(text)["datasets"].values() for row in data]
+        arms.append({row["arm"] for row in rows})
+    everyone = {"batch", "group", "<b>exploding</b>"}
+    # The diverged arm has accuracies to show and no finite loss.
+    assert arms == [everyone, everyone, {"batch", "group"}]

@@ -1,0 +1,204 @@
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from normlab.errors import UserError
+from normlab.records import EpochRecord, TrialResult
+from normlab.store import DATABASE, Artifact, Store, TrialRow
+from normlab.store.migrations import MIGRATIONS
+from normlab.store.schema import connect
+
+
+def record(epoch: int, test_accuracy: float = 0.5) -> EpochRecord:
+    values = {field.name: 0.5 for field in fields(EpochRecord)}
+    return EpochRecord(
+        **{**values, "epoch": epoch, "test_accuracy": test_accuracy, "test_loss": None}
+    )  # type: ignore[arg-type]
+
+
+RESULT = TrialResult(
+    state="complete",
+    epochs=2,
+    parameters=10,
+    weights_sha256="ab",
+    train_images=8,
+    validation_images=1,
+    test_images=4,
+)
+
+
+def row(trial: str) -> TrialRow:
+    return TrialRow(id=trial, recipe={"lr": 0.1}, seed=0, data_digest="d", semantics=1)
+
+
+PLAN = {"name": "s", "arms": []}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.write(tmp_path / "s") as made:
+        made.record_plan("s", PLAN, [row("a"), row("b")])
+        yield made
+
+
+def test_a_trial_s_life(store: Store) -> None:
+    assert store.states(["a", "b", "nosuch"]) == {"a": "pending", "b": "pending"}
+    store.start("a", {"torch": "x"})
+    store.add_epoch("a", record(1))
+    store.add_epoch("a", record(2))
+    assert store.states(["a"]) == {"a": "running"}
+    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256="cd", bytes=3)])
+    assert store.states(["a"]) == {"a": "complete"}
+    assert store.epochs_done(["a", "b"]) == {"a": 2}
+    assert [artifact.path for artifact in store.artifacts("a")] == ["w.pt"]
+
+
+def test_the_same_epoch_again_replaces_it(store: Store) -> None:
+    store.start("a", {})
+    store.add_epoch("a", record(1, 0.1))
+    store.add_epoch("a", record(1, 0.9))
+    assert [r["test_accuracy"] for r in store.rows("epochs", "trial_id", ["a"])] == [0.9]
+
+
+def test_finished_trials_are_immutable(store: Store) -> None:
+    store.start("a", {})
+    store.finish("a", RESULT, [])
+    for change in (
+        lambda: store.start("a", {}),
+        lambda: store.fail("a", "no"),
+        lambda: store.release(["a"]),
+        lambda: store.finish("a", RESULT, []),
+    ):
+        with pytest.raises(RuntimeError, match="finished already"):
+            change()
+    assert store.states(["a"]) == {"a": "complete"}
+
+
+def test_failed_trials_keep_their_traceback_and_can_be_released(store: Store) -> None:
+    store.start("a", {})
+    store.fail("a", "Traceback: boom")
+    assert store.rows("trials", "id", ["a"])[0]["reason"] == "Traceback: boom"
+    store.release(["a"])
+    assert store.states(["a"]) == {"a": "pending"}
+
+
+def test_recording_a_plan_again_loses_nothing(store: Store) -> None:
+    store.start("a", {})
+    store.finish("a", RESULT, [])
+    store.record_plan("s", {"name": "s", "arms": [1]}, [row("a"), row("c")])
+    assert store.states(["a", "b", "c"]) == {"a": "complete", "b": "pending", "c": "pending"}
+    assert store.plan()["arms"] == [1]
+
+
+def test_one_writer_at_a_time(store: Store) -> None:
+    with pytest.raises(UserError, match="another run is writing"), Store.write(store.folder):
+        pass
+
+
+def test_readers_read_while_the_writer_writes(store: Store) -> None:
+    store.start("a", {})
+    with Store.read(store.folder) as reader:
+        assert reader.states(["a"]) == {"a": "running"}
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.fail("a", "x")
+
+
+def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_path: Path) -> None:
+    store.start("a", {})
+    store.add_epoch("a", record(1))
+    (store.folder / "artifacts" / "a").mkdir(parents=True)
+    (store.folder / "artifacts/a/w.pt").write_bytes(b"xyz")
+    store.finish(
+        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/w.pt", sha256="cd", bytes=3)]
+    )
+    with Store.write(tmp_path / "other") as other:
+        other.record_plan("o", {"name": "o"}, [row("a"), row("b")])
+        assert other.adopt(store.folder, ["a", "b"]) == ["a"]
+        assert other.states(["a", "b"]) == {"a": "complete", "b": "pending"}
+        assert other.epochs_done(["a"]) == {"a": 1}
+        assert (other.folder / "artifacts/a/w.pt").read_bytes() == b"xyz"
+
+
+def test_reading_where_nothing_ran_is_the_user_s_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no runs yet"), Store.read(tmp_path / "nothing"):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_the_user_s_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), Store.write(tmp_path / "file" / "s"):
+        pass
+
+
+def test_a_file_that_is_no_database_is_the_user_s_mistake(tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_text("not a database, and long enough to have a header" * 10)
+    with pytest.raises(UserError, match="not a database"), Store.write(tmp_path):
+        pass
+
+
+def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    with Store.write(tmp_path):
+        pass
+    raw = sqlite3.connect(tmp_path / DATABASE)
+    raw.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    raw.close()
+    for way in (Store.write, Store.read):
+        with pytest.raises(UserError, match="written by a newer normlab"), way(tmp_path):
+            pass
+
+
+def test_migrations_run_in_order_once(tmp_path: Path) -> None:
+    first = ("CREATE TABLE t (x);",)
+    second = (*first, "ALTER TABLE t ADD COLUMN y; INSERT INTO t VALUES (1, 2);")
+    path = tmp_path / DATABASE
+    connect(path, write=True, migrations=first).close()
+    with pytest.raises(UserError, match="older normlab"):
+        connect(path, write=False, migrations=second)
+    for _ in range(2):
+        connection = connect(path, write=True, migrations=second)
+        assert [tuple(r) for r in connection.execute("SELECT * FROM t")] == [(1, 2)]
+        connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    good = ("CREATE TABLE t (x);",)
+    connect(path, write=True, migrations=good).close()
+    with pytest.raises(UserError, match="nosuch"):
+        connect(
+            path,
+            write=True,
+            migrations=(*good, "CREATE TABLE u (x); INSERT INTO nosuch VALUES (1);"),
+        )
+    connection = connect(path, write=True, migrations=good)
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 1
+    assert not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'u'").fetchall()
+    connection.close()
+
+
+def test_the_epochs_table_has_the_record_s_fields(store: Store) -> None:
+    store.start("a", {})
+    store.add_epoch("a", record(1))
+    (found,) = store.rows("epochs", "trial_id", ["a"])
+    assert found.keys() == ["trial_id", *(field.name for field in fields(EpochRecord))]
+
+
+ASSETS = sorted((Path(__file__).parent / "assets").glob("schema-*.sqlite"))
+
+
+def test_every_schema_has_its_asset() -> None:
+    # A new migration needs a database of the schema before it: see CONTRIBUTING.
+    assert [path.stem for path in ASSETS] == [f"schema-{n + 1}" for n in range(len(MIGRATIONS))]
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda path: path.stem)
+def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
+    (tmp_path / DATABASE).write_bytes(asset.read_bytes())
+    with Store.write(tmp_path) as store:
+        plan = store.plan()
+        ids = [trial for arm in plan["arms"] for trial in arm["trials"].values()]
+        assert set(store.states(ids).values()) == {"complete"}
+        assert set(store.epochs_done(ids).values()) == {1}

@@ -1,0 +1,145 @@
+from typing import Any
+
+import pytest
+
+from normlab.errors import UserError
+from normlab.study.files import bundled
+from normlab.study.plan import Plan, make_plan
+from normlab.study.spec import Study
+
+BASE = {"data": "digits", "model": "digits-small", "epochs": 2}
+
+
+def study(**values: Any) -> Study:
+    return Study.parse({"name": "s", "question": "?", "base": BASE, "seeds": 2, **values})
+
+
+def labels(plan: Plan) -> list[str]:
+    return [arm.label for arm in plan.arms]
+
+
+@pytest.mark.parametrize("name", bundled())
+@pytest.mark.parametrize("quick", [False, True])
+def test_every_bundled_study_can_be_planned(name: str, quick: bool) -> None:
+    plan = make_plan(Study.load(name).vary(quick=quick))
+    assert len({row.id for row in plan.rows()}) == len(plan.arms) * len(plan.study.seeds)
+
+
+def test_a_grid_is_the_product_of_its_factors() -> None:
+    plan = make_plan(study(factors={"norm": ["batch", "layer"], "lr": [0.1, 0.2]}))
+    assert labels(plan) == [
+        "norm=batch, lr=0.1", "norm=batch, lr=0.2", "norm=layer, lr=0.1", "norm=layer, lr=0.2",
+    ]  # fmt: skip
+    assert [row.seed for row in plan.rows()] == [0] * 4 + [1] * 4
+
+
+def test_one_factor_labels_its_arms_by_level() -> None:
+    levels = ["batch", {"kind": "group", "groups": 4}, {"kind": "group", "groups": 8}]
+    assert labels(make_plan(study(factors={"norm": levels}))) == [
+        "batch",
+        "group(groups=4)",
+        "group(groups=8)",
+    ]
+    assert labels(make_plan(study(factors={"norm": levels[:2]}))) == ["batch", "group"]
+
+
+def test_a_study_without_factors_has_its_base_as_the_only_arm() -> None:
+    assert labels(make_plan(study())) == ["base"]
+
+
+def test_arms_can_be_written_out_beside_a_grid() -> None:
+    arms = [{"label": "slow layer", "set": {"norm": "layer", "lr": 0.001}}]
+    plan = make_plan(study(factors={"norm": ["batch"]}, arms=arms))
+    assert labels(plan) == ["batch", "slow layer"]
+    assert plan.arms[1].recipe.lr == 0.001
+    assert labels(make_plan(study(arms=arms))) == ["slow layer"]
+
+
+def test_excluded_cells_are_left_out() -> None:
+    plan = make_plan(
+        study(
+            factors={"norm": ["batch", "layer"], "batch_size": [2, 32, 64]},
+            constraints=[{"exclude": {"norm": "batch", "batch_size": [2, 32]}}],
+        )
+    )
+    assert len(plan.arms) == 4
+    assert "norm=batch, batch_size=64" in labels(plan)
+
+
+def test_a_nested_factor_varies_only_within() -> None:
+    plan = make_plan(
+        study(
+            factors={"norm": ["none", "batch"], "norm.momentum": [0.1, 0.2]},
+            constraints=[{"nest": "norm.momentum", "within": {"norm": "batch"}}],
+        )
+    )
+    assert labels(plan) == [
+        "norm=none",
+        "norm=batch, norm.momentum=0.1",
+        "norm=batch, norm.momentum=0.2",
+    ]
+
+
+def test_growing_a_grid_keeps_the_old_trials() -> None:
+    small = make_plan(study(factors={"norm": ["batch", "layer"]}))
+    large = make_plan(study(factors={"norm": ["batch", "layer", "none"]}, seeds=3))
+    assert {row.id for row in small.rows()} < {row.id for row in large.rows()}
+
+
+def test_overrides_hold_in_every_arm_and_fix_a_factor() -> None:
+    varied = study(factors={"norm": ["batch", "layer"], "lr": [0.1, 0.2]})
+    plan = make_plan(varied.vary(overrides={"lr": 0.5, "epochs": 1}, seeds=1))
+    assert labels(plan) == ["batch", "layer"]
+    assert {(arm.recipe.lr, arm.recipe.epochs) for arm in plan.arms} == {(0.5, 1)}
+    assert plan.study.seeds == (0,)
+
+
+def test_constraints_see_an_overridden_factor() -> None:
+    varied = study(
+        factors={"norm": ["batch", "layer"], "batch_size": [2, 32]},
+        constraints=[{"exclude": {"norm": "batch", "batch_size": 2}}],
+    )
+    assert labels(make_plan(varied.vary(overrides={"batch_size": 2}))) == ["layer"]
+
+
+def test_dotted_overrides_go_into_a_factor_s_component() -> None:
+    varied = study(factors={"norm": ["batch", "layer"]}).vary(overrides={"norm.eps": 0.1})
+    assert {arm.recipe.norm.options["eps"] for arm in make_plan(varied).arms} == {0.1}
+
+
+def test_the_quick_variant_changes_what_it_says() -> None:
+    quick = {"seeds": 1, "set": {"epochs": 1}, "factors": {"norm": ["batch"]}}
+    varied = study(factors={"norm": ["batch", "layer"]}, quick=quick)
+    plan = make_plan(varied.vary(quick=True))
+    assert labels(plan) == ["batch"]
+    assert [row.seed for row in plan.rows()] == [0]
+    assert plan.arms[0].recipe.epochs == 1
+    assert len(make_plan(varied).arms) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"factors": {"nrom": ["batch"]}}, r"s, arm 'batch': unknown key of a recipe 'nrom'.*'norm'"),
+        ({"factors": {"norm": ["btach"]}}, r"arm 'btach'\.norm: unknown kind 'btach'.*'batch'"),
+        ({"factors": {"norm": []}}, r"factors\.norm"),
+        ({"factor": {}}, "'factors'"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"seeds": [1, 1]}, "different seeds"),
+        ({"seeds": -3}, "seeds is -3"),
+        ({"seeds": [-1]}, r"seeds.*-1"),
+        ({"claims": ["x"]}, "claims.*cannot do this yet"),
+        ({"arms": [{"label": "a", "sets": {}}]}, "'sets'.*'set'"),
+        ({"arms": [{"label": "a"}, {"label": "a", "set": {"lr": 0.2}}]}, "two arms have the label 'a'"),
+        ({"arms": [{"label": "a"}, {"label": "b", "set": {"norm": "batch"}}]}, "'a' and 'b' are the same recipe"),
+        ({"factors": {"norm": ["batch"]}, "constraints": [{"exclude": {"norm": "batch"}}]}, "leave no arm"),
+        ({"factors": {"norm": ["batch"]}, "constraints": [{"exclude": {"nrom": "batch"}}]}, "unknown factor 'nrom'"),
+        ({"constraints": [{"nest": "norm"}]}, "either 'exclude' or 'nest'"),
+        ({"base": {**BASE, "data": "mnist", "model": "mnist-7704", "norm": "instance"}}, "layer 'norm7' cannot take a map of 16x1x1"),
+        ({"base": {**BASE, "lr.x": 1}}, r"lr\.x"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(study(**values))

@@ -1,0 +1,228 @@
+"""Runs end to end: exactly once, resumed, interrupted, failed; on both engines."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from normlab.data import splits
+from normlab.errors import UserError
+from normlab.store import DATABASE, Store
+from normlab.study.engines import EpochTrained, Message, Started, Task, work
+from normlab.study.plan import Plan, make_plan
+from normlab.study.runner import RunOptions, Silent, run_plan
+from normlab.study.spec import Study
+
+
+def plan(name: str = "s", **values: Any) -> Plan:
+    base = {"data": "digits", "model": "digits-small", "epochs": 2, "batch_size": 64}
+    factors = {"norm": ["none", "batch"]}
+    content = {"name": name, "question": "?", "base": base, "factors": factors, "seeds": 2}
+    return make_plan(Study.parse({**content, **values}))
+
+
+def weights(folder: Path) -> dict[str, str]:
+    with sqlite3.connect(folder / DATABASE) as raw:
+        rows = raw.execute("SELECT id, result FROM trials WHERE state = 'complete'").fetchall()
+    raw.close()
+    return {trial: json.loads(result)["weights_sha256"] for trial, result in rows}
+
+
+def test_serial_and_processes_give_equal_weights_and_train_once(tmp_path: Path) -> None:
+    made = plan()
+    for engine, workers in (("serial", 1), ("processes", 2)):
+        first = run_plan(made, tmp_path / engine, RunOptions(workers=workers))
+        assert (first.trained, first.counts) == (4, {"complete": 4})
+        again = run_plan(made, tmp_path / engine, RunOptions(workers=workers))
+        assert (again.trained, again.counts) == (0, {"complete": 4})
+    one, other = (weights(tmp_path / engine / "s") for engine in ("serial", "processes"))
+    assert one == other
+    assert len(one) == 4
+
+
+def test_a_finished_trial_leaves_weights_and_no_checkpoint(tmp_path: Path) -> None:
+    import torch
+
+    from normlab.train import weights_sha256
+
+    run_plan(plan(), tmp_path)
+    folder = tmp_path / "s"
+    assert not list((folder / "checkpoints").iterdir())
+    for trial, expected in weights(folder).items():
+        state = torch.load(folder / "artifacts" / trial / "weights.pt", weights_only=True)
+        assert weights_sha256(state) == expected
+
+
+def test_only_new_cells_of_a_grown_study_are_trained(tmp_path: Path) -> None:
+    run_plan(plan(), tmp_path)
+    grown = run_plan(plan(factors={"norm": ["none", "batch", "layer"]}), tmp_path)
+    assert (grown.planned, grown.trained) == (6, 2)
+
+
+def test_trials_of_another_study_are_taken_over(tmp_path: Path) -> None:
+    run_plan(plan("first"), tmp_path)
+    second = run_plan(plan("second", seeds=3), tmp_path)
+    assert second.adopted == {"first": 4}
+    assert second.trained == 2
+    assert weights(tmp_path / "first").items() <= weights(tmp_path / "second").items()
+
+
+class Interrupting(Silent):
+    """Ctrl-C after some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.left = epochs
+
+    def observe(self, message: Message) -> None:
+        if isinstance(message, EpochTrained):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers: int) -> None:
+    made = plan()
+    options = RunOptions(workers=workers)
+    stopped = run_plan(made, tmp_path / "a", options, Interrupting(3))
+    assert stopped.interrupted
+    assert "running" not in stopped.counts
+    run_plan(made, tmp_path / "a", options)
+    run_plan(made, tmp_path / "b", options)
+    assert weights(tmp_path / "a" / "s") == weights(tmp_path / "b" / "s")
+
+
+def test_a_trial_that_raises_is_failed_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan()
+    broken = made.arms[0].trials[1]
+
+    def train(recipe: Any, seed: int, *args: Any, **options: Any) -> Any:
+        if recipe.norm.kind == "none" and seed == 1:
+            raise ZeroDivisionError("planted")
+        return whole(recipe, seed, *args, **options)
+
+    whole = work.train
+    monkeypatch.setattr(work, "train", train)
+    summary = run_plan(made, tmp_path)
+    assert summary.counts == {"complete": 3, "failed": 1}
+    assert summary.failures == {broken: "ZeroDivisionError: planted"}
+    with Store.read(tmp_path / "s") as store:
+        assert "Traceback" in store.rows("trials", "id", [broken])[0]["reason"]
+    monkeypatch.undo()
+    assert run_plan(made, tmp_path).trained == 0
+    retried = run_plan(made, tmp_path, RunOptions(retry_failed=True))
+    assert (retried.trained, retried.counts) == (1, {"complete": 4})
+
+
+class Killing(Silent):
+    """Kills the worker of the first trial that starts."""
+
+    def __init__(self) -> None:
+        self.victim: str | None = None
+
+    def observe(self, message: Message) -> None:
+        if isinstance(message, Started) and self.victim is None:
+            self.victim = message.trial_id
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+def test_a_killed_worker_fails_its_trial_and_is_replaced(tmp_path: Path) -> None:
+    made = plan(seeds=3)
+    killer = Killing()
+    summary = run_plan(made, tmp_path, RunOptions(workers=2), killer)
+    assert killer.victim in summary.failures
+    assert "SIGKILL" in summary.failures[str(killer.victim)]
+    assert summary.counts["complete"] >= 4
+    assert sum(summary.counts.values()) == 6
+
+
+def test_missing_data_is_the_user_s_mistake_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normlab import data
+
+    data.load.cache_clear()
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "empty"))
+    base = {"data": "mnist", "model": "mnist-7288"}
+    with pytest.raises(UserError, match="data 'mnist'"):
+        run_plan(plan(base=base), tmp_path)
+    with Store.read(tmp_path / "s") as store:
+        assert {row["state"] for row in store._all("SELECT state FROM trials")} == {"pending"}
+
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "normlab",
+    "run",
+    "digits-norms",
+    "--set",
+    "epochs=6",
+    "--seeds",
+    "1",
+]
+
+
+def epochs_stored(folder: Path) -> int:
+    if not (folder / DATABASE).exists():
+        return 0
+    raw = sqlite3.connect(f"{(folder / DATABASE).as_uri()}?mode=ro", uri=True, timeout=10)
+    try:
+        return int(raw.execute("SELECT count(*) FROM epochs").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        raw.close()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_killed_run_started_again_ends_with_the_weights_of_a_whole_one(
+    tmp_path: Path, workers: str
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    command = [*COMMAND, "--workers", workers, "--runs"]
+    quiet: dict[str, Any] = {
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.PIPE,
+        "cwd": tmp_path,
+    }
+    process = subprocess.Popen([*command, str(killed)], **quiet)
+    deadline = time.monotonic() + 120
+    while epochs_stored(killed / "digits-norms") < 9 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.communicate()
+    before = epochs_stored(killed / "digits-norms")
+    assert 9 <= before < 30, "killed in mid-run"
+    for runs in (killed, whole):
+        subprocess.run([*command, str(runs)], check=True, **quiet)
+    assert epochs_stored(killed / "digits-norms") == 30
+    first, second = (weights(runs / "digits-norms") for runs in (killed, whole))
+    assert first == second
+    assert len(first) == 5
+
+
+def test_the_task_names_its_checkpoint(tmp_path: Path) -> None:
+    made = plan()
+    trial, (recipe, seed) = next(iter(made.recipes().items()))
+    task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
+    kinds = [type(message).__name__ for message in work.perform(task, "cpu")]
+    assert kinds == ["Started", "EpochTrained", "EpochTrained", "Ended"]
+    assert task.checkpoint == tmp_path / "checkpoints" / f"{trial}.pt"
+    # Taken up again from the last checkpoint: the records are sent again, nothing is trained.
+    kinds = [type(message).__name__ for message in work.perform(task, "cpu")]
+    assert kinds == ["Started", "EpochTrained", "EpochTrained", "Ended"]
+    assert splits(recipe) is splits(recipe)

@@ -1,0 +1,71 @@
+"""Docs that cannot rot: what they show runs, and what there is they name."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from normlab.recipe import DATA, MODELS, NORMS, OPTIMIZERS, SCHEDULES, Component, Recipe
+from normlab.recipe.training import Dropout, Penalty
+from normlab.study.files import parse_yaml
+from normlab.study.plan import make_plan
+from normlab.study.spec import ArmSpec, Constraint, Quick, Study
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RECIPE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+
+
+def test_the_readme_s_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(README, "python")
+    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    assert (tmp_path / "runs" / "digits-norms" / "report.html").is_file()
+
+
+def test_the_readme_s_study_can_be_planned() -> None:
+    (text,) = blocks(README, "yaml")
+    assert len(make_plan(Study.parse({**parse_yaml(text), "name": "batch-size"})).rows()) == 12
+
+
+def test_the_readme_s_first_screen_has_the_two_commands_and_the_picture() -> None:
+    first = "\n".join(README.splitlines()[:20])
+    for part in ("make demo", "make test", "docs/images/report.png"):
+        assert part in first
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), (page.name, link)
+
+
+def test_the_readme_names_every_command() -> None:
+    from normlab.cli import app
+
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    names += ["show model"]
+    for name in names:
+        assert f"normlab {name}" in README
+
+
+def documented() -> Iterator[str]:
+    """Every key, kind and option that a user may write."""
+    yield from Recipe.model_fields
+    for spec in (Penalty, Dropout, Study, ArmSpec, Constraint, Quick):
+        yield from spec.model_fields
+    catalogs: list[dict[str, type[Component]]] = [DATA, MODELS, NORMS, OPTIMIZERS, SCHEDULES]
+    for catalog in catalogs:
+        for kind, spec in catalog.items():
+            yield kind
+            yield from spec.model_fields
+
+
+@pytest.mark.parametrize("name", sorted(set(documented())))
+def test_every_key_kind_and_option_is_documented(name: str) -> None:
+    assert re.search(rf"`[^`]*\b{re.escape(name)}\b[^`]*`", RECIPE)
