@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,7 @@ class Status:
     @property
     def counts(self) -> dict[str, int]:
         """Trials by state, only states that occur."""
-        states = [trial["state"] for trial in self.trials]
-        return {state: states.count(state) for state in dict.fromkeys(states)}
+        return dict(Counter(trial["state"] for trial in self.trials))
 
     @property
     def finished(self) -> int:
@@ -158,7 +158,7 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
             for seed, trial_id in arm["trials"].items()
         ]
         ids = [trial_id for _, _, trial_id in planned]
-        rows = {row["id"]: row for row in store.rows("trials", "id", ids)}
+        rows = {row["id"]: row for row in store.rows("trials", ids)}
         done = store.epochs_done(ids)
     trials = [
         {

@@ -58,3 +58,13 @@ class TrialResult:
     train_images: int
     validation_images: int
     test_images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """A file that belongs to a trial; `path` is relative to the study's folder."""
+
+    kind: str
+    path: str
+    sha256: str
+    bytes: int

@@ -76,6 +76,17 @@ def test_a_study_file_by_path(normlab: Run, tmp_path: Path) -> None:
     assert normlab("report", "mine")[1].strip() == "runs/mine/report.html"
 
 
+def test_brackets_of_a_user_are_no_markup(normlab: Run, tmp_path: Path) -> None:
+    arms = '[{label: "[/x] ends", set: {lr: 0.1}}, {label: "[red]", set: {lr: 0.2}}]'
+    text = f'question: "is it [/b]?"\nbase: {{data: digits, model: digits-small, epochs: 1}}\narms: {arms}\nseeds: 1\n'
+    (tmp_path / "odd.yaml").write_text(text)
+    for command in ("plan", "run", "status"):
+        code, out, _ = normlab(command, "odd.yaml")
+        assert code == 0
+        assert "[/x] ends" in out
+        assert "[red]" in out
+
+
 def test_a_diverged_trial_is_a_finding_and_said(normlab: Run) -> None:
     words = "run digits-norms --seeds 1 --set norm=none --set lr=1e12 --set epochs=3"
     code, out, _ = normlab(*words.split())
@@ -91,6 +102,14 @@ def test_a_diverged_trial_is_a_finding_and_said(normlab: Run) -> None:
         ("run digits-norms --set nosuch=1", ["'nosuch'", "epochs"]),
         ("run nosuchstudy", ["'nosuchstudy'", "digits-norms"]),
         ("run digits-nroms", ["Did you mean 'digits-norms'?"]),
+        ("run digits-norms --set norn.momentum=0.2", ["'norn'", "'norm'"]),
+        ("run digits-norms --set epochs.=1", ["'epochs.'"]),
+        ("run digits-norms --set lr=2020-13-45", ["lr", "'2020-13-45'"]),
+        ("run digits-norms --set validation=5000", ["validation is 5000", "1198"]),
+        ("run digits-norms --set lr=1e39", ["lr", "1e+39"]),
+        ("run digits-norms --seeds 99999999999999999999", ["seeds", "100000"]),
+        ("run ~nosuchuser/a.yaml", ["no study"]),
+        (f"run {'a' * 300}", ["no study"]),
         ("run digits-norms --set norm=group", ["groups", "channels_per_group"]),
         ("run digits-norms --set data=minst", ["'minst'", "'mnist'"]),
         ("run digits-norms --set epochs", ["KEY=VALUE"]),

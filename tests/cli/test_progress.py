@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from normlab.cli import progress
+from normlab.study.engines import Failed, Task
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
@@ -34,3 +35,18 @@ def test_bars_count_trials_and_epochs(tmp_path: Path, monkeypatch: pytest.Monkey
         assert (overall.completed, overall.total) == (4, 4)
         assert overall.description == "2 of 2 trials"
     assert "batch, seed 0" in out.getvalue()
+
+
+def test_a_trial_that_fails_before_it_started_has_no_bar_to_lose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), force_terminal=True))
+    base = {"data": "digits", "model": "digits-small", "epochs": 3}
+    plan = make_plan(Study.parse({"name": "s", "question": "?", "base": base, "seeds": 1}))
+    ((trial, (recipe, seed)),) = plan.recipes().items()
+    task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
+    with progress.Bars(plan) as bars:
+        bars.begin([task], 1)
+        bars.observe(Failed(trial, "the worker process was ended by SIGKILL"))
+        (overall,) = bars.progress.tasks
+        assert (overall.completed, overall.total) == (3, 3)

@@ -177,7 +177,10 @@ def test_instance_norm_raises_on_1x1_maps_as_in_torch() -> None:
     ("call", "message"),
     [
         (lambda: norms.make("btach", 4), "'batch'"),
-        (lambda: GroupNorm(6, groups=4), "does not divide 6 channels; the nearest that does is 3"),
+        (
+            lambda: GroupNorm(6, groups=4),
+            "does not divide 6 channels; the largest below it that does is 3",
+        ),
         (lambda: GroupNorm(6), "exactly one"),
         (lambda: BatchNorm(0), "num_channels is 0"),
         (lambda: BatchNorm(4, activation="rleu"), "'relu'"),

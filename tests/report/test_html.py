@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from normlab.report import write_report
+from normlab.report import html, write_report
+from normlab.report.figures import curve_figure
 from normlab.store import Store, TrialRow
 
 CHROMIUM = (
@@ -95,6 +96,23 @@ def test_a_study_with_nothing_finished_still_has_a_report(tmp_path: Path) -> Non
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "0 of 1 trials are finished" in page
     assert "spec-" not in page.split("<script>")[0]
+
+
+def test_long_curves_and_single_epochs_are_drawn() -> None:
+    def curves(epochs: int) -> pd.DataFrame:
+        rows = [
+            {"arm": "a", "split": s, "epoch": e, "mean": e, "low": e, "high": e, "seeds": 2}
+            for s in ("train", "test")
+            for e in range(1, epochs + 1)
+        ]
+        return pd.DataFrame(rows)
+
+    for epochs in (1, 4000):
+        figure = html._figure("x", "X", "", curve_figure(curves(epochs), ["a"], "X"))
+        spec = json.loads(figure["spec"])
+        (line,) = [layer for layer in spec["spec"]["layer"] if layer["mark"]["type"] == "line"]
+        assert line["mark"]["point"] is (epochs == 1)
+        assert sum(map(len, spec["datasets"].values())) == 2 * epochs
 
 
 def test_a_report_is_a_function_of_the_store(page: str, finished: Path) -> None:

@@ -87,8 +87,17 @@ def test_curves_are_means_with_intervals_per_split_and_epoch(finished: Path) -> 
     row = table.loc[("batch", "validation", 2)]
     assert row["mean"] == pytest.approx(values.mean())
     assert row["seeds"] == 2
-    low, _ = stats.t.interval(0.95, 1, values.mean(), stats.sem(values))
-    assert row["low"] == pytest.approx(low)
+    low, high = stats.t.interval(0.95, 1, values.mean(), stats.sem(values))
+    assert (row["low"], row["high"]) == pytest.approx((max(low, 0), min(high, 1)))
+
+
+def test_curves_leave_failed_and_invalid_trials_out() -> None:
+    scores: dict[str, list[float | None]] = {"b": [0.9, 0.1], "a": [0.9, 0.1], "late": [0.9, 0.1]}
+    states = {("b", 1): "invalid", ("a", 1): "failed", ("late", 1): "running"}
+    table = curve_table(frames(scores, states), "accuracy").query("split == 'test'")
+    assert table.set_index("arm")["mean"].to_dict() == pytest.approx(
+        {"b": 0.9, "a": 0.9, "late": 0.5}
+    )
 
 
 def test_frames_hold_every_planned_trial_with_its_last_epoch(finished: Path) -> None:

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import fields
@@ -6,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from normlab.errors import UserError
-from normlab.records import EpochRecord, TrialResult
-from normlab.store import DATABASE, Artifact, Store, TrialRow
+from normlab.records import Artifact, EpochRecord, TrialResult
+from normlab.store import DATABASE, Store, TrialRow
 from normlab.store.migrations import MIGRATIONS
 from normlab.store.schema import connect
 
@@ -46,7 +48,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_a_trial_s_life(store: Store) -> None:
     assert store.states(["a", "b", "nosuch"]) == {"a": "pending", "b": "pending"}
-    store.start("a", {"torch": "x"})
+    store.start("a", {"torch": "x"}, 0)
     store.add_epoch("a", record(1))
     store.add_epoch("a", record(2))
     assert store.states(["a"]) == {"a": "running"}
@@ -57,36 +59,36 @@ def test_a_trial_s_life(store: Store) -> None:
 
 
 def test_the_same_epoch_again_replaces_it(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.add_epoch("a", record(1, 0.1))
     store.add_epoch("a", record(1, 0.9))
-    assert [r["test_accuracy"] for r in store.rows("epochs", "trial_id", ["a"])] == [0.9]
+    assert [r["test_accuracy"] for r in store.rows("epochs", ["a"])] == [0.9]
 
 
 def test_finished_trials_are_immutable(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.finish("a", RESULT, [])
     for change in (
-        lambda: store.start("a", {}),
+        lambda: store.start("a", {}, 0),
         lambda: store.fail("a", "no"),
-        lambda: store.release(["a"]),
         lambda: store.finish("a", RESULT, []),
     ):
         with pytest.raises(RuntimeError, match="finished already"):
             change()
+    store.release(["a"])
     assert store.states(["a"]) == {"a": "complete"}
 
 
 def test_failed_trials_keep_their_traceback_and_can_be_released(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.fail("a", "Traceback: boom")
-    assert store.rows("trials", "id", ["a"])[0]["reason"] == "Traceback: boom"
+    assert store.rows("trials", ["a"])[0]["reason"] == "Traceback: boom"
     store.release(["a"])
     assert store.states(["a"]) == {"a": "pending"}
 
 
 def test_recording_a_plan_again_loses_nothing(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.finish("a", RESULT, [])
     store.record_plan("s", {"name": "s", "arms": [1]}, [row("a"), row("c")])
     assert store.states(["a", "b", "c"]) == {"a": "complete", "b": "pending", "c": "pending"}
@@ -99,7 +101,7 @@ def test_one_writer_at_a_time(store: Store) -> None:
 
 
 def test_readers_read_while_the_writer_writes(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     with Store.read(store.folder) as reader:
         assert reader.states(["a"]) == {"a": "running"}
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -107,12 +109,13 @@ def test_readers_read_while_the_writer_writes(store: Store) -> None:
 
 
 def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_path: Path) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.add_epoch("a", record(1))
     (store.folder / "artifacts" / "a").mkdir(parents=True)
     (store.folder / "artifacts/a/w.pt").write_bytes(b"xyz")
+    sha256 = hashlib.sha256(b"xyz").hexdigest()
     store.finish(
-        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/w.pt", sha256="cd", bytes=3)]
+        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/w.pt", sha256=sha256, bytes=3)]
     )
     with Store.write(tmp_path / "other") as other:
         other.record_plan("o", {"name": "o"}, [row("a"), row("b")])
@@ -120,6 +123,49 @@ def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_pat
         assert other.states(["a", "b"]) == {"a": "complete", "b": "pending"}
         assert other.epochs_done(["a"]) == {"a": 1}
         assert (other.folder / "artifacts/a/w.pt").read_bytes() == b"xyz"
+
+
+@pytest.mark.parametrize("damage", ["deleted", "changed"])
+def test_a_trial_whose_files_are_not_as_recorded_is_not_adopted(
+    store: Store, tmp_path: Path, damage: str
+) -> None:
+    path = store.folder / "w.pt"
+    if damage == "changed":
+        path.write_bytes(b"abc")
+    store.start("a", {}, 0)
+    sha256 = hashlib.sha256(b"xyz").hexdigest()
+    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256=sha256, bytes=3)])
+    with Store.write(tmp_path / "other") as other:
+        other.record_plan("o", {"name": "o"}, [row("a")])
+        assert other.adopt(store.folder, ["a"]) == []
+        assert other.states(["a"]) == {"a": "pending"}
+
+
+def test_a_trial_started_over_forgets_later_epochs_and_remembers_where_it_ran(store: Store) -> None:
+    store.start("a", {"machine": 1}, 0)
+    for epoch in (1, 2, 3):
+        store.add_epoch("a", record(epoch))
+    store.start("a", {"machine": 2}, 2)
+    assert [r["epoch"] for r in store.rows("epochs", ["a"])] == [1, 2]
+    (found,) = store.rows("trials", ["a"])
+    assert json.loads(found["provenance"]) == [{"machine": 1}, {"machine": 2}]
+    store.start("a", {"machine": 3}, 0)
+    assert store.epochs_done(["a"]) == {}
+
+
+def test_a_database_damaged_inside_is_the_user_s_to_mend(store: Store, tmp_path: Path) -> None:
+    for index in range(300):
+        store.record_plan("s", {"name": "s", "n": index}, [row(f"t{index}")])
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    raw = sqlite3.connect(store.folder / DATABASE)
+    raw.execute(f"VACUUM INTO '{folder / DATABASE}'")
+    raw.close()
+    content = bytearray((folder / DATABASE).read_bytes())
+    content[4096:] = bytes(len(content) - 4096)
+    (folder / DATABASE).write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read"), Store.read(folder) as reader:
+        reader.states(["a"])
 
 
 def test_reading_where_nothing_ran_is_the_user_s_mistake(tmp_path: Path) -> None:
@@ -180,9 +226,9 @@ def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> Non
 
 
 def test_the_epochs_table_has_the_record_s_fields(store: Store) -> None:
-    store.start("a", {})
+    store.start("a", {}, 0)
     store.add_epoch("a", record(1))
-    (found,) = store.rows("epochs", "trial_id", ["a"])
+    (found,) = store.rows("epochs", ["a"])
     assert found.keys() == ["trial_id", *(field.name for field in fields(EpochRecord))]
 
 

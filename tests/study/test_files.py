@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from normlab.errors import UserError
 from normlab.study.files import bundled, find, parse_yaml, read
@@ -12,7 +13,20 @@ def test_all_ways_to_write_a_number_are_numbers(text: str) -> None:
 
 
 def test_words_stay_words() -> None:
-    assert parse_yaml("[none, e5, 1e, batch]") == ["none", "e5", "1e", "batch"]
+    words = ["none", "e5", "1e", "batch", "on", "no", "2020-01-01", "1:30"]
+    assert parse_yaml(f"[{', '.join(words)}]") == words
+
+
+def test_numbers_and_truth_values_are_those_of_yaml_1_2() -> None:
+    assert parse_yaml("[010, -3, +2.5, .inf, true, False, null, ~]") == [
+        10, -3, 2.5, float("inf"), True, False, None, None,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "[" * 3000, "!!int x"], ids=["long", "deep", "tag"])
+def test_what_python_cannot_hold_is_bad_yaml(text: str) -> None:
+    with pytest.raises(yaml.YAMLError):
+        parse_yaml(text)
 
 
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:

@@ -80,6 +80,45 @@ def test_a_nested_factor_varies_only_within() -> None:
     ]
 
 
+def test_a_bare_kind_names_every_level_of_it() -> None:
+    levels = ["layer", {"kind": "batch", "momentum": 0.2}]
+    constraints = [{"exclude": {"norm": "batch", "batch_size": 2}}]
+    plan = make_plan(
+        study(factors={"norm": levels, "batch_size": [2, 64]}, constraints=constraints)
+    )
+    assert len(plan.arms) == 3
+
+
+def test_an_override_of_the_outer_factor_keeps_the_nested_one() -> None:
+    varied = study(
+        factors={"norm": ["none", "batch"], "norm.momentum": [0.3, 0.4]},
+        constraints=[{"nest": "norm.momentum", "within": {"norm": "batch"}}],
+    )
+    fixed = make_plan(varied.vary(overrides={"norm": "batch"}))
+    assert [arm.recipe.norm.options["momentum"] for arm in fixed.arms] == [0.3, 0.4]
+    nested = make_plan(varied.vary(overrides={"norm.momentum": 0.5}))
+    assert labels(nested) == ["none", "batch"]
+    assert nested.arms[1].recipe.norm.options["momentum"] == 0.5
+
+
+def test_levels_of_different_types_are_different() -> None:
+    with pytest.raises(UserError, match="batch_size is True"):
+        make_plan(study(factors={"batch_size": [1, True]}))
+
+
+def test_a_last_batch_of_one_that_a_norm_cannot_take_is_refused() -> None:
+    base = {**BASE, "data": "mnist", "model": "mnist-7704", "batch_size": 33, "validation": 59_900}
+    with pytest.raises(UserError, match=r"layer 'norm7' cannot take a batch of one map of 16x1x1"):
+        make_plan(study(base=base))
+
+
+def test_group_norm_with_one_value_per_group_is_refused() -> None:
+    norm = {"kind": "group", "groups": 32}
+    base = {**BASE, "data": "mnist", "model": "mnist-7704", "norm": norm}
+    with pytest.raises(UserError, match=r"layer 'norm7'.*one value per group"):
+        make_plan(study(base=base))
+
+
 def test_growing_a_grid_keeps_the_old_trials() -> None:
     small = make_plan(study(factors={"norm": ["batch", "layer"]}))
     large = make_plan(study(factors={"norm": ["batch", "layer", "none"]}, seeds=3))
@@ -120,6 +159,10 @@ def test_the_quick_variant_changes_what_it_says() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"factors": {"norm": ["batch"]}, "constraints": [{"exclude": {"norm": "bacth"}}]}, "'bacth' is no level of norm"),
+        ({"constraints": [{"exclude": {"norm": "batch"}}]}, "there are none"),
+        ({"name": "../up"}, "name"),
+        ({"base": {**BASE, "momentum": 0.5, "schedule": "one_cycle"}}, "no effect"),
         ({"factors": {"nrom": ["batch"]}}, r"s, arm 'batch': unknown key of a recipe 'nrom'.*'norm'"),
         ({"factors": {"norm": ["btach"]}}, r"arm 'btach'\.norm: unknown kind 'btach'.*'batch'"),
         ({"factors": {"norm": []}}, r"factors\.norm"),

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from normlab.data import splits
 from normlab.errors import UserError
 from normlab.store import DATABASE, Store
 from normlab.study.engines import EpochTrained, Message, Started, Task, work
@@ -116,7 +115,7 @@ def test_a_trial_that_raises_is_failed_and_the_others_go_on(
     assert summary.counts == {"complete": 3, "failed": 1}
     assert summary.failures == {broken: "ZeroDivisionError: planted"}
     with Store.read(tmp_path / "s") as store:
-        assert "Traceback" in store.rows("trials", "id", [broken])[0]["reason"]
+        assert "Traceback" in store.rows("trials", [broken])[0]["reason"]
     monkeypatch.undo()
     assert run_plan(made, tmp_path).trained == 0
     retried = run_plan(made, tmp_path, RunOptions(retry_failed=True))
@@ -159,8 +158,43 @@ def test_missing_data_is_the_user_s_mistake_and_fails_no_trial(
     base = {"data": "mnist", "model": "mnist-7288"}
     with pytest.raises(UserError, match="data 'mnist'"):
         run_plan(plan(base=base), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_leaves_the_last_plan_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normlab import data
+
+    run_plan(plan(), tmp_path)
+    data.load.cache_clear()
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match="data 'mnist'"):
+        run_plan(plan(base={"data": "mnist", "model": "mnist-7288"}), tmp_path)
     with Store.read(tmp_path / "s") as store:
-        assert {row["state"] for row in store._all("SELECT state FROM trials")} == {"pending"}
+        assert store.plan() == plan().as_record()
+
+
+def test_a_neighbour_that_cannot_be_read_is_said_and_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / DATABASE).write_bytes(b"no database" * 100)
+    summary = run_plan(plan(), tmp_path)
+    assert summary.trained == 4
+    assert list(summary.unreadable) == ["old"]
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"threads": 0}, {"workers": "two"}], ids=str)
+def test_impossible_numbers_of_workers_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"is (0|'two'): a whole number above 0"):
+        RunOptions(**options)
+
+
+def test_what_a_killed_run_left_lying_is_swept(tmp_path: Path) -> None:
+    left = tmp_path / "s" / "checkpoints" / "0123.pt.77.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    run_plan(plan(), tmp_path)
+    assert not left.exists()
 
 
 COMMAND = [
@@ -188,6 +222,13 @@ def epochs_stored(folder: Path) -> int:
         raw.close()
 
 
+def seconds_stored(folder: Path) -> dict[tuple[str, int], float]:
+    raw = sqlite3.connect(folder / DATABASE)
+    rows = raw.execute("SELECT trial_id, epoch, seconds FROM epochs").fetchall()
+    raw.close()
+    return {(trial, epoch): seconds for trial, epoch, seconds in rows}
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_killed_run_started_again_ends_with_the_weights_of_a_whole_one(
     tmp_path: Path, workers: str
@@ -205,24 +246,33 @@ def test_a_killed_run_started_again_ends_with_the_weights_of_a_whole_one(
         time.sleep(0.02)
     process.kill()
     process.communicate()
-    before = epochs_stored(killed / "digits-norms")
-    assert 9 <= before < 30, "killed in mid-run"
+    before = seconds_stored(killed / "digits-norms")
+    assert 9 <= len(before) < 30, "killed in mid-run"
     for runs in (killed, whole):
         subprocess.run([*command, str(runs)], check=True, **quiet)
-    assert epochs_stored(killed / "digits-norms") == 30
+    after = seconds_stored(killed / "digits-norms")
+    assert len(after) == 30
+    # Epochs stored before the kill were not trained again: their times are the ones from then.
+    assert before.items() <= after.items()
     first, second = (weights(runs / "digits-norms") for runs in (killed, whole))
     assert first == second
     assert len(first) == 5
 
 
-def test_the_task_names_its_checkpoint(tmp_path: Path) -> None:
+def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_rest(
+    tmp_path: Path,
+) -> None:
     made = plan()
     trial, (recipe, seed) = next(iter(made.recipes().items()))
     task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
-    kinds = [type(message).__name__ for message in work.perform(task, "cpu")]
-    assert kinds == ["Started", "EpochTrained", "EpochTrained", "Ended"]
     assert task.checkpoint == tmp_path / "checkpoints" / f"{trial}.pt"
-    # Taken up again from the last checkpoint: the records are sent again, nothing is trained.
-    kinds = [type(message).__name__ for message in work.perform(task, "cpu")]
-    assert kinds == ["Started", "EpochTrained", "EpochTrained", "Ended"]
-    assert splits(recipe) is splits(recipe)
+    stopped = work.perform(task, "cpu")
+    _, first = next(stopped), next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    started, again, second, ended = work.perform(task, "cpu")
+    assert isinstance(started, Started)
+    assert started.epochs == 1
+    assert again == first  # seconds of training included
+    _, *records, last = work.perform(task, "cpu")
+    assert records == [first, second]
+    assert last == ended

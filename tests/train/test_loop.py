@@ -1,14 +1,27 @@
 import gc
+import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from normlab.data import Split, Splits, splits
+from normlab.models import build
 from normlab.recipe import Recipe
-from normlab.train import Checkpoint, EpochDone, Finished, load_checkpoint, save_checkpoint, train
+from normlab.train import (
+    Checkpoint,
+    EpochDone,
+    Finished,
+    load_checkpoint,
+    save_checkpoint,
+    to_bytes,
+    train,
+)
+from normlab.train.streams import initialize
 
 TIMES = {"seconds", "examples_per_second"}
 
@@ -99,8 +112,6 @@ def test_other_losses_activations_and_optimizers_learn_too(
 
 
 def test_the_record_is_what_the_final_weights_score(recipe: Recipe) -> None:
-    from normlab.models import build
-
     epochs, end = run(recipe)
     model, _ = build(recipe, (1, 8, 8), 10)
     model.load_state_dict(end.weights)
@@ -113,14 +124,22 @@ def test_the_record_is_what_the_final_weights_score(recipe: Recipe) -> None:
         assert getattr(epochs[-1].record, f"{name}_accuracy") == pytest.approx(accuracy)
 
 
-def test_running_train_metrics_are_those_of_the_batches_before_their_update(
+def test_running_train_metrics_score_a_batch_before_its_own_update(
     digits: dict[str, object],
 ) -> None:
-    # With a learning rate that moves nothing, they are the initial model's in training mode.
-    recipe = Recipe.parse({**digits, "lr": 1e-30, "epochs": 2, "norm": "none"})
-    first, second = run(recipe)[0]
-    assert first.record.train_loss == pytest.approx(second.record.train_loss, rel=1e-5)
-    assert first.record.train_accuracy == second.record.train_accuracy
+    # One batch an epoch: the first epoch's training loss is the untrained model's, in training mode.
+    recipe = Recipe.parse({**digits, "batch_size": 2000, "epochs": 1, "lr": 0.5})
+    data = splits(recipe)
+    model, _ = build(recipe, data.shape, 10)
+    initialize(model, 0)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(data.train.inputs))
+    labels = torch.from_numpy(data.train.labels)
+    record = run(recipe)[0][0].record
+    assert record.train_loss == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-5)
+    assert record.train_accuracy == pytest.approx(
+        float((logits.argmax(1) == labels).float().mean())
+    )
 
 
 def test_without_validation_its_fields_are_none(digits: dict[str, object]) -> None:
@@ -136,7 +155,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_as_diverged(digits: dict[str, 
     epochs, end = run(recipe)
     assert end.result.state == "diverged"
     assert end.result.epochs == len(epochs) < 5
-    assert epochs[-1].record.train_loss is None or epochs[-1].record.test_loss is None
+    assert epochs[-1].record.train_loss is None or epochs[-1].record.validation_loss is None
     resumed, resumed_end = run(recipe, resume=epochs[-1].checkpoint)
     assert resumed == []
     assert resumed_end.result.state == "diverged"
@@ -198,13 +217,24 @@ def test_a_damaged_checkpoint_is_no_checkpoint(recipe: Recipe, tmp_path: Path) -
     assert load_checkpoint(path) is None
 
 
-def test_a_checkpoint_with_code_in_it_is_refused(tmp_path: Path) -> None:
+def test_a_checkpoint_with_one_bit_changed_is_no_checkpoint(recipe: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "c.pt"
+    save_checkpoint(run(recipe)[0][0].checkpoint, path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert load_checkpoint(path) is None
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path) -> None:
     class Evil:
         def __reduce__(self) -> tuple[object, ...]:
             return (Path.touch, (tmp_path / "ran",))
 
-    torch.save({"model": Evil(), "optimizer": {}, "history": []}, tmp_path / "c.pt")
-    assert load_checkpoint(tmp_path / "c.pt") is None
+    content = to_bytes({"model": Evil(), "optimizer": {}, "history": []})
+    (tmp_path / "c.pt").write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(UnpicklingError):
+        load_checkpoint(tmp_path / "c.pt")
     assert not (tmp_path / "ran").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -42,6 +43,9 @@ def _main(
 
 def main() -> None:
     """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a label no terminal of this kind can show
     try:
         app()
     except UserError as error:

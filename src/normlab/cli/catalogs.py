@@ -53,7 +53,7 @@ def show_model(
 
     if name not in MODELS:
         raise UserError(unknown("model", name, MODELS))
-    values = {"data": _natural_data(name), "model": name, "norm": "batch"}
+    values = {"data": MODELS[name].made_for, "model": name, "norm": "batch"}
     for key, value in parse_sets(sets).items():
         values = with_value(values, key, value)
     recipe = Recipe.parse(values)
@@ -66,7 +66,7 @@ def show_model(
         return
     channels, height, width = source.shape
     console.print(
-        f"[bold]{name}[/bold] with norm {recipe.norm.kind} on {recipe.data.kind} "
+        f"{name} with norm {recipe.norm.kind} on {recipe.data.kind} "
         f"({channels}x{height}x{width}, {source.num_classes} classes)"
     )
     columns = ["layer", "type", "kernel", "padding", "stride", "map", "receptive field"]
@@ -88,17 +88,10 @@ def show_model(
     made = table(columns, [*body, ("total", *[None] * 7, f"{total:,}")], left=["type"])
     console.print(made)
     for note in notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")
 
 
 def _bundled() -> list[str]:
     from normlab.study.files import bundled
 
     return list(bundled())
-
-
-def _natural_data(model: str) -> str:
-    """The data set a model was made for: the first whose name it begins with."""
-    from normlab.recipe import DATA
-
-    return next(kind for kind in DATA if model.startswith(kind))

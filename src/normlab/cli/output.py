@@ -13,7 +13,10 @@ from rich.table import Table
 
 _PLAIN_WIDTH = 120  # columns where the output is no terminal: files and pipes need no wrapping
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+# Questions, labels and errors are shown as they are: none of their brackets is markup.
+console = Console(
+    highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH
+)
 
 
 def print_json(data: Any) -> None:

@@ -24,19 +24,11 @@ def reporter(plan: Plan) -> Lines | Bars:
     return Bars(plan) if console.is_terminal else Lines(plan)
 
 
-def _names(plan: Plan) -> dict[str, str]:
-    return {
-        trial: f"{arm.label}, seed {seed}"
-        for arm in plan.arms
-        for seed, trial in arm.trials.items()
-    }
-
-
 class Lines:
     """A line when the run begins and one for every trial that ends."""
 
     def __init__(self, plan: Plan) -> None:
-        self.names = _names(plan)
+        self.names = plan.names()
         self.total = self.done = 0
         self.last: dict[str, EpochTrained] = {}
 
@@ -56,12 +48,11 @@ class Lines:
         last = self.last.pop(message.trial_id, None)
         if isinstance(message, Failed) or last is None:
             reason = message.reason.strip().splitlines()[-1] if isinstance(message, Failed) else ""
-            console.print(f"{head} failed: {reason}", markup=False, soft_wrap=True)
+            console.print(f"{head} failed: {reason}", soft_wrap=True)
             return
         console.print(
             f"{head} {message.result.state} after {counted(message.result.epochs, 'epoch')}, "
             f"test accuracy {100 * last.record.test_accuracy:.2f} %",
-            markup=False,
             soft_wrap=True,
         )
 
@@ -76,9 +67,9 @@ class Bars:
     """A bar over all epochs of the run and one for each trial that runs."""
 
     def __init__(self, plan: Plan) -> None:
-        self.names = _names(plan)
+        self.names = plan.names()
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
@@ -87,6 +78,7 @@ class Bars:
         )
         self.bars: dict[str, TaskID] = {}
         self.epochs: dict[str, int] = {}
+        self.left: dict[str, int] = {}
         self.total = self.done = 0
         self.overall = TaskID(0)
 
@@ -94,6 +86,7 @@ class Bars:
         """Start drawing."""
         self.total = len(tasks)
         self.epochs = {task.trial_id: task.recipe.epochs for task in tasks}
+        self.left = dict(self.epochs)
         self.overall = self.progress.add_task(
             self._headline(), total=sum(self.epochs.values()), unit="epochs"
         )
@@ -111,12 +104,15 @@ class Bars:
             case EpochTrained():
                 self.progress.update(self.bars[trial], completed=message.record.epoch)
                 self.progress.advance(self.overall)
+                self.left[trial] -= 1
             case Ended() | Failed():
-                bar = self.bars.pop(trial)
-                left = self.epochs[trial] - int(self.progress.tasks[self._index(bar)].completed)
-                self.progress.remove_task(bar)
+                # A worker may die before its trial has a bar.
+                if trial in self.bars:
+                    self.progress.remove_task(self.bars.pop(trial))
                 self.done += 1
-                self.progress.update(self.overall, advance=left, description=self._headline())
+                self.progress.update(
+                    self.overall, advance=self.left.pop(trial), description=self._headline()
+                )
 
     def __enter__(self) -> Self:
         return self
@@ -126,6 +122,3 @@ class Bars:
 
     def _headline(self) -> str:
         return f"{self.done} of {counted(self.total, 'trial')}"
-
-    def _index(self, bar: TaskID) -> int:
-        return self.progress.task_ids.index(bar)

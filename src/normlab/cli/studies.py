@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,18 +36,16 @@ def plan(
     """Show a study's arms and trials, and how many of them are done. Trains nothing."""
     from normlab import api
     from normlab.cli.output import console, counted, print_json, state_counts, table
-    from normlab.report.html import value_text
+    from normlab.recipe import value_text
 
     made = _plan(study, seeds, sets, quick)
     name = made.study.name
     states = api.stored_states(made, runs=runs)
-    counts: dict[str, int] = {}
-    for state in states.values():
-        counts[state] = counts.get(state, 0) + 1
+    counts = Counter(states.values())
     if json:
         print_json({**made.as_record(), "states": states})
         return
-    console.print(f"[bold]{name}[/bold]: {made.study.question}", soft_wrap=True)
+    console.print(f"{name}: {made.study.question}", soft_wrap=True)
     console.print()
     console.print(
         table(
@@ -65,7 +64,7 @@ def plan(
     )
     for arm in made.arms:
         for note in arm.notes:
-            console.print(f"note on {arm.label}: {note}", markup=False, soft_wrap=True)
+            console.print(f"note on {arm.label}: {note}", soft_wrap=True)
     console.print()
     seeds_text = ", ".join(map(str, made.study.seeds))
     console.print(
@@ -107,7 +106,7 @@ def run(
     folder = runs / made.study.name
     _print_summary(made, summary)
     _print_arms(folder)
-    console.print(f"report: {write_report(folder)}", soft_wrap=True, markup=False)
+    console.print(f"report: {write_report(folder)}", soft_wrap=True)
     if summary.interrupted:
         console.print("interrupted: whole epochs are stored; the same command again goes on")
         raise typer.Exit(130)
@@ -126,15 +125,14 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         print_json({"name": found.name, "counts": found.counts, "trials": found.trials})
         return
     console.print(
-        f"[bold]{name}[/bold]: {found.finished} of {counted(len(found.trials), 'trial')} finished "
+        f"{name}: {found.finished} of {counted(len(found.trials), 'trial')} finished "
         f"({state_counts(found.counts)})",
         soft_wrap=True,
     )
     rows: list[tuple[object, ...]] = []
     for arm in dict.fromkeys(trial["arm"] for trial in found.trials):
         trials = [trial for trial in found.trials if trial["arm"] == arm]
-        states = [trial["state"] for trial in trials]
-        texts = state_counts({state: states.count(state) for state in dict.fromkeys(states)})
+        texts = state_counts(Counter(trial["state"] for trial in trials))
         epochs = sum(trial["epochs"] for trial in trials)
         rows.append((arm, f"{epochs}/{sum(trial['of'] for trial in trials)}", texts))
     console.print(table(["arm", "epochs", "trials"], rows, left=["trials"]))
@@ -142,7 +140,7 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         if trial["reason"]:
             last = trial["reason"].strip().splitlines()[-1]
             line = f"{trial['state']}: {trial['arm']}, seed {trial['seed']} ({trial['id']}): {last}"
-            console.print(line, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
 
 
 def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
@@ -151,7 +149,7 @@ def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
     from normlab.report import write_report
 
     path = write_report(runs / _stored_name(study, runs))
-    console.print(str(path), soft_wrap=True, markup=False)
+    console.print(str(path), soft_wrap=True)
 
 
 def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:
@@ -169,9 +167,10 @@ def _stored_name(study: str, runs: Path) -> str:
     from normlab import api
     from normlab.study.files import find
 
-    name = Path(study).stem if Path(study).suffix in {".yaml", ".yml"} else study
+    name = study
+    if "/" in study or not api.has_runs(study, runs=runs):
+        name = find(study).stem
     if not api.has_runs(name, runs=runs):
-        find(study)
         raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
     return name
 
@@ -188,22 +187,21 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     from normlab.cli.output import console, counted, state_counts
 
     for other, number in summary.adopted.items():
-        console.print(f"{counted(number, 'trial')} taken over from {other}", markup=False)
-    already = summary.planned - summary.trained
-    if not summary.trained and not summary.interrupted and not summary.failures:
-        console.print(f"nothing to train: all {counted(summary.planned, 'trial')} are finished")
-    else:
+        console.print(f"{counted(number, 'trial')} taken over from {other}")
+    for other, reason in summary.unreadable.items():
+        console.print(f"not looked into for trials to take over: {other}: {reason}", soft_wrap=True)
+    if summary.trained or summary.interrupted or summary.failures:
         console.print(
-            f"trained {counted(summary.trained, 'trial')}, {already} left as they were "
-            f"({state_counts(summary.counts)})"
+            f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "
+            f"{state_counts(summary.counts)}"
         )
-    names = {trial: (arm.label, seed) for arm in made.arms for seed, trial in arm.trials.items()}
+    else:
+        console.print(f"nothing to train: all {counted(summary.planned, 'trial')} are finished")
+    names = made.names()
     for trial, reason in summary.failures.items():
-        label, seed = names[trial]
         console.print(
-            f"failed: {label}, seed {seed}: {reason}. The traceback is in the report; "
+            f"failed: {names[trial]}: {reason}. The traceback is in the report; "
             "--retry-failed trains it again.",
-            markup=False,
             soft_wrap=True,
         )
 

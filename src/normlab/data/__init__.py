@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from normlab.data import digits, mnist
 from normlab.data.dataset import Dataset, Split, Splits
-from normlab.data.splits import split
+from normlab.data.splits import held_out, split
 from normlab.recipe import Recipe
 
 
@@ -20,17 +20,19 @@ class Source(NamedTuple):
         digest: Hash of its content.
         shape: (C, H, W) of an image.
         num_classes: Number of classes.
+        train_images: Training images, those for validation included.
     """
 
     load: Callable[[], Dataset]
     digest: str
     shape: tuple[int, int, int]
     num_classes: int
+    train_images: int
 
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits.load, digits.DIGEST, (1, 8, 8), 10),
-    "mnist": Source(mnist.load, mnist.DIGEST, (1, 28, 28), 10),
+    "digits": Source(digits.load, digits.DIGEST, (1, 8, 8), 10, 1198),
+    "mnist": Source(mnist.load, mnist.DIGEST, (1, 28, 28), 10, 60_000),
 }
 """kind -> source; the options of each kind are in `normlab.recipe.data`."""
 
@@ -63,6 +65,7 @@ __all__ = [
     "Split",
     "Splits",
     "data_digest",
+    "held_out",
     "load",
     "split",
     "splits",

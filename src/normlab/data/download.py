@@ -69,7 +69,10 @@ class _Resuming:
         from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
         have = self.part.stat().st_size if self.part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        # Unpacked bytes of a compressed answer would not fit the offsets.
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
         with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as answer:
             if answer.status_code == requests.codes.requested_range_not_satisfiable:
                 self.part.unlink()  # as long as the file or longer, yet not it: start again

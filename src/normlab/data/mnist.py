@@ -85,7 +85,7 @@ def _read(file: IdxFile) -> npt.NDArray[np.uint8]:
     remedy = (
         f"Replace it by the published file ({URL}{file.name}.gz), or unset NORMLAB_DATA "
         "to have it downloaded."
-        if "NORMLAB_DATA" in os.environ
+        if os.environ.get("NORMLAB_DATA")
         else "Delete it to have it downloaded again."
     )
     try:

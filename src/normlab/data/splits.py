@@ -25,12 +25,7 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
         UserError: More validation images asked for than there are to give.
     """
     labels = dataset.train_labels
-    count = round(validation * len(labels)) if validation < 1 else int(validation)
-    if count >= len(labels):
-        raise UserError(
-            f"validation is {count} images: fewer than the {len(labels)} training images "
-            "are allowed"
-        )
+    count = held_out(len(labels), validation)
     held = _stratified(labels, count)
     kept = np.setdiff1d(np.arange(len(labels)), held)
     scale = _Scale(dataset.train_images[kept], dataset.max_value, scaling)
@@ -40,6 +35,20 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
         test=Split(inputs=scale(dataset.test_images), labels=dataset.test_labels),
         num_classes=len(dataset.class_names),
     )
+
+
+def held_out(images: int, validation: float) -> int:
+    """How many of the training images `validation` sets aside.
+
+    Raises:
+        UserError: All of them or more.
+    """
+    count = round(validation * images) if validation < 1 else int(validation)
+    if count >= images:
+        raise UserError(
+            f"validation is {count} images: fewer than the {images} training images are allowed"
+        )
+    return count
 
 
 class _Scale:

@@ -1,4 +1,4 @@
-"""From a recipe to a model, with weights drawn from the trial's seed."""
+"""From a recipe to a model."""
 
 from __future__ import annotations
 

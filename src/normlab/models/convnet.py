@@ -72,7 +72,7 @@ def mnist_7288(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
         if index == 3:
             layers.append(("pool", nn.MaxPool2d(2)))
     layers += [
-        ("head", nn.Conv2d(channels, num_classes, 1, bias=slots.conv_bias(before_norm=False))),
+        ("head", slots.conv(channels, num_classes, 1, before_norm=False)),
         ("average", nn.AvgPool2d(5, stride=1)),
     ]
     return ConvNet(layers)
@@ -95,8 +95,7 @@ def mnist_7704(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
         (6, 16, 3, True),
         (7, 16, 1, True),
     ):
-        bias = slots.conv_bias(before_norm=full)
-        layers.append((f"conv{index}", nn.Conv2d(channels, width, kernel, bias=bias)))
+        layers.append((f"conv{index}", slots.conv(channels, width, kernel, before_norm=full)))
         channels = width
         if full:
             layers += [
@@ -108,12 +107,12 @@ def mnist_7704(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
             layers.append(("pool", nn.MaxPool2d(2)))
         if index == 6:
             layers.append(("average", nn.AvgPool2d(6)))
-    head = nn.Conv2d(channels, num_classes, 1, bias=slots.conv_bias(before_norm=False))
+    head = slots.conv(channels, num_classes, 1, before_norm=False)
     return ConvNet([*layers, ("head", head)])
 
 
 def _conv_norm(slots: Slots, index: int, channels: int, width: int, *, padding: int = 0) -> Layers:
-    conv = nn.Conv2d(channels, width, 3, padding=padding, bias=slots.conv_bias(before_norm=True))
+    conv = slots.conv(channels, width, 3, padding=padding, before_norm=True)
     return [
         (f"conv{index}", conv),
         (f"norm{index}", slots.norm(width, activate=True)),

@@ -7,15 +7,17 @@ model calls its head.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from normlab.norms.moments import MomentNorm
+from normlab.norms import Norm
+from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.recipe.training import Role
 
-_NORMS = (MomentNorm, _NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_TORCH_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 _WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear, nn.Embedding)
 
 
@@ -44,7 +46,11 @@ def select(model: nn.Module, wanted: Iterable[Role]) -> list[nn.Parameter]:
 
 def _role(module: nn.Module, name: str, full: str, *, is_head: bool) -> Role:
     is_bias = name == "bias"
-    if isinstance(module, _NORMS):
+    if isinstance(module, Norm) and name in module.parameter_roles:
+        return cast("Role", module.parameter_roles[name])
+    if isinstance(module, ScaledWSConv2d) and name == "gain":
+        return "norm_gain"
+    if isinstance(module, _TORCH_NORMS):
         return "norm_bias" if is_bias else "norm_gain"
     if isinstance(module, _WEIGHTED):
         if is_head:

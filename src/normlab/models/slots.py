@@ -8,6 +8,7 @@ from torch import nn
 
 from normlab import norms
 from normlab.norms.activations import ACTIVATIONS
+from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
 from normlab.recipe import Recipe
 from normlab.regularizers import Dropout
 
@@ -29,29 +30,42 @@ class Slots:
         A group count that does not divide the channels becomes the largest below it that does,
         and is noted.
         """
-        options = self.recipe.norm.options
-        if self.recipe.norm.kind == "group":
+        kind, options = self.recipe.norm.kind, self.recipe.norm.options
+        if kind == "scaled_ws":
+            return self.activation() if activate else norms.NoNorm(num_channels)
+        if "groups" in options:
             options = self._legal(num_channels, options)
-        if activate:
+        if activate and not getattr(norms.NORMS[kind], "contains_activation", False):
             options["activation"] = self.recipe.activation
-        return norms.make(self.recipe.norm.kind, num_channels, **options)
+        return norms.make(kind, num_channels, **options)
 
     def activation(self) -> nn.Module:
-        """The recipe's activation, standing alone."""
+        """The recipe's activation alone; under `scaled_ws` scaled to keep the variance."""
+        if self.recipe.norm.kind == "scaled_ws":
+            return ScaledActivation(self.recipe.activation)
         return ACTIVATIONS[self.recipe.activation]()
+
+    def conv(
+        self, channels: int, width: int, kernel: int, *, padding: int = 0, before_norm: bool
+    ) -> nn.Conv2d:
+        """A convolution, with a bias if the model's `conv_bias` says so.
+
+        Under `auto` a convolution in front of a norm has none. Under norm `scaled_ws` those that a
+        norm would follow are the parametrized ones.
+        """
+        bias = self._conv_bias(before_norm=before_norm)
+        scaled = before_norm and self.recipe.norm.kind == "scaled_ws"
+        make = ScaledWSConv2d if scaled else nn.Conv2d
+        return make(channels, width, kernel, padding=padding, bias=bias)
 
     def dropout(self) -> nn.Module:
         """The recipe's dropout."""
         return Dropout(self.recipe.dropout.p)
 
-    def conv_bias(self, *, before_norm: bool) -> bool:
-        """Whether a convolution carries a bias; under `auto` one in front of a norm does not."""
+    def _conv_bias(self, *, before_norm: bool) -> bool:
         choice = self.recipe.model.conv_bias
-        return (
-            not (before_norm and self.recipe.norm.kind != "none")
-            if choice == "auto"
-            else (choice == "always")
-        )
+        normed = before_norm and self.recipe.norm.kind not in {"none", "scaled_ws"}
+        return not normed if choice == "auto" else choice == "always"
 
     def _legal(self, num_channels: int, options: dict[str, Any]) -> dict[str, Any]:
         per_group = options["channels_per_group"]

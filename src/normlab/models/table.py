@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.errors import UserError
-from normlab.norms import NORMS, NoNorm
+from normlab.norms import NORMS, GroupNorm, NoNorm
 
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 _LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
@@ -31,23 +32,34 @@ class LayerRow:
     parameters: int
 
 
-def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[LayerRow]:
+def layer_table(
+    model: nn.Module, shape: tuple[int, int, int], *, images: int = 2
+) -> list[LayerRow]:
     """The layers of a model in the order they run, found by one forward pass in training mode.
 
+    The pass is made by a copy without values (on torch's meta device): the model stays as it is.
+
     Args:
-        model: Any module; moved nowhere, so build it on the meta device if that costs too much.
+        model: Any module.
         shape: (C, H, W) of one image.
+        images: Images in the batch that is passed.
 
     Raises:
         UserError: A layer refuses the map it gets, with the layer and the map named.
     """
+    model = copy.deepcopy(model).to("meta").train()
     rows: list[LayerRow] = []
     field, jump = 1, 1
     current = {"name": "", "map": ""}
 
     def enter(name: str) -> Any:
-        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             current["name"], current["map"] = name, "x".join(map(str, inputs[0].shape[1:]))
+            if isinstance(module, GroupNorm) and module.values_per_group(inputs[0]) == 1:
+                raise ValueError(
+                    f"{type(module).__name__} has one value per group here: "
+                    "its output is the bias whatever the input"
+                )
 
         return hook
 
@@ -77,26 +89,19 @@ def layer_table(model: nn.Module, shape: tuple[int, int, int]) -> list[LayerRow]
         return hook
 
     leaves = [(name, module) for name, module in model.named_modules() if not _has_layers(module)]
-    handles = []
     for name, module in leaves:
-        short = name.rpartition("layers.")[2]
-        handles += [
-            module.register_forward_pre_hook(enter(short)),
-            module.register_forward_hook(leave(short)),
-        ]
+        short = name.removeprefix("layers.")
+        module.register_forward_pre_hook(enter(short))
+        module.register_forward_hook(leave(short))
+    counted = "a batch of one map" if images == 1 else "a map"
     try:
-        device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        model.train()
         with torch.no_grad():
-            model(torch.empty(2, *shape, device=device))
+            model(torch.empty(images, *shape, device="meta"))
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"layer '{current['name']}' cannot take a map of {current['map']} "
+            f"layer '{current['name']}' cannot take {counted} of {current['map']} "
             f"(channels x height x width): {error}"
         ) from None
-    finally:
-        for handle in handles:
-            handle.remove()
     return rows
 
 

@@ -5,7 +5,8 @@
 
 In training the running buffers follow the batch with the *unbiased* variance,
 running = (1 - momentum) * running + momentum * batch; in eval they take its place, so that an
-image's result does not depend on its companions. As in torch, one value per channel raises.
+image's result does not depend on its companions. As in torch, one value per channel raises, and
+momentum None averages over all batches.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normlab.norms.moments import MomentNorm
+from normlab.norms.kernels import Pools, whole_batch
+from normlab.norms.moments import PooledNorm
 
 
-class BatchNorm(MomentNorm):
+class BatchNorm(PooledNorm):
     """Normalize per channel over batch, height and width; state as `torch.nn.BatchNorm2d`.
 
     Args:
         num_channels: C.
-        momentum: Share of the new batch in the running statistics.
+        momentum: Share of the new batch in the running statistics; None for the plain mean.
         eps: Added to the variance inside the root.
         affine: Learn gain and bias per channel.
         activation: Applied to the result.
@@ -38,7 +40,7 @@ class BatchNorm(MomentNorm):
         self,
         num_channels: int,
         *,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         eps: float = 1e-5,
         affine: bool = True,
         activation: str | None = None,
@@ -49,21 +51,33 @@ class BatchNorm(MomentNorm):
         self.register_buffer("running_var", torch.ones(num_channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
-    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """Pool the moments of all images: var = mean of variances + variance of means."""
-        count = mean.shape[0] * pixels
-        if count == 1:
-            raise ValueError("BatchNorm needs more than 1 value per channel when training")
-        between, batch_mean = torch.var_mean(mean, dim=0, correction=0)
-        batch_var = var.mean(dim=0) + between
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            self.running_mean.lerp_(batch_mean.to(self.running_mean.dtype), self.momentum)
-            unbiased = batch_var * (count / (count - 1))
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        scale = torch.rsqrt(batch_var + self.eps)
-        return scale, (mean - batch_mean) * scale
+    def pools(self, images: int) -> Pools:
+        """All images, every channel by itself."""
+        return whole_batch(images)
 
-    def fixed(self) -> tuple[Tensor, Tensor]:
+    def blocks(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """In training the batch's statistics, in eval the running ones."""
+        return super().blocks(mean, var) if self.training else (self.running_mean, self.running_var)
+
+    def require(self, images: int, pixels: int) -> None:
+        """Raise ValueError if there is one value per channel: its variance says nothing."""
+        if images * pixels == 1:
+            raise ValueError(
+                f"{type(self).__name__} needs more than 1 value per channel when training"
+            )
+
+    def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
+        """Move the running statistics towards the batch's, variance unbiased."""
+        count = images * pixels
+        self.follow(mean[0], var[0] * (count / (count - 1)))
+
+    def follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running mean and variance, each (C,), by the momentum."""
+        self.num_batches_tracked += 1
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        self.running_var.lerp_(var.to(self.running_var.dtype), share)
+
+    def fixed(self) -> tuple[Tensor, Tensor] | None:
         """The running statistics."""
         return self.running_mean, torch.rsqrt(self.running_var + self.eps)

@@ -8,10 +8,12 @@ One group is layer normalization over (C, H, W); C groups are instance normaliza
 
 from __future__ import annotations
 
-import torch
+from typing import ClassVar
+
 from torch import Tensor
 
-from normlab.norms.moments import MomentNorm
+from normlab.norms.kernels import Pools, each_image
+from normlab.norms.moments import PooledNorm
 
 
 def legal_groups(num_channels: int, wanted: int) -> int:
@@ -19,7 +21,28 @@ def legal_groups(num_channels: int, wanted: int) -> int:
     return next(g for g in range(min(wanted, num_channels), 0, -1) if num_channels % g == 0)
 
 
-class GroupNorm(MomentNorm):
+def check_groups(
+    kind: str, num_channels: int, groups: int | None, channels_per_group: int | None
+) -> int:
+    """The number of groups, from whichever of the two is given.
+
+    Raises:
+        ValueError: Both or neither given, or one that does not divide the channels.
+    """
+    size = groups if channels_per_group is None else channels_per_group
+    if size is None or (groups is not None and channels_per_group is not None):
+        raise ValueError(f"{kind} needs exactly one of groups and channels_per_group")
+    if size < 1 or num_channels % size:
+        name = "groups" if channels_per_group is None else "channels_per_group"
+        near = legal_groups(num_channels, max(size, 1))
+        raise ValueError(
+            f"{name} is {size}, which does not divide {num_channels} channels; "
+            f"the largest below it that does is {near}"
+        )
+    return size if channels_per_group is None else num_channels // size
+
+
+class GroupNorm(PooledNorm):
     """Normalize groups of consecutive channels of each image.
 
     Args:
@@ -45,26 +68,22 @@ class GroupNorm(MomentNorm):
         activation: str | None = None,
     ) -> None:
         super().__init__(num_channels, eps=eps, affine=affine, activation=activation)
-        size = groups if channels_per_group is None else channels_per_group
-        if size is None or (groups is not None and channels_per_group is not None):
-            raise ValueError("GroupNorm needs exactly one of groups and channels_per_group")
-        if size < 1 or num_channels % size:
-            name = "groups" if channels_per_group is None else "channels_per_group"
-            near = legal_groups(num_channels, max(size, 1))
-            raise ValueError(
-                f"{name} is {size}, which does not divide {num_channels} channels; "
-                f"the nearest that does is {near}"
-            )
-        self.groups = size if channels_per_group is None else num_channels // size
+        self.groups = check_groups("GroupNorm", num_channels, groups, channels_per_group)
 
-    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """Pool the moments of a group's channels: mean of variances + variance of means."""
-        grouped = mean.reshape(len(mean), self.groups, -1)
-        between, group_mean = torch.var_mean(grouped, dim=2, correction=0, keepdim=True)
-        within = var.reshape(len(var), self.groups, -1).mean(dim=2, keepdim=True)
-        scale = torch.rsqrt(within + between + self.eps).expand_as(grouped)
-        shift = (grouped - group_mean) * scale
-        return scale.flatten(1), shift.flatten(1)
+    refuses_in_eval: ClassVar[bool] = True
+
+    def values_per_group(self, x: Tensor) -> int:
+        """Values that share a mean and a variance in maps x, (N, C, H, W)."""
+        return x.shape[1] // self.groups * x.shape[2] * x.shape[3]
+
+    def require(self, images: int, pixels: int) -> None:
+        """Raise ValueError where torch does: on a single image with one value per group."""
+        if images * pixels * (self.num_channels // self.groups) == 1:
+            raise ValueError(f"{type(self).__name__} needs more than 1 value per group")
+
+    def pools(self, images: int) -> Pools:
+        """Every image by itself, its channels in groups."""
+        return each_image(images, self.num_channels // self.groups)
 
     def extra_repr(self) -> str:
         """Groups, then what every norm prints."""

@@ -3,27 +3,32 @@
     y[n,c] = gain[c] * (x[n,c] - mean[n,c]) / sqrt(var[n,c] + eps) + bias[c]
 
 Differs from torch's default: gain and bias are on, so that parameter counts match the other
-norms. The same in training and eval. As in torch, a 1x1 map raises in training: there the
-result would be 0 whatever the input.
+norms. The same in training and eval. As in torch, a 1x1 map raises: there the result would be the
+bias whatever the input.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import ClassVar
 
-from normlab.norms.moments import MomentNorm
+from normlab.norms.kernels import Pools, each_image
+from normlab.norms.moments import PooledNorm
 
 
-class InstanceNorm(MomentNorm):
+class InstanceNorm(PooledNorm):
     """Normalize each channel of each image over height and width.
 
     Raises:
-        ValueError: In training, on 1x1 maps.
+        ValueError: On 1x1 maps.
     """
 
-    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """Each (n, c) by its own variance, around its own mean."""
-        if pixels == 1 and self.training:
-            raise ValueError("InstanceNorm needs more than 1 spatial element when training")
-        return torch.rsqrt(var + self.eps), torch.zeros_like(mean)
+    refuses_in_eval: ClassVar[bool] = True
+
+    def pools(self, images: int) -> Pools:
+        """Every image and channel by itself."""
+        return each_image(images, 1)
+
+    def require(self, images: int, pixels: int) -> None:
+        """Raise ValueError on 1x1 maps."""
+        if pixels == 1:
+            raise ValueError("InstanceNorm needs more than 1 spatial element")

@@ -4,33 +4,46 @@ With mean[n,c] and var[n,c] the moments of x over height and width, a norm is
 
     y = gain[c] * (scale[n,c] * (x - mean[n,c]) + shift[n,c]) + bias[c],
 
-and a kind is the few lines that turn (mean, var) into (scale, shift): see `coefficients`. The
-work on the big tensor is done by two primitive functions, `moments` and `affine`, which have
-backends of their own; an own kind gets those for nothing.
+and a kind is the few lines that turn (mean, var) into (scale, shift): see `coefficients`. The work
+on the big tensor is done by primitive functions that have backends of their own
+(`normlab.norms.kernels`), so a kind of your own gets fused kernels, autograd and `torch.compile`
+for nothing. Kinds whose statistics are pooled over blocks of images and channels are `PooledNorm`s:
+one fused operation with a written-out backward.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from normlab.errors import unknown
+from normlab.norms import kernels
 from normlab.norms.activations import ACTIVATIONS
-from normlab.norms.kernels import affine, moments
+from normlab.norms.kernels import Pools, autograd, reference
 
 
-class MomentNorm(nn.Module):
-    """Base of the norms that are an affine map of (N, C, H, W) with statistics-based factors.
+class Norm(nn.Module):
+    """What all norms share: channels, eps, gain and bias, and the activation behind them.
+
+    A norm with further parameters names their roles in `parameter_roles`; one that takes the
+    activation's place says so with `contains_activation`.
 
     Args:
         num_channels: C, the number of channels.
-        eps: Added to the variance inside the root.
+        eps: Keeps the root away from 0.
         affine: Learn a gain (starting at 1) and a bias (starting at 0) per channel.
         activation: Name of the activation applied to the result, or None.
 
     Shape:
         Input and output (N, C, H, W). Statistics are computed in float32 or wider.
     """
+
+    parameter_roles: ClassVar[dict[str, str]] = {"weight": "norm_gain", "bias": "norm_bias"}
+    gate_lr_factor: ClassVar[float] = 1.0
+    """Learning rate of the gates over that of all else."""
+    contains_activation: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -52,8 +65,33 @@ class MomentNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None
 
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless x is (N, C, H, W) with C = `num_channels`."""
+        if x.dim() != 4 or x.shape[1] != self.num_channels:
+            raise ValueError(
+                f"{type(self).__name__} expects (N, {self.num_channels}, H, W), "
+                f"got {tuple(x.shape)}"
+            )
+
+    def activate(self, y: Tensor) -> Tensor:
+        """The activation behind the norm."""
+        return y if self.activation is None else self.activation(y)
+
+    def extra_repr(self) -> str:
+        """Channels and options, as torch prints them."""
+        return f"{self.num_channels}, eps={self.eps}, affine={self.affine}"
+
+
+class MomentNorm(Norm):
+    """Base of the norms that are an affine map with factors made from per-(n, c) moments.
+
+    A kind overrides `coefficients`; one with running statistics also `observe` and `fixed`.
+    """
+
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """From moments to factors: the few lines that make a kind.
+        """From moments to factors: the few differentiable lines that make a kind.
+
+        A pure function of its arguments and the layer's state: it may run more than once a step.
 
         Args:
             mean: Mean per image and channel, shape (N, C).
@@ -61,14 +99,23 @@ class MomentNorm(nn.Module):
             pixels: H * W, the number of values behind each.
 
         Returns:
-            `scale` and `shift` of the normalized map ``scale * (x - mean) + shift``, before
-            gain and bias; both of a shape that broadcasts to (N, C).
+            `scale` and `shift` of the normalized map ``scale * (x - mean) + shift``, before gain
+            and bias; of shapes that broadcast to (N, C).
         """
         raise NotImplementedError
+
+    def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
+        """Update running statistics from the same moments: once a training step, no gradient."""
 
     def fixed(self) -> tuple[Tensor, Tensor] | None:
         """Center and scale per channel that hold in eval mode, or None if they depend on x."""
         return None
+
+    refuses_in_eval: ClassVar[bool] = False
+    """Whether `require` holds in eval as well: so it does in torch's instance and group norm."""
+
+    def require(self, images: int, pixels: int) -> None:
+        """Raise ValueError where a batch is too small for this kind."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; see the class for shapes.
@@ -76,24 +123,103 @@ class MomentNorm(nn.Module):
         Raises:
             ValueError: x is not (N, C, H, W) with C = `num_channels`, or too small for the kind.
         """
-        if x.dim() != 4 or x.shape[1] != self.num_channels:
-            raise ValueError(
-                f"{type(self).__name__} expects (N, {self.num_channels}, H, W), "
-                f"got {tuple(x.shape)}"
-            )
+        self.check(x)
         fixed = None if self.training else self.fixed()
-        if fixed is None:
-            center, var = moments(x)
-            scale, shift = self.coefficients(center, var, x.shape[2] * x.shape[3])
-        else:
-            center, scale = fixed
-            shift = torch.zeros_like(center)
-        if self.weight is not None and self.bias is not None:
-            scale = scale * self.weight
-            shift = torch.addcmul(self.bias, shift, self.weight)
-        y = affine(x, center, scale, shift)
-        return y if self.activation is None else self.activation(y)
+        if fixed is not None:
+            return self._fixed(x, *fixed)
+        if not x.numel():
+            return self.activate(x)
+        if self.training or self.refuses_in_eval:
+            self.require(len(x), x.shape[2] * x.shape[3])
+        return self._normalized(x)
 
-    def extra_repr(self) -> str:
-        """Channels and options, as torch prints them."""
-        return f"{self.num_channels}, eps={self.eps}, affine={self.affine}"
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map of the same moments in plain torch; changes no running statistics."""
+        mean, var = reference.moments(x)
+        factors = self.factors(mean, var, x.shape[2] * x.shape[3])
+        return self.activate(reference.affine(x, mean, *factors))
+
+    def factors(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """The whole affine map's scale and shift: `coefficients`, then gain and bias."""
+        return self._with_affine(*self.coefficients(mean, var, pixels))
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        backend = kernels.choose(x)
+        pixels = x.shape[2] * x.shape[3]
+        if backend is reference:
+            mean, var = reference.moments(x)
+            y = self.activate(reference.affine(x, mean, *self.factors(mean, var, pixels)))
+        else:
+            relu = isinstance(self.activation, nn.ReLU)
+            parameters = tuple(self.parameters())
+            y, mean, var = autograd.generic(backend, self, relu, x, parameters)
+            y = y if relu else self.activate(y)
+        if self.training:
+            with torch.no_grad():
+                self.observe(mean, var, pixels)
+        return y
+
+    def _fixed(self, x: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+        scale, shift = self._with_affine(scale, torch.zeros_like(center))
+        backend = kernels.choose(x)
+        if backend is reference or center.dtype is not x.dtype:
+            return self.activate(reference.affine(x, center, scale, shift))
+        relu = isinstance(self.activation, nn.ReLU)
+        y = autograd.affine(backend, relu, x, (center, scale, shift))
+        return y if relu else self.activate(y)
+
+    def _with_affine(self, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        if self.weight is None:
+            return scale, shift
+        shift = shift * self.weight
+        return scale * self.weight, shift if self.bias is None else shift + self.bias
+
+
+class PooledNorm(MomentNorm):
+    """Base of the kinds that normalize by the statistics of blocks of images and channels.
+
+    A kind overrides `pools`, and is one fused operation on a compiled backend.
+    """
+
+    def pools(self, images: int) -> Pools:
+        """The blocks of a batch of that many images."""
+        raise NotImplementedError
+
+    def gate(self) -> Tensor | None:
+        """Share of the pooled result, per channel, the rest being instance norm; None is all."""
+        return None
+
+    def blocks(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance each row is normalized with, of shapes that broadcast to (N, C)."""
+        pools = self.pools(len(mean))
+        return tuple(pools.spread(block) for block in pools.pool(mean, var))  # type: ignore[return-value]
+
+    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """The root of the block's variance, and how far the row's mean is from the block's."""
+        block_mean, block_var = self.blocks(mean, var)
+        scale = torch.rsqrt(block_var + self.eps)
+        shift = (mean - block_mean) * scale
+        gate = self.gate()
+        if gate is None:
+            return scale, shift
+        return gate * scale + (1 - gate) * torch.rsqrt(var + self.eps), gate * shift
+
+    def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
+        """Hand the blocks' statistics to `observe_blocks`."""
+        self.observe_blocks(*self.pools(len(mean)).pool(mean, var), len(mean), pixels)
+
+    def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
+        """Update running statistics from those of the blocks, each (splits, groups)."""
+
+    def _normalized(self, x: Tensor) -> Tensor:
+        backend = kernels.choose(x)
+        uses_pools = self.training or type(self).blocks is PooledNorm.blocks
+        if backend is reference or not uses_pools or not hasattr(backend, "pooled_forward"):
+            return super()._normalized(x)
+        relu = isinstance(self.activation, nn.ReLU)
+        pools = self.pools(len(x))
+        parts = (self.weight, self.bias, self.gate())
+        y, mean, var = autograd.pooled(backend, self, pools, relu, x, parts)
+        if self.training:
+            self.observe_blocks(mean, var, len(x), x.shape[2] * x.shape[3])
+        return y if relu else self.activate(y)

@@ -1,7 +1,7 @@
 """No normalization: y = activation(x).
 
 It stands where a norm would, so that "no norm" is one more kind and not a special case of every
-model. It has no parameters and ignores eps and affine.
+model. It has no parameters, and no eps or affine to set.
 """
 
 from __future__ import annotations

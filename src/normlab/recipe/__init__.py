@@ -4,7 +4,7 @@ from normlab.recipe.base import Component, Spec
 from normlab.recipe.data import DATA
 from normlab.recipe.models import MODELS
 from normlab.recipe.norms import NORMS
-from normlab.recipe.recipe import SEMANTICS, Recipe, Seed, digest, trial_id, with_value
+from normlab.recipe.recipe import SEMANTICS, Recipe, Seed, digest, trial_id, value_text, with_value
 from normlab.recipe.training import OPTIMIZERS, SCHEDULES
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "Spec",
     "digest",
     "trial_id",
+    "value_text",
     "with_value",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from normlab.errors import UserError, nearest, unknown
@@ -29,11 +29,8 @@ class Spec(BaseModel):
         if isinstance(value, Mapping):
             for key in value:
                 if key not in cls.model_fields:
-                    raise PydanticCustomError(
-                        "unknown_key",
-                        "{message}",
-                        {"message": unknown(f"key of {cls.title}", str(key), cls.model_fields)},
-                    )
+                    message = unknown(f"key of {cls.title}", str(key), cls.model_fields)
+                    raise PydanticCustomError("unknown_key", "{message}", {"message": message})
         return value
 
     @classmethod
@@ -75,9 +72,46 @@ def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
     return expand
 
 
-def kinds(*specs: type[Component]) -> dict[str, type[Component]]:
+Kind = TypeVar("Kind", bound=Component)
+
+
+def catalog(*specs: type[Kind]) -> dict[str, type[Kind]]:
     """The catalog of a component: kind -> its options, in the order given."""
     return {spec.model_fields["kind"].annotation.__args__[0]: spec for spec in specs}  # type: ignore[union-attr]
+
+
+def chosen_from(
+    kinds: Mapping[str, type[Component]], own: type[Component] | None = None
+) -> Callable[[Any, ValidationInfo], Any]:
+    """A validator that makes a component from a name or a mapping with `kind`.
+
+    Args:
+        kinds: The catalog.
+        own: Takes kinds that are an import path (``package.module:Class``), if those are allowed.
+    """
+
+    def choose(value: Any, info: ValidationInfo) -> Component:
+        if isinstance(value, Component):
+            return value
+        values = {"kind": value} if isinstance(value, str) else value
+        if not isinstance(values, Mapping) or not isinstance(values.get("kind"), str):
+            raise _refused(
+                f"{info.field_name} is {value!r}: needs a name or a mapping with the key 'kind'"
+            )
+        kind = values["kind"]
+        spec = kinds.get(kind) or (own if own and ":" in kind else None)
+        if spec is None:
+            raise _refused(f"{info.field_name}: {unknown('kind', kind, kinds)}")
+        try:
+            return spec.model_validate(values)
+        except ValidationError as error:
+            raise _refused(explain(error, str(info.field_name))) from None
+
+    return choose
+
+
+def _refused(message: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{message}", {"message": message})
 
 
 def explain(error: ValidationError, where: str = "") -> str:
@@ -86,42 +120,27 @@ def explain(error: ValidationError, where: str = "") -> str:
     for item in error.errors(include_url=False):
         context = item.get("ctx", {})
         message = item["msg"]
-        shown = True
-        if item["type"] == "union_tag_invalid":
-            allowed = [tag.strip(" '") for tag in context["expected_tags"].split(",")]
-            message, shown = unknown("kind", str(context["tag"]), allowed), False
-        elif item["type"] == "union_tag_not_found":
-            message = "needs a name or a mapping with the key 'kind'"
-        elif item["type"] == "missing":
+        location = item["loc"]
+        shown = not isinstance(item["input"], Mapping)
+        if item["type"] == "refused":
+            # Made below, by a component: its lines name the field themselves.
+            message = "\n".join(
+                f"{where}.{line}" if where else line for line in message.splitlines()
+            )
+            lines.append(message)
+            continue
+        if item["type"] == "missing":
             message, shown = "is required", False
         elif item["type"] == "literal_error":
-            allowed = [
-                tag.strip(" '") for tag in context["expected"].replace(" or ", ", ").split(",")
-            ]
+            allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             guess = nearest(str(item["input"]), allowed)
             message = f"allowed: {', '.join(allowed)}" + (f" (nearest: '{guess}')" if guess else "")
-        elif item["type"] in {"unknown_key", "refused"}:
+        elif item["type"] == "unknown_key":
             shown = False
         elif item["type"] == "value_error":
             message = str(context["error"])
-            shown = not isinstance(item["input"], Mapping)
-        place = ".".join(str(part) for part in (where, *_without_tags(item["loc"])) if part != "")
+        place = ".".join(str(part) for part in (where, *location) if part != "")
         value = f" is {item['input']!r}" if shown else ""
         message = message[0].lower() + message[1:]
         lines.append(f"{place}{value}: {message}" if place else message)
     return "\n".join(lines)
-
-
-def _without_tags(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """The path as written in the file: pydantic adds the kind after a component's key."""
-    if len(location) > 1 and location[0] in _TAGGED and location[1] in _TAGGED[str(location[0])]:
-        return (location[0], *location[2:])
-    return location
-
-
-_TAGGED: dict[str, frozenset[str]] = {}
-
-
-def tagged(key: str, catalog: Mapping[str, type[Component]]) -> None:
-    """Say that messages about recipe key `key` carry a kind of `catalog` in their path."""
-    _TAGGED[key] = frozenset(catalog)

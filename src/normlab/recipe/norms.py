@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
-from normlab.recipe.base import Component, kinds, shorthand
+from normlab.recipe.base import Component, catalog, chosen_from
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Eps = Annotated[float, Field(gt=0)]
+Momentum = Annotated[float, Field(ge=0, le=1)]
+
+
+def _exactly_one(spec: Component, first: str, second: str, example: str) -> None:
+    if (getattr(spec, first) is None) == (getattr(spec, second) is None):
+        raise ValueError(
+            f"norm '{spec.kind}' needs exactly one of '{first}' and '{second}', "
+            f"for example {example}"
+        )
 
 
 class NoNorm(Component):
@@ -24,9 +33,27 @@ class BatchNorm(Component):
 
     title: ClassVar[str] = "norm 'batch'"
     kind: Literal["batch"]
-    momentum: Annotated[float, Field(ge=0, le=1)] = 0.1
+    momentum: Momentum = 0.1
     eps: Eps = 1e-5
     affine: bool = True
+
+
+class GhostBatchNorm(Component):
+    """Batch norm by the statistics of parts of the batch (Hoffer et al. 2017)."""
+
+    title: ClassVar[str] = "norm 'ghost_batch'"
+    kind: Literal["ghost_batch"]
+    splits: PositiveInt | None = None
+    ghost_size: PositiveInt | None = None
+    running: Literal["per_batch", "per_split"] = "per_batch"
+    momentum: Momentum = 0.1
+    eps: Eps = 1e-5
+    affine: bool = True
+
+    @model_validator(mode="after")
+    def _one_size(self) -> GhostBatchNorm:
+        _exactly_one(self, "splits", "ghost_size", "{kind: ghost_batch, splits: 4}")
+        return self
 
 
 class InstanceNorm(Component):
@@ -51,11 +78,7 @@ class GroupNorm(Component):
     @model_validator(mode="after")
     def _one_size(self) -> GroupNorm:
         # No default on purpose: 32 groups on 16 channels would silently be instance norm.
-        if (self.groups is None) == (self.channels_per_group is None):
-            raise ValueError(
-                "norm 'group' needs exactly one of 'groups' and 'channels_per_group', "
-                "for example {kind: group, groups: 4}"
-            )
+        _exactly_one(self, "groups", "channels_per_group", "{kind: group, groups: 4}")
         return self
 
 
@@ -68,11 +91,151 @@ class LayerNorm(Component):
     affine: bool = True
 
 
-NORMS = kinds(NoNorm, BatchNorm, InstanceNorm, GroupNorm, LayerNorm)
+class BatchInstanceNorm(Component):
+    """A learned mix of batch and instance norm per channel (Nam & Kim 2018)."""
 
-NormSpec = Annotated[
-    Annotated[
-        NoNorm | BatchNorm | InstanceNorm | GroupNorm | LayerNorm, Field(discriminator="kind")
-    ],
-    BeforeValidator(shorthand("kind", str)),
-]
+    title: ClassVar[str] = "norm 'batch_instance'"
+    kind: Literal["batch_instance"]
+    momentum: Momentum = 0.1
+    eps: Eps = 1e-5
+    affine: bool = True
+
+
+class RMSNorm(Component):
+    """Division by the root mean square of each image (Zhang & Sennrich 2019)."""
+
+    title: ClassVar[str] = "norm 'rms'"
+    kind: Literal["rms"]
+    bias: bool = False
+    eps: Eps = 1e-5
+    affine: bool = True
+
+
+class FilterResponseNorm(Component):
+    """Division by each channel's root mean square, then a learned threshold (Singh 2020)."""
+
+    title: ClassVar[str] = "norm 'filter_response'"
+    kind: Literal["filter_response"]
+    learned_eps: bool = False
+    eps: Eps = 1e-6
+    affine: bool = True
+
+
+class SwitchableNorm(Component):
+    """A learned mix of instance, layer and batch statistics (Luo et al. 2018)."""
+
+    title: ClassVar[str] = "norm 'switchable'"
+    kind: Literal["switchable"]
+    momentum: Momentum = 0.1
+    eps: Eps = 1e-5
+    affine: bool = True
+
+
+class BatchRenorm(Component):
+    """Batch norm corrected towards its running statistics (Ioffe 2017)."""
+
+    title: ClassVar[str] = "norm 'batch_renorm'"
+    kind: Literal["batch_renorm"]
+    rmax: Annotated[float, Field(ge=1)] = 3.0
+    dmax: Annotated[float, Field(ge=0)] = 5.0
+    momentum: Momentum = 0.1
+    eps: Eps = 1e-5
+    affine: bool = True
+
+
+class ScaledWS(Component):
+    """No layer: convolutions by their scaled standardized weights (Brock et al. 2021)."""
+
+    title: ClassVar[str] = "norm 'scaled_ws'"
+    kind: Literal["scaled_ws"]
+
+
+class EvoNormS0(Component):
+    """Group norm and activation in one layer (Liu et al. 2020)."""
+
+    title: ClassVar[str] = "norm 'evonorm_s0'"
+    kind: Literal["evonorm_s0"]
+    groups: PositiveInt | None = None
+    channels_per_group: PositiveInt | None = None
+    eps: Eps = 1e-5
+    affine: bool = True
+
+    @model_validator(mode="after")
+    def _one_size(self) -> EvoNormS0:
+        _exactly_one(self, "groups", "channels_per_group", "{kind: evonorm_s0, groups: 4}")
+        return self
+
+
+class EvoNormB0(Component):
+    """Batch and instance deviation and activation in one layer (Liu et al. 2020)."""
+
+    title: ClassVar[str] = "norm 'evonorm_b0'"
+    kind: Literal["evonorm_b0"]
+    momentum: Momentum = 0.1
+    eps: Eps = 1e-5
+    affine: bool = True
+
+
+class TorchBatchNorm(BatchNorm):
+    """torch's own batch norm, to hold `batch` against."""
+
+    title: ClassVar[str] = "norm 'torch_batch'"
+    kind: Literal["torch_batch"]  # type: ignore[assignment]
+
+
+class TorchInstanceNorm(InstanceNorm):
+    """torch's own instance norm, to hold `instance` against."""
+
+    title: ClassVar[str] = "norm 'torch_instance'"
+    kind: Literal["torch_instance"]  # type: ignore[assignment]
+
+
+class TorchGroupNorm(GroupNorm):
+    """torch's own group norm, to hold `group` against."""
+
+    title: ClassVar[str] = "norm 'torch_group'"
+    kind: Literal["torch_group"]  # type: ignore[assignment]
+
+
+class TorchLayerNorm(LayerNorm):
+    """torch's own group norm with one group, to hold `layer` against."""
+
+    title: ClassVar[str] = "norm 'torch_layer'"
+    kind: Literal["torch_layer"]  # type: ignore[assignment]
+
+
+NORMS = catalog(
+    NoNorm,
+    BatchNorm,
+    GhostBatchNorm,
+    InstanceNorm,
+    BatchInstanceNorm,
+    GroupNorm,
+    LayerNorm,
+    RMSNorm,
+    FilterResponseNorm,
+    SwitchableNorm,
+    BatchRenorm,
+    ScaledWS,
+    EvoNormS0,
+    EvoNormB0,
+    TorchBatchNorm,
+    TorchInstanceNorm,
+    TorchGroupNorm,
+    TorchLayerNorm,
+)
+
+
+class OwnNorm(Component):
+    """A class of the user's, by import path: ``mypackage.norms:MyNorm``."""
+
+    model_config = ConfigDict(extra="allow")
+    title: ClassVar[str] = "an own norm"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything given but `kind`; the class's signature is what checks them."""
+        return dict(self.model_extra or {})
+
+
+NormSpec = Annotated[SerializeAsAny[Component], BeforeValidator(chosen_from(NORMS, OwnNorm))]

@@ -9,17 +9,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from normlab.errors import UserError
-from normlab.recipe.base import Spec, tagged
-from normlab.recipe.data import DATA, DataSpec
-from normlab.recipe.models import MODELS, ModelSpec
-from normlab.recipe.norms import NORMS, BatchNorm, NormSpec
+from normlab.errors import UserError, unknown
+from normlab.recipe.base import Spec
+from normlab.recipe.data import DataSpec
+from normlab.recipe.models import ModelSpec
+from normlab.recipe.norms import BatchNorm, NormSpec
 from normlab.recipe.training import (
-    OPTIMIZERS,
-    SCHEDULES,
+    LARGEST,
     Constant,
     Dropout,
     DropoutSpec,
+    OneCycle,
     OptimizerSpec,
     Penalty,
     PenaltySpec,
@@ -48,10 +48,10 @@ class Recipe(Spec):
     l1: PenaltySpec = Penalty()
     l2: PenaltySpec = Penalty()
     weight_decay: PenaltySpec = Penalty()
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=1, le=2**31 - 1)] = 128
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     optimizer: OptimizerSpec = Sgd(kind="sgd")
-    lr: Annotated[float, Field(gt=0)] = 0.01
+    lr: Annotated[float, Field(gt=0, le=LARGEST)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: ScheduleSpec = Constant(kind="constant")
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
@@ -74,21 +74,17 @@ class Recipe(Spec):
             )
         if getattr(self.optimizer, "nesterov", False) and not self.momentum:
             raise ValueError("optimizer.nesterov needs a momentum above 0")
+        cycles = isinstance(self.schedule, OneCycle) and self.schedule.cycle_momentum
+        if cycles and self.momentum != type(self).model_fields["momentum"].default:
+            raise ValueError(
+                "momentum has no effect while schedule 'one_cycle' cycles it: leave it out, or "
+                "set schedule.cycle_momentum to false"
+            )
         return self
 
     def canonical(self) -> dict[str, Any]:
         """The recipe as plain data, without the values that are defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
-
-
-for _key, _catalog in {
-    "data": DATA,
-    "model": MODELS,
-    "norm": NORMS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-}.items():
-    tagged(_key, _catalog)
 
 
 BARE = {
@@ -105,21 +101,33 @@ BARE = {
 """The option that a bare value of a recipe key stands for."""
 
 
-def with_value(values: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def with_value(
+    values: Mapping[str, Any], key: str, value: Any, *, top: bool = True
+) -> dict[str, Any]:
     """A copy of a recipe's plain data with one dotted key set: ``norm.groups`` or ``lr``.
 
     Raises:
-        UserError: The dotted key goes into something that has no keys.
+        UserError: No such key, or the dotted key goes into something that has no keys.
     """
     head, _, rest = key.partition(".")
+    if "" in key.split("."):
+        raise UserError(f"'{key}' is no recipe key: a part of it is empty")
+    if top and head not in Recipe.model_fields:
+        raise UserError(unknown("key of a recipe", head, Recipe.model_fields))
     if not rest:
         return {**values, head: value}
-    inner = values.get(head, {})
-    if head in BARE and not isinstance(inner, Mapping):
+    inner = values.get(head, _default(head) if top else {})
+    if top and head in BARE and not isinstance(inner, Mapping):
         inner = {BARE[head]: inner}
-    if not isinstance(inner, Mapping) or (not inner and head not in BARE):
+    if not isinstance(inner, Mapping) or (top and head not in BARE):
         raise UserError(f"{key}: '{head}' has no keys of its own")
-    return {**values, head: with_value(inner, rest, value)}
+    return {**values, head: with_value(inner, rest, value, top=False)}
+
+
+def _default(key: str) -> dict[str, str]:
+    """What a dotted key goes into where the recipe leaves the component out."""
+    kind = getattr(Recipe.model_fields[key].default, "kind", None)
+    return {"kind": kind} if kind else {}
 
 
 def digest(data: Any) -> str:
@@ -141,3 +149,12 @@ def trial_id(recipe: Recipe, seed: int, data_digest: str) -> str:
         "semantics": SEMANTICS,
     }
     return digest(identity)[:20]
+
+
+def value_text(value: Any) -> str:
+    """A recipe's value in words, as in a study file."""
+    if isinstance(value, Mapping):
+        if list(value) == ["kind"]:
+            return str(value["kind"])
+        return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
+    return str(value)

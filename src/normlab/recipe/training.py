@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from normlab.recipe.base import Component, Spec, kinds, shorthand
+from normlab.recipe.base import Component, Spec, catalog, chosen_from, shorthand
+
+LARGEST = 1e30
+"""Bound on learning rates and strengths: far beyond use, and products still fit a float32."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Role = Literal["weight", "bias", "norm_gain", "norm_bias", "head_weight", "head_bias"]
+Role = Literal["weight", "bias", "norm_gain", "norm_bias", "gate", "head_weight", "head_bias"]
 """What a parameter is, by the type of its module; see `normlab.models.roles`."""
 
 
@@ -40,11 +43,8 @@ class AdamW(Component):
     eps: Annotated[float, Field(gt=0)] = 1e-8
 
 
-OPTIMIZERS = kinds(Sgd, Adam, AdamW)
-OptimizerSpec = Annotated[
-    Annotated[Sgd | Adam | AdamW, Field(discriminator="kind")],
-    BeforeValidator(shorthand("kind", str)),
-]
+OPTIMIZERS = catalog(Sgd, Adam, AdamW)
+OptimizerSpec = Annotated[Sgd | Adam | AdamW, BeforeValidator(chosen_from(OPTIMIZERS))]
 
 
 class Constant(Component):
@@ -68,7 +68,7 @@ class Cosine(Component):
 
     title: ClassVar[str] = "schedule 'cosine'"
     kind: Literal["cosine"]
-    final_lr: Annotated[float, Field(ge=0)] = 0.0
+    final_lr: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
     per: Literal["step", "epoch"] = "step"
 
 
@@ -84,11 +84,16 @@ class OneCycle(Component):
     base_momentum: Fraction = 0.85
     max_momentum: Fraction = 0.95
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> OneCycle:
+        if not self.cycle_momentum and {"base_momentum", "max_momentum"} & self.model_fields_set:
+            raise ValueError("base_momentum and max_momentum need cycle_momentum: true")
+        return self
 
-SCHEDULES = kinds(Constant, Step, Cosine, OneCycle)
+
+SCHEDULES = catalog(Constant, Step, Cosine, OneCycle)
 ScheduleSpec = Annotated[
-    Annotated[Constant | Step | Cosine | OneCycle, Field(discriminator="kind")],
-    BeforeValidator(shorthand("kind", str)),
+    Constant | Step | Cosine | OneCycle, BeforeValidator(chosen_from(SCHEDULES))
 ]
 
 
@@ -96,7 +101,7 @@ class Penalty(Spec):
     """A strength and the parameter roles it acts on: for `l1`, `l2` and `weight_decay`."""
 
     title: ClassVar[str] = "a penalty"
-    strength: Annotated[float, Field(ge=0)] = 0.0
+    strength: Annotated[float, Field(ge=0, le=LARGEST)] = 0.0
     roles: Annotated[tuple[Role, ...], Field(strict=False)] = ("head_weight", "weight")
     """Parameter roles, or `all`. The default spares biases and norms."""
 

@@ -90,7 +90,7 @@ def curve_figure(curves: pd.DataFrame, order: list[str], title: str) -> Chart:
             opacity=alt.condition(picked, alt.value(0.14), alt.value(0)),
         )
     )
-    line = base.mark_line(strokeWidth=2, clip=True).encode(
+    line = base.mark_line(strokeWidth=2, clip=True, point=len(epochs) == 1).encode(
         y=alt.Y("mean:Q", title=title, scale=scale),
         strokeDash=_dash(order),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.12)),

@@ -54,9 +54,9 @@ def load_frames(store: Store) -> Frames:
         ]
     )
     ids = planned["id"].tolist()
-    rows = [_trial(dict(row)) for row in store.rows("trials", "id", ids)]
+    rows = [_trial(dict(row)) for row in store.rows("trials", ids)]
     states = pd.DataFrame(rows, columns=["id", "state", "reason", "provenance", *RESULT_COLUMNS])
-    records = [tuple(row) for row in store.rows("epochs", "trial_id", ids)]
+    records = [tuple(row) for row in store.rows("epochs", ids)]
     epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
     numbers = [column for column in EPOCH_COLUMNS if column != "epoch"]
     epochs[numbers] = epochs[numbers].astype(float)
@@ -77,6 +77,6 @@ def _trial(row: dict[str, Any]) -> dict[str, Any]:
         "id": row["id"],
         "state": row["state"],
         "reason": row["reason"],
-        "provenance": json.loads(row["provenance"]) if row["provenance"] else {},
+        "provenance": json.loads(row["provenance"]) if row["provenance"] else [],
         **{name: result.get(name) for name in RESULT_COLUMNS},
     }

@@ -16,6 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from normlab.errors import UserError
+from normlab.files import write_whole
+from normlab.recipe import value_text
 from normlab.report.figures import curve_figure, interval_figure
 from normlab.report.frames import Frames, load_frames
 from normlab.report.tables import arm_table, curve_table, seed_table
@@ -45,7 +47,7 @@ def write_report(folder: Path) -> Path:
         for metric, table in curves.items():
             table.to_csv(tables / f"curves_{metric}.csv", index=False)
         path = folder / "report.html"
-        path.write_text(page, encoding="utf-8")
+        write_whole(path, page.encode())
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from None
     return path
@@ -96,7 +98,7 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
-        leader=_leader(arms),
+        range=_range(arms),
         provenance=_provenance(frames),
         figures=figures,
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
@@ -105,7 +107,8 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
 
 
 def _figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
-    spec = json.dumps(chart.to_dict(), allow_nan=False)
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = json.dumps(chart.to_dict(), allow_nan=False)
     # Inside a script element only "<" could end it.
     safe = Markup(spec.replace("<", "\\u003c"))  # noqa: S704
     return {"name": name, "title": title, "caption": caption, "spec": safe}
@@ -121,17 +124,17 @@ def _bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def _leader(arms: pd.DataFrame) -> dict[str, Any] | None:
-    measured = arms.dropna(subset=["test_mean"])
-    if measured.empty:
-        return None
-    return max(measured.to_dict("records"), key=lambda arm: float(arm["test_mean"]))  # type: ignore[return-value]
+def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
+    """The arms with the lowest and the highest mean, with their place in the table."""
+    measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
+    ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
+    return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
 
 
 def _provenance(frames: Frames) -> list[dict[str, Any]]:
-    """The different places the trials ran at, with their number of trials."""
-    found = [p for p in frames.trials["provenance"] if isinstance(p, dict) and p]
-    counts = Counter(json.dumps(place, sort_keys=True) for place in found)
+    """The different places the trials ran at, each with its number of trials."""
+    lists = [places for places in frames.trials["provenance"] if isinstance(places, list)]
+    counts = Counter(json.dumps(p, sort_keys=True) for places in lists for p in places)
     return [{**json.loads(text), "trials": count} for text, count in counts.most_common()]
 
 
@@ -149,12 +152,3 @@ def _interval(limits: tuple[Any, Any]) -> str:
 
 def _number(value: Any, digits: int = 0) -> str:
     return "–" if _is_missing(value) else f"{value:,.{digits}f}"
-
-
-def value_text(value: Any) -> str:
-    """A recipe's value as in a study file."""
-    if isinstance(value, dict):
-        if list(value) == ["kind"]:
-            return str(value["kind"])
-        return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
-    return str(value)

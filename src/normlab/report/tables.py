@@ -59,18 +59,23 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
         metric: `accuracy`, `loss`, `macro_f1` or `micro_f1`.
 
     Returns:
-        Columns `arm`, `split`, `epoch`, `mean`, `low`, `high`, `seeds`; epochs of every trial
-        count, also of those still running. Rows without a value are left out.
+        Columns `arm`, `split`, `epoch`, `mean`, `low`, `high`, `seeds`; trials still running count
+        as far as they are, failed and invalid ones do not. Rows without a value are left out;
+        limits are cut at what the metric can be.
     """
+    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
+    epochs = frames.epochs[frames.epochs["id"].isin(drawn)]
     parts = []
     for split in SPLITS:
         column = f"{split}_{metric}"
-        groups = frames.epochs.groupby(["arm", "epoch"], as_index=False)[column]
+        groups = epochs.groupby(["arm", "epoch"], as_index=False)[column]
         part = groups.agg(["mean", "var", "count"]).assign(split=split)
         parts.append(part[part["count"] > 0])
     table = pd.concat(parts, ignore_index=True)
     interval = t_intervals(table["mean"], table["var"], table["count"])
-    table = table.assign(low=interval.low, high=interval.high).rename(columns={"count": "seeds"})
+    most = np.inf if metric == "loss" else 1.0
+    low, high = np.clip(interval.low, 0.0, most), np.clip(interval.high, 0.0, most)
+    table = table.assign(low=low, high=high).rename(columns={"count": "seeds"})
     order = {label: index for index, label in enumerate(frames.arms)}
     table["order"] = table["arm"].map(order)
     table = table.sort_values(["split", "order", "epoch"])

@@ -28,22 +28,33 @@ def connect(
     try:
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)
-        mode = "rwc" if write else "ro"
-        connection = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode={mode}",
-            uri=True,
-            timeout=_BUSY_SECONDS,
-            isolation_level=None,
-        )
-        connection.row_factory = sqlite3.Row
         try:
-            _prepare(connection, path, write=write, migrations=migrations)
-        except BaseException:
-            connection.close()
-            raise
+            connection = _open(path, "mode=rwc" if write else "mode=ro", write, migrations)
+        except sqlite3.OperationalError:
+            if write:
+                raise
+            # In a folder that cannot be written a reader has nowhere to put its shared memory;
+            # there is no writer there either.
+            connection = _open(path, "mode=ro&immutable=1", write, migrations)
     except (sqlite3.DatabaseError, OSError) as error:
         action = "written" if write else "read"
         raise UserError(f"the run folder {path.parent} cannot be {action}: {error}") from None
+    return connection
+
+
+def _open(path: Path, how: str, write: bool, migrations: Sequence[str]) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?{how}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        _prepare(connection, path, write=write, migrations=migrations)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -63,6 +74,8 @@ def _prepare(
                 "`normlab run` of its study brings it up to date."
             )
         return
+    connection.execute("BEGIN IMMEDIATE")  # a file that cannot be written says so here
+    connection.execute("ROLLBACK")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")

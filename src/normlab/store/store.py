@@ -5,6 +5,7 @@ One process writes at a time (a lock file says who); any number may read meanwhi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,10 +18,13 @@ from typing import Any, Self
 from filelock import FileLock, Timeout
 
 from normlab.errors import UserError
-from normlab.records import FINISHED, EpochRecord, TrialResult, TrialState
+from normlab.files import write_whole
+from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.schema import connect
 
 DATABASE = "store.sqlite"
+_TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
+"""The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
 
 
@@ -33,16 +37,6 @@ class TrialRow:
     seed: int
     data_digest: str
     semantics: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Artifact:
-    """A file that belongs to a trial; `path` is relative to the study's folder."""
-
-    kind: str
-    path: str
-    sha256: str
-    bytes: int
 
 
 class Store:
@@ -77,6 +71,8 @@ class Store:
             connection = connect(folder / DATABASE, write=True)
             try:
                 yield cls(folder, connection)
+            except sqlite3.DatabaseError as error:  # a full disk, a damaged file
+                raise UserError(f"the run folder {folder} cannot be written: {error}") from None
             finally:
                 connection.close()
 
@@ -93,6 +89,8 @@ class Store:
         connection = connect(folder / DATABASE, write=False)
         try:
             yield cls(folder, connection)
+        except sqlite3.DatabaseError as error:  # a full disk, a damaged file
+            raise UserError(f"the run folder {folder} cannot be read: {error}") from None
         finally:
             connection.close()
 
@@ -114,14 +112,22 @@ class Store:
                 ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
             )
 
-    def start(self, trial_id: str, provenance: Mapping[str, Any]) -> None:
-        """A worker began this trial or took it up again."""
-        self._set(
-            trial_id,
-            "state = 'running', provenance = ?, reason = NULL, "
-            "started_at = coalesce(started_at, ?)",
-            (json.dumps(provenance), _now()),
-        )
+    def start(self, trial_id: str, provenance: Mapping[str, Any], epochs: int) -> None:
+        """A worker took this trial up after that many epochs; epochs beyond them are forgotten."""
+        with self._transaction():
+            row = self._one("SELECT provenance FROM trials WHERE id = ?", (trial_id,))
+            places = json.loads(row["provenance"]) if row and row["provenance"] and epochs else []
+            if provenance not in places:
+                places.append(dict(provenance))
+            self._set(
+                trial_id,
+                "state = 'running', provenance = ?, reason = NULL, "
+                "started_at = coalesce(started_at, ?)",
+                (json.dumps(places), _now()),
+            )
+            self._connection.execute(
+                "DELETE FROM epochs WHERE trial_id = ? AND epoch > ?", (trial_id, epochs)
+            )
 
     def add_epoch(self, trial_id: str, record: EpochRecord) -> None:
         """Store an epoch's record; the same epoch again, after a resume, replaces it."""
@@ -153,36 +159,48 @@ class Store:
     def release(self, trial_ids: Iterable[str]) -> None:
         """Put trials that run no more, and failed ones to be run again, back to pending."""
         with self._transaction():
-            for trial_id in trial_ids:
-                self._set(trial_id, "state = 'pending', reason = NULL", ())
+            self._connection.executemany(
+                "UPDATE trials SET state = 'pending', reason = NULL "
+                "WHERE id = ? AND state IN ('running', 'failed')",
+                ((trial_id,) for trial_id in trial_ids),
+            )
 
     def adopt(self, other: Path, trial_ids: Sequence[str]) -> list[str]:
         """Take over finished trials from another study's folder; returns the ids taken.
 
-        Artifacts are copied; rows come in one transaction after them.
+        A trial whose files are not all there as recorded is left. Rows come after the files.
+
+        Raises:
+            UserError: The other folder's store cannot be read.
         """
         with Store.read(other) as source:
             states = source.states(trial_ids)
-            wanted = [i for i in trial_ids if states.get(i) in FINISHED]
-            for artifact_id in wanted:
-                for artifact in source.artifacts(artifact_id):
-                    target = self.folder / artifact.path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_bytes((source.folder / artifact.path).read_bytes())
+            taken = [
+                trial_id
+                for trial_id in trial_ids
+                if states.get(trial_id) in FINISHED and self._copy_artifacts(source, trial_id)
+            ]
             with self._transaction():
-                for table, key in (
-                    ("trials", "id"),
-                    ("epochs", "trial_id"),
-                    ("artifacts", "trial_id"),
-                ):
-                    rows = source.rows(table, key, wanted)
+                for table in _TABLES:
+                    rows = source.rows(table, taken)
                     if rows:
                         marks = ", ".join("?" * len(rows[0]))
                         self._connection.executemany(
                             f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
                             [tuple(row) for row in rows],
                         )
-        return wanted
+        return taken
+
+    def _copy_artifacts(self, source: Store, trial_id: str) -> bool:
+        for artifact in source.artifacts(trial_id):
+            try:
+                content = (source.folder / artifact.path).read_bytes()
+            except OSError:
+                return False
+            if hashlib.sha256(content).hexdigest() != artifact.sha256:
+                return False
+            write_whole(self.folder / artifact.path, content)
+        return True
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -203,14 +221,12 @@ class Store:
         found = {row["id"]: row["state"] for row in self._all("SELECT id, state FROM trials")}
         return {trial_id: found[trial_id] for trial_id in trial_ids if trial_id in found}
 
-    def rows(self, table: str, key: str, values: Sequence[str]) -> list[sqlite3.Row]:
-        """All rows of a table whose key is one of the values, in the table's order."""
-        assert table in {"trials", "epochs", "artifacts"}
-        assert key in {"id", "trial_id"}
-        chosen = json.dumps(list(values))
+    def rows(self, table: str, trial_ids: Sequence[str]) -> list[sqlite3.Row]:
+        """The rows of these trials in `trials`, `epochs` or `artifacts`, in the table's order."""
         return self._all(
-            f"SELECT * FROM {table} WHERE {key} IN (SELECT value FROM json_each(?))",  # noqa: S608
-            (chosen,),
+            f"SELECT * FROM {table} "  # noqa: S608 (one of our tables)
+            f"WHERE {_TABLES[table]} IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(trial_ids)),),
         )
 
     def epochs_done(self, trial_ids: Sequence[str]) -> dict[str, int]:
@@ -224,7 +240,7 @@ class Store:
 
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial."""
-        rows = self.rows("artifacts", "trial_id", [trial_id])
+        rows = self.rows("artifacts", [trial_id])
         names = [field.name for field in fields(Artifact)]
         return [Artifact(**{name: row[name] for name in names}) for row in rows]
 
@@ -241,16 +257,17 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
             yield
+            self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
             raise
-        self._connection.execute("COMMIT")
 
-    def _one(self, sql: str) -> sqlite3.Row | None:
-        row: sqlite3.Row | None = self._connection.execute(sql).fetchone()
+    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
         return row
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:

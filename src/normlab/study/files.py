@@ -1,4 +1,4 @@
-"""Study files: found by bundled name or path, read as YAML 1.2 numbers and without surprises."""
+"""Study files: found by bundled name or path, read as safe YAML without surprises."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ def find(reference: str | Path) -> Path:
     known = bundled()
     if name in known:
         return known[name]
-    path = Path(reference).expanduser()
-    if path.is_file():
-        return path
+    try:
+        path = Path(reference).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError) as error:  # a name too long, no such home
+        raise UserError(f"there is no study '{name}': {error}") from None
     if path.suffix in {".yaml", ".yml"} or path.name != name:
         raise UserError(f"there is no study file {path}")
     raise UserError(unknown("study", name, known) + " A path to a study file works too.")
@@ -55,16 +58,24 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """Plain data from YAML, with ``1e-3`` a number and a repeated key an error.
+    """Plain data from YAML: safe, and with a repeated key an error.
+
+    Numbers and truth values are those of YAML 1.2: ``1e-3`` is a number, ``010`` is ten, ``on`` and
+    ``2020-01-01`` are words.
 
     Raises:
         yaml.YAMLError: Not valid YAML, or a key given twice in one mapping.
     """
-    return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except (ValueError, RecursionError) as error:  # of a number too long, of brackets too deep
+        raise yaml.YAMLError(str(error)) from None
 
 
 class _Loader(yaml.SafeLoader):
     """Safe, and stricter than PyYAML's own: see `parse_yaml`."""
+
+    yaml_implicit_resolvers = {}  # none of YAML 1.1's: ours follow
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]
@@ -76,9 +87,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# YAML 1.1, which PyYAML reads, takes 1e-3 for a string: to it a float needs a dot.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", "~nN\0"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(f"^(?:{_pattern})$"),
+        [*_first, ""] if _tag == "null" else list(_first),
+    )
+_Loader.add_constructor(
+    "tag:yaml.org,2002:int",
+    lambda loader, node: int(loader.construct_scalar(node)),  # type: ignore[arg-type]
 )

@@ -9,12 +9,12 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from normlab.data import SOURCES, data_digest
+from normlab.data import SOURCES, data_digest, held_out
 from normlab.errors import UserError, unknown
 from normlab.models import build, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
-from normlab.study.spec import Study
+from normlab.study.spec import Study, Values, is_level
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,14 @@ class Plan:
             arm.trials[seed]: (arm.recipe, seed) for seed in self.study.seeds for arm in self.arms
         }
 
+    def names(self) -> dict[str, str]:
+        """Arm and seed of every trial in words, by id."""
+        return {
+            trial: f"{arm.label}, seed {seed}"
+            for arm in self.arms
+            for seed, trial in arm.trials.items()
+        }
+
     def as_record(self) -> dict[str, Any]:
         """The plan as plain data: what the store keeps and the report reads."""
         return {
@@ -95,8 +103,8 @@ def make_plan(study: Study) -> Plan:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
     arms: list[Arm] = []
-    for label, levels in _cells(study):
-        recipe = _recipe(study, label, levels)
+    for label, levels, overrides in _cells(study):
+        recipe = _recipe(study, label, {**levels, **overrides})
         parameters, notes = _inspect(recipe, label)
         trials = {seed: trial_id(recipe, seed, data_digest(recipe)) for seed in study.seeds}
         for other in arms:
@@ -121,39 +129,52 @@ def make_plan(study: Study) -> Plan:
     return Plan(study=study, arms=tuple(arms))
 
 
-def _cells(study: Study) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Label and levels of every arm: the grid, then the arms written out."""
-    seen: list[dict[str, Any]] = []
+def _cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
+    """Label, levels and overrides of every arm: the grid, then the arms written out."""
+    _check_constraints(study)
+    seen: list[str] = []
+    factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
     if study.factors or not study.arms:
-        _check_constraints(study)
-        for values in product(*study.factors.values()):
-            levels = dict(zip(study.factors, values, strict=True))
+        for values in product(*factors.values()):
+            levels = dict(zip(factors, values, strict=True))
             cell = {**study.base, **levels, **study.overrides}
             if any(c.exclude and c.matches(cell) for c in study.constraints):
                 continue
             outside = {c.nest for c in study.constraints if c.nest and not c.matches(cell)}
             levels = {key: value for key, value in levels.items() if key not in outside}
-            if levels not in seen:
-                seen.append(levels)
-                yield _label(study, levels), levels
+            text = json.dumps(levels, sort_keys=True, default=str)
+            if text not in seen:
+                seen.append(text)
+                overrides = {k: v for k, v in study.overrides.items() if k not in outside}
+                yield _label(factors, levels), levels, overrides
     for arm in study.arms:
-        yield arm.label, {k: v for k, v in arm.set.items() if k not in study.overrides}
+        levels = {key: v for key, v in arm.set.items() if key not in study.overrides}
+        yield arm.label, levels, study.overrides
 
 
 def _check_constraints(study: Study) -> None:
+    """Every key is a factor, and every level named is one of its levels."""
     for constraint in study.constraints:
-        named = [*constraint.exclude, *constraint.within, *filter(None, [constraint.nest])]
-        for key in named:
+        for key in filter(None, [*constraint.wanted, constraint.nest]):
             if key not in study.factors and key not in study.overrides:
-                message = unknown("factor", key, study.factors)
+                known = unknown("factor", key, study.factors)
+                message = known if study.factors else f"'{key}' is no factor: there are none"
                 raise UserError(f"{study.name}.constraints: {message}")
+        for key, wanted in constraint.wanted.items():
+            levels = study.factors.get(key, [study.overrides.get(key)])
+            for value in wanted if isinstance(wanted, list) else [wanted]:
+                if not any(is_level(level, value) for level in levels) and key in study.factors:
+                    texts = ", ".join(_level_text(level, levels) for level in levels)
+                    raise UserError(
+                        f"{study.name}.constraints: {value!r} is no level of {key}; it has {texts}"
+                    )
 
 
-def _label(study: Study, levels: Mapping[str, Any]) -> str:
-    texts = {key: _level_text(value, study.factors[key]) for key, value in levels.items()}
+def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
+    texts = {key: _level_text(value, factors[key]) for key, value in levels.items()}
     if not texts:
         return "base"
-    if len(study.factors) == 1:
+    if len(factors) == 1:
         return next(iter(texts.values()))
     return ", ".join(f"{key}={text}" for key, text in texts.items())
 
@@ -172,14 +193,17 @@ def _level_text(value: Any, among: list[Any]) -> str:
     return f"{kind}({options})"
 
 
-def _recipe(study: Study, label: str, levels: Mapping[str, Any]) -> Recipe:
-    values: dict[str, Any] = dict(study.base)
-    # A whole component first, then the options that go into it.
-    for source in (levels, study.overrides):
-        for key in sorted(source, key=lambda key: key.count(".")):
-            values = with_value(values, key, source[key])
+def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
     several = len(study.factors) or len(study.arms) > 1
-    return Recipe.parse(values, where=f"{study.name}, arm '{label}'" if several else study.name)
+    where = f"{study.name}, arm '{label}'" if several else study.name
+    values: dict[str, Any] = dict(study.base)
+    try:
+        # A whole component first, then the options that go into it.
+        for key in sorted(chosen, key=lambda key: key.count(".")):
+            values = with_value(values, key, chosen[key])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return Recipe.parse(values, where)
 
 
 def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
@@ -187,16 +211,23 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
         mode="json", include={"data", "model", "norm", "activation", "dropout"}
     )
     try:
-        return _built(json.dumps(parts, sort_keys=True))
+        return _built(json.dumps(parts, sort_keys=True), min(smallest_batch(recipe), 2))
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
 
 
+def smallest_batch(recipe: Recipe) -> int:
+    """Images in the smallest training batch: the last of an epoch may be ragged."""
+    images = SOURCES[recipe.data.kind].train_images
+    kept = images - held_out(images, recipe.validation)
+    return kept % recipe.batch_size or min(recipe.batch_size, kept)
+
+
 @cache
-def _built(parts: str) -> tuple[int, tuple[str, ...]]:
+def _built(parts: str, batch: int) -> tuple[int, tuple[str, ...]]:
     """Parameters and notes of a model, looked at without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
     source = SOURCES[recipe.data.kind]
     model, notes = build(recipe, source.shape, source.num_classes, device="meta")
-    layer_table(model, source.shape)
+    layer_table(model, source.shape, images=batch)
     return parameter_count(model), tuple(notes)

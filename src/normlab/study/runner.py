@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
+from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
 from normlab.study.engines import (
@@ -33,6 +34,7 @@ class Summary:
         planned: Trials in the plan.
         trained: Trials this run brought to an end, failed ones included.
         adopted: Finished trials taken over from other studies' folders, by folder name.
+        unreadable: Other studies' folders that could not be looked into, with the reason.
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
         interrupted: The run was stopped before its end.
@@ -40,7 +42,8 @@ class Summary:
 
     planned: int
     trained: int = 0
-    adopted: dict[str, int]
+    adopted: dict[str, int] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int]
     failures: dict[str, str]
     interrupted: bool = False
@@ -61,6 +64,16 @@ class RunOptions:
     device: str = "auto"
     threads: int = 1
     retry_failed: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UserError for a number of workers or threads there cannot be."""
+        for name in ("workers", "threads"):
+            value = getattr(self, name)
+            allowed = "a whole number above 0" + (" or auto" if name == "workers" else "")
+            if not (value == "auto" and name == "workers") and not (
+                isinstance(value, int) and value >= 1
+            ):
+                raise UserError(f"{name} is {value!r}: {allowed} is allowed")
 
 
 class Observer(Protocol):
@@ -99,29 +112,29 @@ def run_plan(
     """
     options = options or RunOptions()
     device = resolve_device(options.device)
+    # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
+    # mistake changes nothing in the store.
+    for arm in plan.arms:
+        data.splits(arm.recipe)
     folder = runs / plan.study.name
     rows = plan.rows()
     ids = [row.id for row in rows]
     with Store.write(folder) as store:
         store.record_plan(plan.study.name, plan.as_record(), rows)
         states = store.states(ids)
-        stale = [
-            i for i in ids if states[i] == "running"
-        ]  # their process is gone: we hold the lock
-        if options.retry_failed:
-            stale += [i for i in ids if states[i] == "failed"]
-        store.release(stale)
-        adopted = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED])
+        # Nobody else is writing, so the process of a running trial is gone.
+        again = [i for i in ids if states[i] == "running"]
+        failed = [i for i in ids if states[i] == "failed"] if options.retry_failed else []
+        store.release([*again, *failed])
+        summary = Summary(planned=len(ids), counts={}, failures={})
+        summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary)
         states = store.states(ids)
         tasks = [
             Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder)
             for trial_id, (recipe, seed) in plan.recipes().items()
             if states[trial_id] == "pending"
         ]
-        summary = Summary(planned=len(ids), adopted=adopted, counts={}, failures={})
-        # Read here first: data that are missing are the user's to mend, not a trial's failure.
-        for kind in dict.fromkeys(task.recipe.data.kind for task in tasks):
-            data.load(kind)
+        _sweep(folder, keep={task.checkpoint for task in tasks if task.trial_id not in failed})
         if tasks:
             engine = choose(
                 workers=options.workers,
@@ -133,7 +146,7 @@ def run_plan(
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         failed = [i for i in ids if states[i] == "failed"]
-        reasons = {row["id"]: row["reason"] for row in store.rows("trials", "id", failed)}
+        reasons = {row["id"]: row["reason"] for row in store.rows("trials", failed)}
         return replace(
             summary,
             counts=counts,
@@ -171,7 +184,7 @@ def _train(
 def _keep(store: Store, message: Message) -> None:
     match message:
         case Started():
-            store.start(message.trial_id, message.provenance)
+            store.start(message.trial_id, message.provenance, message.epochs)
         case EpochTrained():
             store.add_epoch(message.trial_id, message.record)
         case Ended():
@@ -180,13 +193,24 @@ def _keep(store: Store, message: Message) -> None:
             store.fail(message.trial_id, message.reason)
 
 
-def _adopt(store: Store, runs: Path, missing: list[str]) -> dict[str, int]:
+def _sweep(folder: Path, keep: set[Path]) -> None:
+    """Remove what a killed run left: checkpoints no trial goes on from, half-written files."""
+    for path in [*folder.glob("checkpoints/*"), *folder.glob("artifacts/*/*.tmp")]:
+        if path not in keep:
+            path.unlink()
+
+
+def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Summary:
     """Take finished trials over from the other studies in the same runs folder."""
-    adopted: dict[str, int] = {}
     for other in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
-        if other != store.folder and missing:
+        if other == store.folder or not missing:
+            continue
+        try:
             taken = store.adopt(other, missing)
-            missing = [i for i in missing if i not in set(taken)]
-            if taken:
-                adopted[other.name] = len(taken)
-    return adopted
+        except UserError as error:
+            summary.unreadable[other.name] = str(error)
+            continue
+        missing = [i for i in missing if i not in set(taken)]
+        if taken:
+            summary.adopted[other.name] = len(taken)
+    return summary

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
+from normlab.errors import UserError
 from normlab.recipe import Seed, Spec
 from normlab.study.files import find, read
 
@@ -16,24 +17,29 @@ Values = dict[str, Any]
 """Recipe keys, dotted where they go into a component, and their values."""
 
 
-def _count_to_list(value: Any) -> Any:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-    return list(range(value)) if is_count else value
+_MOST_SEEDS = 100_000
 
 
-def _distinct(seeds: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(seeds)) != len(seeds) or not seeds:
-        raise ValueError("a number of seeds above 0 or a list of different seeds")
-    return seeds
+def _as_seeds(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_SEEDS:
+        return tuple(range(value))
+    if isinstance(value, list | tuple) and value and len(set(map(str, value))) == len(value):
+        return tuple(value)
+    raise ValueError(f"a number of seeds from 1 to {_MOST_SEEDS} or a list of different seeds")
 
 
 Seeds = Annotated[
     tuple[Seed, ...],
-    Field(strict=False),
-    BeforeValidator(_count_to_list),
-    AfterValidator(_distinct),
+    BeforeValidator(_as_seeds),
 ]
 """A number of seeds n, which stands for 0 to n - 1, or a list of them."""
+
+
+def is_level(level: Any, wanted: Any) -> bool:
+    """Whether a factor's level is the one wanted; a bare name means every level of that kind."""
+    kind = level.get("kind") if isinstance(level, Mapping) else None
+    same = type(level) is type(wanted) and level == wanted
+    return same or (isinstance(wanted, str) and kind == wanted)
 
 
 class ArmSpec(Spec):
@@ -58,12 +64,16 @@ class Constraint(Spec):
     nest: str | None = None
     within: Values = {}
 
+    @property
+    def wanted(self) -> Values:
+        """The levels a cell must have, of `exclude` or `within`."""
+        return self.exclude or self.within
+
     def matches(self, levels: Mapping[str, Any]) -> bool:
-        """Whether a cell of the grid has the levels of `exclude` or `within`."""
-        wanted = self.exclude or self.within
+        """Whether a cell of the grid has the levels wanted."""
         return all(
-            levels[key] == value or (isinstance(value, list) and levels[key] in value)
-            for key, value in wanted.items()
+            any(is_level(levels[key], v) for v in (value if isinstance(value, list) else [value]))
+            for key, value in self.wanted.items()
         )
 
 
@@ -81,7 +91,8 @@ class Study(Spec):
 
     title: ClassVar[str] = "a study"
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[\w][\w .+-]*$")]
+    """The study's file name without ending: also its folder's under `runs`."""
     question: Annotated[str, Field(min_length=1)]
     base: Values
     factors: dict[str, Levels] = {}
@@ -118,7 +129,10 @@ class Study(Spec):
             UserError: No such study, or a mistake in the file.
         """
         path = find(reference)
-        return cls.parse({**read(path), "name": path.stem}, where=path.name)
+        content = read(path)
+        if "name" in content:
+            raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
+        return cls.parse({**content, "name": path.stem}, where=path.name)
 
     def vary(
         self,
@@ -144,9 +158,6 @@ class Study(Spec):
             changed["seeds"] = self.quick.seeds or self.seeds
         if overrides:
             changed["overrides"] = {**changed["overrides"], **overrides}
-            changed["factors"] = {
-                key: levels for key, levels in changed["factors"].items() if key not in overrides
-            }
         if seeds is not None:
             changed["seeds"] = seeds
         return type(self).parse(changed, where=self.name)

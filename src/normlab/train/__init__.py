@@ -4,7 +4,7 @@ from normlab.train.checkpoint import (
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
-    save_whole,
+    to_bytes,
     weights_sha256,
 )
 from normlab.train.loop import EpochDone, Finished, train
@@ -15,7 +15,7 @@ __all__ = [
     "Finished",
     "load_checkpoint",
     "save_checkpoint",
-    "save_whole",
+    "to_bytes",
     "train",
     "weights_sha256",
 ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from normlab.files import write_whole
 from normlab.records import EpochRecord
 
 
@@ -25,40 +25,39 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write a checkpoint; a crash leaves the one from before."""
-    content = {
-        "model": checkpoint.model,
-        "optimizer": checkpoint.optimizer,
-        "history": [asdict(record) for record in checkpoint.history],
-    }
-    save_whole(content, path)
+    """Write a checkpoint, its SHA-256 first; a crash leaves the one from before."""
+    content = to_bytes(
+        {
+            "model": checkpoint.model,
+            "optimizer": checkpoint.optimizer,
+            "history": [asdict(record) for record in checkpoint.history],
+        }
+    )
+    write_whole(path, hashlib.sha256(content).digest() + content)
 
 
 def load_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at `path`, or None if there is none or it cannot be read.
+    """The checkpoint at `path`, or None if there is none or not a bit of it is to be trusted.
 
     A damaged file costs the epochs it held, never the trial: training starts over.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        history = tuple(EpochRecord(**record) for record in content["history"])
-        return Checkpoint(content["model"], content["optimizer"], history)
-    except (OSError, RuntimeError, EOFError, UnpicklingError, KeyError, TypeError, ValueError):
+        raw = path.read_bytes()
+    except OSError:
         return None
+    digest, packed = raw[:32], raw[32:]
+    if hashlib.sha256(packed).digest() != digest:
+        return None
+    content = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
+    history = tuple(EpochRecord(**record) for record in content["history"])
+    return Checkpoint(content["model"], content["optimizer"], history)
 
 
-def save_whole(content: Any, path: Path) -> None:
-    """Write to a temporary name in the same folder, sync, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def to_bytes(content: Any) -> bytes:
+    """Tensors and plain values as torch saves them."""
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
 
 
 def weights_sha256(state: dict[str, Tensor]) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from normlab.data import Split, Splits
 from normlab.models import build, parameter_count
+from normlab.norms import BatchRenorm
 from normlab.recipe import Recipe
 from normlab.records import EpochRecord, TrialResult
 from normlab.train.checkpoint import Checkpoint, weights_sha256
@@ -30,7 +31,10 @@ _EVALUATION_BATCH = 1000
 
 @dataclass(frozen=True)
 class EpochDone:
-    """A whole epoch is done; `checkpoint` continues from here."""
+    """A whole epoch is done; `checkpoint` continues from here.
+
+    The checkpoint shares memory with the model that trains on: use it before the next epoch.
+    """
 
     record: EpochRecord
     checkpoint: Checkpoint
@@ -71,11 +75,15 @@ def train(
     if resume is not None:
         trainer.restore(resume)
         history = resume.history
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        while len(history) < recipe.epochs and not (history and _diverged(history[-1])):
-            history = (*history, trainer.epoch(len(history) + 1))
-            yield EpochDone(history[-1], trainer.checkpoint(history))
-        yield trainer.finish(history)
+    while len(history) < recipe.epochs and not (history and _diverged(history[-1])):
+        # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            record = trainer.epoch(len(history) + 1)
+        history = (*history, record)
+        yield EpochDone(record, trainer.checkpoint(history))
+    yield trainer.finish(history)
 
 
 class _Trainer:
@@ -91,6 +99,7 @@ class _Trainer:
         model, _ = build(recipe, splits.shape, splits.num_classes)
         initialize(model, seed)
         self.model: nn.Module = model.to(device=device, dtype=self.dtype)
+        self.renorms = [m for m in self.model.modules() if isinstance(m, BatchRenorm)]
         self.loss = LOSSES[recipe.loss]
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
@@ -108,6 +117,8 @@ class _Trainer:
         self.model.train()
         start = self._clock()
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
+            for layer in self.renorms:
+                layer.progress = step / (self.steps_per_epoch * self.recipe.epochs)
             with self._precision():
                 logits = self.model(inputs[batch])
             logits = logits.to(self.dtype)
@@ -200,7 +211,7 @@ def _finite(value: float) -> float | None:
 
 
 def _diverged(record: EpochRecord) -> bool:
-    losses = [record.train_loss, record.test_loss]
+    losses = [record.train_loss]  # not the test loss: the test images decide nothing
     if record.validation_accuracy is not None:
         losses.append(record.validation_loss)
     return any(loss is None for loss in losses)

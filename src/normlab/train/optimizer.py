@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn, optim
 
 from normlab.models import select
+from normlab.norms import BatchInstanceNorm, Norm
 from normlab.recipe import Recipe
 from normlab.recipe.training import Adam, AdamW, Sgd
 from normlab.regularizers import add_l1_gradient, add_l2_gradient, decay
@@ -27,13 +28,14 @@ class Updater:
         self.l1 = select(model, recipe.l1.roles)
         self.l2 = select(model, recipe.l2.roles)
         self.decayed = select(model, recipe.weight_decay.roles)
+        self.clamped = [m for m in model.modules() if isinstance(m, BatchInstanceNorm)]
         self.lr = recipe.lr
 
     def step(self, step: int) -> None:
         """Apply the gradients of step number `step` (from 0, over all epochs)."""
         self.lr, momentum = at_step(self.recipe, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
+            group["lr"] = self.lr * group["lr_factor"]
             if "betas" in group:
                 group["betas"] = (momentum, group["betas"][1])
             else:
@@ -42,6 +44,8 @@ class Updater:
         add_l2_gradient(self.l2, self.recipe.l2.strength)
         decay(self.decayed, self.recipe.weight_decay.strength, self.lr)
         self.optimizer.step()
+        for layer in self.clamped:
+            layer.after_step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,7 +58,7 @@ class Updater:
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> optim.Optimizer:
-    parameters, spec = list(model.parameters()), recipe.optimizer
+    parameters, spec = _groups(model), recipe.optimizer
     match spec:
         case Sgd():
             return optim.SGD(
@@ -64,3 +68,18 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> optim.Optimizer:
             # The decay of AdamW is ours (see `step`): over roles, and the same for every optimizer.
             betas = (recipe.momentum, spec.beta2)
             return optim.Adam(parameters, lr=recipe.lr, betas=betas, eps=spec.eps)
+
+
+def _groups(model: nn.Module) -> list[dict[str, Any]]:
+    """All parameters, those of one learning-rate factor together: gates may have their own."""
+    factors = {
+        id(parameter): module.gate_lr_factor
+        for module in model.modules()
+        if isinstance(module, Norm)
+        for name, parameter in module.named_parameters(recurse=False)
+        if module.parameter_roles[name] == "gate"
+    }
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        groups.setdefault(factors.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": group, "lr_factor": factor} for factor, group in groups.items()]

@@ -11,8 +11,13 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
+from normlab.norms import Norm
 from normlab.regularizers import Dropout
+
+# Made with constants: nothing to draw.
+_CONSTANT = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def generator(
@@ -29,12 +34,23 @@ def initialize(model: nn.Module, seed: int) -> None:
     The distribution is torch's default, uniform within 1 / sqrt(fan_in) for weights and biases.
     Drawn on the CPU in float32, so that every device and precision starts from the same weights.
     Norms keep their gain of 1 and bias of 0.
+
+    Raises:
+        TypeError: A module has parameters and no known way to draw them: they would hang on
+            global random state.
     """
     for prefix, module in model.named_modules():
         if not isinstance(module, nn.Conv2d | nn.Linear):
+            own = next(module.named_parameters(recurse=False), None)
+            if own is not None and not isinstance(module, _CONSTANT):
+                kind = type(module).__name__
+                raise TypeError(f"no initialization is known for '{prefix}.{own[0]}' of {kind}")
             continue
         bound = 1 / math.sqrt(module.weight[0].numel())
-        for name, parameter in module.named_parameters(recurse=False):
+        for name in ("weight", "bias"):
+            parameter = getattr(module, name)
+            if parameter is None:
+                continue
             source = generator(seed, "initialization", f"{prefix}.{name}")
             drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
             with torch.no_grad():

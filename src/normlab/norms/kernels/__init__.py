@@ -1,5 +1,78 @@
-"""Backends of the primitive functions every norm is made of; today the plain-torch reference."""
+"""Backends of the work on big tensors, and the choice between them.
 
-from normlab.norms.kernels.reference import affine, moments
+| backend | what | for |
+| --- | --- | --- |
+| reference | plain torch | every device and dtype; double backward; torch.compile, which fuses it |
+| cpu | loops compiled by Numba | float32 and float64 on the CPU, where Numba is installed |
 
-__all__ = ["affine", "moments"]
+The choice is a fixed table over device, dtype and layout, so that a trial always takes the same
+path. `NORMLAB_BACKEND` names one backend for everything it can do. A backend that cannot be loaded
+leaves its work to the reference, with one warning.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from normlab.errors import UserError, unknown
+from normlab.norms.kernels import reference
+from normlab.norms.kernels.pools import Pools, each_image, runs, whole_batch
+
+BACKENDS = {
+    "reference": "normlab.norms.kernels.reference",
+    "cpu": "normlab.norms.kernels.cpu",
+}
+
+# (device, dtype) -> backend; all else is the reference's. Measured: benchmarks/norms.py.
+TABLE: dict[tuple[str, torch.dtype], str] = {
+    ("cpu", torch.float32): "cpu",
+    ("cpu", torch.float64): "cpu",
+}
+
+
+def choose(x: Tensor) -> ModuleType:
+    """The backend for x.
+
+    Raises:
+        UserError: `NORMLAB_BACKEND` names none.
+    """
+    if torch.compiler.is_compiling() or type(x) not in {Tensor, torch.nn.Parameter}:
+        return reference
+    name = os.environ.get("NORMLAB_BACKEND") or TABLE.get((x.device.type, x.dtype), "reference")
+    if name == "reference":
+        return reference
+    backend = load(name)
+    return backend if backend.supports(x) else reference
+
+
+@cache
+def load(name: str) -> ModuleType:
+    """A backend by name; the reference, after one warning, if it cannot be loaded here.
+
+    Raises:
+        UserError: There is no such backend.
+    """
+    if name not in BACKENDS:
+        raise UserError(f"NORMLAB_BACKEND: {unknown('backend', name, BACKENDS)}")
+    try:
+        backend = import_module(BACKENDS[name])
+        backend.probe()
+    except Exception as error:
+        warnings.warn(
+            f"the norms' backend '{name}' cannot be loaded ({error}); plain torch takes its place, "
+            "with the same results, slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return reference
+    return backend
+
+
+__all__ = ["BACKENDS", "Pools", "choose", "each_image", "load", "reference", "runs", "whole_batch"]

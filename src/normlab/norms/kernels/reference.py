@@ -1,13 +1,24 @@
 """The primitive functions in plain torch: any device, any dtype, differentiable twice.
 
-All three work on maps x of shape (N, C, H, W). Everything is written in x - center: written
-in raw x, a mean of 100 loses a digit of float32 and a mean of 1e4 loses three.
+All work on maps x of shape (N, C, H, W). Everything is written in x - center: written in raw x, a
+mean of 100 loses a digit of float32 and a mean of 1e4 loses three.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+NAME = "reference"
+
+
+def supports(_: Tensor) -> bool:
+    """Whether this backend can work on a tensor as it lies: always."""
+    return True
+
+
+def probe() -> None:
+    """Raise if the backend cannot work here: never."""
 
 
 def statistics_dtype(x: Tensor) -> torch.dtype:
@@ -28,17 +39,19 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
-def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """``scale * (x - center) + shift`` with factors per image and channel, or per channel.
+def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool = False) -> Tensor:
+    """``scale * (x - center) + shift``, then ReLU if asked.
 
     Args:
         x: Maps, shape (N, C, H, W).
         center: Subtracted first, shape (N, C) or (C,).
         scale: Shape (N, C) or (C,).
         shift: Shape (N, C) or (C,).
+        relu: Apply max(., 0).
 
     Returns:
         Maps of x's shape and dtype, computed in the dtype of the factors.
     """
     center, scale, shift = (factor[..., None, None] for factor in (center, scale, shift))
-    return torch.addcmul(shift, x - center, scale).to(x.dtype)
+    y = torch.addcmul(shift, x - center, scale)
+    return (y.relu() if relu else y).to(x.dtype)

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from normlab.recipe import Recipe
-from normlab.records import EpochRecord, TrialResult
-from normlab.store import Artifact
+from normlab.records import Artifact, EpochRecord, TrialResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +28,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took the trial up, on this machine and software."""
+    """A worker took the trial up, on this machine and software, after so many epochs."""
 
     trial_id: str
     provenance: dict[str, Any]
+    epochs: int
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class ProcessEngine:
         worker = workers[connection]
         try:
             message: Message = connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # also in the middle of a message
             del workers[connection]
             if waiting:
                 self._hire(workers, waiting)
@@ -82,7 +82,10 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(theirs, device, threads), daemon=True
         )
-        self.process.start()
+        # Ctrl-C reaches the whole group of processes and is this one's to handle: what is ignored
+        # here when a worker starts, it ignores from its first instruction on.
+        with _interrupts_ignored():
+            self.process.start()
         theirs.close()
 
     def give(self, task: Task) -> None:
@@ -118,6 +121,18 @@ class _Worker:
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             return f"the worker process was ended by {name}{hint}"
         return f"the worker process ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _work(connection: Connection, device: str, threads: int) -> None:

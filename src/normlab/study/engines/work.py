@@ -8,23 +8,27 @@ import traceback
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 
 import torch
 
 from normlab.data import splits
-from normlab.store import Artifact
+from normlab.files import write_whole
+from normlab.norms.kernels import choose
+from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
-from normlab.train import EpochDone, load_checkpoint, save_checkpoint, save_whole, train
+from normlab.train import EpochDone, load_checkpoint, save_checkpoint, to_bytes, train
 
 
 def perform(task: Task, device: str) -> Iterator[Message]:
     """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
     try:
         resume = load_checkpoint(task.checkpoint)
-        yield Started(task.trial_id, provenance(device))
+        history = resume.history if resume else ()
+        yield Started(task.trial_id, provenance(device), len(history))
         # Sent again: the process may have died after the checkpoint and before the store.
-        for record in resume.history if resume else ():
+        for record in history:
             yield EpochTrained(task.trial_id, record)
         data = splits(task.recipe)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
@@ -43,12 +47,14 @@ def provenance(device: str) -> dict[str, object]:
     chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
     return {
         "normlab": version("normlab"),
+        "code": _code(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": device,
         "chip": chip,
         "threads": torch.get_num_threads(),
+        "backend": choose(torch.empty(0, device=device)).NAME,
     }
 
 
@@ -61,11 +67,20 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
+@cache
+def _code() -> str:
+    """Hash of the package's own source: two versions of one number are told apart."""
+    folder = Path(str(files("normlab")))
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
 def _save_weights(task: Task, weights: dict[str, torch.Tensor]) -> Artifact:
     relative = f"artifacts/{task.trial_id}/weights.pt"
-    path = task.folder / relative
-    save_whole({name: tensor.cpu() for name, tensor in weights.items()}, path)
-    content = path.read_bytes()
+    content = to_bytes({name: tensor.cpu() for name, tensor in weights.items()})
+    write_whole(task.folder / relative, content)
     return Artifact(
         kind="weights",
         path=relative,

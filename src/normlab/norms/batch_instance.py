@@ -1,0 +1,63 @@
+"""Batch-instance normalization (Nam & Kim 2018, arXiv:1805.07925).
+
+    y = gain * (rho * x_batch + (1 - rho) * x_instance) + bias
+
+x_batch is x normalized as batch norm does, x_instance as instance norm does; rho is learned per
+channel, starts at 1 (all batch) and is put back into [0, 1] after each optimizer step
+(`after_step`). It is a parameter of its own role: no decay, and a learning rate 10 times the
+others', as in the authors' code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from normlab.norms.batch import BatchNorm
+
+
+class BatchInstanceNorm(BatchNorm):
+    """A learned mix of batch and instance norm; `rho` has shape (C,).
+
+    Args as `BatchNorm`.
+
+    Raises:
+        ValueError: In training, on 1x1 maps or one value per channel.
+    """
+
+    parameter_roles: ClassVar[dict[str, str]] = {**BatchNorm.parameter_roles, "rho": "gate"}
+    gate_lr_factor: ClassVar[float] = 10.0
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(
+            num_channels, momentum=momentum, eps=eps, affine=affine, activation=activation
+        )
+        self.rho = nn.Parameter(torch.ones(num_channels))
+
+    def gate(self) -> Tensor:
+        """Share of the batch part."""
+        return self.rho
+
+    def fixed(self) -> None:
+        """Nothing is fixed in eval: the instance part depends on the image."""
+
+    def require(self, images: int, pixels: int) -> None:
+        """Raise ValueError where one of the parts cannot stand."""
+        super().require(images, pixels)
+        if pixels == 1:
+            raise ValueError("BatchInstanceNorm needs more than 1 spatial element when training")
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Put rho back into [0, 1]; the training loop calls this after each optimizer step."""
+        self.rho.clamp_(0, 1)

@@ -1,0 +1,95 @@
+"""Batch renormalization (Ioffe 2017, arXiv:1702.03275).
+
+    r = clip(sigma_B / sigma, 1 / rmax, rmax)        d = clip((mean_B - mu) / sigma, -dmax, dmax)
+    y = gain * ((x - mean_B) / sigma_B * r + d) + bias
+
+mu and sigma are the running mean and the running *standard deviation*; r and d count as constants:
+no gradient goes through them. With r = 1, d = 0 it is batch norm; rmax and dmax open with the
+progress of the training, by default from (1, 0) over the first 5 % linearly to rmax 3 at 40 % and
+dmax 5 at 25 %, the paper's 5k, 40k and 25k of its steps as fractions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from normlab.norms.batch import BatchNorm
+from normlab.norms.moments import MomentNorm
+
+
+class BatchRenorm(BatchNorm):
+    """Batch norm that leans on its running statistics when they differ from the batch's.
+
+    Args:
+        num_channels: C.
+        rmax: Largest r, and 1 / the least, once fully open; at least 1.
+        dmax: Largest size of d once fully open; at least 0.
+        momentum: Share of the new batch in the running statistics.
+        eps: Added to variances inside roots.
+        affine: Learn gain and bias per channel.
+        activation: Applied to the result.
+
+    Attributes:
+        progress: Share of the training done, 0 to 1, which opens rmax and dmax; the training loop
+            sets it. It starts at 0, where this is batch norm.
+
+    Raises:
+        ValueError: In training, on input with one value per channel.
+    """
+
+    running_std: Tensor
+    _normalized = MomentNorm._normalized  # r and d are more than blocks
+    start, r_open, d_open = 0.05, 0.4, 0.25
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        rmax: float = 3.0,
+        dmax: float = 5.0,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(
+            num_channels, momentum=momentum, eps=eps, affine=affine, activation=activation
+        )
+        if rmax < 1 or dmax < 0:
+            raise ValueError(f"rmax is {rmax} and dmax {dmax}: at least 1 and 0 are needed")
+        self.rmax, self.dmax = rmax, dmax
+        self.progress = 0.0
+        del self.running_var
+        self.register_buffer("running_std", torch.ones(num_channels))
+
+    def limits(self) -> tuple[float, float]:
+        """The limits rmax and dmax at the current progress."""
+        done = self.progress - self.start
+        r, d = (
+            min(max(done / (full - self.start), 0.0), 1.0) for full in (self.r_open, self.d_open)
+        )
+        return 1 + r * (self.rmax - 1), d * self.dmax
+
+    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """Batch norm's factors, times r, plus d."""
+        batch_mean, batch_var = self.pools(len(mean)).pool(mean, var)
+        std = torch.sqrt(batch_var + self.eps)
+        rmax, dmax = self.limits()
+        with torch.no_grad():
+            r = (std / self.running_std).clamp(1 / rmax, rmax)
+            d = ((batch_mean - self.running_mean) / self.running_std).clamp(-dmax, dmax)
+        scale = r / std
+        return scale, (mean - batch_mean) * scale + d
+
+    def follow(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running mean and standard deviation, each (C,), by the momentum."""
+        self.num_batches_tracked += 1
+        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
+        std = torch.sqrt(var + self.eps)
+        self.running_std.lerp_(std.to(self.running_std.dtype), share)
+
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """The running statistics."""
+        return self.running_mean, 1 / self.running_std

@@ -1,0 +1,106 @@
+"""Blocks of images and channels over which statistics are pooled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Runs of consecutive images by groups of consecutive channels.
+
+    Batch norm pools all images and single channels, instance norm single images and channels,
+    group norm single images and groups of channels, ghost batch norm runs of images.
+
+    Attributes:
+        sizes: Number of images in each run; they sum to the batch.
+        channels: Number of channels in each group.
+    """
+
+    sizes: tuple[int, ...]
+    channels: int
+
+    @property
+    def splits(self) -> int:
+        """Number of runs."""
+        return len(self.sizes)
+
+    @cached_property
+    def starts(self) -> Tensor:
+        """First image of each run, and the end of the last: shape (splits + 1,), int64."""
+        return torch.tensor((0, *self.sizes)).cumsum(0)
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """Number of images in each run: shape (splits,), int64."""
+        return torch.tensor(self.sizes)
+
+    def pool(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """Statistics of every block from the moments of its rows.
+
+        The mean of the variances plus the variance of the means: never a difference of squares.
+
+        Args:
+            mean: Per image and channel, shape (N, C).
+            var: Biased, shape (N, C).
+
+        Returns:
+            Mean and biased variance, each (splits, C / channels).
+        """
+        C = mean.shape[1]
+        pooled = [
+            self._pool(mean[part].reshape(-1, size, C), var[part].reshape(-1, size, C))
+            for size, part in self._equal_runs()
+        ]
+        means, variances = zip(*pooled, strict=True)
+        return (
+            (means[0], variances[0])
+            if len(pooled) == 1
+            else (torch.cat(means), torch.cat(variances))
+        )
+
+    def _pool(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for runs of one size: (runs, size, C) to (runs, C / channels)."""
+        shape = (len(mean), mean.shape[1], -1, self.channels)
+        between, center = torch.var_mean(mean.reshape(shape), dim=(1, 3), correction=0)
+        within = var.reshape(shape).mean(dim=(1, 3))
+        return center, within + between
+
+    def _equal_runs(self) -> Iterator[tuple[int, slice]]:
+        """Parts of the batch whose runs have one size, with that size: few for any splits."""
+        first = 0
+        for size, run in groupby(self.sizes):
+            last = first + size * len(list(run))
+            yield size, slice(first, last)
+            first = last
+
+    def spread(self, block: Tensor) -> Tensor:
+        """Values of blocks, (splits, C / channels), given to each of their rows: (N, C)."""
+        rows = block.repeat_interleave(self.channels, dim=1) if self.channels > 1 else block
+        if set(self.sizes) == {1}:
+            return rows
+        return rows.repeat_interleave(self.counts, dim=0, output_size=sum(self.sizes))
+
+
+@lru_cache(maxsize=256)
+def each_image(images: int, channels: int) -> Pools:
+    """Every image by itself, its channels in groups of `channels`."""
+    return Pools((1,) * images, channels)
+
+
+@lru_cache(maxsize=256)
+def whole_batch(images: int) -> Pools:
+    """All images together, every channel by itself."""
+    return Pools((images,), 1)
+
+
+@lru_cache(maxsize=256)
+def runs(sizes: tuple[int, ...]) -> Pools:
+    """Runs of images of these sizes, every channel by itself."""
+    return Pools(sizes, 1)

@@ -1,0 +1,67 @@
+"""Scaled weight standardization (Brock, De & Smith 2021, arXiv:2101.08692).
+
+    w_hat = gain * (w - mean(w)) * rsqrt(max(var(w) * fan_in, 1e-4)),  per output unit
+
+A parametrization of convolutions instead of a layer: nothing is computed from the activations. Each
+output then has the variance of its input (for inputs of mean square 1), and an activation is scaled
+to keep it: a ReLU by sqrt(2 / (1 - 1 / pi)). Residual models use x + alpha * f(x / beta) with the
+predicted variance.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.norms.activations import ACTIVATIONS
+
+# 1 / standard deviation of f(z), z standard normal; by quadrature but for ReLU (a test repeats it).
+GAINS = {
+    "relu": math.sqrt(2 / (1 - 1 / math.pi)),
+    "leaky_relu": 1.7048316,
+    "silu": 1.7871872,
+    "gelu": 1.7009262,
+}
+
+
+def standardize(weight: Tensor, gain: Tensor | None = None) -> Tensor:
+    """The scaled standardized weight of a convolution, shape (out, in, kH, kW), gain (out,)."""
+    flat = weight.flatten(1)
+    var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)
+    scale = torch.rsqrt((var * flat.shape[1]).clamp_min(1e-4))
+    if gain is not None:
+        scale = scale * gain[:, None]
+    return ((flat - mean) * scale).view_as(weight)
+
+
+class ScaledWSConv2d(nn.Conv2d):
+    """A convolution by its scaled standardized weight; arguments as `torch.nn.Conv2d`.
+
+    `gain` is learned per output channel and starts at 1.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.gain = nn.Parameter(torch.ones(self.out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `torch.nn.Conv2d`."""
+        y: Tensor = self._conv_forward(x, standardize(self.weight, self.gain), self.bias)
+        return y
+
+
+class ScaledActivation(nn.Module):
+    """An activation times the gain that keeps the variance of a standard normal input."""
+
+    def __init__(self, activation: str) -> None:
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]()
+        self.gain = GAINS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        y: Tensor = self.activation(x)
+        return y * self.gain

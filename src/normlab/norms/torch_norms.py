@@ -1,0 +1,94 @@
+"""torch's own layers behind the common signature, as sanity arms: `torch_batch` beside `batch`.
+
+The from-scratch kinds never call torch's norm kernels; these do nothing else.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from normlab.norms.activations import ACTIVATIONS
+from normlab.norms.group import check_groups
+
+
+class _Activated:
+    """Adds the activation to a layer of torch's."""
+
+    activation: nn.Module | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As torch's layer, then the activation."""
+        y: Tensor = super().forward(x)  # type: ignore[misc]
+        return y if self.activation is None else self.activation(y)
+
+
+def _activation(name: str | None) -> nn.Module | None:
+    return ACTIVATIONS[name]() if name else None
+
+
+class TorchBatchNorm(_Activated, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d`."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        momentum: float | None = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps=eps, momentum=momentum, affine=affine)
+        self.num_channels = num_channels
+        self.activation = _activation(activation)
+
+
+class TorchInstanceNorm(_Activated, nn.InstanceNorm2d):
+    """`torch.nn.InstanceNorm2d`, affine."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps=eps, affine=affine)
+        self.num_channels = num_channels
+        self.activation = _activation(activation)
+
+
+class TorchGroupNorm(_Activated, nn.GroupNorm):
+    """`torch.nn.GroupNorm`."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        groups: int | None = None,
+        channels_per_group: int | None = None,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+
+        groups = check_groups("TorchGroupNorm", num_channels, groups, channels_per_group)
+        super().__init__(groups, num_channels, eps=eps, affine=affine)
+        self.groups = groups
+        self.activation = _activation(activation)
+
+
+class TorchLayerNorm(_Activated, nn.GroupNorm):
+    """`torch.nn.GroupNorm` with one group: layer norm over (C, H, W), affine per channel."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(1, num_channels, eps=eps, affine=affine)
+        self.activation = _activation(activation)
