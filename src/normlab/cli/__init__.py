@@ -8,6 +8,7 @@ import sys
 import typer
 
 from normlab.cli.catalogs import list_, show_model
+from normlab.cli.check import check_norm
 from normlab.cli.studies import plan, report, run, status
 from normlab.errors import UserError
 
@@ -18,12 +19,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+check = typer.Typer(help="Check one thing against its definition.", no_args_is_help=True)
 show = typer.Typer(help="Show one thing in detail.", no_args_is_help=True)
 app.command("list")(list_)
 app.command()(plan)
 app.command()(run)
 app.command()(status)
 app.command()(report)
+app.add_typer(check, name="check")
+check.command("norm")(check_norm)
 app.add_typer(show, name="show")
 show.command("model")(show_model)
 

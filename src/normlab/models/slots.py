@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from normlab import norms
+from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
 from normlab.recipe import Recipe
@@ -35,9 +36,12 @@ class Slots:
             return self.activation() if activate else norms.NoNorm(num_channels)
         if "groups" in options:
             options = self._legal(num_channels, options)
-        if activate and not getattr(norms.NORMS[kind], "contains_activation", False):
+        if activate and not getattr(norms.by_name(kind), "contains_activation", False):
             options["activation"] = self.recipe.activation
-        return norms.make(kind, num_channels, **options)
+        try:
+            return norms.make(kind, num_channels, **options)
+        except TypeError as error:  # an own kind's options are checked by its signature alone
+            raise UserError(f"norm '{kind}' cannot be made: {error}") from None
 
     def activation(self) -> nn.Module:
         """The recipe's activation alone; under `scaled_ws` scaled to keep the variance."""

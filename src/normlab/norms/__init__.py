@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 from torch import nn
 
-from normlab.errors import unknown
+from normlab.errors import UserError, unknown
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.batch import BatchNorm
 from normlab.norms.batch_instance import BatchInstanceNorm
@@ -50,16 +52,40 @@ NORMS: dict[str, type[nn.Module]] = {
 """kind -> class; the options of each kind are in `normlab.recipe.norms`."""
 
 
-def make(name: str, num_channels: int, **options: Any) -> nn.Module:
-    """A norm by name: ``make("group", 16, groups=4)``.
+ENTRY_POINTS = "normlab.norms"
+"""Group of entry points by which a package adds kinds of its own: ``name = package.module:Class``."""
+
+
+def by_name(name: str) -> type[nn.Module]:
+    """The class of a kind: one of ours, an entry point's, or that at ``package.module:Class``.
 
     Raises:
-        ValueError: Unknown name, or options that do not fit the channels.
+        UserError: No such kind, module or class, or not a module.
+    """
+    if name in NORMS:
+        return NORMS[name]
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if ":" not in name and name not in points:
+        raise UserError(f"{unknown('norm', name, [*NORMS, *points])} Or give package.module:Class.")
+    module, _, attribute = (points[name].value if name in points else name).partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"norm '{name}' cannot be imported: {error}") from None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UserError(f"norm '{name}' is {found!r}: a torch.nn.Module class is needed")
+    return found
+
+
+def make(name: str, num_channels: int, **options: Any) -> nn.Module:
+    """A norm by name: ``make("group", 16, groups=4)``; names as in `by_name`.
+
+    Raises:
+        UserError: Unknown name.
+        ValueError: Options that do not fit the channels.
         TypeError: An option the kind does not have.
     """
-    if name not in NORMS:
-        raise ValueError(unknown("norm", name, NORMS))
-    return NORMS[name](num_channels, **options)
+    return by_name(name)(num_channels, **options)
 
 
 __all__ = [
@@ -85,6 +111,7 @@ __all__ = [
     "TorchGroupNorm",
     "TorchInstanceNorm",
     "TorchLayerNorm",
+    "by_name",
     "legal_groups",
     "make",
 ]

@@ -76,9 +76,9 @@ class BatchRenorm(BatchNorm):
         batch_mean, batch_var = self.pools(len(mean)).pool(mean, var)
         std = torch.sqrt(batch_var + self.eps)
         rmax, dmax = self.limits()
-        with torch.no_grad():
-            r = (std / self.running_std).clamp(1 / rmax, rmax)
-            d = ((batch_mean - self.running_mean) / self.running_std).clamp(-dmax, dmax)
+        # Detached, not under no_grad: torch.compile (2.13) lets a gradient through the latter.
+        r = (std.detach() / self.running_std).clamp(1 / rmax, rmax)
+        d = ((batch_mean.detach() - self.running_mean) / self.running_std).clamp(-dmax, dmax)
         scale = r / std
         return scale, (mean - batch_mean) * scale + d
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.norms.group import check_groups
-from normlab.norms.kernels import each_image, reference, whole_batch
+from normlab.norms.kernels import reference, whole_batch
 from normlab.norms.kernels.reference import statistics_dtype
 from normlab.norms.moments import Norm
 
@@ -70,11 +70,12 @@ class EvoNormS0(_EvoNorm):
         self.check(x)
         if not x.numel():
             return x
-        pools = each_image(len(x), self.num_channels // self.groups)
-        _, var = pools.pool(*reference.moments(x))
-        root = torch.rsqrt(pools.spread(var) + self.eps)[..., None, None]
         wide = x.to(statistics_dtype(x))
-        return self._with_affine(wide * torch.sigmoid(self.v[:, None, None] * wide) * root, x)
+        grouped = (wide * torch.sigmoid(self.v[:, None, None] * wide)).reshape(
+            len(x), self.groups, -1
+        )
+        var = wide.reshape(grouped.shape).var(2, correction=0, keepdim=True)
+        return self._with_affine((grouped * torch.rsqrt(var + self.eps)).reshape(x.shape), x)
 
 
 class EvoNormB0(_EvoNorm):

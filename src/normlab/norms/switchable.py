@@ -52,16 +52,17 @@ class SwitchableNorm(BatchNorm):
         self.mean_weight = nn.Parameter(torch.ones(3))
         self.var_weight = nn.Parameter(torch.ones(3))
 
-    def blocks(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
-        """The mixed mean and variance of each row."""
+    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """The mixed variance's root, and the row's mean less the mixed one.
+
+        The weights sum to 1, so that difference is a mix of differences: exact at large means.
+        """
         layer = each_image(len(mean), self.num_channels)
         layer_mean, layer_var = (layer.spread(block) for block in layer.pool(mean, var))
-        batch_mean, batch_var = super().blocks(mean, var)
+        batch_mean, batch_var = self.blocks(mean, var)
         w, v = self.mean_weight.softmax(0), self.var_weight.softmax(0)
-        return (
-            w[0] * mean + w[1] * layer_mean + w[2] * batch_mean,
-            v[0] * var + v[1] * layer_var + v[2] * batch_var,
-        )
+        scale = torch.rsqrt(v[0] * var + v[1] * layer_var + v[2] * batch_var + self.eps)
+        return scale, (w[1] * (mean - layer_mean) + w[2] * (mean - batch_mean)) * scale
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
         """As batch norm."""

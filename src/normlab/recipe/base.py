@@ -51,6 +51,11 @@ class Component(Spec):
 
     kind: str
 
+    @classmethod
+    def accepts(cls, kind: str) -> bool:
+        """Whether a component for kinds of the user's takes this name."""
+        return False
+
     @property
     def options(self) -> dict[str, Any]:
         """Every field but `kind`, as keyword arguments."""
@@ -99,7 +104,7 @@ def chosen_from(
                 f"{info.field_name} is {value!r}: needs a name or a mapping with the key 'kind'"
             )
         kind = values["kind"]
-        spec = kinds.get(kind) or (own if own and ":" in kind else None)
+        spec = kinds.get(kind) or (own if own and own.accepts(kind) else None)
         if spec is None:
             raise _refused(f"{info.field_name}: {unknown('kind', kind, kinds)}")
         try:

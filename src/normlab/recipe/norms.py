@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
@@ -231,6 +232,11 @@ class OwnNorm(Component):
 
     model_config = ConfigDict(extra="allow")
     title: ClassVar[str] = "an own norm"
+
+    @classmethod
+    def accepts(cls, kind: str) -> bool:
+        """An import path, or the name of an entry point in the group `normlab.norms`."""
+        return ":" in kind or kind in {point.name for point in entry_points(group="normlab.norms")}
 
     @property
     def options(self) -> dict[str, Any]:

@@ -92,18 +92,20 @@ def images(
 
 
 def error(found: Tensor, expected: Tensor) -> float:
-    """Relative error in the Euclidean norm; infinite if one is not finite where the other is."""
+    """Relative error in the Euclidean norm; infinite if one is not finite where the other is.
+
+    Below a norm of 1e-3 the error is absolute: a gradient may be zero by definition.
+    """
     found, expected = found.detach().double(), expected.detach().double()
     if found.shape != expected.shape or not bool((found.isfinite() == expected.isfinite()).all()):
         return float("inf")
-    return float((found - expected).norm() / expected.norm().clamp_min(1e-12))
+    return float((found - expected).norm() / expected.norm().clamp_min(1e-3))
 
 
 def _named(layer: nn.Module, dtype: torch.dtype = torch.float64) -> tuple[Values, Values]:
     parameters = {n: p.detach().to(dtype).requires_grad_() for n, p in layer.named_parameters()}
-    buffers = {
-        n: b.clone() if n.startswith("num") else b.to(dtype) for n, b in layer.named_buffers()
-    }
+    buffers = {n: b.clone() for n, b in layer.named_buffers()}
+    buffers = {n: b.to(dtype) if b.is_floating_point() else b for n, b in buffers.items()}
     return parameters, buffers
 
 
@@ -211,7 +213,7 @@ def signature(subject: Subject) -> str | None:
             start = layer.get_parameter(name)
             if not bool((start == value).all()):
                 return f"{name} starts at {start.flatten()[0]:g}; the definition says {value:g}"
-    buffers = {name: value for name, value in layer.named_buffers()}
+    buffers = dict(layer.named_buffers())
     if set(buffers) != set(definition.buffers):
         return f"its buffers are {sorted(buffers)}; the definition has {sorted(definition.buffers)}"
     for name, value in definition.buffers.items():
@@ -441,7 +443,7 @@ def state_round_trip(subject: Subject) -> str | None:
 
 
 def layouts(subject: Subject) -> str | None:
-    """channels_last and strided inputs give the same; channels_last stays so."""
+    """Inputs that lie otherwise in memory, channels_last and strided, give the same."""
     x = images(subject, (4, 6, 5), torch.float32)
     plain = _run(subject.layer(torch.float32), x, _weights(x))
     strided = torch.stack([x, x], dim=-1)[..., 0]
@@ -453,21 +455,21 @@ def layouts(subject: Subject) -> str | None:
         for what, value in plain.items():
             if error(found[what], value) > 5 * FLOAT32:
                 return f"{what} of {name} differs from the contiguous one's"
-    y = subject.layer(torch.float32)(x.contiguous(memory_format=torch.channels_last))
-    if not y.is_contiguous(memory_format=torch.channels_last):
-        return "the output of a channels_last input is not channels_last"
     return None
 
 
 def empty_batch(subject: Subject) -> str | None:
-    """No images in, no images out, nothing moved."""
+    """No images in: none out or a refusal, and no statistics moved."""
     layer = subject.layer().train()
     before = copy.deepcopy(layer.state_dict())
-    y = layer(torch.empty(0, subject.channels, 4, 4, dtype=torch.float64))
+    try:
+        y = layer(torch.empty(0, subject.channels, 4, 4, dtype=torch.float64))
+    except (ValueError, RuntimeError, IndexError):
+        return None
     if y.shape != (0, subject.channels, 4, 4):
         return f"the output of an empty batch has shape {tuple(y.shape)}"
     for name, value in layer.state_dict().items():
-        if not torch.equal(value, before[name]):
+        if value.is_floating_point() and not torch.equal(value, before[name]):
             return f"an empty batch moved {name}"
     return None
 
@@ -512,10 +514,12 @@ def trains(subject: Subject) -> str | None:
     """Every parameter the definition has is the layer's, and a gradient step reaches it."""
     layer = subject.layer(torch.float32).train()
     x = images(subject, (6, 5, 5), torch.float32, mean=0.5)
-    first = [p for p in layer.parameters()]
+    first = list(layer.parameters())
     y = layer(x)
     if [id(p) for p in first] != [id(p) for p in layer.parameters()]:
         return "its forward makes new parameters: an optimizer would hold the old ones"
+    if not first:
+        return None
     (y * _weights(x).float()).sum().backward()  # type: ignore[no-untyped-call]
     for name, parameter in layer.named_parameters():
         if parameter.grad is None or not bool(parameter.grad.any()):
@@ -552,7 +556,7 @@ def gate_range(subject: Subject) -> str | None:
     layer = subject.layer()
     if subject.definition is not DEFINITIONS["batch_instance"]:
         return None
-    rho = layer.get_parameter("rho")
+    rho = layer.get_parameter("rho").detach()
     with torch.no_grad():
         rho.copy_(torch.linspace(-0.5, 1.5, len(rho)))
     step = getattr(layer, "after_step", None)

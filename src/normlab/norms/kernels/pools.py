@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import groupby
 
 import torch
@@ -21,25 +21,24 @@ class Pools:
     Attributes:
         sizes: Number of images in each run; they sum to the batch.
         channels: Number of channels in each group.
+        counts: `sizes` as a tensor: shape (splits,), int64.
+        starts: First image of each run, and the end of the last: shape (splits + 1,), int64.
     """
 
     sizes: tuple[int, ...]
     channels: int
+    counts: Tensor = field(init=False, compare=False, repr=False)
+    starts: Tensor = field(init=False, compare=False, repr=False)
 
     @property
     def splits(self) -> int:
         """Number of runs."""
         return len(self.sizes)
 
-    @cached_property
-    def starts(self) -> Tensor:
-        """First image of each run, and the end of the last: shape (splits + 1,), int64."""
-        return torch.tensor((0, *self.sizes)).cumsum(0)
-
-    @cached_property
-    def counts(self) -> Tensor:
-        """Number of images in each run: shape (splits,), int64."""
-        return torch.tensor(self.sizes)
+    def __post_init__(self) -> None:
+        """Make the tensors, once: the runs' ends and their sizes."""
+        object.__setattr__(self, "counts", torch.tensor(self.sizes))
+        object.__setattr__(self, "starts", torch.tensor((0, *self.sizes)).cumsum(0))
 
     def pool(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """Statistics of every block from the moments of its rows.
@@ -83,24 +82,39 @@ class Pools:
     def spread(self, block: Tensor) -> Tensor:
         """Values of blocks, (splits, C / channels), given to each of their rows: (N, C)."""
         rows = block.repeat_interleave(self.channels, dim=1) if self.channels > 1 else block
-        if set(self.sizes) == {1}:
+        if self.splits == 1:
+            return rows.expand(self.sizes[0], -1)
+        if self.splits == sum(self.sizes):
             return rows
         return rows.repeat_interleave(self.counts, dim=0, output_size=sum(self.sizes))
 
 
-@lru_cache(maxsize=256)
 def each_image(images: int, channels: int) -> Pools:
     """Every image by itself, its channels in groups of `channels`."""
-    return Pools((1,) * images, channels)
+    return _pools(images, 1, channels)
 
 
-@lru_cache(maxsize=256)
 def whole_batch(images: int) -> Pools:
     """All images together, every channel by itself."""
-    return Pools((images,), 1)
+    return _pools(images, images, 1)
+
+
+def runs(sizes: tuple[int, ...]) -> Pools:
+    """Runs of images of these sizes, every channel by itself."""
+    return Pools(sizes, 1) if torch.compiler.is_compiling() else _runs(sizes)
+
+
+def _pools(images: int, size: int, channels: int) -> Pools:
+    # Kept, as each holds tensors; while tracing, a cache is only in the way.
+    make = _equal.__wrapped__ if torch.compiler.is_compiling() else _equal
+    return make(images, size, channels)
 
 
 @lru_cache(maxsize=256)
-def runs(sizes: tuple[int, ...]) -> Pools:
-    """Runs of images of these sizes, every channel by itself."""
+def _equal(images: int, size: int, channels: int) -> Pools:
+    return Pools((size,) * (images // size), channels)
+
+
+@lru_cache(maxsize=256)
+def _runs(sizes: tuple[int, ...]) -> Pools:
     return Pools(sizes, 1)

@@ -1,0 +1,51 @@
+"""The command that checks a norm against its definition."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from normlab.cli.options import parse_sets
+from normlab.errors import UserError
+
+
+def check_norm(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME|IMPORT_PATH|all", help="A kind, package.module:Class, all."),
+    ],
+    against: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Hold a class to this kind's definition.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="OPTION=VALUE", help="Make the layer so; repeatable."),
+    ] = None,
+) -> None:
+    """Check a norm layer against its definition; exits with 1 if it does not conform."""
+    from normlab.cli.output import console, counted, table
+    from normlab.norms import NORMS, by_name
+    from normlab.norms.conformance import CHECKS, check
+
+    if name == "all" and (against or sets):
+        raise UserError(
+            "`check norm all` checks every kind as it is: leave --against and --set out"
+        )
+    options = parse_sets(sets) if sets else None
+    failed = 0
+    rows: list[tuple[str, ...]] = []
+    for kind in NORMS if name == "all" else [name]:
+        target = kind if kind in NORMS else by_name(kind)
+        findings = list(check(target, against=against, options=options))
+        for setting in dict.fromkeys(finding.setting for finding in findings):
+            wrong = [f for f in findings if f.setting == setting and f.wrong]
+            failed += len(wrong)
+            rows.append((kind, setting, f"{len(CHECKS) - len(wrong)} of {len(CHECKS)}"))
+            rows += [("", f"  {f.check}", f.wrong or "") for f in wrong]
+    console.print(table(["norm", "options", "passed"], rows, left=["options", "passed"]))
+    console.print()
+    if failed:
+        console.print(f"{counted(failed, 'check')} failed")
+        raise typer.Exit(1)
+    console.print("every check passed")
