@@ -11,6 +11,7 @@ __version__ = version("normlab")
 if TYPE_CHECKING:
     from normlab.api import Results, Status, load_study, plan, results, run, status
     from normlab.errors import UserError
+    from normlab.models import swap_norm
     from normlab.recipe import Recipe
     from normlab.study.spec import Study
 
@@ -26,6 +27,7 @@ _HOMES = {
     "results": "normlab.api",
     "run": "normlab.api",
     "status": "normlab.api",
+    "swap_norm": "normlab.models",
 }
 
 __all__ = [
@@ -40,10 +42,13 @@ __all__ = [
     "results",
     "run",
     "status",
+    "swap_norm",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name in {"norms", "models"}:  # `normlab.norms.make` without importing it by name
+        return import_module(f"normlab.{name}")
     raise AttributeError(f"module 'normlab' has no attribute '{name}'")

@@ -53,7 +53,7 @@ NORMS: dict[str, type[nn.Module]] = {
 
 
 ENTRY_POINTS = "normlab.norms"
-"""Group of entry points by which a package adds kinds of its own: ``name = package.module:Class``."""
+"""Group of entry points by which a package adds kinds: ``name = package.module:Class``."""
 
 
 def by_name(name: str) -> type[nn.Module]:

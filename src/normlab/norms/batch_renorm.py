@@ -11,11 +11,12 @@ dmax 5 at 25 %, the paper's 5k, 40k and 25k of its steps as fractions.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from normlab.norms.batch import BatchNorm
-from normlab.norms.moments import MomentNorm
 
 
 class BatchRenorm(BatchNorm):
@@ -39,7 +40,7 @@ class BatchRenorm(BatchNorm):
     """
 
     running_std: Tensor
-    _normalized = MomentNorm._normalized  # r and d are more than blocks
+    is_pooled: ClassVar[bool] = False  # more than the statistics of blocks
     start, r_open, d_open = 0.05, 0.4, 0.25
 
     def __init__(

@@ -13,7 +13,7 @@ one fused operation with a written-out backward.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -178,8 +178,22 @@ class MomentNorm(Norm):
 class PooledNorm(MomentNorm):
     """Base of the kinds that normalize by the statistics of blocks of images and channels.
 
-    A kind overrides `pools`, and is one fused operation on a compiled backend.
+    A kind overrides `pools`, and is one fused operation on a compiled backend. A subclass that does
+    more than this in `coefficients` sets `is_pooled` to False and takes the general path.
     """
+
+    is_pooled: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__(num_channels, eps=eps, affine=affine, activation=activation)
+        self._plans: dict[Any, Any] = {}
 
     def pools(self, images: int) -> Pools:
         """The blocks of a batch of that many images."""
@@ -211,15 +225,53 @@ class PooledNorm(MomentNorm):
     def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
         """Update running statistics from those of the blocks, each (splits, groups)."""
 
-    def _normalized(self, x: Tensor) -> Tensor:
-        backend = kernels.choose(x)
-        uses_pools = self.training or type(self).blocks is PooledNorm.blocks
-        if backend is reference or not uses_pools or not hasattr(backend, "pooled_forward"):
-            return super()._normalized(x)
-        relu = isinstance(self.activation, nn.ReLU)
-        pools = self.pools(len(x))
-        parts = (self.weight, self.bias, self.gate())
-        y, mean, var = autograd.pooled(backend, self, pools, relu, x, parts)
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize x; see the class for shapes.
+
+        Raises:
+            ValueError: x is not (N, C, H, W) with C = `num_channels`, or too small for the kind.
+        """
+        plan = None
+        if type(x) is Tensor and not torch.compiler.is_compiling():
+            key = (self.training, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
+            try:
+                plan = self._plans[key]
+            except KeyError:
+                plan = self._plans[key] = self._plan(x)
+        if plan is None:
+            return super().forward(x)
+        y, work = autograd.pooled(plan, self, x, self.weight, self.bias, self.gate())
         if self.training:
+            self._observe_plan(plan, work, x)
+        return y if plan.relu else self.activate(y)
+
+    def _observe_plan(self, plan: Any, work: Tensor, x: Tensor) -> None:
+        """Hand the statistics of a plan's blocks on; only kinds that observe pay for it."""
+        if type(self).observe_blocks is not PooledNorm.observe_blocks:
+            mean, var = plan.block_statistics(work)
             self.observe_blocks(mean, var, len(x), x.shape[2] * x.shape[3])
-        return y if relu else self.activate(y)
+
+    def _plan(self, x: Tensor) -> Any:
+        """The plan of a compiled backend for maps like x, or None for the general path."""
+        self.check(x)
+        running = type(self).blocks is not PooledNorm.blocks
+        if not x.numel() or not self.is_pooled or (running and not self.training):
+            return None
+        if self.training or self.refuses_in_eval:
+            self.require(len(x), x.shape[2] * x.shape[3])
+        backend = kernels.choose(x)
+        make = getattr(backend, "PooledPlan", None)
+        if make is None or any(p.dtype is not x.dtype for p in self.parameters()):
+            return None
+        return make(
+            x,
+            self.pools(len(x)),
+            affine=self.weight is not None,
+            gated=self.gate() is not None,
+            relu=isinstance(self.activation, nn.ReLU),
+            eps=self.eps,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the plans: they hold addresses of this process."""
+        return {**self.__dict__, "_plans": {}}

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from normlab.norms.batch import BatchNorm
 from normlab.norms.kernels import each_image, whole_batch
-from normlab.norms.moments import MomentNorm
 
 
 class SwitchableNorm(BatchNorm):
@@ -35,7 +34,7 @@ class SwitchableNorm(BatchNorm):
         "mean_weight": "gate",
         "var_weight": "gate",
     }
-    _normalized = MomentNorm._normalized  # mixed statistics are no blocks
+    is_pooled: ClassVar[bool] = False  # more than the statistics of blocks
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ class Spec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
             for key in value:
                 if key not in cls.model_fields:
                     message = unknown(f"key of {cls.title}", str(key), cls.model_fields)

@@ -8,11 +8,13 @@ from normlab.train.checkpoint import (
     weights_sha256,
 )
 from normlab.train.loop import EpochDone, Finished, train
+from normlab.train.memory import keep_freed_memory
 
 __all__ = [
     "Checkpoint",
     "EpochDone",
     "Finished",
+    "keep_freed_memory",
     "load_checkpoint",
     "save_checkpoint",
     "to_bytes",

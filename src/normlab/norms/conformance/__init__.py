@@ -1,8 +1,8 @@
 """The conformance kit: is this layer what it says it is?
 
 `check` holds a kind of normlab's, or any `torch.nn.Module` class with the common signature
-``Kind(num_channels, *, eps, affine, activation, <own options>)``, to a definition in float64, and to
-all that a norm in use has to stand. `assert_conforms` is the same for a test of your own:
+``Kind(num_channels, *, eps, affine, activation, <own options>)``, to a definition in float64, and
+to all that a norm in use has to stand. `assert_conforms` is the same for a test of your own:
 
     from normlab.norms.conformance import assert_conforms
 

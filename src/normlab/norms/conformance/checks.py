@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from normlab.norms.conformance.definitions import DEFINITIONS, Definition, Options, Values
 
 FLOAT32, FLOAT64 = 2e-6, 1e-10
+_SIGNED = {"bias", "tau"}
 SHAPES = ((5, 4, 3), (8, 7, 7), (3, 16, 16))  # images, height, width
 
 
@@ -44,12 +45,13 @@ class Subject:
         progress = options.pop("progress", None)
         layer = self.make(channels or self.channels, **options)
         if progress is not None:
-            layer.progress = progress  # type: ignore[assignment]
+            layer.progress = progress
         source = torch.Generator().manual_seed(1)
         with torch.no_grad():
-            for parameter in layer.parameters():
+            for name, parameter in layer.named_parameters():
                 drawn = torch.rand(parameter.shape, generator=source, dtype=torch.float64)
-                parameter.copy_(0.3 + 0.6 * drawn)
+                # Gains, gates and roots are positive; biases and thresholds lie on both sides of 0.
+                parameter.copy_(1.2 * drawn - 0.6 if name in _SIGNED else 0.3 + 0.6 * drawn)
         return layer.to(dtype)
 
     def full_options(self) -> Options:
@@ -114,7 +116,7 @@ def _run(layer: nn.Module, x: Tensor, weights: Tensor) -> dict[str, Tensor]:
     x = x.clone(memory_format=torch.preserve_format).requires_grad_()
     y = layer(x)
     used = dict(layer.named_parameters())
-    gradients = torch.autograd.grad(
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
         (y * weights.to(y.dtype)).sum(), [x, *used.values()], allow_unused=True
     )
     names = ["output", "input gradient", *(f"gradient of {name}" for name in used)]
@@ -137,7 +139,9 @@ def _expected(
     x = x.detach().to(dtype).requires_grad_()
     y = subject.defined(x, parameters, buffers, training=layer.training)
     wanted = [x, *parameters.values()]
-    gradients = torch.autograd.grad((y * weights.to(dtype)).sum(), wanted, allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = torch.autograd.grad(
+        (y * weights.to(dtype)).sum(), wanted, allow_unused=True
+    )
     filled = [
         torch.zeros_like(v) if g is None else g for g, v in zip(gradients, wanted, strict=True)
     ]
@@ -233,6 +237,8 @@ def float32(subject: Subject) -> str | None:
 
 
 def _over_shapes(subject: Subject, dtype: torch.dtype, floor: float) -> str | None:
+    if subject.definition is None:
+        return None
     for shape in SHAPES:
         for mean in (0.0, 10.0):
             x = images(subject, shape, dtype, mean)
@@ -254,9 +260,9 @@ def derivatives(subject: Subject) -> str | None:
     def function(x: Tensor, *values: Tensor) -> Tensor:
         # A fresh copy of the buffers: the step must not move what the next evaluation sees.
         buffers = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-        return torch.func.functional_call(
-            layer, {**dict(zip(named, values, strict=True)), **buffers}, (x,)
-        )
+        state = {**dict(zip(named, values, strict=True)), **buffers}
+        y: Tensor = torch.func.functional_call(layer, state, (x,))
+        return y
 
     inputs = (x, *(p.detach().clone().requires_grad_() for p in named.values()))
     constants = subject.definition is DEFINITIONS["batch_renorm"] and "progress" in subject.options
@@ -373,7 +379,8 @@ def _where_defined(subject: Subject, shape: tuple[int, int, int], where: str) ->
         return None
     return _says(
         subject,
-        f"it gives an output {where} where the variance says nothing: raise ValueError, as torch does",
+        f"it gives an output {where}, where the variance says nothing: "
+        "raise ValueError, as torch does",
     )
 
 
@@ -388,7 +395,10 @@ def large_offset(subject: Subject) -> str | None:
         layer(x), _expected(subject, subject.layer(torch.float32), x, _weights(x))["output"]
     )
     if wrong > allowed:
-        return f"the output at mean 1e4 is off by {wrong:.1e}, allowed {allowed:.1e}: subtract a center before squaring"
+        return (
+            f"the output at mean 1e4 is off by {wrong:.1e}, allowed {allowed:.1e}: "
+            "subtract a center before squaring"
+        )
     return None
 
 
@@ -421,7 +431,8 @@ def bfloat16(subject: Subject) -> str | None:
     return (
         None
         if wrong <= 1e-2
-        else f"the output in bfloat16 is off by {wrong:.1e}, allowed 1e-02: statistics belong in float32"
+        else f"the output in bfloat16 is off by {wrong:.1e}, allowed 1e-02: "
+        "statistics belong in float32"
     )
 
 
@@ -520,7 +531,7 @@ def trains(subject: Subject) -> str | None:
         return "its forward makes new parameters: an optimizer would hold the old ones"
     if not first:
         return None
-    (y * _weights(x).float()).sum().backward()  # type: ignore[no-untyped-call]
+    (y * _weights(x).float()).sum().backward()
     for name, parameter in layer.named_parameters():
         if parameter.grad is None or not bool(parameter.grad.any()):
             return f"{name} receives no gradient: it would never train"

@@ -151,7 +151,7 @@ def _groups(x: Tensor, o: Options) -> int:
 
 def _group(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
     grouped = x.reshape(len(x), _groups(x, o), -1)
-    return _affine(_standard(grouped, (2,), o["eps"]).view_as(x), p)
+    return _affine(_standard(grouped, (2,), o["eps"]).reshape(x.shape), p)
 
 
 def _layer(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
@@ -202,8 +202,8 @@ def _renorm_advance(x: Tensor, o: Options, s: Values) -> Values:
 def _evonorm_s0(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
     grouped = x.reshape(len(x), _groups(x, o), -1)
     std = torch.sqrt(grouped.var(2, correction=0, keepdim=True) + o["eps"])
-    top = (x * torch.sigmoid(_row(p["v"]) * x)).view_as(grouped)
-    return _affine((top / std).view_as(x), p)
+    top = (x * torch.sigmoid(_row(p["v"]) * x)).reshape(grouped.shape)
+    return _affine((top / std).reshape(x.shape), p)
 
 
 def _evonorm_b0(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:

@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from normlab.norms.kernels.pools import Pools
-
 if TYPE_CHECKING:
+    from normlab.norms.kernels.cpu import PooledPlan
     from normlab.norms.moments import MomentNorm
 
 Gradients = tuple[Tensor | None, ...]
@@ -40,21 +39,21 @@ def generic(
 
 
 def pooled(
-    backend: ModuleType,
+    plan: PooledPlan,
     layer: MomentNorm,
-    pools: Pools,
-    relu: bool,
     x: Tensor,
-    parts: tuple[Tensor | None, Tensor | None, Tensor | None],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A kind whose statistics are those of blocks; `parts` are gain, bias and gate.
+    weight: Tensor | None,
+    bias: Tensor | None,
+    gate: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """A kind whose statistics are those of blocks, by a plan made for maps like x.
 
     Returns:
-        The normalized map, and mean and variance of the blocks.
+        The normalized map, and the work space that `plan.block_statistics` reads.
     """
-    found: tuple[Tensor, Tensor, Tensor]
-    found = _Pooled.apply(backend, layer, pools, relu, x, *parts)  # type: ignore[no-untyped-call]
-    return found
+    works: list[Tensor] = []  # beside the outputs: one less for autograd to wrap
+    y: Tensor = _Pooled.apply(plan, layer, works, x, weight, bias, gate)  # type: ignore[no-untyped-call]
+    return y, works[0]
 
 
 def affine(
@@ -96,7 +95,9 @@ class _Generic(Function):
         d0, d1 = backend.sums(x, dy, mean, scale, shift, relu)
         leaves, factors = ctx.small
         wanted = [*leaves, *(p for p in parameters if p.requires_grad)]
-        found = torch.autograd.grad(factors, wanted, (d1, d0), retain_graph=True, allow_unused=True)
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            factors, wanted, (d1, d0), retain_graph=True, allow_unused=True
+        )
         dmean, dvar = (torch.zeros_like(mean) if g is None else g for g in found[:2])
         rest = iter(found[2:])
         pixels = x.shape[2] * x.shape[3]
@@ -115,56 +116,34 @@ class _Pooled(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: ModuleType,
+        plan: PooledPlan,
         layer: MomentNorm,
-        pools: Pools,
-        relu: bool,
+        works: list[Tensor],
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
         gate: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The normalized map, and mean and variance of the blocks."""
-        pixels = x.shape[2] * x.shape[3]
-        mean, var = backend.moments(x)
-        affine = None if weight is None or bias is None else (weight, bias)
-        *blocks, scale, shift = backend.pooled_forward(
-            mean, var, pools, pixels, affine, gate, layer.eps
-        )
-        ctx.save_for_backward(x, mean, var, *blocks, scale, shift, weight, bias, gate)
-        ctx.fixed = (backend, layer, pools, relu)
-        ctx.mark_non_differentiable(*blocks)
-        return backend.affine(x, mean, scale, shift, relu), *blocks
+    ) -> Tensor:
+        """The normalized map; the work space goes into `works`."""
+        y, work = plan.forward(x, weight, bias, gate)
+        works.append(work)
+        ctx.save_for_backward(x, weight, bias, gate)
+        ctx.fixed = (plan, layer, work)  # the work space is nobody else's: it needs no hooks
+        return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> Gradients:
+    def backward(ctx: Any, dy: Tensor) -> Gradients:
         """Gradients of x, gain, bias and gate."""
-        backend, layer, pools, relu = ctx.fixed
-        x, mean, var, *blocks, scale, shift, weight, bias, gate = ctx.saved_tensors
+        plan, layer, work = ctx.fixed
+        x, weight, bias, gate = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             again = _reference(lambda: layer.reference(x), (x, weight, bias, gate), dy)
-            return None, None, None, None, *again
-        d0, d1 = backend.sums(x, dy, mean, scale, shift, relu)
-        slopes, (dweight, dbias, dgate) = backend.pooled_backward(
-            d0,
-            d1,
-            mean,
-            var,
-            blocks,
-            scale,
-            pools,
-            x.shape[2] * x.shape[3],
-            weight,
-            gate,
-            layer.eps,
-        )
-        dx = (
-            backend.dx(x, dy, (mean, scale, shift), slopes, relu)
-            if ctx.needs_input_grad[4]
-            else None
-        )
-        affine = (None, None) if weight is None else (dweight, dbias)
-        return None, None, None, None, dx, *affine, None if gate is None else dgate
+            return None, None, None, *again
+        dx, gradients = plan.backward(x, dy, work, weight, gate)
+        dweight, dbias, dgate = gradients.unbind()
+        if weight is None:
+            return None, None, None, dx, None, None, None if gate is None else dgate
+        return None, None, None, dx, dweight, dbias, None if gate is None else dgate
 
 
 class _Affine(Function):

@@ -1,18 +1,18 @@
-"""The CPU backend: loops compiled by Numba, called by pointer, shared between torch's threads.
+"""The CPU backend: loops compiled by Numba, called by address, shared between torch's threads.
 
-Numba compiles without a compiler on the machine, once per machine (it keeps a cache). The loops
-are called through ctypes with the addresses of the tensors, which costs a few microseconds: with
-small maps calls are what norms cost. ctypes lets go of the GIL meanwhile, so plain Python threads
-share the images of a large map.
+Numba compiles without a compiler on the machine, once per machine (it keeps a cache). With small
+maps it is calls that norms cost, not arithmetic: so a whole forward or backward is one call through
+ctypes with the addresses of the tensors, and what does not change between steps is kept in a plan.
+ctypes lets go of the GIL meanwhile, so plain Python threads share the images of a large map.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,76 +24,84 @@ NAME = "cpu"
 DTYPES = (torch.float32, torch.float64)
 
 # Values below which a second thread costs more than it brings (measured: benchmarks/norms.py).
-_SHARED_FROM = 1 << 17
-
-_POINTERS = {
-    "moments": 3,
-    "affine": 5,
-    "sums": 7,
-    "dx": 9,
-    "pooled_forward": 10,
-    "pooled_backward": 16,
-}
-_INTEGERS = {
-    "moments": 4,
-    "affine": 6,
-    "sums": 6,
-    "dx": 6,
-    "pooled_forward": 7,
-    "pooled_backward": 7,
-}
+_SHARED_FROM = 1 << 15
 
 
 @cache
-def _function(name: str, layout: str, dtype: torch.dtype) -> Callable[..., None]:
-    """A compiled loop as a C function of addresses and integers."""
+def _openmp() -> ctypes.CDLL | None:
+    """The OpenMP runtime torch runs on, if it is GNU's; without it every loop has one thread.
+
+    A team of torch's own threads is the only one that does not contend with them: between two
+    operations they wait at full speed.
+    """
+    root = Path(torch.__file__).parent
+    for folder in (root / "lib", root.parent / "torch.libs"):
+        for path in sorted(folder.glob("libgomp*.so*")):
+            try:
+                return ctypes.CDLL(str(path))
+            except OSError:
+                continue
+    return None
+
+
+@cache
+def _symbols() -> list[Any]:
+    """Give the loops the functions of a team; returns what must stay alive."""
+    from llvmlite import binding
+
+    runtime = _openmp()
+    kept: list[Any] = []
+    for name, real, alone in (
+        ("normlab_thread_number", "omp_get_thread_num", lambda: 0),
+        ("normlab_team_size", "omp_get_num_threads", lambda: 1),
+        ("normlab_barrier", "GOMP_barrier", lambda: 0),
+    ):
+        function: Any = getattr(runtime, real) if runtime else ctypes.CFUNCTYPE(ctypes.c_int)(alone)
+        kept.append(function)
+        binding.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+    return kept
+
+
+@cache
+def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
+    """A compiled task: called with its array of arguments and a number of threads."""
+    _symbols()
     from numba import cfunc, types
 
     from normlab.norms.kernels import cpu_loops
 
-    real = types.float32 if dtype is torch.float32 else types.float64
-    pooled = name.startswith("pooled")
     address: Any = types.CPointer
-    arguments: list[Any] = [address(real)] * _POINTERS[name] + [types.intp] * _INTEGERS[name]
-    c_arguments: list[Any] = [ctypes.c_void_p] * _POINTERS[name]
-    c_arguments += [ctypes.c_ssize_t] * _INTEGERS[name]
-    if pooled:
-        starts = 2 if name == "pooled_forward" else 4
-        arguments[starts] = address(types.int64)
-        arguments.append(real)
-        c_arguments.append(ctypes.c_float if dtype is torch.float32 else ctypes.c_double)
-    source = getattr(cpu_loops, name if pooled else f"{name}_{layout}")
-    made = cfunc(
-        types.void(*arguments), cache=True, fastmath=cpu_loops.FASTMATH, error_model="numpy"
-    )
-    prototype = ctypes.CFUNCTYPE(None, *c_arguments)
-    compiled = made(source)
-    function: Any = prototype(compiled.address)
-    function.keep = compiled  # the code lives as long as its owner
-    return function  # type: ignore[no-any-return]
+    signature = types.void(address(types.int64))
+    made = cfunc(signature, cache=True, fastmath=cpu_loops.FASTMATH, error_model="numpy")
+    compiled: Any = made(cpu_loops.TASKS[str(dtype).removeprefix("torch.")][name])
+    alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
+    runtime, at = _openmp(), compiled.address
+    team: Any = runtime.GOMP_parallel if runtime else None
+    if team is not None:
+        team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+        team.restype = None
+
+    def call(arguments: Any, threads: int, keep: Any = compiled) -> None:
+        if threads == 1:
+            alone(arguments)
+        else:
+            team(at, arguments, threads, 0)
+
+    return call
 
 
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads - 1, thread_name_prefix="normlab-norms")
+def _run(name: str, x: Tensor, *numbers: int) -> None:
+    """Run a task on maps x; `numbers` are its arguments from the fifth on."""
+    threads = _threads(x)
+    N, C, P = _sizes(x)
+    values = (threads > 1, N, C, P, _is_nhwc(x), *numbers)
+    _task(name, x.dtype)((ctypes.c_int64 * len(values))(*values), threads)
 
 
-def _share(
-    function: Callable[..., None], arguments: tuple[Any, ...], images: int, values: int
-) -> None:
-    """Call with the images split over torch's number of threads, if there are values enough."""
-    threads = min(torch.get_num_threads(), images) if values >= _SHARED_FROM else 1
-    if threads == 1:
-        function(*arguments, 0, images)
-        return
-    ends = [images * part // threads for part in range(threads + 1)]
-    others = [
-        _pool(threads).submit(function, *arguments, first, last)
-        for first, last in pairwise(ends[1:])
-    ]
-    function(*arguments, ends[0], ends[1])
-    for other in others:
-        other.result()
+def _threads(x: Tensor) -> int:
+    if x.numel() < _SHARED_FROM or _openmp() is None:
+        return 1
+    return min(torch.get_num_threads(), len(x))
 
 
 def probe() -> None:
@@ -103,19 +111,18 @@ def probe() -> None:
 
 def supports(x: Tensor) -> bool:
     """Whether the loops can read x as it lies."""
-    return x.dtype in DTYPES and x.device.type == "cpu" and layout(x) is not None
+    lies = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
+    return x.dtype in DTYPES and x.device.type == "cpu" and lies
 
 
-def layout(x: Tensor) -> str | None:
-    """How the values of x lie: "nchw", "nhwc", or None for neither."""
-    if x.is_contiguous():
-        return "nchw"
-    return "nhwc" if x.is_contiguous(memory_format=torch.channels_last) else None
+def _is_nhwc(x: Tensor) -> bool:
+    """Whether pixels lie with their channels side by side; decided by x alone."""
+    return not x.is_contiguous()
 
 
-def _like(gradient: Tensor, x: Tensor, lies: str) -> Tensor:
+def _like(gradient: Tensor, nhwc: bool) -> Tensor:
     """The gradient lying as x does; autograd may hand over another layout."""
-    form = torch.contiguous_format if lies == "nchw" else torch.channels_last
+    form = torch.channels_last if nhwc else torch.contiguous_format
     return gradient.contiguous(memory_format=form)
 
 
@@ -123,24 +130,22 @@ def _sizes(x: Tensor) -> tuple[int, int, int]:
     return x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
 
 
+def _at(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance, each (N, C)."""
-    N, C, P = _sizes(x)
-    out = torch.empty((2, N, C), dtype=x.dtype)
-    mean, var = out[0], out[1]
-    function = _function("moments", layout(x) or "", x.dtype)
-    _share(function, (x.data_ptr(), mean.data_ptr(), var.data_ptr(), C, P), N, x.numel())
+    mean, var = torch.empty((2, *x.shape[:2]), dtype=x.dtype).unbind()
+    _run("moments", x, _at(x), _at(mean), _at(var))
     return mean, var
 
 
 def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
     """``scale * (x - center) + shift`` and ReLU; factors (N, C) or (C,), contiguous."""
-    N, C, P = _sizes(x)
     y = torch.empty_like(x)
-    pointers = (x.data_ptr(), center.data_ptr(), scale.data_ptr(), shift.data_ptr(), y.data_ptr())
-    step = C if center.dim() == 2 else 0
-    function = _function("affine", layout(x) or "", x.dtype)
-    _share(function, (*pointers, C, P, step, relu), N, x.numel())
+    step = x.shape[1] if center.dim() == 2 else 0
+    _run("affine", x, step, relu, *map(_at, (x, center, scale, shift, y)))
     return y
 
 
@@ -148,14 +153,11 @@ def sums(
     x: Tensor, dy: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor]:
     """Sums over pixels of dy and dy * (x - center), dy taken through the ReLU, each (N, C)."""
-    N, C, P = _sizes(x)
-    lies = layout(x) or ""
-    dy = _like(dy, x, lies)
-    out = torch.empty((2, N, C), dtype=x.dtype)
-    pointers = (q.data_ptr() for q in (x, dy, center, scale, shift, out[0], out[1]))
-    step = C if center.dim() == 2 else 0
-    _share(_function("sums", lies, x.dtype), (*pointers, C, P, step, relu), N, x.numel())
-    return out[0], out[1]
+    dy = _like(dy, _is_nhwc(x))
+    d0, d1 = torch.empty((2, *x.shape[:2]), dtype=x.dtype).unbind()
+    step = x.shape[1] if center.dim() == 2 else 0
+    _run("sums", x, step, relu, *map(_at, (x, dy, center, scale, shift, d0, d1)))
+    return d0, d1
 
 
 def dx(
@@ -165,59 +167,79 @@ def dx(
     slopes: tuple[Tensor, Tensor, Tensor],
     relu: bool,
 ) -> Tensor:
-    """``A * dy + B * (x - center) + C``, dy taken through the ReLU."""
-    N, C, P = _sizes(x)
-    lies = layout(x) or ""
-    dy = _like(dy, x, lies)
+    """``A * dy + B * (x - center) + C``, dy taken through the ReLU; slopes are A, B and C."""
+    dy = _like(dy, _is_nhwc(x))
     out = torch.empty_like(x)
-    pointers = (q.data_ptr() for q in (x, dy, *factors, *slopes, out))
-    step = C if factors[0].dim() == 2 else 0
-    _share(_function("dx", lies, x.dtype), (*pointers, C, P, step, relu), N, x.numel())
+    step = x.shape[1] if factors[0].dim() == 2 else 0
+    _run("dx", x, step, relu, *map(_at, (x, dy, *factors, *slopes, out)))
     return out
 
 
-def pooled_forward(
-    mean: Tensor,
-    var: Tensor,
-    pools: Pools,
-    pixels: int,
-    affine: tuple[Tensor, Tensor] | None,
-    gate: Tensor | None,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Statistics of the blocks, (splits, groups) each, and factors of the rows, (N, C) each."""
-    N, C = mean.shape
-    blocks = torch.empty((2, pools.splits, C // pools.channels), dtype=mean.dtype)
-    factors = torch.empty((2, N, C), dtype=mean.dtype)
-    weight, bias = affine or (mean, mean)  # never read without affine
-    tensors = (mean, var, pools.starts, weight, bias, mean if gate is None else gate)
-    pointers = [q.data_ptr() for q in (*tensors, *blocks.unbind(), *factors.unbind())]
-    sizes = (N, C, pixels, pools.splits, pools.channels, affine is not None, gate is not None)
-    _function("pooled_forward", "", mean.dtype)(*pointers, *sizes, eps)
-    return blocks[0], blocks[1], factors[0], factors[1]
+class PooledPlan:
+    """All that a pooled kind's forward and backward need on maps of one shape, made once.
 
+    Args:
+        x: A map as they will come.
+        pools: The blocks.
+        affine: Whether there are gain and bias.
+        gated: Whether there is a gate.
+        relu: Whether a ReLU follows.
+        eps: Added to variances.
+    """
 
-def pooled_backward(
-    d0: Tensor,
-    d1: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    blocks: tuple[Tensor, Tensor],
-    scale: Tensor,
-    pools: Pools,
-    pixels: int,
-    weight: Tensor | None,
-    gate: Tensor | None,
-    eps: float,
-) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
-    """Factors A, B, C of dx, (N, C) each, and gradients of gain, bias and gate, (C,) each."""
-    N, C = mean.shape
-    slopes = torch.empty((3, N, C), dtype=mean.dtype)
-    gradients = torch.empty((3, C), dtype=mean.dtype)
-    rows = (d0, d1, mean, var, pools.starts, mean if weight is None else weight)
-    rest = (mean if gate is None else gate, *blocks, scale)
-    outputs = (*slopes.unbind(), *gradients.unbind())
-    pointers = [q.data_ptr() for q in (*rows, *rest, *outputs)]
-    sizes = (N, C, pixels, pools.splits, pools.channels, weight is not None, gate is not None)
-    _function("pooled_backward", "", mean.dtype)(*pointers, *sizes, eps)
-    return slopes.unbind(), gradients.unbind()  # type: ignore[return-value]
+    def __init__(
+        self, x: Tensor, pools: Pools, *, affine: bool, gated: bool, relu: bool, eps: float
+    ) -> None:
+        N, C, P = _sizes(x)
+        self.channels, self.relu, self.dtype = C, relu, x.dtype
+        self.nhwc = _is_nhwc(x)
+        self.blocks = (pools.splits, C // pools.channels)
+        count = self.blocks[0] * self.blocks[1]
+        self.rows, self.work = 5 * N * C, 4 * N * C + 2 * count
+        self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
+        self.threads = _threads(x)
+        self.sides = 1 + (self.threads if self.threads > 1 and pools.splits == N else 0)
+        # The tensors behind the addresses below stay alive with the plan.
+        self.kept = (pools, torch.tensor(eps, dtype=x.dtype))
+        sizes = (self.threads > 1, N, C, P, self.nhwc, relu, pools.splits, pools.channels)
+        known = (*sizes, affine, gated, _at(pools.starts), _at(self.kept[1]))
+        self.known = len(known)
+        self.forward_arguments = (ctypes.c_int64 * (self.known + 6))(*known)
+        self.backward_arguments = (ctypes.c_int64 * (self.known + 8))(*known)
+        self.lock = threading.Lock()  # on the arguments: a layer may run in several threads
+        self.forward_task = _task("pooled_forward", x.dtype)
+        self.backward_task = _task("pooled_backward", x.dtype)
+
+    def forward(
+        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The normalized map, and the work space: what backward and `block_statistics` read."""
+        y = torch.empty_like(x)
+        work = torch.empty(self.work, dtype=self.dtype)
+        with self.lock:
+            q = self.forward_arguments
+            q[12], q[13], q[14] = x.data_ptr(), y.data_ptr(), work.data_ptr()
+            q[15], q[16], q[17] = _at(weight), _at(bias), _at(gate)
+            self.forward_task(q, self.threads)
+        return y, work
+
+    def backward(
+        self, x: Tensor, dy: Tensor, work: Tensor, weight: Tensor | None, gate: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """dx, and the gradients of gain, bias and gate: shape (3, C)."""
+        dy = _like(dy, self.nhwc)
+        dx = torch.empty_like(x)
+        gradients = torch.empty((3 * self.sides, self.channels), dtype=self.dtype)
+        rows = torch.empty(self.rows, dtype=self.dtype)
+        with self.lock:
+            q = self.backward_arguments
+            q[12], q[13], q[14] = x.data_ptr(), dy.data_ptr(), dx.data_ptr()
+            q[15], q[16], q[17] = work.data_ptr(), _at(weight), _at(gate)
+            q[18], q[19] = gradients.data_ptr(), rows.data_ptr()
+            self.backward_task(q, self.threads)
+        return dx, gradients if self.sides == 1 else gradients[:3]
+
+    def block_statistics(self, work: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of the blocks, each (splits, groups)."""
+        mean, var = (work[part].view(self.blocks) for part in self.parts)
+        return mean, var

@@ -1,23 +1,34 @@
 """The loops of the CPU backend, compiled by Numba when first used; see `normlab.norms.kernels.cpu`.
 
-x and y are maps of (N, C, H, W) with P = H * W pixels, given by the address of their first value; a
-row r is one (n, c). Factors and statistics are arrays over rows. Contiguous maps hold a row's pixels
-side by side ("nchw"); channels_last maps hold a pixel's channels side by side ("nhwc"), where loops
-run over blocks of several pixels with the factors tiled to match: so they are long when C is small.
+x and y are maps of (N, C, H, W) with P = H * W pixels, given by the address of their first
+value; a row r is one (n, c). Factors and statistics are arrays over rows. Contiguous maps hold a
+row's pixels side by side ("nchw"); channels_last maps hold a pixel's channels side by side
+("nhwc"), where loops run over blocks of several pixels with the factors tiled to match: so they
+are long when C is small.
 
-Every function works on images n0 to n1, so that threads can share the work; a row's sums are made by
-one thread in one order, so the result does not depend on how many there are.
+Every loop works on images n0 to n1, so that threads can share the work; a row's sums are made by
+one thread in one order. What Python calls are the tasks at the end: each takes the address of an
+array of 64-bit integers, addresses and sizes in the order of its first line, and is run by one
+thread or by a team of OpenMP's.
 """
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
 import numpy as np
-from numba import carray, njit
+from numba import carray, njit, types
+from numba.extending import intrinsic
 
 # Sums may be reordered to use vector units; NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _TILE = 64
+
+
+thread_number = types.ExternalFunction("normlab_thread_number", types.int32())
+team_size = types.ExternalFunction("normlab_team_size", types.int32())
+barrier = types.ExternalFunction("normlab_barrier", types.void())
+
+loop = njit(fastmath=FASTMATH, error_model="numpy")
 
 
 @njit(inline="always")
@@ -32,9 +43,9 @@ def _tile(source, start, C, pixels, out):
             out[p * C + c] = source[start + c]
 
 
-def moments_nchw(x_, mean_, var_, C, P, n0, n1):
+@loop
+def moments_nchw(x, mean, var, C, P, n0, n1):
     """Mean and biased variance of each row, in two passes while the row is in cache."""
-    x, mean, var = carray(x_, n1 * C * P), carray(mean_, n1 * C), carray(var_, n1 * C)
     zero = x.dtype.type(0)
     for r in range(n0 * C, n1 * C):
         row = x[r * P : (r + 1) * P]
@@ -54,11 +65,9 @@ def moments_nchw(x_, mean_, var_, C, P, n0, n1):
         var[r] = max(square / P - rest * rest, zero)
 
 
-def affine_nchw(x_, center_, scale_, shift_, y_, C, P, step, relu, n0, n1):
-    """y = scale * (x - center) + shift, then ReLU; step is C for factors per row, 0 per channel."""
-    x, y = carray(x_, n1 * C * P), carray(y_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
+@loop
+def affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1):
+    """y = scale * (x - center) + shift, then ReLU; step is C for factors per row, else 0."""
     zero = x.dtype.type(0)
     for n in range(n0, n1):
         for c in range(C):
@@ -74,12 +83,9 @@ def affine_nchw(x_, center_, scale_, shift_, y_, C, P, step, relu, n0, n1):
                     out[p] = (row[p] - s) * a + b
 
 
-def sums_nchw(x_, dy_, center_, scale_, shift_, d0_, d1_, C, P, step, relu, n0, n1):
+@loop
+def sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1):
     """Sums of dy and of dy * (x - center) of each row, dy taken through the ReLU."""
-    x, dy = carray(x_, n1 * C * P), carray(dy_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
-    d0, d1 = carray(d0_, n1 * C), carray(d1_, n1 * C)
     zero = x.dtype.type(0)
     for n in range(n0, n1):
         for c in range(C):
@@ -101,12 +107,9 @@ def sums_nchw(x_, dy_, center_, scale_, shift_, d0_, d1_, C, P, step, relu, n0, 
             d1[r] = s1
 
 
-def dx_nchw(x_, dy_, center_, scale_, shift_, A_, B_, C_, out_, C, P, step, relu, n0, n1):
-    """dx = A * dy + B * (x - center) + C, dy taken through the ReLU; A, B, C as the factors."""
-    x, dy, out = carray(x_, n1 * C * P), carray(dy_, n1 * C * P), carray(out_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
-    fa, fb, fc = carray(A_, count), carray(B_, count), carray(C_, count)
+@loop
+def dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1):
+    """dx = fa * dy + fb * (x - center) + fc, dy through the ReLU; fa, fb, fc as the factors."""
     zero = x.dtype.type(0)
     for n in range(n0, n1):
         for c in range(C):
@@ -124,9 +127,9 @@ def dx_nchw(x_, dy_, center_, scale_, shift_, A_, B_, C_, out_, C, P, step, relu
                     to[p] = ga * grad[p] + gb * (row[p] - s) + gc
 
 
-def moments_nhwc(x_, mean_, var_, C, P, n0, n1):
+@loop
+def moments_nhwc(x, mean, var, C, P, n0, n1):
     """As `moments_nchw`, for channels_last maps."""
-    x, mean, var = carray(x_, n1 * C * P), carray(mean_, n1 * C), carray(var_, n1 * C)
     k = _tile_pixels(C, P)
     L = k * C
     blocks = P // k
@@ -167,11 +170,9 @@ def moments_nhwc(x_, mean_, var_, C, P, n0, n1):
             var[n * C + c] = max(square[c] / P - left * left, x.dtype.type(0))
 
 
-def affine_nhwc(x_, center_, scale_, shift_, y_, C, P, step, relu, n0, n1):
+@loop
+def affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1):
     """As `affine_nchw`, for channels_last maps."""
-    x, y = carray(x_, n1 * C * P), carray(y_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
     zero = x.dtype.type(0)
     k = _tile_pixels(C, P)
     L = k * C
@@ -195,12 +196,9 @@ def affine_nhwc(x_, center_, scale_, shift_, y_, C, P, step, relu, n0, n1):
                     to[j] = (block[j] - s[j]) * a[j] + b[j]
 
 
-def sums_nhwc(x_, dy_, center_, scale_, shift_, d0_, d1_, C, P, step, relu, n0, n1):
+@loop
+def sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1):
     """As `sums_nchw`, for channels_last maps."""
-    x, dy = carray(x_, n1 * C * P), carray(dy_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
-    d0, d1 = carray(d0_, n1 * C), carray(d1_, n1 * C)
     zero = x.dtype.type(0)
     k = _tile_pixels(C, P)
     L = k * C
@@ -235,12 +233,9 @@ def sums_nhwc(x_, dy_, center_, scale_, shift_, d0_, d1_, C, P, step, relu, n0, 
             d1[n * C + c] = s1[c]
 
 
-def dx_nhwc(x_, dy_, center_, scale_, shift_, A_, B_, C_, out_, C, P, step, relu, n0, n1):
+@loop
+def dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1):
     """As `dx_nchw`, for channels_last maps."""
-    x, dy, out = carray(x_, n1 * C * P), carray(dy_, n1 * C * P), carray(out_, n1 * C * P)
-    count = n1 * C if step else C
-    center, scale, shift = carray(center_, count), carray(scale_, count), carray(shift_, count)
-    fa, fb, fc = carray(A_, count), carray(B_, count), carray(C_, count)
     zero = x.dtype.type(0)
     k = _tile_pixels(C, P)
     L = k * C
@@ -270,24 +265,19 @@ def dx_nhwc(x_, dy_, center_, scale_, shift_, A_, B_, C_, out_, C, P, step, relu
                     to[j] = ga[j] * grad[j] + gb[j] * (block[j] - s[j]) + gc[j]
 
 
-def pooled_forward(
-    mean_, var_, starts_, weight_, bias_, gate_, M_, V_, scale_, shift_,
-    N, C, P, splits, size, affine, gated, eps,
+@loop
+def pool_forward(
+    mean, var, starts, weight, bias, gate, M, V, scale, shift,
+    C, s0, s1, size, affine, gated, eps,
 ):  # fmt: skip
     """Statistics of every block and from them the factors of every row.
 
     A block is one of `splits` runs of images (from starts[i] to starts[i + 1]) by `size`
     consecutive channels. With a gate, the result is gate * this + (1 - gate) * instance norm.
     """
-    R = N * C
-    mean, var = carray(mean_, R), carray(var_, R)
-    scale, shift = carray(scale_, R), carray(shift_, R)
-    starts = carray(starts_, splits + 1)
     groups = C // size
-    M, V = carray(M_, splits * groups), carray(V_, splits * groups)
-    weight, bias, gate = carray(weight_, C), carray(bias_, C), carray(gate_, C)
     one, zero = mean.dtype.type(1), mean.dtype.type(0)
-    for i in range(splits):
+    for i in range(s0, s1):
         first, last = starts[i], starts[i + 1]
         rows = (last - first) * size
         for g in range(groups):
@@ -324,29 +314,22 @@ def pooled_forward(
                     shift[r] = b
 
 
-def pooled_backward(
-    d0_, d1_, mean_, var_, starts_, weight_, gate_, M_, V_, scale_,
-    A_, B_, C_, dweight_, dbias_, dgate_,
-    N, C, P, splits, size, affine, gated, eps,
+@loop
+def pool_backward(
+    d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc, dweight, dbias, dgate,
+    C, P, s0, s1, size, affine, gated, eps,
 ):  # fmt: skip
-    """Gradients of gain, bias and gate, and the factors of dx = A * dy + B * (x - mean) + C.
+    """Gradients of gain, bias and gate, and the factors of dx = fa * dy + fb * (x - mean) + fc.
 
     With xhat = (x - M) * root over a block of K values and e = gain * dy:
     dx = root * (e - mean(e) - xhat * mean(e * xhat)), and (x - M) = (x - mean) + (mean - M).
     """
-    R = N * C
-    d0, d1, mean, var = carray(d0_, R), carray(d1_, R), carray(mean_, R), carray(var_, R)
-    scale, A, B, F = carray(scale_, R), carray(A_, R), carray(B_, R), carray(C_, R)
-    starts = carray(starts_, splits + 1)
     groups = C // size
-    M, V = carray(M_, splits * groups), carray(V_, splits * groups)
-    weight, gate = carray(weight_, C), carray(gate_, C)
-    dweight, dbias, dgate = carray(dweight_, C), carray(dbias_, C), carray(dgate_, C)
     one, zero = mean.dtype.type(1), mean.dtype.type(0)
     dweight[:] = zero
     dbias[:] = zero
     dgate[:] = zero
-    for i in range(splits):
+    for i in range(s0, s1):
         first, last = starts[i], starts[i + 1]
         count = (last - first) * size * P
         for g in range(groups):
@@ -373,12 +356,213 @@ def pooled_backward(
             for n in range(first, last):
                 for c in range(g * size, (g + 1) * size):
                     r = n * C + c
-                    A[r] = scale[r]
-                    B[r] = slope
-                    F[r] = level + slope * (mean[r] - center)
+                    fa[r] = scale[r]
+                    fb[r] = slope
+                    fc[r] = level + slope * (mean[r] - center)
                     if gated:
                         gain = weight[c] if affine else one
                         own = one / np.sqrt(var[r] + eps)
                         rest = gain * (one - gate[c])
-                        B[r] -= own * own * own * rest * d1[r] / P
-                        F[r] -= own * rest * d0[r] / P
+                        fb[r] -= own * own * own * rest * d1[r] / P
+                        fc[r] -= own * rest * d0[r] / P
+
+
+@intrinsic
+def _pointer32(context, address):
+    return _pointer(types.float32, address)
+
+
+@intrinsic
+def _pointer64(context, address):
+    return _pointer(types.float64, address)
+
+
+@intrinsic
+def _pointer_int(context, address):
+    return _pointer(types.int64, address)
+
+
+def _pointer(kind, address):
+    signature = types.CPointer(kind)(address)
+
+    def generate(context, builder, signature, arguments):
+        kind = context.get_value_type(signature.return_type)
+        return builder.inttoptr(arguments[0], kind)
+
+    return signature, generate
+
+
+@njit(inline="always")
+def _share(q, N):
+    """This thread, and the images that are its share; q[0] says whether there is a team."""
+    if q[0] == 0:
+        return 0, 1, 0, N
+    thread, team = thread_number(), team_size()
+    return thread, team, N * thread // team, N * (thread + 1) // team
+
+
+def tasks(pointer):
+    """The tasks for one type of number; `pointer` makes its pointers from addresses."""
+
+    @njit(inline="always")
+    def array(address, count):
+        return carray(pointer(address), count)
+
+    @njit(inline="always")
+    def factors(q, first, N, C, step):
+        count = N * C if step else C
+        return array(q[first], count), array(q[first + 1], count), array(q[first + 2], count)
+
+    def moments(q_):
+        # team, N, C, P, nhwc, x, mean, var
+        q = carray(q_, 8)
+        N, C, P = q[1], q[2], q[3]
+        thread, team, n0, n1 = _share(q, N)
+        x, mean, var = array(q[5], N * C * P), array(q[6], N * C), array(q[7], N * C)
+        if q[4]:
+            moments_nhwc(x, mean, var, C, P, n0, n1)
+        else:
+            moments_nchw(x, mean, var, C, P, n0, n1)
+
+    def affine(q_):
+        # team, N, C, P, nhwc, step, relu, x, center, scale, shift, y
+        q = carray(q_, 12)
+        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+        thread, team, n0, n1 = _share(q, N)
+        x, y = array(q[7], N * C * P), array(q[11], N * C * P)
+        center, scale, shift = factors(q, 8, N, C, step)
+        if q[4]:
+            affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+        else:
+            affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+
+    def sums(q_):
+        # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, d0, d1
+        q = carray(q_, 14)
+        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+        thread, team, n0, n1 = _share(q, N)
+        x, dy = array(q[7], N * C * P), array(q[8], N * C * P)
+        center, scale, shift = factors(q, 9, N, C, step)
+        d0, d1 = array(q[12], N * C), array(q[13], N * C)
+        if q[4]:
+            sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+        else:
+            sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+
+    def dx(q_):
+        # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, fa, fb, fc, out
+        q = carray(q_, 16)
+        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+        thread, team, n0, n1 = _share(q, N)
+        x, dy, out = array(q[7], N * C * P), array(q[8], N * C * P), array(q[15], N * C * P)
+        center, scale, shift = factors(q, 9, N, C, step)
+        fa, fb, fc = factors(q, 12, N, C, step)
+        if q[4]:
+            dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+        else:
+            dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+
+    def pooled_forward(q_):
+        # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, eps, then
+        # x, y, work, weight, bias, gate
+        # work holds mean, var, scale and shift of the N * C rows, then the blocks' M and V.
+        q = carray(q_, 18)
+        N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+        thread, team, n0, n1 = _share(q, N)
+        R, blocks = N * C, splits * (C // size)
+        work = array(q[14], 4 * R + 2 * blocks)
+        mean, var, scale, shift = (
+            work[:R],
+            work[R : 2 * R],
+            work[2 * R : 3 * R],
+            work[3 * R : 4 * R],
+        )
+        M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
+        x, y = array(q[12], R * P), array(q[13], R * P)
+        weight, bias, gate = array(q[15], C), array(q[16], C), array(q[17], C)
+        starts = carray(_pointer_int(q[10]), splits + 1)
+        eps = array(q[11], 1)[0]
+        # Where every image is a split of its own, a thread needs nobody else's.
+        alone = splits == N or team == 1
+        s0, s1 = (n0, n1) if splits == N else (0, splits)
+        if nhwc:
+            moments_nhwc(x, mean, var, C, P, n0, n1)
+        else:
+            moments_nchw(x, mean, var, C, P, n0, n1)
+        if not alone:
+            barrier()
+        if alone or thread == 0:
+            pool_forward(
+                mean, var, starts, weight, bias, gate, M, V, scale, shift,
+                C, s0, s1, size, q[8], q[9], eps,
+            )  # fmt: skip
+        if not alone:
+            barrier()
+        if nhwc:
+            affine_nhwc(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+        else:
+            affine_nchw(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+
+    def pooled_backward(q_):
+        # as pooled_forward up to eps, then x, dy, dx, work, weight, gate, gradients, rows
+        # rows holds d0, d1, fa, fb and fc of the rows; gradients those of gain, bias and gate, C
+        # each, then room for as many again from each thread.
+        q = carray(q_, 20)
+        N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+        thread, team, n0, n1 = _share(q, N)
+        R, blocks = N * C, splits * (C // size)
+        work, rows = array(q[15], 4 * R + 2 * blocks), array(q[19], 5 * R)
+        mean, var, scale, shift = (
+            work[:R],
+            work[R : 2 * R],
+            work[2 * R : 3 * R],
+            work[3 * R : 4 * R],
+        )
+        M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
+        d0, d1 = rows[:R], rows[R : 2 * R]
+        fa, fb, fc = rows[2 * R : 3 * R], rows[3 * R : 4 * R], rows[4 * R :]
+        x, dy, out = array(q[12], R * P), array(q[13], R * P), array(q[14], R * P)
+        weight, gate = array(q[16], C), array(q[17], C)
+        starts = carray(_pointer_int(q[10]), splits + 1)
+        eps = array(q[11], 1)[0]
+        alone = splits == N or team == 1
+        s0, s1 = (n0, n1) if splits == N else (0, splits)
+        gradients = array(q[18], 3 * C * (team + 1))
+        own = gradients[3 * C * (thread + 1) :] if team > 1 and splits == N else gradients
+        if nhwc:
+            sums_nhwc(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
+        else:
+            sums_nchw(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
+        if not alone:
+            barrier()
+        if alone or thread == 0:
+            pool_backward(
+                d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc,
+                own[:C], own[C : 2 * C], own[2 * C : 3 * C],
+                C, P, s0, s1, size, q[8], q[9], eps,
+            )  # fmt: skip
+        if not alone:
+            barrier()
+        if nhwc:
+            dx_nhwc(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
+        else:
+            dx_nchw(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
+        if team > 1 and splits == N:
+            barrier()
+            if thread == 0:
+                for i in range(3 * C):
+                    gradients[i] = gradients[3 * C + i]
+                    for other in range(1, team):
+                        gradients[i] += gradients[3 * C * (other + 1) + i]
+
+    return {
+        "moments": moments,
+        "affine": affine,
+        "sums": sums,
+        "dx": dx,
+        "pooled_forward": pooled_forward,
+        "pooled_backward": pooled_backward,
+    }
+
+
+TASKS = {"float32": tasks(_pointer32), "float64": tasks(_pointer64)}

@@ -18,12 +18,20 @@ from normlab.files import write_whole
 from normlab.norms.kernels import choose
 from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
-from normlab.train import EpochDone, load_checkpoint, save_checkpoint, to_bytes, train
+from normlab.train import (
+    EpochDone,
+    keep_freed_memory,
+    load_checkpoint,
+    save_checkpoint,
+    to_bytes,
+    train,
+)
 
 
 def perform(task: Task, device: str) -> Iterator[Message]:
     """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
     try:
+        keep_freed_memory()
         resume = load_checkpoint(task.checkpoint)
         history = resume.history if resume else ()
         yield Started(task.trial_id, provenance(device), len(history))

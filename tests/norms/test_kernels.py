@@ -1,0 +1,246 @@
+"""Backends: which one runs, that they agree, what they keep, and what happens without one."""
+
+import copy
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import warnings
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from normlab.errors import UserError
+from normlab.norms import BatchNorm, GroupNorm, LayerNorm, MomentNorm, kernels, make
+from normlab.norms.conformance import assert_conforms
+from normlab.norms.kernels import cpu
+from tests.norms.own import SharedDeviation
+
+KINDS: list[tuple[str, dict[str, object]]] = [
+    ("batch", {}), ("ghost_batch", {"splits": 3}), ("instance", {}), ("batch_instance", {}),
+    ("group", {"groups": 4}), ("layer", {}), ("rms", {}), ("switchable", {}), ("batch_renorm", {}),
+]  # fmt: skip
+
+
+def maps(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (torch.float32, "cpu"),
+        (torch.float64, "cpu"),
+        (torch.bfloat16, "reference"),
+        (torch.float16, "reference"),
+    ],
+)
+def test_the_table_chooses_by_device_and_dtype(dtype: torch.dtype, name: str) -> None:
+    assert kernels.choose(maps(2, 3, 4, 4).to(dtype)).NAME == name
+
+
+def test_a_layout_no_loop_can_read_goes_to_the_reference() -> None:
+    assert kernels.choose(maps(2, 3, 4, 8)[..., ::2]).NAME == "reference"
+
+
+def test_the_environment_names_the_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NORMLAB_BACKEND", "reference")
+    assert kernels.choose(maps(2, 3, 4, 4)).NAME == "reference"
+    monkeypatch.setenv("NORMLAB_BACKEND", "cup")
+    with pytest.raises(UserError, match=r"NORMLAB_BACKEND: unknown backend 'cup'.*'cpu'"):
+        kernels.choose(maps(2, 3, 4, 4))
+
+
+def test_a_backend_that_cannot_load_leaves_its_work_to_the_reference_with_one_warning() -> None:
+    code = (
+        "import sys, warnings; sys.modules['numba'] = None\n"
+        "import torch\n"
+        "from normlab.norms import BatchNorm, kernels\n"
+        "with warnings.catch_warnings(record=True) as caught:\n"
+        "    warnings.simplefilter('always')\n"
+        "    for _ in range(3): BatchNorm(3)(torch.randn(4, 3, 5, 5))\n"
+        "assert len(caught) == 1 and 'plain torch takes its place' in str(caught[0].message), caught\n"
+        "assert kernels.choose(torch.randn(2, 3, 4, 4)).NAME == 'reference'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    "layout", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"]
+)
+@pytest.mark.parametrize(("kind", "options"), KINDS, ids=lambda v: v if isinstance(v, str) else "")
+def test_threads_and_layouts_agree_with_the_reference(
+    kind: str,
+    options: dict[str, object],
+    layout: torch.memory_format,
+    threads: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = maps(7, 12, 23, 29).contiguous(memory_format=layout)  # large enough for a team
+    assert x.numel() >= cpu._SHARED_FROM
+    dy = maps(7, 12, 23, 29).flip(0)
+    found = {}
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for backend in ("reference", "cpu"):
+            monkeypatch.setenv("NORMLAB_BACKEND", backend)
+            layer = make(kind, 12, activation="relu", **options)
+            given = x.clone(memory_format=torch.preserve_format).requires_grad_()
+            y = layer(given)
+            gradients = torch.autograd.grad(y, [given, *layer.parameters()], dy)
+            found[backend] = [y, *gradients, *layer.buffers()]
+    finally:
+        torch.set_num_threads(before)
+    for ours, expected in zip(found["cpu"], found["reference"], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=2e-5, atol=2e-5)
+    assert found["cpu"][0].is_contiguous(memory_format=layout)
+    assert found["cpu"][1].is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("kind", ["batch", "layer"])
+def test_the_number_of_threads_changes_no_bit_of_the_output(kind: str) -> None:
+    x, outputs = maps(8, 16, 24, 24), []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        outputs.append(make(kind, 16)(x))
+    torch.set_num_threads(before)
+    assert torch.equal(*outputs)
+
+
+def saved_bytes(layer: nn.Module, x: Tensor) -> int:
+    """Bytes that live on between forward and backward, beside input, output and parameters."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = layer(x)
+    node = y.grad_fn
+    for thing in getattr(node, "fixed", ()):
+        if isinstance(thing, Tensor):
+            kept[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), KINDS[:6], ids=lambda v: v if isinstance(v, str) else ""
+)
+@pytest.mark.parametrize("size", [24, 32])
+def test_little_more_than_the_input_is_kept_for_backward(
+    kind: str, options: dict[str, object], size: int
+) -> None:
+    x = maps(16, 16, size, size).requires_grad_()
+    layer = make(kind, 16, activation="relu", **options)
+    assert kernels.choose(x).NAME == "cpu"
+    assert x.nbytes <= saved_bytes(layer, x) <= 1.05 * x.nbytes
+
+
+def test_double_backward_goes_through_the_reference() -> None:
+    x = maps(4, 6, 5, 5, dtype=torch.float64).requires_grad_()
+    layer = GroupNorm(6, groups=2, activation="relu").double()
+    (gradient,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), x)
+    assert second.isfinite().all()
+    assert second.any()
+
+
+def test_a_layer_that_ran_can_be_copied_and_pickled() -> None:
+    layer = BatchNorm(6)
+    layer(maps(4, 6, 5, 5))
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        x = maps(4, 6, 5, 5)
+        torch.testing.assert_close(other(x), layer(x))
+
+
+def test_one_layer_may_run_in_several_threads() -> None:
+    layer, x = LayerNorm(8), maps(4, 8, 12, 12)
+    expected, wrong = layer(x), []
+
+    def work() -> None:
+        wrong.extend(not torch.equal(layer(x), expected) for _ in range(200))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not any(wrong)
+
+
+@pytest.mark.parametrize("shape", [(0, 6, 4, 4), (3, 6, 0, 4)])
+@pytest.mark.parametrize("kind", ["batch", "layer", "instance", "rms"])
+def test_nothing_in_nothing_out(kind: str, shape: tuple[int, ...]) -> None:
+    layer = make(kind, 6)
+    assert layer(torch.empty(shape)).shape == shape
+
+
+@pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile's default needs a C++ compiler"
+)
+@pytest.mark.parametrize("kind", ["batch", "group"])
+def test_a_real_compile_changes_nothing(kind: str) -> None:
+    options = {"groups": 2} if kind == "group" else {}
+    plain, compiled = (make(kind, 6, activation="relu", **options) for _ in range(2))
+    x, y = (maps(4, 6, 8, 8).requires_grad_() for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # inductor's own
+        found = torch.compile(compiled)(x)
+        found.square().sum().backward()
+    expected = plain(y)
+    expected.square().sum().backward()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(x.grad, y.grad, rtol=1e-4, atol=1e-4)
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(compiled.get_buffer(name), buffer)
+
+
+def test_an_own_norm_conforms_and_runs_on_the_loops() -> None:
+    assert_conforms(SharedDeviation)
+    x = maps(4, 6, 5, 5).requires_grad_()
+    y = SharedDeviation(6)(x)
+    assert "Generic" in type(y.grad_fn).__name__
+    centered = x - x.mean((2, 3), keepdim=True)
+    deviation = (centered.square().mean((1, 2, 3), keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(y, centered / deviation)
+
+
+def test_an_own_norm_in_a_recipe() -> None:
+    from normlab.models import build
+    from normlab.recipe import Recipe
+
+    values = {"data": "digits", "model": "digits-small", "norm": "tests.norms.own:SharedDeviation"}
+    model, _ = build(Recipe.parse(values), (1, 8, 8), 10)
+    assert sum(isinstance(module, SharedDeviation) for module in model.modules()) == 3
+    with pytest.raises(UserError, match="unexpected keyword argument 'size'"):
+        build(
+            Recipe.parse(
+                {**values, "norm": {"kind": "tests.norms.own:SharedDeviation", "size": 3}}
+            ),
+            (1, 8, 8),
+            10,
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nosuch.module:X", "cannot be imported"),
+        ("torch:nosuch", "cannot be imported"),
+        ("torch:nn", "Module class is needed"),
+    ],
+)
+def test_an_import_path_that_leads_nowhere_is_the_user_s_mistake(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(name, 4)
+
+
+def test_coefficients_are_all_an_own_kind_must_have() -> None:
+    with pytest.raises(NotImplementedError):
+        MomentNorm(4)(maps(2, 4, 3, 3))
