@@ -49,9 +49,26 @@ def test_the_readme_names_every_command() -> None:
     from normlab.cli import app
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    names += ["show model"]
+    names += ["show model", "check norm"]
     for name in names:
         assert f"normlab {name}" in README
+
+
+def test_the_guide_to_an_own_norm_runs() -> None:
+    code = "\n".join(blocks((ROOT / "docs" / "own-norm.md").read_text(encoding="utf-8"), "python"))
+    exec(compile(code, "own-norm.md", "exec"), {"__name__": "guide"})
+    example = (ROOT / "tests" / "norms" / "own.py").read_text(encoding="utf-8")
+    body = example[example.index("class ") :]
+    assert body in code
+    assert len(body.splitlines()) < 15
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NORMS if not kind.startswith("torch_")])
+def test_every_norm_has_a_card(kind: str) -> None:
+    card = (ROOT / "docs" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
+    for part in (f"`norm: {kind}`", "**When.**", "**Cost.**", "**Defaults and departures.**"):
+        assert part in card
+    assert f"({kind}.md)" in (ROOT / "docs" / "cards" / "README.md").read_text(encoding="utf-8")
 
 
 def documented() -> Iterator[str]:

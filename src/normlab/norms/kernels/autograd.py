@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,13 +20,23 @@ from torch.autograd import Function
 
 if TYPE_CHECKING:
     from normlab.norms.kernels.cpu import PooledPlan
-    from normlab.norms.moments import MomentNorm
+
+
+class Layer(Protocol):
+    """What a layer must offer: see `normlab.norms.moments.MomentNorm`."""
+
+    def factors(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """Scale and shift of the affine map, from the moments."""
+
+    def reference(self, x: Tensor) -> Tensor:
+        """The same map in plain torch."""
+
 
 Gradients = tuple[Tensor | None, ...]
 
 
 def generic(
-    backend: ModuleType, layer: MomentNorm, relu: bool, x: Tensor, parameters: tuple[Tensor, ...]
+    backend: ModuleType, layer: Layer, relu: bool, x: Tensor, parameters: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Any kind: its `coefficients` run under autograd on the (N, C) arrays alone.
 
@@ -40,7 +50,7 @@ def generic(
 
 def pooled(
     plan: PooledPlan,
-    layer: MomentNorm,
+    layer: Layer,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -69,7 +79,7 @@ class _Generic(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, backend: ModuleType, layer: MomentNorm, relu: bool, x: Tensor, *parameters: Tensor
+        ctx: Any, backend: ModuleType, layer: Layer, relu: bool, x: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalized map, and the moments it was made from."""
         mean, var = backend.moments(x)
@@ -117,7 +127,7 @@ class _Pooled(Function):
     def forward(
         ctx: Any,
         plan: PooledPlan,
-        layer: MomentNorm,
+        layer: Layer,
         works: list[Tensor],
         x: Tensor,
         weight: Tensor | None,
