@@ -174,6 +174,52 @@ def test_one_layer_may_run_in_several_threads() -> None:
     assert not any(wrong)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", ["layer", "batch", "rms", "switchable"])
+def test_parameters_of_another_dtype_are_read_right(kind: str, training: bool) -> None:
+    layer, x = make(kind, 6).train(training), maps(4, 6, 5, 5).requires_grad_()
+    expected = layer(x)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), x)
+    found = layer.double()(x)
+    torch.testing.assert_close(found, expected)
+    (other,) = torch.autograd.grad(found.square().sum(), x)
+    torch.testing.assert_close(other, gradient, rtol=1e-4, atol=1e-4)
+
+
+def test_parameters_that_do_not_lie_side_by_side_are_read_right() -> None:
+    layer, x = LayerNorm(6), maps(4, 6, 5, 5)
+    layer(x)
+    layer.weight = nn.Parameter(torch.arange(12.0)[::2])
+    torch.testing.assert_close(
+        layer(x), LayerNorm(6, affine=False)(x) * layer.weight.view(1, 6, 1, 1)
+    )
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms", "instance"])
+def test_torch_func_sees_torch_s_operations(kind: str) -> None:
+    layer, x = make(kind, 6), maps(4, 6, 5, 5)
+    layer(x)
+
+    def loss(x: Tensor) -> Tensor:
+        return layer(x).pow(3).sum()
+
+    given = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(loss(given), given)
+    torch.testing.assert_close(torch.func.grad(loss)(x), expected, rtol=1e-4, atol=1e-4)
+    stacked = torch.stack([x, x + 1])
+    torch.testing.assert_close(torch.func.vmap(layer)(stacked)[0], layer(x))
+
+
+def test_a_trace_holds_torch_s_operations() -> None:
+    layer, x = LayerNorm(6).eval(), maps(4, 6, 5, 5)
+    layer(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of jit, which torch deprecates
+        traced = torch.jit.trace(layer, x)
+    torch.testing.assert_close(traced(x), layer(x))
+    assert "PythonOp" not in str(traced.graph)
+
+
 @pytest.mark.parametrize("shape", [(0, 6, 4, 4), (3, 6, 0, 4)])
 @pytest.mark.parametrize("kind", ["batch", "layer", "instance", "rms"])
 def test_nothing_in_nothing_out(kind: str, shape: tuple[int, ...]) -> None:

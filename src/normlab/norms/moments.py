@@ -162,7 +162,7 @@ class MomentNorm(Norm):
     def _fixed(self, x: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         scale, shift = self._with_affine(scale, torch.zeros_like(center))
         backend = kernels.choose(x)
-        if backend is reference or center.dtype is not x.dtype:
+        if backend is reference or {center.dtype, scale.dtype, shift.dtype} != {x.dtype}:
             return self.activate(reference.affine(x, center, scale, shift))
         relu = isinstance(self.activation, nn.ReLU)
         y = autograd.affine(backend, relu, x, (center, scale, shift))
@@ -232,15 +232,16 @@ class PooledNorm(MomentNorm):
             ValueError: x is not (N, C, H, W) with C = `num_channels`, or too small for the kind.
         """
         plan = None
-        if type(x) is Tensor and not torch.compiler.is_compiling():
+        if not kernels.is_traced(x):
             key = (self.training, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
             try:
                 plan = self._plans[key]
             except KeyError:
                 plan = self._plans[key] = self._plan(x)
-        if plan is None:
+        parts = (self.weight, self.bias, self.gate()) if plan else ()
+        if plan is None or not plan.fits(*parts):
             return super().forward(x)
-        y, work = autograd.pooled(plan, self, x, self.weight, self.bias, self.gate())
+        y, work = autograd.pooled(plan, self, x, *parts)
         if self.training:
             self._observe_plan(plan, work, x)
         return y if plan.relu else self.activate(y)
@@ -261,7 +262,7 @@ class PooledNorm(MomentNorm):
             self.require(len(x), x.shape[2] * x.shape[3])
         backend = kernels.choose(x)
         make = getattr(backend, "PooledPlan", None)
-        if make is None or any(p.dtype is not x.dtype for p in self.parameters()):
+        if make is None:
             return None
         return make(
             x,

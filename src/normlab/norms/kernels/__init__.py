@@ -20,6 +20,7 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
+from torch._C._functorch import peek_interpreter_stack
 
 from normlab.errors import UserError, unknown
 from normlab.norms.kernels import reference
@@ -37,19 +38,35 @@ TABLE: dict[tuple[str, torch.dtype], str] = {
 }
 
 
+_PLAIN = {Tensor, torch.nn.Parameter}
+
+
 def choose(x: Tensor) -> ModuleType:
     """The backend for x.
 
     Raises:
         UserError: `NORMLAB_BACKEND` names none.
     """
-    if torch.compiler.is_compiling() or type(x) not in {Tensor, torch.nn.Parameter}:
+    if is_traced(x):
         return reference
     name = os.environ.get("NORMLAB_BACKEND") or TABLE.get((x.device.type, x.dtype), "reference")
     if name == "reference":
         return reference
     backend = load(name)
     return backend if backend.supports(x) else reference
+
+
+def is_traced(x: Tensor) -> bool:
+    """Whether x is no plain tensor with memory of its own: torch.compile, torch.func, jit tracing.
+
+    What looks at operations one by one must see torch's.
+    """
+    return (
+        torch.compiler.is_compiling()
+        or type(x) not in _PLAIN
+        or peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 @cache
@@ -75,4 +92,14 @@ def load(name: str) -> ModuleType:
     return backend
 
 
-__all__ = ["BACKENDS", "Pools", "choose", "each_image", "load", "reference", "runs", "whole_batch"]
+__all__ = [
+    "BACKENDS",
+    "Pools",
+    "choose",
+    "each_image",
+    "is_traced",
+    "load",
+    "reference",
+    "runs",
+    "whole_batch",
+]

@@ -86,7 +86,7 @@ class _Generic(Function):
         with torch.enable_grad():
             leaves = mean.detach().requires_grad_(), var.detach().requires_grad_()
             made = layer.factors(*leaves, x.shape[2] * x.shape[3])
-            factors = tuple(factor.expand_as(mean).contiguous() for factor in made)
+            factors = tuple(factor.to(mean.dtype).expand_as(mean).contiguous() for factor in made)
         scale, shift = (factor.detach() for factor in factors)
         ctx.save_for_backward(x, mean, scale, shift, *parameters)
         ctx.small = (leaves, factors)

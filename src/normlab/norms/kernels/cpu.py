@@ -210,6 +210,10 @@ class PooledPlan:
         self.forward_task = _task("pooled_forward", x.dtype)
         self.backward_task = _task("pooled_backward", x.dtype)
 
+    def fits(self, *parameters: Tensor | None) -> bool:
+        """Whether the loops can read gain, bias and gate: of the maps' dtype, contiguous."""
+        return all(p is None or (p.dtype is self.dtype and p.is_contiguous()) for p in parameters)
+
     def forward(
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None
     ) -> tuple[Tensor, Tensor]:
