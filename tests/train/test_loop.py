@@ -202,7 +202,7 @@ def test_memory_is_flat_over_20_trials(recipe: Recipe) -> None:
     before, before_bytes = tensors(), resident()
     for seed in range(20):
         run(recipe, seed)
-    assert tensors() == before
+    assert tensors() <= before  # earlier tests may leave some that go meanwhile
     assert resident() - before_bytes < 8 * 2**20
 
 

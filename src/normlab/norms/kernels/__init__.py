@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | reference | plain torch | every device and dtype; double backward; torch.compile, which fuses it |
 | cpu | loops compiled by Numba | float32 and float64 on the CPU, where Numba is installed |
+| cuda | Triton kernels | contiguous maps on a GPU; on request alone, until it is measured on one |
 
 The choice is a fixed table over device, dtype and layout, so that a trial always takes the same
 path. `NORMLAB_BACKEND` names one backend for everything it can do. A backend that cannot be loaded
@@ -29,6 +30,7 @@ from normlab.norms.kernels.pools import Pools, each_image, runs, whole_batch
 BACKENDS = {
     "reference": "normlab.norms.kernels.reference",
     "cpu": "normlab.norms.kernels.cpu",
+    "cuda": "normlab.norms.kernels.cuda",
 }
 
 # (device, dtype) -> backend; all else is the reference's. Measured: benchmarks/norms.py.
