@@ -71,9 +71,10 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
     from normlab.norms.kernels import cpu_loops
 
     address: Any = types.CPointer
-    signature = types.void(address(types.int64))
+    # The type of the pointer tells a task the type of the numbers; what it points to are integers.
+    signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
     made = cfunc(signature, cache=True, fastmath=cpu_loops.FASTMATH, error_model="numpy")
-    compiled: Any = made(cpu_loops.TASKS[str(dtype).removeprefix("torch.")][name])
+    compiled: Any = made(getattr(cpu_loops, name))
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
     runtime, at = _openmp(), compiled.address
     team: Any = runtime.GOMP_parallel if runtime else None

@@ -368,28 +368,23 @@ def pool_backward(
 
 
 @intrinsic
-def _pointer32(context, address):
-    return _pointer(types.float32, address)
-
-
-@intrinsic
-def _pointer64(context, address):
-    return _pointer(types.float64, address)
-
-
-@intrinsic
-def _pointer_int(context, address):
-    return _pointer(types.int64, address)
-
-
-def _pointer(kind, address):
-    signature = types.CPointer(kind)(address)
+def _number_at(context, like, address):
+    """A pointer of the type of `like` to an address."""
 
     def generate(context, builder, signature, arguments):
-        kind = context.get_value_type(signature.return_type)
-        return builder.inttoptr(arguments[0], kind)
+        return builder.inttoptr(arguments[1], context.get_value_type(signature.return_type))
 
-    return signature, generate
+    return like(like, address), generate
+
+
+@intrinsic
+def _integers(context, pointer):
+    """The same pointer, to 64-bit integers."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.int64)(pointer), generate
 
 
 @njit(inline="always")
@@ -401,168 +396,165 @@ def _share(q, N):
     return thread, team, N * thread // team, N * (thread + 1) // team
 
 
-def tasks(pointer):
-    """The tasks for one type of number; `pointer` makes its pointers from addresses."""
-
-    @njit(inline="always")
-    def array(address, count):
-        return carray(pointer(address), count)
-
-    @njit(inline="always")
-    def factors(q, first, N, C, step):
-        count = N * C if step else C
-        return array(q[first], count), array(q[first + 1], count), array(q[first + 2], count)
-
-    def moments(q_):
-        # team, N, C, P, nhwc, x, mean, var
-        q = carray(q_, 8)
-        N, C, P = q[1], q[2], q[3]
-        thread, team, n0, n1 = _share(q, N)
-        x, mean, var = array(q[5], N * C * P), array(q[6], N * C), array(q[7], N * C)
-        if q[4]:
-            moments_nhwc(x, mean, var, C, P, n0, n1)
-        else:
-            moments_nchw(x, mean, var, C, P, n0, n1)
-
-    def affine(q_):
-        # team, N, C, P, nhwc, step, relu, x, center, scale, shift, y
-        q = carray(q_, 12)
-        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
-        thread, team, n0, n1 = _share(q, N)
-        x, y = array(q[7], N * C * P), array(q[11], N * C * P)
-        center, scale, shift = factors(q, 8, N, C, step)
-        if q[4]:
-            affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1)
-        else:
-            affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1)
-
-    def sums(q_):
-        # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, d0, d1
-        q = carray(q_, 14)
-        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
-        thread, team, n0, n1 = _share(q, N)
-        x, dy = array(q[7], N * C * P), array(q[8], N * C * P)
-        center, scale, shift = factors(q, 9, N, C, step)
-        d0, d1 = array(q[12], N * C), array(q[13], N * C)
-        if q[4]:
-            sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
-        else:
-            sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
-
-    def dx(q_):
-        # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, fa, fb, fc, out
-        q = carray(q_, 16)
-        N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
-        thread, team, n0, n1 = _share(q, N)
-        x, dy, out = array(q[7], N * C * P), array(q[8], N * C * P), array(q[15], N * C * P)
-        center, scale, shift = factors(q, 9, N, C, step)
-        fa, fb, fc = factors(q, 12, N, C, step)
-        if q[4]:
-            dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
-        else:
-            dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
-
-    def pooled_forward(q_):
-        # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, eps, then
-        # x, y, work, weight, bias, gate
-        # work holds mean, var, scale and shift of the N * C rows, then the blocks' M and V.
-        q = carray(q_, 18)
-        N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
-        thread, team, n0, n1 = _share(q, N)
-        R, blocks = N * C, splits * (C // size)
-        work = array(q[14], 4 * R + 2 * blocks)
-        mean, var, scale, shift = (
-            work[:R],
-            work[R : 2 * R],
-            work[2 * R : 3 * R],
-            work[3 * R : 4 * R],
-        )
-        M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
-        x, y = array(q[12], R * P), array(q[13], R * P)
-        weight, bias, gate = array(q[15], C), array(q[16], C), array(q[17], C)
-        starts = carray(_pointer_int(q[10]), splits + 1)
-        eps = array(q[11], 1)[0]
-        # Where every image is a split of its own, a thread needs nobody else's.
-        alone = splits == N or team == 1
-        s0, s1 = (n0, n1) if splits == N else (0, splits)
-        if nhwc:
-            moments_nhwc(x, mean, var, C, P, n0, n1)
-        else:
-            moments_nchw(x, mean, var, C, P, n0, n1)
-        if not alone:
-            barrier()
-        if alone or thread == 0:
-            pool_forward(
-                mean, var, starts, weight, bias, gate, M, V, scale, shift,
-                C, s0, s1, size, q[8], q[9], eps,
-            )  # fmt: skip
-        if not alone:
-            barrier()
-        if nhwc:
-            affine_nhwc(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
-        else:
-            affine_nchw(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
-
-    def pooled_backward(q_):
-        # as pooled_forward up to eps, then x, dy, dx, work, weight, gate, gradients, rows
-        # rows holds d0, d1, fa, fb and fc of the rows; gradients those of gain, bias and gate, C
-        # each, then room for as many again from each thread.
-        q = carray(q_, 20)
-        N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
-        thread, team, n0, n1 = _share(q, N)
-        R, blocks = N * C, splits * (C // size)
-        work, rows = array(q[15], 4 * R + 2 * blocks), array(q[19], 5 * R)
-        mean, var, scale, shift = (
-            work[:R],
-            work[R : 2 * R],
-            work[2 * R : 3 * R],
-            work[3 * R : 4 * R],
-        )
-        M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
-        d0, d1 = rows[:R], rows[R : 2 * R]
-        fa, fb, fc = rows[2 * R : 3 * R], rows[3 * R : 4 * R], rows[4 * R :]
-        x, dy, out = array(q[12], R * P), array(q[13], R * P), array(q[14], R * P)
-        weight, gate = array(q[16], C), array(q[17], C)
-        starts = carray(_pointer_int(q[10]), splits + 1)
-        eps = array(q[11], 1)[0]
-        alone = splits == N or team == 1
-        s0, s1 = (n0, n1) if splits == N else (0, splits)
-        gradients = array(q[18], 3 * C * (team + 1))
-        own = gradients[3 * C * (thread + 1) :] if team > 1 and splits == N else gradients
-        if nhwc:
-            sums_nhwc(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
-        else:
-            sums_nchw(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
-        if not alone:
-            barrier()
-        if alone or thread == 0:
-            pool_backward(
-                d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc,
-                own[:C], own[C : 2 * C], own[2 * C : 3 * C],
-                C, P, s0, s1, size, q[8], q[9], eps,
-            )  # fmt: skip
-        if not alone:
-            barrier()
-        if nhwc:
-            dx_nhwc(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
-        else:
-            dx_nchw(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
-        if team > 1 and splits == N:
-            barrier()
-            if thread == 0:
-                for i in range(3 * C):
-                    gradients[i] = gradients[3 * C + i]
-                    for other in range(1, team):
-                        gradients[i] += gradients[3 * C * (other + 1) + i]
-
-    return {
-        "moments": moments,
-        "affine": affine,
-        "sums": sums,
-        "dx": dx,
-        "pooled_forward": pooled_forward,
-        "pooled_backward": pooled_backward,
-    }
+@njit(inline="always")
+def array(q_, address, count):
+    """The numbers at an address, of the type the task is compiled for: that of its q_."""
+    return carray(_number_at(q_, address), count)
 
 
-TASKS = {"float32": tasks(_pointer32), "float64": tasks(_pointer64)}
+@njit(inline="always")
+def factors(q_, q, first, N, C, step):
+    count = N * C if step else C
+    return (
+        array(q_, q[first], count),
+        array(q_, q[first + 1], count),
+        array(q_, q[first + 2], count),
+    )
+
+
+def moments(q_):
+    # team, N, C, P, nhwc, x, mean, var
+    q = carray(_integers(q_), 8)
+    N, C, P = q[1], q[2], q[3]
+    thread, team, n0, n1 = _share(q, N)
+    x, mean, var = array(q_, q[5], N * C * P), array(q_, q[6], N * C), array(q_, q[7], N * C)
+    if q[4]:
+        moments_nhwc(x, mean, var, C, P, n0, n1)
+    else:
+        moments_nchw(x, mean, var, C, P, n0, n1)
+
+
+def affine(q_):
+    # team, N, C, P, nhwc, step, relu, x, center, scale, shift, y
+    q = carray(_integers(q_), 12)
+    N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+    thread, team, n0, n1 = _share(q, N)
+    x, y = array(q_, q[7], N * C * P), array(q_, q[11], N * C * P)
+    center, scale, shift = factors(q_, q, 8, N, C, step)
+    if q[4]:
+        affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+    else:
+        affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+
+
+def sums(q_):
+    # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, d0, d1
+    q = carray(_integers(q_), 14)
+    N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+    thread, team, n0, n1 = _share(q, N)
+    x, dy = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P)
+    center, scale, shift = factors(q_, q, 9, N, C, step)
+    d0, d1 = array(q_, q[12], N * C), array(q_, q[13], N * C)
+    if q[4]:
+        sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+    else:
+        sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+
+
+def dx(q_):
+    # team, N, C, P, nhwc, step, relu, x, dy, center, scale, shift, fa, fb, fc, out
+    q = carray(_integers(q_), 16)
+    N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
+    thread, team, n0, n1 = _share(q, N)
+    x, dy, out = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P), array(q_, q[15], N * C * P)
+    center, scale, shift = factors(q_, q, 9, N, C, step)
+    fa, fb, fc = factors(q_, q, 12, N, C, step)
+    if q[4]:
+        dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+    else:
+        dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+
+
+def pooled_forward(q_):
+    # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, eps, then
+    # x, y, work, weight, bias, gate
+    # work holds mean, var, scale and shift of the N * C rows, then the blocks' M and V.
+    q = carray(_integers(q_), 18)
+    N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+    thread, team, n0, n1 = _share(q, N)
+    R, blocks = N * C, splits * (C // size)
+    work = array(q_, q[14], 4 * R + 2 * blocks)
+    mean, var, scale, shift = (
+        work[:R],
+        work[R : 2 * R],
+        work[2 * R : 3 * R],
+        work[3 * R : 4 * R],
+    )
+    M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
+    x, y = array(q_, q[12], R * P), array(q_, q[13], R * P)
+    weight, bias, gate = array(q_, q[15], C), array(q_, q[16], C), array(q_, q[17], C)
+    starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
+    eps = array(q_, q[11], 1)[0]
+    # Where every image is a split of its own, a thread needs nobody else's.
+    alone = splits == N or team == 1
+    s0, s1 = (n0, n1) if splits == N else (0, splits)
+    if nhwc:
+        moments_nhwc(x, mean, var, C, P, n0, n1)
+    else:
+        moments_nchw(x, mean, var, C, P, n0, n1)
+    if not alone:
+        barrier()
+    if alone or thread == 0:
+        pool_forward(
+            mean, var, starts, weight, bias, gate, M, V, scale, shift,
+            C, s0, s1, size, q[8], q[9], eps,
+        )  # fmt: skip
+    if not alone:
+        barrier()
+    if nhwc:
+        affine_nhwc(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+    else:
+        affine_nchw(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+
+
+def pooled_backward(q_):
+    # as pooled_forward up to eps, then x, dy, dx, work, weight, gate, gradients, rows
+    # rows holds d0, d1, fa, fb and fc of the rows; gradients those of gain, bias and gate, C
+    # each, then room for as many again from each thread.
+    q = carray(_integers(q_), 20)
+    N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
+    thread, team, n0, n1 = _share(q, N)
+    R, blocks = N * C, splits * (C // size)
+    work, rows = array(q_, q[15], 4 * R + 2 * blocks), array(q_, q[19], 5 * R)
+    mean, var, scale, shift = (
+        work[:R],
+        work[R : 2 * R],
+        work[2 * R : 3 * R],
+        work[3 * R : 4 * R],
+    )
+    M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
+    d0, d1 = rows[:R], rows[R : 2 * R]
+    fa, fb, fc = rows[2 * R : 3 * R], rows[3 * R : 4 * R], rows[4 * R :]
+    x, dy, out = array(q_, q[12], R * P), array(q_, q[13], R * P), array(q_, q[14], R * P)
+    weight, gate = array(q_, q[16], C), array(q_, q[17], C)
+    starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
+    eps = array(q_, q[11], 1)[0]
+    alone = splits == N or team == 1
+    s0, s1 = (n0, n1) if splits == N else (0, splits)
+    gradients = array(q_, q[18], 3 * C * (team + 1))
+    own = gradients[3 * C * (thread + 1) :] if team > 1 and splits == N else gradients
+    if nhwc:
+        sums_nhwc(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
+    else:
+        sums_nchw(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
+    if not alone:
+        barrier()
+    if alone or thread == 0:
+        pool_backward(
+            d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc,
+            own[:C], own[C : 2 * C], own[2 * C : 3 * C],
+            C, P, s0, s1, size, q[8], q[9], eps,
+        )  # fmt: skip
+    if not alone:
+        barrier()
+    if nhwc:
+        dx_nhwc(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
+    else:
+        dx_nchw(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
+    if team > 1 and splits == N:
+        barrier()
+        if thread == 0:
+            for i in range(3 * C):
+                gradients[i] = gradients[3 * C + i]
+                for other in range(1, team):
+                    gradients[i] += gradients[3 * C * (other + 1) + i]
