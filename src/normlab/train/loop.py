@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from normlab.data import Split, Splits
 from normlab.models import build, parameter_count
-from normlab.norms import BatchRenorm
+from normlab.norms import BatchRenorm, MomentNorm, kernels
 from normlab.recipe import Recipe
 from normlab.records import EpochRecord, TrialResult
 from normlab.train.checkpoint import Checkpoint, weights_sha256
@@ -99,6 +99,9 @@ class _Trainer:
         model, _ = build(recipe, splits.shape, splits.num_classes)
         initialize(model, seed)
         self.model: nn.Module = model.to(device=device, dtype=self.dtype)
+        if any(isinstance(module, MomentNorm) for module in self.model.modules()):
+            # Compiling is no training: it must not count in the first epoch's seconds.
+            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
         self.renorms = [m for m in self.model.modules() if isinstance(m, BatchRenorm)]
         self.loss = LOSSES[recipe.loss]
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)

@@ -58,6 +58,13 @@ def choose(x: Tensor) -> ModuleType:
     return backend if backend.supports(x) else reference
 
 
+def prepare(x: Tensor) -> None:
+    """Let the backend for maps like x compile what it needs now instead of in the first step."""
+    make_ready = getattr(choose(x), "prepare", None)
+    if make_ready is not None:
+        make_ready(x.dtype)
+
+
 def is_traced(x: Tensor) -> bool:
     """Whether x is no plain tensor with memory of its own: torch.compile, torch.func, jit tracing.
 
@@ -101,6 +108,7 @@ __all__ = [
     "each_image",
     "is_traced",
     "load",
+    "prepare",
     "reference",
     "runs",
     "whole_batch",

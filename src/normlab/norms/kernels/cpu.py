@@ -110,6 +110,12 @@ def probe() -> None:
     import numba  # noqa: F401
 
 
+def prepare(dtype: torch.dtype) -> None:
+    """Compile or load every task for numbers of this dtype, so that no step pays for it."""
+    for name in ("moments", "affine", "sums", "dx", "pooled_forward", "pooled_backward"):
+        _task(name, dtype)
+
+
 def supports(x: Tensor) -> bool:
     """Whether the loops can read x as it lies."""
     lies = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
