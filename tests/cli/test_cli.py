@@ -243,7 +243,7 @@ def test_ctrl_c_stores_what_is_done_and_exits_with_130(tmp_path: Path, workers: 
         text=True,
         start_new_session=True,
         # Whoever runs the tests in the background may have had SIGINT ignored for them.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     checkpoints = tmp_path / "runs" / "digits-norms" / "checkpoints"
     deadline = time.monotonic() + 60
