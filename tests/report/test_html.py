@@ -11,6 +11,9 @@ import pytest
 from normlab.report import html, write_report
 from normlab.report.figures import curve_figure
 from normlab.store import Store, TrialRow
+from normlab.study.plan import make_plan
+from normlab.study.runner import run_plan
+from normlab.study.spec import Study
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -121,32 +124,44 @@ def test_a_report_is_a_function_of_the_store(page: str, finished: Path) -> None:
     assert stamp.sub("", again) == stamp.sub("", page)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
-def test_a_browser_draws_every_figure_offline_and_logs_no_error(
-    page: str, finished: Path, tmp_path: Path
-) -> None:
+def browse(report: Path, profile: Path) -> tuple[list[str], list[str]]:
+    """What a browser without network logs, and the drawn figures of the page."""
     flags = [
         "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
         # Off the network altogether: every name and address fails.
         "--host-resolver-rules=MAP * ~NOTFOUND", "--proxy-server=127.0.0.1:1",
-        "--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={tmp_path}",
+        "--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={profile}",
     ]  # fmt: skip
-    url = (finished / "report.html").as_uri()
-    run = subprocess.run(
-        [str(CHROMIUM), *flags, "--dump-dom", url],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert [line for line in run.stderr.splitlines() if "CONSOLE" in line] == []
-    figures = run.stdout.split('<div class="figure')[1:]
+    command = [str(CHROMIUM), *flags, "--dump-dom", report.as_uri()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    logged = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
+    return logged, [
+        part.split("<p class=")[0] for part in run.stdout.split('<div class="figure')[1:]
+    ]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
+def test_a_browser_draws_every_figure_offline_and_logs_no_error(
+    page: str, finished: Path, tmp_path: Path
+) -> None:
+    logged, figures = browse(finished / "report.html", tmp_path)
+    assert logged == []
     assert len(figures) == 3
     for figure in figures:
-        drawn = figure.split("<p class=")[0]
-        assert "<svg" in drawn
-        assert drawn.count("<path") > 10
+        assert "<svg" in figure
+        assert figure.count("<path") > 10
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
+def test_one_seed_and_one_epoch_are_drawn_too(tmp_path: Path) -> None:
+    base = {"data": "digits", "model": "digits-small", "epochs": 1}
+    study = Study.parse({"name": "one", "question": "?", "base": base, "seeds": 1})
+    run_plan(make_plan(study), tmp_path)
+    logged, figures = browse(write_report(tmp_path / "one"), tmp_path / "profile")
+    assert logged == []
+    assert len(figures) == 3
+    assert all("<svg" in figure for figure in figures)
 
 
 def test_figures_carry_their_data_and_the_arms_order(page: str) -> None:

@@ -56,7 +56,10 @@ def interval_figure(arms: pd.DataFrame, seeds: pd.DataFrame) -> Chart:
             ],
         )
     )
-    return _styled(alt.layer(rule, mean, seed).properties(width=780, height=alt.Step(40)))
+    # A layer without rows would have no extent, and the browser's log would say so.
+    has_intervals = bool(means["test_low"].notna().any())
+    layers = [rule, mean, seed] if has_intervals else [mean, seed]
+    return _styled(alt.layer(*layers).properties(width=780, height=alt.Step(40)))
 
 
 def curve_figure(curves: pd.DataFrame, order: list[str], title: str) -> Chart:
@@ -103,7 +106,8 @@ def curve_figure(curves: pd.DataFrame, order: list[str], title: str) -> Chart:
             alt.Tooltip("seeds:Q"),
         ],
     )
-    panel = alt.layer(band, line).properties(width=278, height=250)
+    layers = [band, line] if curves["low"].notna().any() else [line]
+    panel = alt.layer(*layers).properties(width=278, height=250)
     facet = panel.facet(column=alt.Column("panel:N", sort=panels, title=None)).add_params(picked)
     return _styled(facet)
 
