@@ -186,6 +186,22 @@ def test_parameters_of_another_dtype_are_read_right(kind: str, training: bool) -
     torch.testing.assert_close(other, gradient, rtol=1e-4, atol=1e-4)
 
 
+def test_a_layer_changed_after_it_ran_computes_what_it_is_now() -> None:
+    layer, x = LayerNorm(6, activation="relu"), maps(4, 6, 5, 5)
+    layer(x)
+    layer.eps, layer.activation = 0.5, None
+    torch.testing.assert_close(layer(x), LayerNorm(6, eps=0.5)(x))
+    layer.weight = layer.bias = None
+    torch.testing.assert_close(layer(x), LayerNorm(6, eps=0.5, affine=False)(x))
+
+
+def test_splits_follow_the_map_at_hand_when_sizes_alternate() -> None:
+    layer = make("ghost_batch", 3, ghost_size=1)
+    for size in (4, 1, 4, 1):
+        x = maps(5, 3, size, size)
+        torch.testing.assert_close(layer(x), make("ghost_batch", 3, ghost_size=1)(x))
+
+
 def test_parameters_that_do_not_lie_side_by_side_are_read_right() -> None:
     layer, x = LayerNorm(6), maps(4, 6, 5, 5)
     layer(x)

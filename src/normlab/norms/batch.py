@@ -51,13 +51,17 @@ class BatchNorm(PooledNorm):
         self.register_buffer("running_var", torch.ones(num_channels))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
-    def pools(self, images: int) -> Pools:
+    def pools(self, images: int, pixels: int) -> Pools:
         """All images, every channel by itself."""
         return whole_batch(images)
 
-    def blocks(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def blocks(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """In training the batch's statistics, in eval the running ones."""
-        return super().blocks(mean, var) if self.training else (self.running_mean, self.running_var)
+        return (
+            super().blocks(mean, var, pixels)
+            if self.training
+            else (self.running_mean, self.running_var)
+        )
 
     def require(self, images: int, pixels: int) -> None:
         """Raise ValueError if there is one value per channel: its variance says nothing."""

@@ -74,7 +74,7 @@ class BatchRenorm(BatchNorm):
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """Batch norm's factors, times r, plus d."""
-        batch_mean, batch_var = self.pools(len(mean)).pool(mean, var)
+        batch_mean, batch_var = self.pools(len(mean), pixels).pool(mean, var)
         std = torch.sqrt(batch_var + self.eps)
         rmax, dmax = self.limits()
         # Detached, not under no_grad: torch.compile (2.13) lets a gradient through the latter.

@@ -65,7 +65,6 @@ class GhostBatchNorm(BatchNorm):
         self.splits = splits
         self.ghost_size = ghost_size
         self.running = running
-        self._pixels = 0
 
     def sizes(self, images: int, pixels: int) -> tuple[int, ...]:
         """Images in each split of a batch of that many images of that many pixels."""
@@ -78,18 +77,13 @@ class GhostBatchNorm(BatchNorm):
             sizes[-2:] = [sizes[-2] + 1]
         return tuple(sizes)
 
-    def require(self, images: int, pixels: int) -> None:
-        """Raise ValueError if there is one value per channel; note the map's size."""
-        super().require(images, pixels)
-        self._pixels = pixels
-
-    def pools(self, images: int) -> Pools:
+    def pools(self, images: int, pixels: int) -> Pools:
         """The splits, every channel by itself."""
-        return runs(self.sizes(images, self._pixels))
+        return runs(self.sizes(images, pixels))
 
     def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
         """Move the running statistics, variances unbiased within their split."""
-        counts = self.pools(images).counts.to(mean)
+        counts = self.pools(images, pixels).counts.to(mean)
         unbiased = var * (counts * pixels / (counts * pixels - 1))[:, None]
         if self.running == "per_split":
             for split_mean, split_var in zip(mean, unbiased, strict=True):

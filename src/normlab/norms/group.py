@@ -81,7 +81,7 @@ class GroupNorm(PooledNorm):
         if images * pixels * (self.num_channels // self.groups) == 1:
             raise ValueError(f"{type(self).__name__} needs more than 1 value per group")
 
-    def pools(self, images: int) -> Pools:
+    def pools(self, images: int, pixels: int) -> Pools:
         """Every image by itself, its channels in groups."""
         return each_image(images, self.num_channels // self.groups)
 

@@ -24,7 +24,7 @@ class InstanceNorm(PooledNorm):
 
     refuses_in_eval: ClassVar[bool] = True
 
-    def pools(self, images: int) -> Pools:
+    def pools(self, images: int, pixels: int) -> Pools:
         """Every image and channel by itself."""
         return each_image(images, 1)
 

@@ -195,22 +195,22 @@ class PooledNorm(MomentNorm):
         super().__init__(num_channels, eps=eps, affine=affine, activation=activation)
         self._plans: dict[Any, Any] = {}
 
-    def pools(self, images: int) -> Pools:
-        """The blocks of a batch of that many images."""
+    def pools(self, images: int, pixels: int) -> Pools:
+        """The blocks of a batch of that many images of that many pixels."""
         raise NotImplementedError
 
     def gate(self) -> Tensor | None:
         """Share of the pooled result, per channel, the rest being instance norm; None is all."""
         return None
 
-    def blocks(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
+    def blocks(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """Mean and variance each row is normalized with, of shapes that broadcast to (N, C)."""
-        pools = self.pools(len(mean))
+        pools = self.pools(len(mean), pixels)
         return tuple(pools.spread(block) for block in pools.pool(mean, var))  # type: ignore[return-value]
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """The root of the block's variance, and how far the row's mean is from the block's."""
-        block_mean, block_var = self.blocks(mean, var)
+        block_mean, block_var = self.blocks(mean, var, pixels)
         scale = torch.rsqrt(block_var + self.eps)
         shift = (mean - block_mean) * scale
         gate = self.gate()
@@ -220,7 +220,7 @@ class PooledNorm(MomentNorm):
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
         """Hand the blocks' statistics to `observe_blocks`."""
-        self.observe_blocks(*self.pools(len(mean)).pool(mean, var), len(mean), pixels)
+        self.observe_blocks(*self.pools(len(mean), pixels).pool(mean, var), len(mean), pixels)
 
     def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
         """Update running statistics from those of the blocks, each (splits, groups)."""
@@ -233,7 +233,8 @@ class PooledNorm(MomentNorm):
         """
         plan = None
         if not kernels.is_traced(x):
-            key = (self.training, x.shape, x.stride(), x.dtype, x.device, torch.get_num_threads())
+            state = (self.training, self.eps, self.activation, torch.get_num_threads())
+            key = (state, x.shape, x.stride(), x.dtype, x.device)
             try:
                 plan = self._plans[key]
             except KeyError:
@@ -266,7 +267,7 @@ class PooledNorm(MomentNorm):
             return None
         return make(
             x,
-            self.pools(len(x)),
+            self.pools(len(x), x.shape[2] * x.shape[3]),
             affine=self.weight is not None,
             gated=self.gate() is not None,
             relu=isinstance(self.activation, nn.ReLU),

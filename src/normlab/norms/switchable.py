@@ -58,7 +58,7 @@ class SwitchableNorm(BatchNorm):
         """
         layer = each_image(len(mean), self.num_channels)
         layer_mean, layer_var = (layer.spread(block) for block in layer.pool(mean, var))
-        batch_mean, batch_var = self.blocks(mean, var)
+        batch_mean, batch_var = self.blocks(mean, var, pixels)
         w, v = self.mean_weight.softmax(0), self.var_weight.softmax(0)
         scale = torch.rsqrt(v[0] * var + v[1] * layer_var + v[2] * batch_var + self.eps)
         return scale, (w[1] * (mean - layer_mean) + w[2] * (mean - batch_mean)) * scale

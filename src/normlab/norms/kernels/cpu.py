@@ -204,6 +204,7 @@ class PooledPlan:
         count = self.blocks[0] * self.blocks[1]
         self.rows, self.work = 5 * N * C, 4 * N * C + 2 * count
         self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
+        self.planned = (not affine, not affine, not gated)  # which parameters are None
         self.threads = _threads(x)
         self.sides = 1 + (self.threads if self.threads > 1 and pools.splits == N else 0)
         # The tensors behind the addresses below stay alive with the plan.
@@ -218,8 +219,10 @@ class PooledPlan:
         self.backward_task = _task("pooled_backward", x.dtype)
 
     def fits(self, *parameters: Tensor | None) -> bool:
-        """Whether the loops can read gain, bias and gate: of the maps' dtype, contiguous."""
-        return all(p is None or (p.dtype is self.dtype and p.is_contiguous()) for p in parameters)
+        """Whether gain, bias and gate are as planned: there or not, of that dtype, contiguous."""
+        return self.planned == tuple(p is None for p in parameters) and all(
+            p is None or (p.dtype is self.dtype and p.is_contiguous()) for p in parameters
+        )
 
     def forward(
         self, x: Tensor, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None
