@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from normlab.recipe import DATA, MODELS, NORMS, OPTIMIZERS, SCHEDULES, Component, Recipe
-from normlab.recipe.training import Dropout, Penalty
+from normlab.recipe import (
+    DATA,
+    DROPOUTS,
+    MODELS,
+    NORMS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Component,
+    Recipe,
+)
+from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
+from normlab.recipe.training import Penalty
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
@@ -74,9 +84,16 @@ def test_every_norm_has_a_card(kind: str) -> None:
 def documented() -> Iterator[str]:
     """Every key, kind and option that a user may write."""
     yield from Recipe.model_fields
-    for spec in (Penalty, Dropout, Study, ArmSpec, Constraint, Quick):
+    for spec in (Penalty, Agc, EarlyStopping, StochasticDepth, Study, ArmSpec, Constraint, Quick):
         yield from spec.model_fields
-    catalogs: list[dict[str, type[Component]]] = [DATA, MODELS, NORMS, OPTIMIZERS, SCHEDULES]
+    catalogs: list[dict[str, type[Component]]] = [
+        DATA,
+        MODELS,
+        NORMS,
+        DROPOUTS,
+        OPTIMIZERS,
+        SCHEDULES,
+    ]
     for catalog in catalogs:
         for kind, spec in catalog.items():
             yield kind

@@ -90,7 +90,7 @@ def test_the_order_of_roles_does_not_matter() -> None:
         ({"optimizer": "adam", "weight_decay": 0.1}, ["weight_decay", "adamw", "l2"]),
         ({"optimizer": {"kind": "sgd", "nesterov": True}, "momentum": 0.0}, ["nesterov"]),
         ({"l1": {"strength": 0.1, "roles": ["wieght"]}}, ["l1.roles", "'wieght'", "'weight'"]),
-        ({"agc": 0.01}, ["unknown key", "'agc'"]),
+        ({"agcc": 0.01}, ["unknown key", "'agcc'", "Did you mean 'agc'?"]),
     ],
     ids=str,
 )

@@ -30,4 +30,5 @@ def build(
     slots = Slots(recipe)
     with torch.device(device):
         model = MODELS[recipe.model.kind](slots, shape, num_classes)
+    slots.refuse_what_is_left()
     return model, list(dict.fromkeys(slots.notes))

@@ -101,7 +101,7 @@ def mnist_7704(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
             layers += [
                 (f"activation{index}", slots.activation()),
                 (f"norm{index}", slots.norm(width)),
-                (f"dropout{index}", slots.dropout()),
+                (f"dropout{index}", slots.dropout(index)),
             ]
         if index == 2:
             layers.append(("pool", nn.MaxPool2d(2)))
@@ -116,5 +116,5 @@ def _conv_norm(slots: Slots, index: int, channels: int, width: int, *, padding: 
     return [
         (f"conv{index}", conv),
         (f"norm{index}", slots.norm(width, activate=True)),
-        (f"dropout{index}", slots.dropout()),
+        (f"dropout{index}", slots.dropout(index)),
     ]

@@ -11,7 +11,7 @@ from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
 from normlab.recipe import Recipe
-from normlab.regularizers import Dropout
+from normlab.regularizers import DROPOUTS, StochasticDepth
 
 
 class Slots:
@@ -19,11 +19,17 @@ class Slots:
 
     Attributes:
         notes: Where the model got something other than the recipe wanted, in one sentence each.
+        norms: How many norms the model asked for: what a trained model is held against.
+        dropout_slots: The dropout slots the model has.
+        residual_branches: How many residual branches stochastic depth acts on.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.notes: list[str] = []
+        self.norms = 0
+        self.dropout_slots: set[int] = set()
+        self.residual_branches = 0
 
     def norm(self, num_channels: int, *, activate: bool = False) -> nn.Module:
         """The recipe's norm for `num_channels`, with the recipe's activation behind it if asked.
@@ -32,6 +38,7 @@ class Slots:
         and is noted.
         """
         kind, options = self.recipe.norm.kind, self.recipe.norm.options
+        self.norms += 1
         if kind == "scaled_ws":
             return self.activation() if activate else norms.NoNorm(num_channels)
         if "groups" in options:
@@ -62,9 +69,31 @@ class Slots:
         make = ScaledWSConv2d if scaled else nn.Conv2d
         return make(channels, width, kernel, padding=padding, bias=bias)
 
-    def dropout(self) -> nn.Module:
-        """The recipe's dropout."""
-        return Dropout(self.recipe.dropout.p)
+    def dropout(self, slot: int) -> nn.Module:
+        """The recipe's dropout for a slot of the model's, counted from 1."""
+        self.dropout_slots.add(slot)
+        spec = self.recipe.dropout
+        options = {k: v for k, v in spec.options.items() if k not in {"p", "slots"}}
+        return DROPOUTS[spec.kind](spec.at(slot), **options)
+
+    def stochastic_depth(self, block: int, blocks: int) -> nn.Module:
+        """The recipe's stochastic depth for the branch of a residual block, counted from 1."""
+        self.residual_branches += 1
+        return StochasticDepth(self.recipe.stochastic_depth.at(block, blocks))
+
+    def refuse_what_is_left(self) -> None:
+        """Refuse a recipe that names parts the finished model does not have.
+
+        Raises:
+            UserError: A dropout slot that is not there, or stochastic depth without a residual
+                branch.
+        """
+        model, asked = self.recipe.model.kind, set(self.recipe.dropout.chosen or ())
+        if absent := sorted(asked - self.dropout_slots):
+            has = ", ".join(map(str, sorted(self.dropout_slots))) or "none"
+            raise UserError(f"dropout: model '{model}' has no slot {absent[0]}; it has {has}")
+        if self.recipe.stochastic_depth.p and not self.residual_branches:
+            raise UserError(f"stochastic_depth: model '{model}' has no residual branches")
 
     def _conv_bias(self, *, before_norm: bool) -> bool:
         choice = self.recipe.model.conv_bias

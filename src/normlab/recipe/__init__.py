@@ -5,13 +5,16 @@ from normlab.recipe.data import DATA
 from normlab.recipe.models import MODELS
 from normlab.recipe.norms import NORMS
 from normlab.recipe.recipe import SEMANTICS, Recipe, Seed, digest, trial_id, value_text, with_value
+from normlab.recipe.regularizers import DROPOUTS, REGULARIZERS
 from normlab.recipe.training import OPTIMIZERS, SCHEDULES
 
 __all__ = [
     "DATA",
+    "DROPOUTS",
     "MODELS",
     "NORMS",
     "OPTIMIZERS",
+    "REGULARIZERS",
     "SCHEDULES",
     "SEMANTICS",
     "Component",

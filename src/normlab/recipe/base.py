@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -34,6 +34,11 @@ class Spec(BaseModel):
         return value
 
     @classmethod
+    def describe(cls) -> str:
+        """The first line of the class's docstring."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    @classmethod
     def parse(cls, value: Any, where: str = "") -> Self:
         """Validate plain data; a mistake becomes a `UserError` that names field and value."""
         try:
@@ -61,11 +66,6 @@ class Component(Spec):
         """Every field but `kind`, as keyword arguments."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
 
-    @classmethod
-    def describe(cls) -> str:
-        """The first line of the class's docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
-
 
 def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
     """A validator that reads a bare value of one of `types` as ``{field: value}``."""
@@ -77,12 +77,17 @@ def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
     return expand
 
 
+def listed(value: Any) -> Any:
+    """A validator that reads a list as a tuple, which is what a frozen model holds."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 Kind = TypeVar("Kind", bound=Component)
 
 
 def catalog(*specs: type[Kind]) -> dict[str, type[Kind]]:
     """The catalog of a component: kind -> its options, in the order given."""
-    return {spec.model_fields["kind"].annotation.__args__[0]: spec for spec in specs}  # type: ignore[union-attr]
+    return {get_args(spec.model_fields["kind"].annotation)[0]: spec for spec in specs}
 
 
 def chosen_from(

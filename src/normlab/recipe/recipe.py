@@ -14,11 +14,19 @@ from normlab.recipe.base import Spec
 from normlab.recipe.data import DataSpec
 from normlab.recipe.models import ModelSpec
 from normlab.recipe.norms import BatchNorm, NormSpec
+from normlab.recipe.regularizers import (
+    Agc,
+    AgcSpec,
+    Dropout,
+    DropoutSpec,
+    EarlyStopping,
+    EarlyStoppingSpec,
+    StochasticDepth,
+    StochasticDepthSpec,
+)
 from normlab.recipe.training import (
     LARGEST,
     Constant,
-    Dropout,
-    DropoutSpec,
     OneCycle,
     OptimizerSpec,
     Penalty,
@@ -44,16 +52,21 @@ class Recipe(Spec):
     norm: NormSpec = BatchNorm(kind="batch")
     activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
     dropout: DropoutSpec = Dropout()
+    stochastic_depth: StochasticDepthSpec = StochasticDepth()
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     l1: PenaltySpec = Penalty()
     l2: PenaltySpec = Penalty()
     weight_decay: PenaltySpec = Penalty()
+    agc: AgcSpec = Agc()
+    clip_grad_norm: Annotated[float, Field(gt=0, le=LARGEST)] | None = None
+    """Largest 2-norm of the whole gradient; None leaves it alone."""
     batch_size: Annotated[int, Field(ge=1, le=2**31 - 1)] = 128
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     optimizer: OptimizerSpec = Sgd(kind="sgd")
     lr: Annotated[float, Field(gt=0, le=LARGEST)] = 0.01
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     schedule: ScheduleSpec = Constant(kind="constant")
+    early_stopping: EarlyStoppingSpec = EarlyStopping()
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     validation: Annotated[float, Field(ge=0)] = 0.1
     """Training images set aside for validation: a fraction below 1 or a whole number of them."""
@@ -74,6 +87,11 @@ class Recipe(Spec):
             )
         if getattr(self.optimizer, "nesterov", False) and not self.momentum:
             raise ValueError("optimizer.nesterov needs a momentum above 0")
+        if self.agc.clip and self.clip_grad_norm:
+            raise ValueError("agc and clip_grad_norm both clip the gradient: choose one")
+        stops = self.early_stopping.patience and self.early_stopping.split == "validation"
+        if stops and not self.validation:
+            raise ValueError("early_stopping on the validation split needs validation images")
         cycles = isinstance(self.schedule, OneCycle) and self.schedule.cycle_momentum
         if cycles and self.momentum != type(self).model_fields["momentum"].default:
             raise ValueError(
@@ -97,6 +115,9 @@ BARE = {
     "l1": "strength",
     "l2": "strength",
     "weight_decay": "strength",
+    "stochastic_depth": "p",
+    "agc": "clip",
+    "early_stopping": "patience",
 }
 """The option that a bare value of a recipe key stands for."""
 

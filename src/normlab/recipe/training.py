@@ -1,4 +1,4 @@
-"""How a recipe trains: optimizers, schedules, penalties and dropout, with their options."""
+"""How a recipe trains: optimizers, schedules and penalties, with their options."""
 
 from __future__ import annotations
 
@@ -97,6 +97,23 @@ ScheduleSpec = Annotated[
 ]
 
 
+def as_roles(value: Any) -> Any:
+    """Roles in their one order; `all` is every role.
+
+    Raises:
+        ValueError: None is named.
+    """
+    if value == "all":
+        return tuple(sorted(get_args(Role)))
+    if isinstance(value, str):
+        value = (value,)
+    if isinstance(value, list | tuple):
+        if not value:
+            raise ValueError("name at least one role")
+        return tuple(sorted(set(map(str, value))))
+    return value
+
+
 class Penalty(Spec):
     """A strength and the parameter roles it acts on: for `l1`, `l2` and `weight_decay`."""
 
@@ -105,17 +122,7 @@ class Penalty(Spec):
     roles: Annotated[tuple[Role, ...], Field(strict=False)] = ("head_weight", "weight")
     """Parameter roles, or `all`. The default spares biases and norms."""
 
-    @field_validator("roles", mode="before")
-    @classmethod
-    def _all(cls, value: Any) -> Any:
-        return get_args(Role) if value == "all" else value
-
-    @field_validator("roles")
-    @classmethod
-    def _as_set(cls, value: tuple[Role, ...]) -> tuple[Role, ...]:
-        if not value:
-            raise ValueError("name at least one role")
-        return tuple(sorted(set(value)))
+    _roles = field_validator("roles", mode="before")(as_roles)
 
 
 def _off_is_default(penalty: Penalty) -> Penalty:
@@ -126,13 +133,3 @@ def _off_is_default(penalty: Penalty) -> Penalty:
 PenaltySpec = Annotated[
     Penalty, BeforeValidator(shorthand("strength", int, float)), AfterValidator(_off_is_default)
 ]
-
-
-class Dropout(Spec):
-    """Inverted dropout with probability `p` in every dropout slot of the model."""
-
-    title: ClassVar[str] = "dropout"
-    p: Fraction = 0.0
-
-
-DropoutSpec = Annotated[Dropout, BeforeValidator(shorthand("p", int, float))]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from normlab.norms import Norm
-from normlab.regularizers import Dropout
+from normlab.regularizers import RandomLayer
 
 # Made with constants: nothing to draw.
 _CONSTANT = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -63,7 +63,7 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def reseed_dropout(model: nn.Module, seed: int, epoch: int, device: torch.device) -> None:
-    """Give every dropout layer its own generator for this epoch."""
+    """Give every layer that drops something its own generator for this epoch."""
     for name, module in model.named_modules():
-        if isinstance(module, Dropout):
+        if isinstance(module, RandomLayer):
             module.generator = generator(seed, "dropout", f"{epoch}/{name}", device)
