@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -13,7 +13,8 @@ class EpochRecord:
     Accuracies and F1 scores are fractions of 1; losses are means over images; a validation
     field is None where the recipe keeps no validation split, and a loss is None where it is
     not a finite number. The training metrics are running ones: each batch is scored before
-    its own update, in training mode.
+    its own update, in training mode. Where images are mixed they mean nothing and are None, but
+    for the loss.
     """
 
     epoch: int
@@ -21,9 +22,9 @@ class EpochRecord:
     lr: float
     """Learning rate of the epoch's last step."""
     train_loss: float | None
-    train_accuracy: float
-    train_macro_f1: float
-    train_micro_f1: float
+    train_accuracy: float | None
+    train_macro_f1: float | None
+    train_micro_f1: float | None
     validation_loss: float | None
     validation_accuracy: float | None
     validation_macro_f1: float | None
@@ -35,6 +36,11 @@ class EpochRecord:
     seconds: float
     """Wall time of the training steps, evaluation left out."""
     examples_per_second: float
+    validation_ece: float | None = None
+    """Expected calibration error, 15 equal bins (Guo et al. 2017)."""
+    test_ece: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    """Diagnostics by name; see `normlab.train.diagnostics`."""
 
 
 TrialState = Literal["pending", "running", "complete", "diverged", "invalid", "failed"]
@@ -46,10 +52,42 @@ FINISHED: frozenset[TrialState] = frozenset({"complete", "diverged", "invalid"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Check:
+    """Whether one declared intervention was on in the real training; see `normlab.train.liveness`.
+
+    Attributes:
+        name: The recipe key it is about.
+        declared: What the recipe says, in words.
+        found: What the training did, in words.
+        live: Whether the two agree.
+    """
+
+    name: str
+    declared: str
+    found: str
+    live: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """A split scored in eval mode; accuracies are fractions of 1, None of what is not finite."""
+
+    loss: float | None
+    accuracy: float
+    macro_f1: float
+    micro_f1: float
+    ece: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialResult:
     """How one training ended."""
 
-    state: Literal["complete", "diverged"]
+    state: Literal["complete", "diverged", "invalid"]
+    reason: str | None = None
+    """Why the trial is invalid."""
+    checks: tuple[Check, ...] = ()
+    """Every declared intervention, with what was found."""
     epochs: int
     """Epochs trained, the diverged one included."""
     parameters: int
@@ -58,6 +96,14 @@ class TrialResult:
     train_images: int
     validation_images: int
     test_images: int
+    stopped_early: bool = False
+    final_train: Evaluation | None = None
+    """The training images, as they are, scored by the final weights in eval mode."""
+    flops: int | None = None
+    """Of one image's forward pass: two for each multiplication with its addition."""
+    peak_memory: int | None = None
+    """Bytes: on a GPU those allocated at most during the trial; on a CPU the largest resident
+    size of the process so far."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,8 @@ def test_a_resumed_trial_is_bit_identical(
     stopped.close()  # type: ignore[attr-defined]
     rest, rest_end = run(recipe, resume=load_checkpoint(tmp_path / "c.pt"))
     assert [without_times(e) for e in (first, *rest)] == [without_times(e) for e in whole]
-    assert rest_end.result == whole_end.result
+    # The largest size of the process so far is no part of the training.
+    assert replace(rest_end.result, peak_memory=None) == replace(whole_end.result, peak_memory=None)
 
 
 def test_a_trial_whose_last_epoch_was_saved_only_finishes(recipe: Recipe, tmp_path: Path) -> None:
@@ -76,7 +77,8 @@ def test_a_trial_whose_last_epoch_was_saved_only_finishes(recipe: Recipe, tmp_pa
     save_checkpoint(epochs[-1].checkpoint, tmp_path / "c.pt")
     again, again_end = run(recipe, resume=load_checkpoint(tmp_path / "c.pt"))
     assert again == []
-    assert again_end.result == end.result
+    assert again_end.result.weights_sha256 == end.result.weights_sha256
+    assert again_end.result.checks == end.result.checks
 
 
 def test_a_golden_trace_of_losses(recipe: Recipe) -> None:
@@ -113,7 +115,7 @@ def test_other_losses_activations_and_optimizers_learn_too(
 
 def test_the_record_is_what_the_final_weights_score(recipe: Recipe) -> None:
     epochs, end = run(recipe)
-    model, _ = build(recipe, (1, 8, 8), 10)
+    model = build(recipe, (1, 8, 8), 10).model
     model.load_state_dict(end.weights)
     model.eval()
     data = splits(recipe)
@@ -130,7 +132,7 @@ def test_running_train_metrics_score_a_batch_before_its_own_update(
     # One batch an epoch: the first epoch's training loss is the untrained model's, in training mode.
     recipe = Recipe.parse({**digits, "batch_size": 2000, "epochs": 1, "lr": 0.5})
     data = splits(recipe)
-    model, _ = build(recipe, data.shape, 10)
+    model = build(recipe, data.shape, 10).model
     initialize(model, 0)
     with torch.no_grad():
         logits = model(torch.from_numpy(data.train.inputs))

@@ -58,9 +58,9 @@ def show_model(
         values = with_value(values, key, value)
     recipe = Recipe.parse(values)
     source = SOURCES[recipe.data.kind]
-    model, notes = build(recipe, source.shape, source.num_classes, device="meta")
-    rows = layer_table(model, source.shape)
-    total = parameter_count(model)
+    built = build(recipe, source.shape, source.num_classes, device="meta")
+    rows = layer_table(built.model, source.shape)
+    total, notes = parameter_count(built.model), built.notes
     if json:
         print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
         return

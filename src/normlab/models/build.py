@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -19,10 +20,25 @@ MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
 """kind -> function that builds it; the options of each kind are in `normlab.recipe.models`."""
 
 
+@dataclass(frozen=True)
+class Built:
+    """A model with what its recipe declared of it.
+
+    Attributes:
+        model: The network.
+        notes: Where it got something other than the recipe wanted, in one sentence each.
+        norms: How many norms it asked for, whatever the kind.
+    """
+
+    model: nn.Module
+    notes: tuple[str, ...]
+    norms: int
+
+
 def build(
     recipe: Recipe, shape: tuple[int, int, int], num_classes: int, *, device: str = "cpu"
-) -> tuple[nn.Module, list[str]]:
-    """The recipe's model for images of (C, H, W), and notes on what it got instead of wanted.
+) -> Built:
+    """The recipe's model for images of (C, H, W).
 
     Weights are torch's defaults, drawn from global state: see `normlab.train.streams` for the
     draw that counts. Use device "meta" to look at a model without allocating it.
@@ -31,4 +47,4 @@ def build(
     with torch.device(device):
         model = MODELS[recipe.model.kind](slots, shape, num_classes)
     slots.refuse_what_is_left()
-    return model, list(dict.fromkeys(slots.notes))
+    return Built(model, tuple(dict.fromkeys(slots.notes)), slots.norms)

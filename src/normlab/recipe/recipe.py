@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from normlab.errors import UserError, unknown
 from normlab.recipe.base import Spec
@@ -42,6 +42,15 @@ their trials get new ids."""
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 
 
+Diagnostic = Literal["activations", "gradient_norm", "train"]
+"""What `diagnostics` can ask for; see `normlab.train.diagnostics`."""
+
+
+def _as_set(value: Any) -> Any:
+    value = [value] if isinstance(value, str) else value
+    return tuple(sorted(set(map(str, value)))) if isinstance(value, list | tuple) else value
+
+
 class Recipe(Spec):
     """One training but for its seed. Components are a name or a mapping with `kind`."""
 
@@ -68,6 +77,8 @@ class Recipe(Spec):
     schedule: ScheduleSpec = Constant(kind="constant")
     early_stopping: EarlyStoppingSpec = EarlyStopping()
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
+    diagnostics: Annotated[tuple[Diagnostic, ...], BeforeValidator(_as_set)] = ()
+    """What is measured in every epoch beside the scores; costs time, changes no weight."""
     validation: Annotated[float, Field(ge=0)] = 0.1
     """Training images set aside for validation: a fraction below 1 or a whole number of them."""
 

@@ -13,7 +13,7 @@ from normlab.store import Store
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
 RESULT_COLUMNS = [
-    field.name for field in fields(TrialResult) if field.name not in {"state", "epochs"}
+    field.name for field in fields(TrialResult) if field.name not in {"state", "reason", "epochs"}
 ]
 
 
@@ -58,7 +58,8 @@ def load_frames(store: Store) -> Frames:
     states = pd.DataFrame(rows, columns=["id", "state", "reason", "provenance", *RESULT_COLUMNS])
     records = [tuple(row) for row in store.rows("epochs", ids)]
     epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
-    numbers = [column for column in EPOCH_COLUMNS if column != "epoch"]
+    epochs["details"] = epochs["details"].map(json.loads)
+    numbers = [column for column in EPOCH_COLUMNS if column not in {"epoch", "details"}]
     epochs[numbers] = epochs[numbers].astype(float)
     epochs = planned.merge(epochs, on="id", how="inner")
     last = epochs.sort_values("epoch").groupby("id", as_index=False).tail(1)

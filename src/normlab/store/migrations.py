@@ -58,4 +58,33 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (trial_id, kind)
     ) WITHOUT ROWID;
     """,
+    # Running training scores may be missing (mixed images), and epochs have diagnostics.
+    """
+    CREATE TABLE epochs_2 (
+        trial_id TEXT NOT NULL REFERENCES trials (id) ON DELETE CASCADE,
+        epoch INTEGER NOT NULL,
+        lr REAL NOT NULL,
+        train_loss REAL,
+        train_accuracy REAL,
+        train_macro_f1 REAL,
+        train_micro_f1 REAL,
+        validation_loss REAL,
+        validation_accuracy REAL,
+        validation_macro_f1 REAL,
+        validation_micro_f1 REAL,
+        test_loss REAL,
+        test_accuracy REAL NOT NULL,
+        test_macro_f1 REAL NOT NULL,
+        test_micro_f1 REAL NOT NULL,
+        seconds REAL NOT NULL,
+        examples_per_second REAL NOT NULL,
+        validation_ece REAL,
+        test_ece REAL,
+        details TEXT NOT NULL DEFAULT '{}', -- JSON: diagnostics by name
+        PRIMARY KEY (trial_id, epoch)
+    ) WITHOUT ROWID;
+    INSERT INTO epochs_2 SELECT *, NULL, NULL, '{}' FROM epochs;
+    DROP TABLE epochs;
+    ALTER TABLE epochs_2 RENAME TO epochs;
+    """,
 )

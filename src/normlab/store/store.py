@@ -135,7 +135,7 @@ class Store:
         marks = ", ".join("?" * (len(_EPOCH_COLUMNS) + 1))
         self._connection.execute(
             f"INSERT OR REPLACE INTO epochs (trial_id, {columns}) VALUES ({marks})",  # noqa: S608
-            (trial_id, *(getattr(record, name) for name in _EPOCH_COLUMNS)),
+            (trial_id, *(_column(getattr(record, name)) for name in _EPOCH_COLUMNS)),
         )
 
     def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
@@ -148,8 +148,8 @@ class Store:
                 )
             self._set(
                 trial_id,
-                "state = ?, result = ?, finished_at = ?",
-                (result.state, json.dumps(asdict(result)), _now()),
+                "state = ?, reason = ?, result = ?, finished_at = ?",
+                (result.state, result.reason, json.dumps(asdict(result)), _now()),
             )
 
     def fail(self, trial_id: str, reason: str) -> None:
@@ -272,6 +272,10 @@ class Store:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _column(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict) else value
 
 
 def _now() -> str:

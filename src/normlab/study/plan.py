@@ -228,6 +228,6 @@ def _built(parts: str, batch: int) -> tuple[int, tuple[str, ...]]:
     """Parameters and notes of a model, looked at without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
     source = SOURCES[recipe.data.kind]
-    model, notes = build(recipe, source.shape, source.num_classes, device="meta")
-    layer_table(model, source.shape, images=batch)
-    return parameter_count(model), tuple(notes)
+    built = build(recipe, source.shape, source.num_classes, device="meta")
+    layer_table(built.model, source.shape, images=batch)
+    return parameter_count(built.model), built.notes

@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from normlab.files import write_whole
-from normlab.records import EpochRecord
+from normlab.records import Check, EpochRecord
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on after a whole epoch: weights, optimizer, records so far."""
+    """All that is needed to go on after a whole epoch: weights, optimizer, findings so far."""
 
     model: dict[str, Tensor]
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
+    checks: tuple[Check, ...] = ()
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -31,6 +32,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             "model": checkpoint.model,
             "optimizer": checkpoint.optimizer,
             "history": [asdict(record) for record in checkpoint.history],
+            "checks": [asdict(check) for check in checkpoint.checks],
         }
     )
     write_whole(path, hashlib.sha256(content).digest() + content)
@@ -50,7 +52,8 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
         return None
     content = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
     history = tuple(EpochRecord(**record) for record in content["history"])
-    return Checkpoint(content["model"], content["optimizer"], history)
+    checks = tuple(Check(**check) for check in content["checks"])
+    return Checkpoint(content["model"], content["optimizer"], history, checks)
 
 
 def to_bytes(content: Any) -> bytes:

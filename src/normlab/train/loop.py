@@ -10,7 +10,8 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +20,19 @@ from normlab.data import Split, Splits
 from normlab.models import build, parameter_count
 from normlab.norms import BatchRenorm, MomentNorm, kernels
 from normlab.recipe import Recipe
-from normlab.records import EpochRecord, TrialResult
+from normlab.records import Check, EpochRecord, TrialResult
+from normlab.train import diagnostics
 from normlab.train.checkpoint import Checkpoint, weights_sha256
+from normlab.train.cost import flops, peak_memory
+from normlab.train.evaluation import Evaluated, evaluate, finite
+from normlab.train.liveness import Probe, over_the_trial, why_invalid
 from normlab.train.losses import LOSSES
-from normlab.train.metrics import Scores, confusion, scores
+from normlab.train.metrics import confusion, scores
 from normlab.train.optimizer import Updater
+from normlab.train.stopping import is_stale
 from normlab.train.streams import initialize, order, reseed_dropout
 
-_EVALUATION_BATCH = 1000
+_SAMPLE = 256  # images whose activations are looked at
 
 
 @dataclass(frozen=True)
@@ -42,10 +48,19 @@ class EpochDone:
 
 @dataclass(frozen=True)
 class Finished:
-    """The training ended, with its weights and buffers by name."""
+    """The training ended.
+
+    Attributes:
+        result: How.
+        weights: Parameters and buffers by name.
+        predictions: Class predicted for each test image, and `confidences`: its probability;
+            shape (N,) each, on the CPU.
+    """
 
     result: TrialResult
     weights: dict[str, Tensor]
+    predictions: Tensor
+    confidences: Tensor
 
 
 def train(
@@ -55,6 +70,7 @@ def train(
     *,
     device: str = "cpu",
     resume: Checkpoint | None = None,
+    probes: bool = True,
 ) -> Iterator[EpochDone | Finished]:
     """Train one trial.
 
@@ -65,17 +81,19 @@ def train(
         device: "cpu" or "cuda".
         resume: Where an earlier run of this trial stopped. The result is bit-identical to an
             uninterrupted run on the same device, thread count and torch.
+        probes: Check in the first epoch that every declared intervention is on; see
+            `normlab.train.liveness`. The weights are the same without.
 
     Yields:
         `EpochDone` after each epoch, at last `Finished`. A loss that is NaN or infinite ends the
-        trial as diverged, with that epoch recorded.
+        trial as diverged, an intervention that is not on as invalid, with that epoch recorded.
     """
-    trainer = _Trainer(recipe, seed, splits, torch.device(device))
+    trainer = _Trainer(recipe, seed, splits, torch.device(device), probes=probes)
     history: tuple[EpochRecord, ...] = ()
     if resume is not None:
         trainer.restore(resume)
         history = resume.history
-    while len(history) < recipe.epochs and not (history and _diverged(history[-1])):
+    while not trainer.is_over(history):
         # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=True, allow_tf32=False
@@ -89,16 +107,18 @@ def train(
 class _Trainer:
     """Model, data and optimizer of one trial on its device."""
 
-    def __init__(self, recipe: Recipe, seed: int, splits: Splits, device: torch.device) -> None:
+    def __init__(
+        self, recipe: Recipe, seed: int, splits: Splits, device: torch.device, *, probes: bool
+    ) -> None:
         self.recipe, self.seed, self.device = recipe, seed, device
-        self.num_classes = splits.num_classes
+        self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        model, _ = build(recipe, splits.shape, splits.num_classes)
-        initialize(model, seed)
-        self.model: nn.Module = model.to(device=device, dtype=self.dtype)
+        built = build(recipe, splits.shape, splits.num_classes)
+        initialize(built.model, seed)
+        self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
@@ -106,9 +126,39 @@ class _Trainer:
         self.loss = LOSSES[recipe.loss]
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
+        self.declared_norms, self.probes = built.norms, probes
+        self.checks: tuple[Check, ...] = ()
+
+    def is_over(self, history: tuple[EpochRecord, ...]) -> bool:
+        """Whether the training ends after these epochs."""
+        if not history:
+            return False
+        ends = _diverged(history[-1]) or why_invalid(self.checks) is not None
+        stale = is_stale(history, self.recipe.early_stopping)
+        return ends or stale or len(history) >= self.recipe.epochs
 
     def epoch(self, epoch: int) -> EpochRecord:
         """Train one epoch (1 for the first), then evaluate."""
+        probe = self._probe() if self.probes and epoch == 1 else None
+        try:
+            trained = self._train(epoch, probe)
+            if probe is not None:
+                probe.evaluating()
+            validation, test = self._evaluate(self.validation), self._evaluate(self.test)
+            if probe is not None:
+                self.checks = probe.conclude()
+        finally:
+            if probe is not None:
+                probe.close()
+        assert test is not None
+        scored: dict[str, Any] = {}
+        for name, found in (("validation", validation), ("test", test)):
+            for metric in ("loss", "accuracy", "macro_f1", "micro_f1", "ece"):
+                scored[f"{name}_{metric}"] = getattr(found.scores, metric) if found else None
+        return EpochRecord(epoch=epoch, **trained, **scored, details=self._details())
+
+    def _train(self, epoch: int, probe: Probe | None) -> dict[str, Any]:
+        """The steps of an epoch; fields of its record."""
         inputs, labels = self.train
         count = len(labels)
         batches = torch.split(
@@ -117,82 +167,114 @@ class _Trainer:
         predictions = torch.empty_like(labels)
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         reseed_dropout(self.model, self.seed, epoch, self.device)
+        self.updater.begin_epoch()
         self.model.train()
         start = self._clock()
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             for layer in self.renorms:
                 layer.progress = step / (self.steps_per_epoch * self.recipe.epochs)
-            with self._precision():
-                logits = self.model(inputs[batch])
-            logits = logits.to(self.dtype)
+            logits = self._logits(inputs[batch])
             loss = self.loss(logits, labels[batch])
             loss.backward()  # type: ignore[no-untyped-call]
-            self.updater.step(step)
+            if probe is None:
+                self.updater.step(step)
+            else:
+                probe.gradients()
+                is_last = step + 1 == epoch * self.steps_per_epoch
+                self.updater.step(step, probe.updated if is_last else probe.ignore)
             loss_sum += loss.detach() * len(batch)
             predictions[batch] = logits.detach().argmax(dim=1)
         seconds = self._clock() - start
-        trained = scores(confusion(labels, predictions, self.num_classes))
-        validation_loss, validation = self._evaluate(*self.validation)
-        test_loss, test = self._evaluate(*self.test)
-        assert test is not None
-        return EpochRecord(
-            epoch=epoch,
-            lr=self.updater.lr,
-            train_loss=_finite(float(loss_sum) / count),
-            train_accuracy=trained.accuracy,
-            train_macro_f1=trained.macro_f1,
-            train_micro_f1=trained.micro_f1,
-            validation_loss=validation_loss,
-            validation_accuracy=validation.accuracy if validation else None,
-            validation_macro_f1=validation.macro_f1 if validation else None,
-            validation_micro_f1=validation.micro_f1 if validation else None,
-            test_loss=test_loss,
-            test_accuracy=test.accuracy,
-            test_macro_f1=test.macro_f1,
-            test_micro_f1=test.micro_f1,
-            seconds=seconds,
-            examples_per_second=count / seconds,
-        )
+        running = scores(confusion(labels, predictions, self.num_classes))
+        return {
+            "lr": self.updater.lr,
+            "train_loss": finite(float(loss_sum) / count),
+            "train_accuracy": running.accuracy,
+            "train_macro_f1": running.macro_f1,
+            "train_micro_f1": running.micro_f1,
+            "seconds": seconds,
+            "examples_per_second": count / seconds,
+        }
 
-    @torch.no_grad()
-    def _evaluate(self, inputs: Tensor, labels: Tensor) -> tuple[float | None, Scores | None]:
-        """Mean loss and scores in eval mode; (None, None) of an empty split."""
-        if not len(labels):
-            return None, None
+    def _logits(self, inputs: Tensor) -> Tensor:
+        """What the model says of images, in the mode it is in."""
+        with self._precision():
+            logits: Tensor = self.model(inputs)
+        return logits.to(self.dtype)
+
+    def _evaluate(self, split: tuple[Tensor, Tensor]) -> Evaluated | None:
+        """A split scored in eval mode; None of an empty one."""
         self.model.eval()
-        loss_sum, predictions = 0.0, torch.empty_like(labels)
-        for first in range(0, len(labels), _EVALUATION_BATCH):
-            part = slice(first, first + _EVALUATION_BATCH)
-            with self._precision():
-                logits = self.model(inputs[part])
-            logits = logits.to(self.dtype)
-            loss_sum += float(self.loss(logits, labels[part])) * len(logits)
-            predictions[part] = logits.argmax(dim=1)
-        found = scores(confusion(labels, predictions, self.num_classes))
-        return _finite(loss_sum / len(labels)), found
+        return evaluate(self._logits, self.loss, *split, self.num_classes)
+
+    def _details(self) -> dict[str, Any]:
+        """The epoch's diagnostics; see `normlab.train.diagnostics`."""
+        found: dict[str, Any] = {"weight_norm": finite(diagnostics.weight_norm(self.model))}
+        for name, total in (
+            ("agc_clipped", self.updater.clipped),
+            ("gradient_norm", self.updater.gradient_norms),
+        ):
+            if total is not None:
+                found[name] = finite(float(total) / self.steps_per_epoch)
+        if gates := diagnostics.gates(self.model):
+            found["gates"] = gates
+        if self.recipe.l1.strength:
+            found["sparsity"] = diagnostics.sparsity(self.model)
+        if "activations" in self.recipe.diagnostics:
+            images, _ = self.validation if len(self.validation[1]) else self.train
+            found["activations"] = diagnostics.activations(self.model, images[:_SAMPLE])
+        if "train" in self.recipe.diagnostics:
+            scored = self._evaluate(self.train)
+            assert scored is not None
+            found["train"] = asdict(scored.scores)
+        return found
+
+    def _probe(self) -> Probe:
+        return Probe(
+            self.recipe,
+            self.model,
+            norms=self.declared_norms,
+            trained=[p for group in self.updater.optimizer.param_groups for p in group["params"]],
+        )
 
     def checkpoint(self, history: tuple[EpochRecord, ...]) -> Checkpoint:
         """The state after the last epoch of `history`; shares memory with the model."""
-        return Checkpoint(self.model.state_dict(), self.updater.state_dict(), history)
+        state, optimizer = self.model.state_dict(), self.updater.state_dict()
+        return Checkpoint(state, optimizer, history, self.checks)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to the state of a checkpoint."""
         self.model.load_state_dict(checkpoint.model)
         self.updater.load_state_dict(checkpoint.optimizer)
+        self.checks = checkpoint.checks
 
     def finish(self, history: tuple[EpochRecord, ...]) -> Finished:
         """The result of the whole trial."""
         weights = self.model.state_dict()
+        self.checks = (*self.checks, *over_the_trial(self.recipe, history))
+        reason = why_invalid(self.checks)
+        train, test = self._evaluate(self.train), self._evaluate(self.test)
+        assert train is not None
+        assert test is not None
+        ended: Literal["diverged", "complete"] = (
+            "diverged" if _diverged(history[-1]) else "complete"
+        )
         result = TrialResult(
-            state="diverged" if _diverged(history[-1]) else "complete",
+            state="invalid" if reason else ended,
+            reason=reason,
+            checks=self.checks,
             epochs=len(history),
+            stopped_early=ended == "complete" and len(history) < self.recipe.epochs,
             parameters=parameter_count(self.model),
             weights_sha256=weights_sha256(weights),
             train_images=len(self.train[1]),
             validation_images=len(self.validation[1]),
             test_images=len(self.test[1]),
+            final_train=train.scores,
+            flops=flops(self.recipe, self.shape, self.num_classes),
+            peak_memory=peak_memory(self.device),
         )
-        return Finished(result, weights)
+        return Finished(result, weights, test.predictions.cpu(), test.confidences.cpu())
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
         inputs = torch.from_numpy(split.inputs).to(device=self.device, dtype=self.dtype)
@@ -207,10 +289,6 @@ class _Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _diverged(record: EpochRecord) -> bool:

@@ -1,4 +1,4 @@
-"""Classification metrics from a confusion matrix."""
+"""Classification metrics: from a confusion matrix, and of confidences."""
 
 from __future__ import annotations
 
@@ -36,3 +36,21 @@ def scores(matrix: Tensor) -> Scores:
     f1 = 2 * hits[occurs] / either[occurs]
     micro = float(2 * hits.sum() / either.sum())
     return Scores(accuracy=float(hits.sum() / total), macro_f1=float(f1.mean()), micro_f1=micro)
+
+
+def expected_calibration_error(confidences: Tensor, correct: Tensor, bins: int = 15) -> float:
+    """Mean gap between confidence and accuracy, over equal bins (Guo et al. 2017).
+
+        ECE = sum over bins of n_bin / n * |accuracy_bin - confidence_bin|
+
+    Args:
+        confidences: Probability of the predicted class of each image, (N,); NaN gives NaN.
+        correct: Whether the prediction was right, (N,).
+        bins: Number of equal parts of (0, 1]; an upper edge belongs to the bin below it.
+    """
+    if not bool(confidences.isfinite().all()):
+        return float("nan")
+    place = (confidences.double() * bins).ceil().long().clamp(1, bins) - 1
+    gap = correct.double() - confidences.double()
+    sums = torch.zeros(bins, dtype=torch.float64, device=gap.device).index_add_(0, place, gap)
+    return float(sums.abs().sum() / len(gap))

@@ -1,24 +1,38 @@
-"""The update of one step: penalties, decoupled decay, then torch's optimizer."""
+"""The update of one step: penalties, clipping, decoupled decay, then torch's optimizer."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 
 from normlab.models import select
 from normlab.norms import BatchInstanceNorm, Norm
 from normlab.recipe import Recipe
 from normlab.recipe.training import Adam, AdamW, Sgd
-from normlab.regularizers import add_l1_gradient, add_l2_gradient, decay
+from normlab.regularizers import (
+    add_l1_gradient,
+    add_l2_gradient,
+    clip_adaptively,
+    clip_by_norm,
+    decay,
+)
 from normlab.train.schedule import at_step
 
 
 class Updater:
     """Updates a model's parameters from their gradients, as the recipe says.
 
-    The order is the one of the definitions: gradients of the penalties join the loss's, then
-    weights decay by the current learning rate, then the optimizer steps.
+    The order is the one of the definitions: gradients of the penalties join the loss's, the whole
+    is clipped, then weights decay by the current learning rate, then the optimizer steps.
+
+    Attributes:
+        lr: Learning rate of the last step.
+        clipped: Sum over steps of the share of units that AGC clipped; None without AGC.
+        gradient_norms: Sum over steps of the norm of the whole gradient before clipping, where
+            it is asked for.
     """
 
     def __init__(self, recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> None:
@@ -28,11 +42,21 @@ class Updater:
         self.l1 = select(model, recipe.l1.roles)
         self.l2 = select(model, recipe.l2.roles)
         self.decayed = select(model, recipe.weight_decay.roles)
+        self.parameters = list(model.parameters())
+        self.adaptive = select(model, recipe.agc.roles) if recipe.agc.clip else []
+        self.measures_gradients = "gradient_norm" in recipe.diagnostics
+        self.clipped: Tensor | None = None
+        self.gradient_norms: Tensor | None = None
         self.clamped = [m for m in model.modules() if isinstance(m, BatchInstanceNorm)]
         self.lr = recipe.lr
 
-    def step(self, step: int) -> None:
-        """Apply the gradients of step number `step` (from 0, over all epochs)."""
+    def step(self, step: int, watch: Callable[[str], None] = lambda stage: None) -> None:
+        """Apply the gradients of step number `step` (from 0, over all epochs).
+
+        Args:
+            step: Its number.
+            watch: Called as each stage is done: `loss`, `l1`, `l2`, `clip`, `decay`, `step`.
+        """
         self.lr, momentum = at_step(self.recipe, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * group["lr_factor"]
@@ -40,13 +64,38 @@ class Updater:
                 group["betas"] = (momentum, group["betas"][1])
             else:
                 group["momentum"] = momentum
+        watch("loss")
         add_l1_gradient(self.l1, self.recipe.l1.strength)
+        watch("l1")
         add_l2_gradient(self.l2, self.recipe.l2.strength)
+        watch("l2")
+        self._clip()
+        watch("clip")
         decay(self.decayed, self.recipe.weight_decay.strength, self.lr)
+        watch("decay")
         self.optimizer.step()
         for layer in self.clamped:
             layer.after_step()
+        watch("step")
         self.optimizer.zero_grad(set_to_none=True)
+
+    def begin_epoch(self) -> None:
+        """Start the sums of an epoch anew."""
+        self.clipped = self.gradient_norms = None
+
+    def _clip(self) -> None:
+        recipe = self.recipe
+        if self.measures_gradients:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            self.gradient_norms = (
+                norm if self.gradient_norms is None else self.gradient_norms + norm
+            )
+        if recipe.agc.clip:
+            share = clip_adaptively(self.adaptive, recipe.agc.clip, recipe.agc.eps)
+            self.clipped = share if self.clipped is None else self.clipped + share
+        if recipe.clip_grad_norm:
+            clip_by_norm(self.parameters, recipe.clip_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
         """What the optimizer remembers between steps."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import platform
 import traceback
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from normlab.data import splits
@@ -20,6 +23,7 @@ from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
 from normlab.train import (
     EpochDone,
+    Finished,
     keep_freed_memory,
     load_checkpoint,
     save_checkpoint,
@@ -44,8 +48,13 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                 save_checkpoint(event.checkpoint, task.checkpoint)
                 yield EpochTrained(task.trial_id, event.record)
             else:
-                weights = _save_weights(task, event.weights)
-                yield Ended(task.trial_id, event.result, (weights,))
+                weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
+                said = _predictions(event, data.test.labels)
+                files = (
+                    _save(task, "weights", "weights.pt", weights),
+                    _save(task, "predictions", "predictions.npz", said),
+                )
+                yield Ended(task.trial_id, event.result, files)
     except Exception:
         yield Failed(task.trial_id, traceback.format_exc())
 
@@ -85,12 +94,23 @@ def _code() -> str:
     return digest.hexdigest()[:12]
 
 
-def _save_weights(task: Task, weights: dict[str, torch.Tensor]) -> Artifact:
-    relative = f"artifacts/{task.trial_id}/weights.pt"
-    content = to_bytes({name: tensor.cpu() for name, tensor in weights.items()})
+def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
+    """The test images' labels, predicted classes and their probabilities, as an npz file."""
+    stream = io.BytesIO()
+    np.savez_compressed(
+        stream,
+        labels=labels.astype(np.int32),
+        predictions=finished.predictions.numpy().astype(np.int32),
+        confidences=finished.confidences.numpy().astype(np.float32),
+    )
+    return stream.getvalue()
+
+
+def _save(task: Task, kind: str, name: str, content: bytes) -> Artifact:
+    relative = f"artifacts/{task.trial_id}/{name}"
     write_whole(task.folder / relative, content)
     return Artifact(
-        kind="weights",
+        kind=kind,
         path=relative,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),

@@ -1,0 +1,98 @@
+"""Diagnostics of an epoch beyond its scores: cheap ones always, costly ones if the recipe asks.
+
+Always, where the recipe has what they are about:
+
+    weight_norm     2-norm of all parameters after the epoch
+    agc_clipped     share of units clipped by AGC, mean over the epoch's steps
+    gates           by layer: shares of gate values in 10 equal parts of [0, 1]
+    sparsity        under L1, by weight: shares below 1e-3 and 1e-2 of its largest value
+
+On request (`diagnostics`):
+
+    gradient_norm   of the loss, penalties included, before clipping: mean over the epoch's steps
+    activations     by norm layer, eval mode, 256 validation images (of training where there are
+                    none): percentiles 1, 20, 80 and 99 of its output
+    train           the training images scored in eval mode, after each epoch and not only the last
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.models import roles
+from normlab.norms import Norm
+
+_PERCENTILES = (0.01, 0.20, 0.80, 0.99)
+_THRESHOLDS = (1e-3, 1e-2)
+_BINS = 10
+_SAMPLE = 1 << 20  # values of a layer that a percentile is taken over, evenly spaced
+
+
+@torch.no_grad()
+def weight_norm(model: nn.Module) -> float:
+    """2-norm of all parameters."""
+    norms = torch._foreach_norm(list(model.parameters()))
+    return float(torch.linalg.vector_norm(torch.stack([n.double() for n in norms])))
+
+
+@torch.no_grad()
+def gates(model: nn.Module) -> dict[str, list[float]]:
+    """Histogram of every gate by its name: shares in 10 equal parts of [0, 1].
+
+    A gate that is a vector of weights for a softmax (`switchable`) is shown after it.
+    """
+    of, found = roles(model), {}
+    for name, parameter in model.named_parameters():
+        if of[name] == "gate":
+            is_softmax = name.endswith(("mean_weight", "var_weight"))
+            values = parameter.softmax(0) if is_softmax else parameter
+            counts = torch.histc(values.float().clamp(0, 1).cpu(), bins=_BINS, min=0, max=1)
+            found[name] = (counts / counts.sum()).tolist()
+    return found
+
+
+@torch.no_grad()
+def sparsity(model: nn.Module) -> dict[str, list[float]]:
+    """Shares of each weight's values below 1e-3 and 1e-2 of its largest one."""
+    of, found = roles(model), {}
+    for name, parameter in model.named_parameters():
+        if of[name] in {"weight", "head_weight"}:
+            size = parameter.detach().abs()
+            largest = size.max()
+            found[name] = [float((size <= t * largest).float().mean()) for t in _THRESHOLDS]
+    return found
+
+
+@torch.no_grad()
+def activations(model: nn.Module, images: Tensor) -> dict[str, list[float]]:
+    """Percentiles 1, 20, 80 and 99 of what each norm layer gives, by its name.
+
+    The model is left in eval mode.
+    """
+    found: dict[str, list[float]] = {}
+
+    def hook(name: str) -> Any:
+        def look(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+            values = output.detach().float().flatten()
+            values = values[:: -(-len(values) // _SAMPLE)]
+            wanted = torch.tensor(_PERCENTILES, device=values.device)
+            found[name] = torch.quantile(values, wanted).tolist()
+
+        return look
+
+    kinds = (Norm, nn.modules.batchnorm._NormBase, nn.GroupNorm)
+    hooks = [
+        layer.register_forward_hook(hook(name))
+        for name, layer in model.named_modules()
+        if isinstance(layer, kinds)
+    ]
+    try:
+        model.eval()
+        model(images)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return found

@@ -1,0 +1,77 @@
+"""All watchers of a trial together, as the training loop calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from normlab.recipe import Recipe
+from normlab.records import Check, EpochRecord
+from normlab.train.liveness.norms import NormWatcher
+from normlab.train.liveness.randomness import RandomnessWatcher
+from normlab.train.liveness.updates import GradientWatcher, UpdateWatcher
+from normlab.train.liveness.watcher import Watcher
+
+
+class Probe:
+    """Watches one epoch of a training.
+
+    Args:
+        recipe: What was declared.
+        model: The model that trains.
+        norms: How many norms the recipe's model asked for.
+        trained: The parameters the optimizer has, in all its groups.
+    """
+
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, *, norms: int, trained: list[nn.Parameter]
+    ) -> None:
+        self.watchers: tuple[Watcher, ...] = (
+            NormWatcher(recipe, model, norms),
+            GradientWatcher(model, trained),
+            RandomnessWatcher(recipe, model),
+            UpdateWatcher(recipe, model),
+        )
+
+    def gradients(self) -> None:
+        """Backward is done."""
+        for watcher in self.watchers:
+            watcher.gradients()
+
+    def updated(self, stage: str) -> None:
+        """A stage of the watched update is done."""
+        for watcher in self.watchers:
+            watcher.updated(stage)
+
+    def ignore(self, stage: str) -> None:
+        """A stage of an update that is not watched is done."""
+
+    def evaluating(self) -> None:
+        """The steps are done, evaluation begins."""
+        for watcher in self.watchers:
+            watcher.evaluating()
+
+    def conclude(self) -> tuple[Check, ...]:
+        """What all of them found."""
+        return tuple(check for watcher in self.watchers for check in watcher.conclude())
+
+    def close(self) -> None:
+        """Take away every hook."""
+        for watcher in self.watchers:
+            watcher.close()
+
+
+def over_the_trial(recipe: Recipe, history: Sequence[EpochRecord]) -> tuple[Check, ...]:
+    """What only the whole training shows: how much AGC clipped."""
+    shares = [r.details["agc_clipped"] for r in history if r.details.get("agc_clipped") is not None]
+    if not recipe.agc.clip or not shares:
+        return ()
+    return (
+        Check(
+            name="agc",
+            declared="must clip" if recipe.agc.must_clip else "may clip",
+            found=f"{min(shares):.3f} to {max(shares):.3f} of the units clipped per epoch",
+            live=max(shares) > 0 or not recipe.agc.must_clip,
+        ),
+    )

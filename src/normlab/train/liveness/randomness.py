@@ -1,0 +1,155 @@
+"""Do the layers that drop something drop it in training, anew each step, and not in evaluation?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from normlab.recipe import Recipe
+from normlab.records import Check
+from normlab.regularizers import DropBlock, RandomLayer, SpatialDropout, StochasticDepth
+from normlab.train.liveness.watcher import Watcher
+
+_CERTAIN = 25.0
+"""Expected drops above which having seen none, or the same twice, is no chance: e^-25."""
+
+
+@dataclass
+class _Seen:
+    """What one layer did.
+
+    Attributes:
+        alive: Values that were not 0 before the layer, over the steps looked at.
+        kept: Those of them that were not 0 after it.
+        draws: Independent draws among them: values, maps or images.
+        first: Of the first step, which values were not 0 before the layer and which were 0 after.
+        fresh: Whether the second step's mask differed from the first's.
+        evaluated: It was seen in evaluation, where `changed` says that it was not the identity.
+    """
+
+    alive: int = 0
+    kept: int = 0
+    draws: int = 0
+    steps: int = 0
+    in_eval_mode: bool = False
+    first: tuple[Tensor, Tensor] | None = None
+    fresh: bool | None = None
+    evaluated: bool = False
+    changed: bool = False
+
+
+class RandomnessWatcher(Watcher):
+    """Looks at dropout in all its kinds and at stochastic depth."""
+
+    def __init__(self, recipe: Recipe, model: nn.Module) -> None:
+        self.recipe = recipe
+        self.layers = {
+            name: layer
+            for name, layer in model.named_modules()
+            if isinstance(layer, RandomLayer) and layer.p > 0
+        }
+        self.seen = {name: _Seen() for name in self.layers}
+        self.is_training = True
+        self.hooks = [
+            layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
+        ]
+
+    def evaluating(self) -> None:
+        """From now on every layer must be the identity."""
+        self.is_training = False
+
+    def conclude(self) -> Iterator[Check]:
+        """One finding for dropout and one for stochastic depth, if they are declared."""
+        p = self.recipe.dropout.p
+        if max(p) if isinstance(p, tuple) else p:
+            names = [n for n, m in self.layers.items() if not isinstance(m, StochasticDepth)]
+            yield self._check("dropout", f"p {p} in the chosen slots", names)
+        if self.recipe.stochastic_depth.p:
+            names = [n for n, m in self.layers.items() if isinstance(m, StochasticDepth)]
+            declared = f"p {self.recipe.stochastic_depth.p} in the last block"
+            yield self._check("stochastic_depth", declared, names)
+
+    def close(self) -> None:
+        """Take the hooks away."""
+        for hook in self.hooks:
+            hook.remove()
+
+    def _hook(self, name: str) -> Any:
+        def look(layer: RandomLayer, args: tuple[Tensor, ...], output: Tensor) -> None:
+            seen, x, y = self.seen[name], args[0].detach(), output.detach()
+            if not self.is_training:
+                if not seen.evaluated:
+                    seen.evaluated, seen.changed = True, not torch.equal(x, y)
+                return
+            seen.steps += 1
+            seen.in_eval_mode |= not layer.training
+            # Stochastic depth drops whole images: it may take many steps to see one go.
+            if seen.steps <= 2 or isinstance(layer, StochasticDepth):
+                alive = x != 0
+                seen.alive += int(alive.sum())
+                seen.kept += int((alive & (y != 0)).sum())
+                seen.draws += _draws(layer, alive)
+            if seen.steps <= 2:
+                alive, gone = x != 0, y == 0
+                if seen.first is not None and seen.first[0].shape == alive.shape:
+                    comparable = alive & seen.first[0]
+                    seen.fresh = bool((comparable & (gone ^ seen.first[1])).any())
+                seen.first = (alive, gone) if seen.steps == 1 else None
+
+        return look
+
+    def _check(self, name: str, declared: str, layers: list[str]) -> Check:
+        wrong = {layer: text for layer in layers if (text := self._wrong(layer))}
+        if not layers:
+            found = "no layer of the model drops anything"
+        elif wrong:
+            layer, text = next(iter(wrong.items()))
+            found = f"{layer} {text}" + (f", and {len(wrong) - 1} more" if len(wrong) > 1 else "")
+        else:
+            shares = ", ".join(f"{self._dropped(layer):.3f}" for layer in layers[:4])
+            more = ", ..." if len(layers) > 4 else ""
+            found = (
+                f"{len(layers)} layers dropped {shares}{more} in training, "
+                "anew each step; none in evaluation"
+            )
+        return Check(name=name, declared=declared, found=found, live=bool(layers) and not wrong)
+
+    def _dropped(self, name: str) -> float:
+        seen = self.seen[name]
+        return 1 - seen.kept / seen.alive if seen.alive else 0.0
+
+    def _wrong(self, name: str) -> str | None:
+        """What is wrong with a layer, in words."""
+        seen = self.seen[name]
+        if not seen.steps:
+            return "never ran in training"
+        if seen.in_eval_mode:
+            return "ran in eval mode in the training step: it dropped nothing"
+        return "was on in evaluation" if seen.changed else self._wrong_share(name)
+
+    def _wrong_share(self, name: str) -> str | None:
+        seen, layer = self.seen[name], self.layers[name]
+        share, certain = self._dropped(name), layer.p * seen.draws > _CERTAIN
+        if certain and not share:
+            return "dropped nothing in training"
+        # DropBlock's p is approximate by definition, and its blocks are no independent draws.
+        spread = 6 * math.sqrt(layer.p * (1 - layer.p) / max(seen.draws, 1))
+        if not isinstance(layer, DropBlock) and abs(share - layer.p) > spread + 0.01:
+            return f"dropped {share:.3f} where p is {layer.p}"
+        if certain and seen.steps > 1 and seen.fresh is False:
+            return "dropped the same in two steps"
+        return None
+
+
+def _draws(layer: RandomLayer, alive: Tensor) -> int:
+    """Independent draws behind a mask: of values, or of the maps or images that go as a whole."""
+    if isinstance(layer, StochasticDepth):
+        return len(alive)
+    if isinstance(layer, SpatialDropout | DropBlock):
+        return alive.shape[0] * alive.shape[1]
+    return int(alive.sum())

@@ -1,0 +1,315 @@
+"""Every failure of the source studies, planted, is found in the real training; nothing else is."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from normlab.data import splits
+from normlab.models.build import MODELS
+from normlab.models.convnet import ConvNet, digits_small
+from normlab.models.slots import Slots
+from normlab.norms import NORMS, BatchInstanceNorm, BatchNorm, GhostBatchNorm
+from normlab.recipe import NORMS as NORM_SPECS
+from normlab.recipe import Recipe
+from normlab.records import TrialResult
+from normlab.regularizers import DROPOUTS, Dropout, clip_adaptively
+from normlab.train import Finished, train
+from normlab.train import optimizer as optimizer_module
+
+BASE = {"data": "digits", "model": "digits-small", "epochs": 2, "lr": 0.05, "batch_size": 64}
+GROUPED = {
+    "ghost_batch": "splits",
+    "group": "groups",
+    "evonorm_s0": "groups",
+    "torch_group": "groups",
+}
+
+
+def result(values: dict[str, object], *, probes: bool = True) -> TrialResult:
+    recipe = Recipe.parse({**BASE, **values})
+    *_, end = train(recipe, 0, splits(recipe), probes=probes)
+    assert isinstance(end, Finished)
+    return end.result
+
+
+def refused(values: dict[str, object]) -> str:
+    """Why the trial is invalid; it stops after its first epoch."""
+    found = result(values)
+    assert found.state == "invalid"
+    assert found.epochs == 1
+    assert found.reason is not None
+    return found.reason
+
+
+def named(kind: str) -> object:
+    return {"kind": kind, GROUPED[kind]: 4} if kind in GROUPED else kind
+
+
+# -- no false alarm ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", NORM_SPECS)
+def test_an_honest_trial_of_every_norm_is_live(kind: str) -> None:
+    values = {"norm": named(kind), "dropout": 0.1, "l1": 1e-4, "l2": 1e-3, "agc": 0.02, "epochs": 1}
+    found = result(values)
+    assert found.state == "complete"
+    assert {check.name for check in found.checks} == {"norm", "dropout", "l1", "l2", "agc"}
+
+
+HONEST: list[dict[str, object]] = [
+    {"dropout": {"kind": "spatial_dropout", "p": 0.3}},
+    {"dropout": {"kind": "drop_block", "p": 0.2, "block_size": 3}},
+    {"dropout": {"p": [0.1, 0.4], "slots": [3, 1]}},
+    {"norm": {"kind": "ghost_batch", "ghost_size": 16}},
+    {"norm": {"kind": "group", "channels_per_group": 5}},
+    {"l1": {"strength": 1e-4, "roles": "all"}, "weight_decay": 0.01, "optimizer": "adamw"},
+    {"clip_grad_norm": 0.1},
+    {"agc": {"clip": 0.01, "roles": "all", "must_clip": True}},
+    {"norm": "batch_instance", "precision": "bfloat16", "activation": "gelu"},
+    {"batch_size": 2000},
+    {"batch_size": 1, "norm": "layer", "dropout": 0.03, "validation": 1100},
+]
+
+
+@pytest.mark.parametrize("values", HONEST, ids=str)
+def test_an_honest_trial_is_live(values: dict[str, object]) -> None:
+    found = result({**values, "epochs": 1})
+    assert found.reason is None
+    assert found.state == "complete"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"dropout": 0.2, "norm": "batch_instance", "l2": 1e-3, "agc": 0.02}, {"norm": "batch_renorm"}],
+    ids=str,
+)
+def test_the_probes_change_no_weight(values: dict[str, object]) -> None:
+    with_probes, without = result(values), result(values, probes=False)
+    assert with_probes.weights_sha256 == without.weights_sha256
+    assert len(with_probes.checks) > len(without.checks)
+
+
+# -- the sources' failures --------------------------------------------------------------------
+
+
+def plant_model(monkeypatch: pytest.MonkeyPatch, change: Callable[[ConvNet], None]) -> None:
+    def planted(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> ConvNet:
+        net = digits_small(slots, shape, num_classes)
+        change(net)
+        return net
+
+    monkeypatch.setitem(MODELS, "digits-small", planted)
+
+
+def never_in_training_mode(net: ConvNet) -> None:
+    net.train = lambda mode=True: nn.Module.train(net, False)  # type: ignore[method-assign,misc]
+
+
+def test_a_model_called_without_its_training_flag_drops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant_model(monkeypatch, never_in_training_mode)
+    assert "eval mode in the training step" in refused({"dropout": 0.2, "norm": "none"})
+
+
+def test_batch_norm_in_eval_mode_while_training_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_model(monkeypatch, never_in_training_mode)
+    assert "each computes" in refused({"norm": "batch"})
+
+
+def test_a_batch_norm_left_in_an_arm_without_norm_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave_one(net: ConvNet) -> None:
+        net.layers.add_module("pool", nn.Sequential(nn.MaxPool2d(2), nn.BatchNorm2d(16)))
+
+    plant_model(monkeypatch, leave_one)
+    assert "declared 0 none; found 0 of this kind, 1 BatchNorm2d" in refused({"norm": "none"})
+    assert "3 of this kind, 1 BatchNorm2d" in refused({"norm": "layer"})
+
+
+def test_a_norm_that_is_missing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_model(monkeypatch, lambda net: net.layers.add_module("norm2", nn.ReLU()))
+    assert "declared 3 batch; found 2 of this kind" in refused({"norm": "batch"})
+
+
+def test_a_norm_that_never_runs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bypassed(ConvNet):
+        def forward(self, x: Tensor) -> Tensor:
+            for name, layer in self.layers.named_children():
+                x = torch.relu(x) if name == "norm2" else layer(x)
+            return x
+
+    def bypass(net: ConvNet) -> None:
+        net.__class__ = Bypassed
+
+    plant_model(monkeypatch, bypass)
+    assert "layers.norm2 never ran" in refused({"norm": "layer"})
+
+
+class FrozenGate(BatchInstanceNorm):
+    def gate(self) -> Tensor:
+        return nn.Parameter(self.rho.detach().clone())
+
+
+def test_a_gate_made_anew_in_forward_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NORMS, "batch_instance", FrozenGate)
+    assert "its gates are learned; found 0 of 3 get a gradient" in refused(
+        {"norm": "batch_instance"}
+    )
+
+
+class BatchInDisguise(BatchInstanceNorm):
+    def gate(self) -> Tensor:
+        return torch.ones_like(self.rho)
+
+
+def test_a_gate_that_does_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NORMS, "batch_instance", BatchInDisguise)
+    assert "gates are learned" in refused({"norm": "batch_instance"})
+
+
+def test_gates_that_are_not_in_the_optimizer_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = optimizer_module._groups
+
+    def without_gates(model: nn.Module) -> list[dict[str, object]]:
+        return [group for group in whole(model) if group["lr_factor"] == 1.0]
+
+    monkeypatch.setattr(optimizer_module, "_groups", without_gates)
+    assert "not each is in the optimizer once" in refused({"norm": "batch_instance"})
+
+
+class OneSplit(GhostBatchNorm):
+    def sizes(self, images: int, pixels: int) -> tuple[int, ...]:
+        return (images,)
+
+
+def test_splits_unlike_the_declared_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NORMS, "ghost_batch", OneSplit)
+    reason = refused({"norm": {"kind": "ghost_batch", "splits": 4}})
+    assert "declared 4 splits; found 1 of 64 images" in reason
+    assert "each computes" in reason
+
+
+def test_more_splits_than_images_are_found() -> None:
+    values = {"norm": {"kind": "ghost_batch", "splits": 8}, "batch_size": 4, "epochs": 1}
+    assert "declared 8 splits; found 4 of 1 images" in refused(values)
+
+
+def test_a_ghost_size_beyond_the_batch_is_found() -> None:
+    values = {"norm": {"kind": "ghost_batch", "ghost_size": 128}}
+    assert "declared splits of 128 images; found 1 of 64 images" in refused(values)
+
+
+class InstanceInDisguise(BatchNorm):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(nn.functional.instance_norm(x, weight=self.weight, bias=self.bias))
+
+
+def test_a_layer_that_computes_another_kind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NORMS, "batch", InstanceInDisguise)
+    assert "0 of 3 do in the first step" in refused({"norm": "batch"})
+
+
+# -- dropout ----------------------------------------------------------------------------------
+
+
+class NeverDrops(Dropout):
+    def drop(self, x: Tensor) -> Tensor:
+        return x
+
+
+class AlwaysTheSame(Dropout):
+    def drop(self, x: Tensor) -> Tensor:
+        self.generator = torch.Generator().manual_seed(0)
+        return super().drop(x)
+
+
+class AlsoInEval(Dropout):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(x)
+
+
+class TwiceAsMuch(Dropout):
+    def drop(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 2 * self.p)
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (NeverDrops, "dropped nothing in training"),
+        (AlwaysTheSame, "dropped the same in two steps"),
+        (AlsoInEval, "was on in evaluation"),
+        (TwiceAsMuch, "where p is 0.2"),
+    ],
+)
+def test_dropout_that_is_not_what_is_declared_is_found(
+    layer: type[Dropout], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(DROPOUTS, "dropout", layer)
+    assert words in refused({"dropout": 0.2})
+
+
+def test_dropout_that_stands_nowhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(net: ConvNet) -> None:
+        for index in (1, 2, 3):
+            net.layers.add_module(f"dropout{index}", nn.Identity())
+
+    plant_model(monkeypatch, without)
+    assert "no layer of the model drops anything" in refused({"dropout": 0.2})
+
+
+# -- updates ----------------------------------------------------------------------------------
+
+
+def test_a_penalty_on_no_parameter_is_found() -> None:
+    reason = refused({"l1": {"strength": 1e-3, "roles": ["gate"]}, "norm": "batch"})
+    assert "l1: declared 0.001 on gate; found acts on 0 of 0 parameters" in reason
+
+
+@pytest.mark.parametrize("key", ["l1", "l2", "weight_decay"])
+def test_a_penalty_that_spares_a_weight_or_hits_a_norm_is_found(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    select = optimizer_module.select
+    values: dict[str, object] = {key: 0.01}
+    monkeypatch.setattr(optimizer_module, "select", lambda model, wanted: select(model, wanted)[1:])
+    assert "; not layers.conv1.weight" in refused(values)
+    monkeypatch.setattr(optimizer_module, "select", lambda model, wanted: list(model.parameters()))
+    assert "; also " in refused(values)
+
+
+def test_clipping_over_the_wrong_axes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def hwio(weights: list[nn.Parameter], clip: float, eps: float) -> Tensor:
+        for weight in weights:  # norms per tap instead of per output unit: the limit is far higher
+            norm = weight.grad.norm(dim=0, keepdim=True)  # type: ignore[union-attr]
+            limit = clip * weight.detach().norm(dim=0, keepdim=True).clamp_min(eps)
+            weight.grad.mul_((limit / norm.clamp_min(1e-6)).clamp_max(1))  # type: ignore[union-attr]
+        return torch.ones(())
+
+    monkeypatch.setattr(optimizer_module, "clip_adaptively", hwio)
+    assert "above the limit" in refused({"agc": 0.001})
+
+
+def test_clipping_the_head_too_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    net: list[nn.Module] = []
+    plant_model(monkeypatch, net.append)
+
+    def everything(weights: list[nn.Parameter], clip: float, eps: float) -> Tensor:
+        return clip_adaptively(list(net[0].parameters()), clip, eps)
+
+    monkeypatch.setattr(optimizer_module, "clip_adaptively", everything)
+    assert "also layers.head" in refused({"agc": 0.001})
+
+
+def test_agc_that_must_clip_and_never_does_is_invalid() -> None:
+    found = result({"agc": {"clip": 1e6, "must_clip": True}})
+    assert found.state == "invalid"
+    assert "0.000 to 0.000 of the units clipped" in str(found.reason)
+    assert result({"agc": {"clip": 1e6}}).state == "complete"
+
+
+def test_a_norm_of_the_gradient_above_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizer_module, "clip_by_norm", lambda weights, limit: None)
+    assert "clip_grad_norm: declared at most 0.001" in refused({"clip_grad_norm": 0.001})
