@@ -53,7 +53,7 @@ def test_every_number_of_the_arms_leads_to_trials_that_are_there(page: str, fini
     cells = re.findall(
         r"<td[^>]*>(.*?)</td>", page.split('id="arms"')[1].split("</table>", maxsplit=1)[0], re.S
     )
-    assert len(cells) == 27
+    assert len(cells) == 36
     assert all("href=" in cell for cell in cells)
 
 

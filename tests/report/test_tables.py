@@ -7,7 +7,15 @@ import pytest
 from scipy import stats
 
 from normlab.records import EpochRecord
-from normlab.report import Frames, arm_table, curve_table, load_frames, seed_table
+from normlab.report import (
+    Frames,
+    arm_table,
+    check_table,
+    curve_table,
+    load_frames,
+    seed_table,
+    time_table,
+)
 from normlab.store import Store
 
 PLAN = {
@@ -32,9 +40,16 @@ def frames(
             if done:
                 epochs.append({**ids, **last})
             state = (states or {}).get((arm, seed), "complete" if done else "pending")
-            trials.append(
-                {**ids, **last, "state": state, "test_images": IMAGES, "validation_images": IMAGES}
-            )
+            result = {
+                "state": state,
+                "train_images": 5 * IMAGES,
+                "test_images": IMAGES,
+                "validation_images": IMAGES,
+                "gap": 0.1,
+                "flops": 1000,
+                "checks": [],
+            }
+            trials.append({**ids, **last, **result})
     return Frames(PLAN, pd.DataFrame(trials), pd.DataFrame(epochs))
 
 
@@ -110,3 +125,56 @@ def test_frames_hold_every_planned_trial_with_its_last_epoch(finished: Path) -> 
     last = made.epochs.query("epoch == 3").set_index("id")["test_accuracy"]
     assert complete.set_index("id")["test_accuracy"].to_dict() == last.loc[complete["id"]].to_dict()
     assert set(made.trials["state"]) == {"complete", "diverged"}
+
+
+def curves(accuracies: list[float], validation: list[float] | None = None) -> Frames:
+    """One trial of 500 training images, 2 seconds an epoch, with these training accuracies."""
+    made = frames({"b": [0.5], "a": [], "late": []})
+    (row,) = made.epochs.to_dict("records")
+    epochs = [
+        {**row, "epoch": n, "train_accuracy": a, "validation_accuracy": v}
+        for n, (a, v) in enumerate(zip(accuracies, validation or accuracies, strict=True), start=1)
+    ]
+    return Frames(made.plan, made.trials, pd.DataFrame(epochs))
+
+
+def test_time_to_accuracy_is_that_of_the_first_epoch_that_reaches_it() -> None:
+    table = time_table(curves([0.5, 0.9, 0.8, 0.95]), [0.9])
+    row = table.query("split == 'train'").iloc[0]
+    assert (row.reached, row.epochs, row.examples, row.seconds) == (True, 2, 1000, 4.0)
+
+
+def test_held_for_two_evaluations_it_is_the_first_of_the_two() -> None:
+    table = time_table(curves([0.5, 0.9, 0.8, 0.95, 0.96]), [0.9], hold=2)
+    row = table.query("split == 'train'").iloc[0]
+    assert (row.reached, row.epochs, row.seconds) == (True, 4, 8.0)
+
+
+def test_a_target_never_reached_is_censored_at_the_budget() -> None:
+    table = time_table(curves([0.5, 0.9]), [0.99], hold=2)
+    row = table.query("split == 'train'").iloc[0]
+    assert (row.reached, row.epochs, row.examples, row.seconds) == (False, 2, 1000, 4.0)
+
+
+def test_times_are_on_train_and_on_validation_and_on_what_there_is() -> None:
+    table = time_table(curves([0.9, 0.9], [0.5, 0.9]), [0.5, 0.9])
+    found = table.set_index(["split", "target"])["epochs"].to_dict()
+    assert found == {
+        ("train", 0.5): 1,
+        ("train", 0.9): 1,
+        ("validation", 0.5): 1,
+        ("validation", 0.9): 2,
+    }
+    none = [float("nan")] * 2
+    assert set(time_table(curves([0.9, 0.9], none), [0.5])["split"]) == {"train"}
+
+
+def test_checks_are_counted_per_arm_and_a_failed_one_is_the_one_shown() -> None:
+    made = frames({"b": [0.9, 0.8], "a": [], "late": []})
+    check = {"name": "norm", "declared": "3 batch"}
+    made.trials["checks"] = [
+        [{**check, "found": "3", "live": True}],
+        [{**check, "found": "2", "live": False}],
+    ]
+    (row,) = check_table(made).to_dict("records")
+    assert (row["found"], row["live"], row["trials"]) == ("2", 1, 2)

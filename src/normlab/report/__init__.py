@@ -2,14 +2,16 @@
 
 from normlab.report.frames import Frames, load_frames
 from normlab.report.html import render, write_report
-from normlab.report.tables import arm_table, curve_table, seed_table
+from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
 
 __all__ = [
     "Frames",
     "arm_table",
+    "check_table",
     "curve_table",
     "load_frames",
     "render",
     "seed_table",
+    "time_table",
     "write_report",
 ]

@@ -8,13 +8,18 @@ from typing import Any
 
 import pandas as pd
 
-from normlab.records import EpochRecord, TrialResult
+from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.store import Store
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
 RESULT_COLUMNS = [
-    field.name for field in fields(TrialResult) if field.name not in {"state", "reason", "epochs"}
+    field.name
+    for field in fields(TrialResult)
+    if field.name not in {"state", "reason", "epochs", "final_train"}
 ]
+FINAL_COLUMNS = [f"final_train_{field.name}" for field in fields(Evaluation)]
+
+_STATE_COLUMNS = ["state", "reason", "provenance"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,9 @@ class Frames:
     Attributes:
         plan: The plan of its last run, as recorded; see `normlab.study.Plan.as_record`.
         trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
-            `state`, `reason`, the fields of `TrialResult`, `seconds` of training, and the last
-            epoch's record. Unfinished trials have missing values.
+            `state`, `reason`, the fields of `TrialResult` (`final_train` as columns of its own),
+            `seconds` of training, the last epoch's record, and `gap`, the overfitting gap: eval
+            mode train minus test accuracy. Unfinished trials have missing values.
         epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
     """
 
@@ -55,7 +61,7 @@ def load_frames(store: Store) -> Frames:
     )
     ids = planned["id"].tolist()
     rows = [_trial(dict(row)) for row in store.rows("trials", ids)]
-    states = pd.DataFrame(rows, columns=["id", "state", "reason", "provenance", *RESULT_COLUMNS])
+    states = pd.DataFrame(rows, columns=["id", *_STATE_COLUMNS, *RESULT_COLUMNS, *FINAL_COLUMNS])
     records = [tuple(row) for row in store.rows("epochs", ids)]
     epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
     epochs["details"] = epochs["details"].map(json.loads)
@@ -69,6 +75,8 @@ def load_frames(store: Store) -> Frames:
         .merge(last.drop(columns=["arm", "seed", "seconds"]), on="id", how="left")
         .merge(seconds, on="id", how="left")
     )
+    trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
+    trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
     return Frames(plan, trials, epochs)
 
 
@@ -80,4 +88,8 @@ def _trial(row: dict[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "provenance": json.loads(row["provenance"]) if row["provenance"] else [],
         **{name: result.get(name) for name in RESULT_COLUMNS},
+        **{
+            f"final_train_{name}": value
+            for name, value in (result.get("final_train") or {}).items()
+        },
     }

@@ -20,8 +20,11 @@ from normlab.files import write_whole
 from normlab.recipe import value_text
 from normlab.report.figures import curve_figure, interval_figure
 from normlab.report.frames import Frames, load_frames
-from normlab.report.tables import arm_table, curve_table, seed_table
+from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
 from normlab.store import Store
+
+TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
+"""Accuracies the time to which is measured."""
 
 
 def write_report(folder: Path) -> Path:
@@ -42,8 +45,13 @@ def write_report(folder: Path) -> Path:
         tables = folder / "tables"
         tables.mkdir(exist_ok=True)
         arms.to_csv(tables / "arms.csv", index=False)
-        frames.trials.drop(columns=["provenance"]).to_csv(tables / "trials.csv", index=False)
-        frames.epochs.to_csv(tables / "epochs.csv", index=False)
+        trials = frames.trials.drop(columns=["provenance", "checks", "details"])
+        trials.to_csv(tables / "trials.csv", index=False)
+        check_table(frames).to_csv(tables / "checks.csv", index=False)
+        time_table(frames, TARGETS).to_csv(tables / "times.csv", index=False)
+        frames.epochs.assign(details=frames.epochs["details"].map(json.dumps)).to_csv(
+            tables / "epochs.csv", index=False
+        )
         for metric, table in curves.items():
             table.to_csv(tables / f"curves_{metric}.csv", index=False)
         path = folder / "report.html"
@@ -96,6 +104,8 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         plan=frames.plan,
         arms=arms.to_dict("records"),
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
+        checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
+        invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         range=_range(arms),

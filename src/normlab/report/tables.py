@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
@@ -19,9 +22,9 @@ def arm_table(frames: Frames) -> pd.DataFrame:
 
     Columns: `arm`; `planned`, `finished`, `diverged`, `failed`, `invalid` trials; for final train,
     validation and test accuracy `<split>_mean`, and for validation and test `_low`, `_high`, the
-    limits of the 95 % t-interval over seeds, cut at 0 and 1; `seconds` of
-    training and `examples_per_second`, means over seeds; `parameters`. Accuracies are fractions
-    of 1.
+    limits of the 95 % t-interval over seeds, cut at 0 and 1; `macro_f1` and `ece` on the test
+    images, the overfitting `gap`, `seconds` of training and `examples_per_second`, means over
+    seeds; `parameters` and `flops`. Accuracies are fractions of 1.
     """
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     groups = counted.groupby("arm")
@@ -45,6 +48,10 @@ def arm_table(frames: Frames) -> pd.DataFrame:
         )
         for name, values in zip(("mean", "low", "high"), interval, strict=True):
             table[f"{split}_{name}"] = np.clip(values, 0.0, 1.0)
+    table["macro_f1"] = groups["test_macro_f1"].mean()
+    table["ece"] = groups["test_ece"].mean()
+    table["gap"] = groups["gap"].mean()
+    table["flops"] = groups["flops"].first()
     table["seconds"] = groups["seconds"].mean()
     table["examples_per_second"] = groups["examples_per_second"].mean()
     table["parameters"] = [arm["parameters"] for arm in frames.plan["arms"]]
@@ -80,6 +87,71 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
     table["order"] = table["arm"].map(order)
     table = table.sort_values(["split", "order", "epoch"])
     return table[["arm", "split", "epoch", "mean", "low", "high", "seeds"]].reset_index(drop=True)
+
+
+def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd.DataFrame:
+    """Time to accuracy of every counted trial, on two clocks.
+
+    Args:
+        frames: The study.
+        targets: Accuracies, fractions of 1.
+        hold: Evaluations in a row that must reach the target; the first of them counts.
+
+    Returns:
+        A row per trial, `split` (`train`: the running accuracy; `validation`) and `target`, with
+        `arm`, `seed`, `id`, `reached`, and `epochs`, `examples` (images seen) and `seconds` of
+        training without evaluation. Where a target is not reached they are those of the whole
+        training: censored.
+    """
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    images = dict(zip(counted["id"], counted["train_images"].astype(float), strict=True))
+    epochs_of = frames.epochs[frames.epochs["id"].isin(counted["id"])]
+    rows = []
+    for (arm, seed, trial), epochs in epochs_of.groupby(["arm", "seed", "id"], sort=False):
+        ordered = epochs.sort_values("epoch")
+        seconds = ordered["seconds"].cumsum().to_numpy()
+        for split, target in product(("train", "validation"), targets):
+            values = ordered[f"{split}_accuracy"].to_numpy()
+            if np.isnan(values).all():
+                continue
+            held = np.convolve(values >= target, np.ones(hold), "valid") == hold
+            reached = bool(held.any())
+            at = int(held.argmax()) if reached else len(ordered) - 1
+            rows.append(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "id": trial,
+                    "split": split,
+                    "target": target,
+                    "reached": reached,
+                    "epochs": at + 1,
+                    "examples": images[trial] * (at + 1),
+                    "seconds": seconds[at],
+                }
+            )
+    columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def check_table(frames: Frames) -> pd.DataFrame:
+    """What was declared and found live: a row per arm and check, over the arm's trials.
+
+    Columns: `arm`, `name`, `declared`, `found` (of the first trial, or of the first that failed),
+    `live` (trials in which it held), `trials`.
+    """
+    rows = [
+        {"arm": arm, **check}
+        for arm, checks in frames.trials[["arm", "checks"]].itertuples(index=False)
+        for check in (checks if isinstance(checks, list) else [])
+    ]
+    columns = ["arm", "name", "declared", "found", "live", "trials"]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    found = pd.DataFrame(rows).sort_values("live", kind="stable")
+    groups = found.groupby(["arm", "name", "declared"], sort=False)
+    table = groups.agg(found=("found", "first"), live=("live", "sum"), trials=("live", "size"))
+    return table.reset_index()[columns]
 
 
 def seed_table(frames: Frames) -> pd.DataFrame:
