@@ -1,4 +1,4 @@
-"""Intervals for a mean over seeds."""
+"""Means over seeds, and Student's t-intervals for them: mean +- t(n - 1) * sqrt(variance / n)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Values = npt.NDArray[np.float64]
 
@@ -17,6 +17,26 @@ class Intervals(NamedTuple):
     mean: Values
     low: Values
     high: Values
+
+
+class Moments(NamedTuple):
+    """Means, sample variances and numbers of seeds, each (..., arms); NaN where there is none."""
+
+    mean: Values
+    variance: Values
+    seeds: Values
+
+
+def moments(scores: npt.ArrayLike) -> Moments:
+    """Means, variances (n - 1 below) and counts over the last axis; NaN is a missing trial."""
+    scores = np.asarray(scores, dtype=float)
+    present = ~np.isnan(scores)
+    count = present.sum(axis=-1).astype(float)
+    divisor = np.where(count >= 1, count, np.nan)
+    mean = np.where(present, scores, 0.0).sum(axis=-1) / divisor
+    off = np.where(present, scores - mean[..., None], 0.0)
+    freedom = np.where(count >= 2, count - 1, np.nan)
+    return Moments(mean, np.square(off).sum(axis=-1) / freedom, count)
 
 
 def t_intervals(
@@ -42,9 +62,27 @@ def t_intervals(
     enough = count >= 2
     spread = np.maximum(np.where(enough, variance, np.nan), variance_floor)
     freedom = np.where(enough, count - 1, np.nan)
-    quantile = stats.t.ppf(0.5 + confidence / 2, freedom)
+    quantile = special.stdtrit(freedom, 0.5 + confidence / 2)
     half = quantile * np.sqrt(spread / np.where(enough, count, np.nan))
     return Intervals(mean, mean - half, mean + half)
+
+
+def pooled_t_intervals(
+    arms: Moments, *, confidence: float = 0.95, variance_floor: float = 0.0
+) -> Intervals:
+    """Student's t-intervals on the variance common to all arms (last axis).
+
+    Narrower than `t_intervals` at few seeds, and wrong where one arm is noisier than the others: a
+    study declares it, it is never the default.
+    """
+    enough = arms.seeds >= 2
+    freedom = np.where(enough, arms.seeds - 1, 0.0)
+    total = freedom.sum(axis=-1, keepdims=True)
+    squares = np.where(enough, arms.variance * freedom, 0.0).sum(axis=-1, keepdims=True)
+    spread = np.maximum(squares / np.where(total > 0, total, np.nan), variance_floor)
+    quantile = special.stdtrit(total, 0.5 + confidence / 2)
+    half = quantile * np.sqrt(spread / np.where(enough, arms.seeds, np.nan))
+    return Intervals(arms.mean, arms.mean - half, arms.mean + half)
 
 
 def one_image_variance(images: npt.ArrayLike) -> Values:

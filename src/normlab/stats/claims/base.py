@@ -1,0 +1,100 @@
+"""How claims are tested, and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from normlab.stats.claims.kinds import Side
+
+Word = Literal["supported", "refuted", "inconclusive"]
+Size = Literal["materially", "immaterially"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a study declares before the run about all of its claims.
+
+    Attributes:
+        alpha: Error rate of the family; of one look, where seeds are added.
+        family: Number of claims declared: each is tested at alpha / family (Bonferroni).
+        paired: Whether arms are paired by seed.
+        variance_floor: Least variance of an arm to believe; `one_image_variance(n_test)`.
+        power: Chance of settling a claim that seeds are planned for.
+    """
+
+    alpha: float = 0.05
+    family: int = 1
+    paired: bool = False
+    variance_floor: float = 0.0
+    power: float = 0.8
+
+    @property
+    def claim_alpha(self) -> float:
+        """What one claim is tested at."""
+        return self.alpha / self.family
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One of the contrasts of `best` or `ranking`.
+
+    Attributes:
+        first: The side said to be better.
+        second: The other.
+        estimate: Difference of their means.
+        low: Limits at the claim's alpha.
+        high: See `low`.
+        holds: Above 0, at a level corrected for the number of pairs unless all of them are.
+        reversed: Below 0, at that level.
+    """
+
+    first: Side
+    second: Side
+    estimate: float
+    low: float
+    high: float
+    holds: bool
+    reversed: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the trials say about one claim.
+
+    Attributes:
+        kind: Of the claim.
+        verdict: `supported`, `refuted` or `inconclusive`.
+        reason: Why, in one plain sentence.
+        estimate: The contrast in the claim's direction; of `best` and `ranking` the smallest pair.
+        low: Limits that belong to the verdict; NaN where an arm has fewer than two seeds.
+        high: See `low`.
+        confidence: Of these limits: 1 - alpha, or of `equal` 1 - 2 alpha unless it is refuted.
+        p: Of the test behind the verdict; at most `alpha` where the claim is supported.
+        alpha: What the claim was tested at, after Bonferroni (and spending).
+        margin: In the scores' unit; of `faster` in units of time.
+        seeds: Trials with a score, per arm of the claim in the order of `Claim.arms`; paired:
+            complete seeds.
+        size: `materially` above the margin, `immaterially` below it, None where open.
+        seeds_to_settle: Seeds an arm that would settle it, None where settled or unknown.
+        pairs: Of `best` and `ranking`: each contrast.
+        candidates: Of `best`: the sides that could still be the best one.
+        successes: Of `faster`: trials of both arms that reached the target.
+    """
+
+    kind: str
+    verdict: Word
+    reason: str
+    estimate: float
+    low: float
+    high: float
+    confidence: float
+    p: float
+    alpha: float
+    margin: float
+    seeds: tuple[int, ...]
+    size: Size | None = None
+    seeds_to_settle: int | None = None
+    pairs: tuple[Pair, ...] = ()
+    candidates: tuple[Side, ...] = ()
+    successes: tuple[int, ...] = ()

@@ -1,0 +1,86 @@
+"""Which test a claim asks for, and its estimates: Welch, paired t, permutation or sign flip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from normlab.errors import UserError
+from normlab.stats.claims.base import Rules
+from normlab.stats.claims.kinds import MeanClaim
+from normlab.stats.contrasts import Estimates, paired, paired_values, welch
+from normlab.stats.intervals import Values, moments
+from normlab.stats.permutation import sign_flip, two_sample
+
+
+@dataclass(frozen=True)
+class Several:
+    """Estimates of single contrasts side by side, as one."""
+
+    parts: Sequence[Estimates]
+
+    @property
+    def estimate(self) -> Values:
+        """(contrasts,)."""
+        return np.concatenate([part.estimate for part in self.parts])
+
+    def limits(self, alpha: float) -> tuple[Values, Values]:
+        """(contrasts,) each."""
+        low, high = zip(*(part.limits(alpha) for part in self.parts), strict=True)
+        return np.concatenate(low), np.concatenate(high)
+
+    def above(self, null: float) -> Values:
+        """(contrasts,)."""
+        return np.concatenate([part.above(null) for part in self.parts])
+
+    def below(self, null: float) -> Values:
+        """(contrasts,)."""
+        return np.concatenate([part.below(null) for part in self.parts])
+
+
+def estimates(
+    claim: MeanClaim, scores: Values, weights: Values, rules: Rules, rng: np.random.Generator
+) -> Estimates:
+    """Estimates of contrasts by the claim's test.
+
+    Args:
+        claim: Says which test.
+        scores: (arms, seeds).
+        weights: (contrasts, arms).
+        rules: Says whether arms are paired.
+        rng: For arrangements too many to count.
+
+    Raises:
+        UserError: Permutation of something else than two arms; see `check_test`.
+    """
+    if claim.test == "permutation":
+        check_test(claim, weights, rules)
+        return Several([_permuted(scores, row, rules, rng) for row in weights])
+    if rules.paired:
+        return paired(scores, weights, variance_floor=rules.variance_floor)
+    return welch(moments(scores), weights, variance_floor=rules.variance_floor)
+
+
+def check_test(claim: MeanClaim, weights: Values, rules: Rules) -> None:
+    """Refuse a permutation test where exchanging seeds would test something else than the claim.
+
+    Raises:
+        UserError: Unpaired arms, and a contrast that is not one arm minus another.
+    """
+    two_arms = np.sort(weights, axis=1)[:, [0, -1]] == [-1.0, 1.0]
+    if rules.paired or claim.test == "t" or bool(two_arms.all()):
+        return
+    raise UserError(
+        f"{claim.kind}: test 'permutation' compares one arm with another unless arms are paired by "
+        "seed, and this claim averages several. Allowed here: t."
+    )
+
+
+def _permuted(scores: Values, row: Values, rules: Rules, rng: np.random.Generator) -> Estimates:
+    if rules.paired:
+        values = paired_values(scores, row)[0]
+        return sign_flip(values[~np.isnan(values)], rng)
+    first, second = scores[row.argmax()], scores[row.argmin()]
+    return two_sample(first[~np.isnan(first)], second[~np.isnan(second)], rng)

@@ -1,0 +1,53 @@
+"""Verdicts on claims whose seeds are added at declared looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from normlab.stats.claims import reasons
+from normlab.stats.claims.base import Rules, Verdict
+from normlab.stats.claims.judge import verdict
+from normlab.stats.claims.kinds import Claim
+from normlab.stats.sequential import look_alphas
+from normlab.stats.survival import Times
+
+
+def verdict_at_looks(
+    claim: Claim,
+    trials: npt.ArrayLike | Times,
+    rules: Rules,
+    looks: Sequence[int],
+    rng: np.random.Generator | None = None,
+) -> Verdict:
+    """Judge a claim at each look taken so far, up to the first that settles it.
+
+    Args:
+        claim: What is said.
+        trials: As for `verdict`, seeds in the order in which they were added; a look with more
+            seeds than there are columns has not been taken.
+        rules: `alpha` is the family's over all looks.
+        looks: Seeds an arm of every look there will be.
+        rng: As for `verdict`.
+
+    Returns:
+        The verdict of the look that settled the claim, on the seeds of that look; else that of the
+        last look taken, with the seeds to settle it at the last look of all.
+    """
+    shares = look_alphas(rules.alpha, looks)
+    table = trials if isinstance(trials, Times) else np.asarray(trials, dtype=float)
+    available = (table.times if isinstance(table, Times) else table).shape[1]
+    taken = [seeds for seeds in looks if seeds <= available]
+    for seeds, share in zip(taken or [available], shares, strict=False):
+        part = table.first(seeds) if isinstance(table, Times) else table[:, :seeds]
+        found = verdict(claim, part, replace(rules, alpha=share), rng)
+        if taken and found.verdict != "inconclusive":
+            return found
+    if not taken:
+        reason = reasons.TOO_FEW if min(found.seeds) < 2 else reasons.NOT_YET
+        found = replace(found, verdict="inconclusive", size=None, reason=reason)
+    final = verdict(claim, part, replace(rules, alpha=shares[-1]), rng)
+    return replace(found, seeds_to_settle=final.seeds_to_settle)

@@ -1,0 +1,190 @@
+"""How many seeds a claim needs, and whether any outcome could settle it at all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from normlab.stats.claims.base import Rules, Verdict
+from normlab.stats.claims.evidence import check_test
+from normlab.stats.claims.kinds import Best, Claim, Equal, Faster, Ranking
+from normlab.stats.contrasts import paired, paired_values, welch
+from normlab.stats.intervals import Values, moments
+from normlab.stats.permutation import smallest_p
+from normlab.stats.power import Design, seeds_for_better, seeds_for_equal
+
+
+@dataclass(frozen=True)
+class Settles:
+    """Whether there is any outcome, however clear, that would settle a claim.
+
+    Attributes:
+        supported: Some outcome supports it.
+        refuted: Some outcome refutes it.
+        smallest_p: The smallest two-sided p that the test can give; 0 for t tests.
+        alpha: What the claim is tested at.
+        reason: What stands in the way, with both numbers; empty if nothing does.
+    """
+
+    supported: bool
+    refuted: bool
+    smallest_p: float
+    alpha: float
+    reason: str
+
+    def __bool__(self) -> bool:
+        return self.supported or self.refuted
+
+
+def could_settle(
+    claim: Claim, seeds: int, rules: Rules, *, arms: int | None = None, span: float = 1.0
+) -> Settles:
+    """Look for an outcome that would settle a claim: the clearest one the metric allows.
+
+    Args:
+        claim: What is said.
+        seeds: Seeds an arm.
+        rules: How claims are tested; with looks `alpha` is that of the look with most seeds.
+        arms: Arms of the study, if `claim` does not name the last one.
+        span: Largest difference of two scores: 1 for accuracies.
+
+    Raises:
+        UserError: A permutation test of a claim that has none.
+    """
+    alpha = rules.claim_alpha
+    if seeds < 2:
+        return Settles(False, False, 1.0, alpha, "fewer than 2 seeds an arm settle nothing")
+    if not isinstance(claim, Faster):
+        weights = claim.contrasts(arms or max(claim.arms) + 1)
+        check_test(claim, weights, rules)
+        if claim.test == "t":
+            return _by_t(claim, weights, seeds, rules, span)
+    return _by_permutation(claim, seeds, rules)
+
+
+def _by_permutation(claim: Claim, seeds: int, rules: Rules) -> Settles:
+    alpha, smallest = rules.claim_alpha, _smallest_p(claim, seeds, rules)
+    # Equality is two one-sided tests, each at alpha.
+    supported = (smallest / 2 if isinstance(claim, Equal) else smallest) <= alpha
+    refuted = smallest <= alpha / _alternatives(claim)
+    if supported and refuted:
+        return Settles(True, True, smallest, alpha, "")
+    enough = fewest_for_permutation(claim, rules)
+    reason = (
+        f"permuting {seeds} seeds an arm gives no p below {smallest:.3g}, and this claim is tested "
+        f"at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): it can "
+        f"{_can(supported, refuted)}; "
+        + (f"{enough} seeds an arm are enough" if enough else "no number of seeds is enough")
+    )
+    return Settles(supported, refuted, smallest, alpha, reason)
+
+
+def _by_t(claim: Claim, weights: Values, seeds: int, rules: Rules, span: float) -> Settles:
+    """At no spread but the floor, which is as narrow as an interval can be."""
+    alpha = rules.claim_alpha
+    same = np.zeros((weights.shape[1], seeds))
+    if rules.paired:
+        found = paired(same, weights, variance_floor=rules.variance_floor)
+    else:
+        found = welch(moments(same), weights, variance_floor=rules.variance_floor)
+    half = float(found.limits(alpha / _alternatives(claim))[1].max())
+    supported = refuted = half < span
+    if isinstance(claim, Equal):
+        supported = float(found.limits(2 * alpha)[1].max()) < claim.margin
+        refuted = claim.margin + half < span
+    if supported and refuted:
+        return Settles(True, True, 0.0, alpha, "")
+    reason = (
+        f"{seeds} seeds an arm leave {half:.3g} on each side of the estimate even without any "
+        f"spread, at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): the claim "
+        f"can {_can(supported, refuted)}"
+    )
+    return Settles(supported, refuted, 0.0, alpha, reason)
+
+
+def _can(supported: bool, refuted: bool) -> str:
+    if supported or refuted:
+        return f"only be {'supported' if supported else 'refuted'}"
+    return "neither be supported nor refuted"
+
+
+def fewest_for_permutation(claim: Claim, rules: Rules, *, most: int = 100) -> int | None:
+    """Fewest seeds an arm with which a permutation test could both support and refute a claim."""
+    level = rules.claim_alpha / _alternatives(claim)
+    return next((n for n in range(2, most + 1) if _smallest_p(claim, n, rules) <= level), None)
+
+
+def observed_designs(scores: Values, weights: Values, rules: Rules) -> list[Design]:
+    """A claim's contrasts with the spreads that its trials show."""
+    floor = rules.variance_floor
+    if rules.paired:
+        values = moments(paired_values(scores, weights)).variance
+        floors = floor * np.square(weights).sum(axis=1)
+        return [
+            Design((float(np.sqrt(variance)),), (1.0,), float(least))
+            for variance, least in zip(values, floors, strict=True)
+        ]
+    spreads = np.sqrt(moments(scores).variance)
+    return [Design(tuple(spreads[row != 0]), tuple(row[row != 0]), floor) for row in weights]
+
+
+def seeds_to_settle(
+    claim: Claim, judged: Verdict, designs: Sequence[Design], rules: Rules
+) -> int | None:
+    """Seeds an arm that would settle an open claim with the declared power, None if it is settled.
+
+    As many as the margin needs with the spreads seen: they support a difference of the margin and
+    refute one of 0. If the claim has that many and is open, the truth lies in between, and the
+    farther of both, 0 or the margin, is to be excluded at the difference seen.
+    """
+    if judged.verdict != "inconclusive":
+        return None
+    now, alpha = min(judged.seeds), judged.alpha
+    needed: list[int | None] = []
+    # Each of several pairs must hold: then their powers' shortfalls add up.
+    power = 1 - (1 - rules.power) / len(designs)
+    for at, design in enumerate(designs):
+        if judged.pairs and judged.pairs[at].holds:
+            continue
+        estimate = judged.pairs[at].estimate if judged.pairs else judged.estimate
+        equal = isinstance(claim, Equal)
+        search = partial(_for_equal if equal else _for_better, design, judged.margin, estimate)
+        needed.append(search(now, alpha=alpha, power=power))
+    if claim.test == "permutation":
+        needed.append(fewest_for_permutation(claim, rules))
+    if not needed or None in needed:
+        return None
+    return max(now + 1, *(seeds for seeds in needed if seeds is not None))
+
+
+def _for_better(
+    design: Design, margin: float, seen: float, now: int, *, alpha: float, power: float
+) -> int | None:
+    seeds = seeds_for_better(design, margin, alpha=alpha, power=power)
+    if seeds is None or seeds > now:
+        return seeds
+    return seeds_for_better(design, max(seen, margin - seen), alpha=alpha, power=power)
+
+
+def _for_equal(
+    design: Design, margin: float, seen: float, now: int, *, alpha: float, power: float
+) -> int | None:
+    seeds = seeds_for_equal(design, margin, alpha=alpha, power=power)
+    if seeds is None or seeds > now:
+        return seeds
+    if abs(seen) < margin:
+        return seeds_for_equal(design, margin, effect=abs(seen), alpha=alpha, power=power)
+    return seeds_for_better(design, abs(seen) - margin, alpha=alpha, power=power)
+
+
+def _smallest_p(claim: Claim, seeds: int, rules: Rules) -> float:
+    in_pairs = rules.paired and not isinstance(claim, Faster)
+    return smallest_p(seeds, None if in_pairs else seeds)
+
+
+def _alternatives(claim: Claim) -> int:
+    """How many ways a claim can be refuted: what the refuting limits are corrected for."""
+    return len(claim.sides) - 1 if isinstance(claim, Best | Ranking) else 1

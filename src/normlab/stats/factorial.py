@@ -1,0 +1,198 @@
+"""Effects over a whole design: least squares with sum contrasts, nested factors, HC3.
+
+    y = X b + e,   F_T = b_T' V_T^-1 b_T / df_T
+    partial omega^2 = df_T (F_T - 1) / (df_T (F_T - 1) + N)
+
+A factor of L levels has L - 1 columns (the last level is -1 in each), an interaction their
+products. A factor nested in another (p in the number of dropout layers) has contrasts within each
+level of its parent and none where p means nothing. V is HC3 (MacKinnon & White 1985) where every
+cell has two or more trials, the usual one elsewhere; omega^2 (Olejnik & Algina 2003) takes the
+usual F. Tests are of each term given all others (type III). Description only: they gate nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from normlab.errors import UserError, unknown
+from normlab.stats.contrasts import welch
+from normlab.stats.intervals import Intervals, Values, moments
+
+Levels = Sequence[Hashable]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One term of the model; NaN where the design or the residuals leave nothing to test.
+
+    Attributes:
+        term: `norm`, `p(dropout_slots)`, `norm:batch_size`.
+        df: Its columns; fewer than its levels allow where cells of the design are missing.
+        f: Its F; by HC3 if `robust`.
+        p: Of F with `df` and the residual's degrees of freedom.
+        omega_squared: Partial omega squared, from the usual F; about 0 (or below) for no effect.
+        robust: Whether every cell had two or more trials, so that HC3 was used.
+    """
+
+    term: str
+    df: int
+    f: float
+    p: float
+    omega_squared: float
+    robust: bool
+
+
+def logit_error(scores: npt.ArrayLike, images: npt.ArrayLike) -> Values:
+    """log(q / (1 - q)) with q = (errors + 0.5) / (n + 1): a scale on which 99.0 and 99.5 % differ.
+
+    Args:
+        scores: Accuracies as fractions.
+        images: Test images n.
+    """
+    images = np.asarray(images, dtype=float)
+    errors = np.round((1 - np.asarray(scores, dtype=float)) * images)
+    logit: Values = special.logit((errors + 0.5) / (images + 1))
+    return logit
+
+
+def factorial(
+    scores: npt.ArrayLike,
+    factors: Mapping[str, Levels],
+    *,
+    nested: Mapping[str, str] | None = None,
+    order: int = 2,
+) -> list[Effect]:
+    """Main effects and interactions of a design.
+
+    Args:
+        scores: (arms, seeds) on any scale, NaN for missing.
+        factors: Per factor its level in each arm.
+        nested: Factor -> the factor it is nested in.
+        order: Highest number of factors in an interaction.
+
+    Raises:
+        UserError: A nested factor or its parent is not among the factors.
+    """
+    scores = np.asarray(scores, dtype=float)
+    terms = _terms(factors, dict(nested or {}), order)
+    arm, seed = np.nonzero(~np.isnan(scores))
+    present = np.bincount(arm, minlength=len(scores))
+    terms = _estimable(terms, present > 0)
+    design = np.hstack([np.ones((len(scores), 1)), *terms.values()])[arm]
+    df_residual = len(arm) - design.shape[1]
+    robust = bool(present[present > 0].min(initial=2) >= 2)
+    if df_residual < 1:
+        return [
+            Effect(term, columns.shape[1], np.nan, np.nan, np.nan, robust)
+            for term, columns in terms.items()
+        ]
+    # statsmodels takes a second to import: only a design needs it.
+    from statsmodels.regression.linear_model import OLS
+
+    fit = OLS(scores[arm, seed], design).fit()
+    usual, used = fit.cov_params(), fit.cov_HC3 if robust else fit.cov_params()
+    effects, start = [], 1
+    for term, columns in terms.items():
+        df = columns.shape[1]
+        place = slice(start, start + df)
+        f = _wald(fit.params[place], used[place, place])
+        plain = df * (_wald(fit.params[place], usual[place, place]) - 1)
+        p = float(special.fdtrc(df, df_residual, f)) if df else np.nan
+        effects.append(Effect(term, df, f, p, plain / (plain + len(arm)), robust))
+        start += df
+    return effects
+
+
+def level_means(
+    scores: npt.ArrayLike,
+    levels: Levels,
+    *,
+    variance_floor: npt.ArrayLike = 0.0,
+    confidence: float = 0.95,
+) -> tuple[list[Hashable], Intervals]:
+    """What effect plots show: per level the mean over its arms, each arm counting alike.
+
+    Args:
+        scores: (arms, seeds), NaN for missing.
+        levels: The level of each arm; of an interaction plot a tuple of two levels.
+        variance_floor: See `one_image_variance`.
+        confidence: Of Welch's intervals, each level's own.
+
+    Returns:
+        The levels in order of appearance and their intervals (levels,).
+    """
+    names = list(dict.fromkeys(levels))
+    members = np.array([[level == name for level in levels] for name in names], dtype=float)
+    weights = members / members.sum(axis=1, keepdims=True)
+    found = welch(moments(scores), weights, variance_floor=variance_floor)
+    low, high = found.limits(1 - confidence)
+    return names, Intervals(found.estimate, low, high)
+
+
+def _terms(factors: Mapping[str, Levels], nested: dict[str, str], order: int) -> dict[str, Values]:
+    for child, parent in nested.items():
+        for name in (child, parent):
+            if name not in factors:
+                raise UserError(f"nested: {unknown('factor', name, factors)}")
+    main = {
+        name: _within(factors[nested[name]], levels) if name in nested else _sum(levels)
+        for name, levels in factors.items()
+    }
+    label = {name: f"{name}({nested[name]})" if name in nested else name for name in factors}
+    terms = {}
+    for size in range(1, order + 1):
+        for names in combinations(factors, size):
+            if any(nested.get(name) in names for name in names):
+                continue
+            columns = main[names[0]]
+            for name in names[1:]:
+                columns = (columns[:, :, None] * main[name][:, None, :]).reshape(len(columns), -1)
+            terms[":".join(label[name] for name in names)] = columns
+    return terms
+
+
+def _sum(levels: Levels) -> Values:
+    names = list(dict.fromkeys(levels))
+    rows = np.vstack([np.eye(len(names) - 1), -np.ones(len(names) - 1)])
+    return rows[[names.index(level) for level in levels]]
+
+
+def _within(parent: Levels, child: Levels) -> Values:
+    blocks = []
+    for level in dict.fromkeys(parent):
+        here = [index for index, other in enumerate(parent) if other == level]
+        inner = _sum([child[index] for index in here])
+        block = np.zeros((len(parent), inner.shape[1]))
+        block[here] = inner
+        blocks.append(block)
+    return np.hstack(blocks)
+
+
+def _estimable(terms: dict[str, Values], present: npt.NDArray[np.bool_]) -> dict[str, Values]:
+    """Leave out, from the first term on, columns that the arms with trials cannot tell apart."""
+    basis = np.ones((int(present.sum()), 1)) / np.sqrt(max(int(present.sum()), 1))
+    kept = {}
+    for term, columns in terms.items():
+        keep = []
+        for index, column in enumerate(columns.T):
+            part = column[present]
+            rest = part - basis @ (basis.T @ part)
+            rest -= basis @ (basis.T @ rest)
+            size = float(np.linalg.norm(rest))
+            if size > 1e-9 * max(1.0, float(np.linalg.norm(part))):
+                basis = np.hstack([basis, (rest / size)[:, None]])
+                keep.append(index)
+        kept[term] = columns[:, keep]
+    return kept
+
+
+def _wald(values: Values, covariance: Values) -> float:
+    if not len(values) or np.linalg.matrix_rank(covariance) < len(values):
+        return np.nan
+    return float(values @ np.linalg.solve(covariance, values)) / len(values)

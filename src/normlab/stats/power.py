@@ -1,0 +1,148 @@
+"""Power of a contrast, and the seeds or the effect that a power needs: before any run.
+
+    supported where D > t(1 - alpha / 2, df) * se,   D ~ N(effect, sigma^2) independent of se, df
+
+Given the sample variances, D's chance is a normal tail, so power is its mean over the variances'
+chi-squares, taken on 1,024 Sobol points: what Welch's test does at 3 seeds, where the textbook
+noncentral t with 2n - 2 degrees of freedom is 5 to 10 points too high. Deterministic, no draws.
+
+Spreads are standard deviations over seeds, of a pilot or stated; seeds are per arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import special
+
+from normlab.stats.contrasts import welch
+from normlab.stats.intervals import Moments, Values
+
+MOST_SEEDS = 10_000
+"""More seeds than this are answered by None."""
+
+POINTS = 1024
+
+
+@dataclass(frozen=True)
+class Design:
+    """One contrast, to be planned.
+
+    Attributes:
+        weights: Of the arms in it; two arms against each other by default. Paired: (1,), with the
+            spread of the per-seed differences.
+        spreads: Standard deviation over seeds of each.
+        variance_floor: See `one_image_variance`.
+    """
+
+    spreads: tuple[float, ...]
+    weights: tuple[float, ...] = (1.0, -1.0)
+    variance_floor: float = 0.0
+
+
+def better_power(design: Design, effect: float, seeds: int, *, alpha: float = 0.05) -> float:
+    """Chance that the lower (1 - alpha) limit is above 0 if the contrast is `effect`."""
+    half, sigma = _half_widths(design, seeds, alpha)
+    return float(_normal((effect - half) / sigma).mean())
+
+
+def equal_power(
+    design: Design, margin: float, seeds: int, *, effect: float = 0.0, alpha: float = 0.05
+) -> float:
+    """Chance that the (1 - 2 alpha) interval lies inside +- margin if the contrast is `effect`."""
+    half, sigma = _half_widths(design, seeds, 2 * alpha)
+    inside = _normal((margin - half - effect) / sigma) - _normal((half - margin - effect) / sigma)
+    return float(np.maximum(inside, 0.0).mean())
+
+
+def smallest_effect(
+    design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Smallest contrast that is found above 0 with this power; NaN below two seeds."""
+    return _bisect(lambda effect: better_power(design, effect, seeds, alpha=alpha), power, seeds)
+
+
+def smallest_margin(
+    design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Smallest margin within which equal arms are found equal with this power."""
+    return _bisect(lambda margin: equal_power(design, margin, seeds, alpha=alpha), power, seeds)
+
+
+def seeds_for_better(
+    design: Design, effect: float, *, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Seeds an arm with which a contrast of `effect` is found above 0 with this power.
+
+    As many find a contrast of 0 below the margin `effect`: they settle the claim either way.
+    """
+    return _fewest(lambda seeds: better_power(design, effect, seeds, alpha=alpha) >= power)
+
+
+def seeds_for_equal(
+    design: Design,
+    margin: float,
+    *,
+    effect: float = 0.0,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> int | None:
+    """Seeds an arm with which arms that differ by `effect` are found within the margin."""
+    return _fewest(
+        lambda seeds: equal_power(design, margin, seeds, effect=effect, alpha=alpha) >= power
+    )
+
+
+def _half_widths(design: Design, seeds: int, alpha: float) -> tuple[Values, float]:
+    """Half widths of the interval over the points, and the contrast's true standard error."""
+    spreads = np.array(design.spreads, dtype=float)
+    ratios = _variance_ratios(len(spreads), seeds)
+    arms = Moments(np.zeros_like(ratios), ratios * np.square(spreads), np.full_like(ratios, seeds))
+    found = welch(arms, design.weights, variance_floor=design.variance_floor)
+    half = special.stdtrit(found.df, 1 - alpha / 2) * found.se
+    sigma = np.sqrt((np.square(design.weights) * np.square(spreads)).sum() / seeds)
+    # Without any spread the estimate is the effect: a step, which a tiny sigma is.
+    return half[:, 0], max(float(sigma), 1e-300)
+
+
+@lru_cache(maxsize=256)
+def _variance_ratios(arms: int, seeds: int) -> Values:
+    """Sample variance over variance, chi-square(n - 1) / (n - 1): (points, arms)."""
+    from scipy.stats import qmc  # scipy.stats takes half a second to import
+
+    points = qmc.Sobol(arms, scramble=False).random(POINTS) + 0.5 / POINTS
+    freedom = seeds - 1
+    ratios: Values = special.chdtri(freedom, 1 - points) / freedom
+    return ratios
+
+
+def _normal(z: Values) -> Values:
+    probability: Values = special.ndtr(z)
+    return probability
+
+
+def _bisect(power_at: Callable[[float], float], power: float, seeds: int) -> float:
+    if seeds < 2:
+        return np.nan
+    low, high = 0.0, 1e-6
+    while power_at(high) < power:
+        low, high = high, 2 * high
+    while high - low > 1e-6 * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if power_at(middle) >= power else (middle, high)
+    return high
+
+
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    low, high = 1, 2
+    while not enough(high):
+        if high >= MOST_SEEDS:
+            return None
+        low, high = high, min(2 * high, MOST_SEEDS)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
