@@ -12,7 +12,8 @@ from normlab.errors import UserError, unknown
 
 def list_(
     what: Annotated[
-        str | None, typer.Argument(metavar="[studies|norms|regularizers|models|data]", help="What to list.")
+        str | None,
+        typer.Argument(metavar="[studies|norms|regularizers|models|data]", help="What to list."),
     ] = None,
     json: Json = False,
 ) -> None:

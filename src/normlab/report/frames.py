@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from normlab.records import EpochRecord, Evaluation, TrialResult
-from normlab.store import Store
+from normlab.store import Look, Store
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
 RESULT_COLUMNS = [
@@ -33,11 +33,13 @@ class Frames:
             `seconds` of training, the last epoch's record, and `gap`, the overfitting gap: eval
             mode train minus test accuracy. Unfinished trials have missing values.
         epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
+        looks: Every time results were seen.
     """
 
     plan: dict[str, Any]
     trials: pd.DataFrame
     epochs: pd.DataFrame
+    looks: tuple[Look, ...] = ()
 
     @property
     def arms(self) -> list[str]:
@@ -77,7 +79,7 @@ def load_frames(store: Store) -> Frames:
     )
     trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
     trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
-    return Frames(plan, trials, epochs)
+    return Frames(plan, trials, epochs, tuple(store.looks()))
 
 
 def _trial(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Where plans, trials, epochs and artifacts are kept. No torch, no pandas."""
 
-from normlab.store.store import DATABASE, Store, TrialRow
+from normlab.store.store import DATABASE, Look, Store, TrialRow
 
-__all__ = ["DATABASE", "Store", "TrialRow"]
+__all__ = ["DATABASE", "Look", "Store", "TrialRow"]

@@ -58,7 +58,8 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (trial_id, kind)
     ) WITHOUT ROWID;
     """,
-    # Running training scores may be missing (mixed images), and epochs have diagnostics.
+    # Running training scores may be missing (mixed images), epochs have diagnostics, and every
+    # look at the results is kept.
     """
     CREATE TABLE epochs_2 (
         trial_id TEXT NOT NULL REFERENCES trials (id) ON DELETE CASCADE,
@@ -86,5 +87,11 @@ MIGRATIONS: tuple[str, ...] = (
     INSERT INTO epochs_2 SELECT *, NULL, NULL, '{}' FROM epochs;
     DROP TABLE epochs;
     ALTER TABLE epochs_2 RENAME TO epochs;
+    CREATE TABLE looks (
+        id INTEGER PRIMARY KEY,
+        looked_at TEXT NOT NULL,         -- UTC, ISO 8601
+        claims TEXT NOT NULL,            -- JSON: seeds planned, by the hash of each claim declared
+        trials TEXT NOT NULL             -- JSON: ids of the finished trials that were seen
+    );
     """,
 )

@@ -39,6 +39,21 @@ class TrialRow:
     semantics: int
 
 
+@dataclass(frozen=True)
+class Look:
+    """Someone saw results.
+
+    Attributes:
+        at: When, UTC, ISO 8601.
+        claims: Seeds that were planned, by the hash of each claim that was declared.
+        trials: Ids of the finished trials.
+    """
+
+    at: str
+    claims: Mapping[str, Sequence[int]]
+    trials: frozenset[str]
+
+
 class Store:
     """A study's folder, open. Use `Store.write` or `Store.read` in a with statement."""
 
@@ -110,6 +125,18 @@ class Store:
                 "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
                 "VALUES (?, ?, ?, ?, ?)",
                 ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
+            )
+
+    def add_look(self, claims: Mapping[str, Sequence[int]], trials: Sequence[str]) -> None:
+        """Results were seen: of these trials, while these claims were declared for these seeds.
+
+        The same look again is no new one.
+        """
+        entry = (json.dumps(claims, sort_keys=True), json.dumps(sorted(trials)))
+        last = self._one("SELECT claims, trials FROM looks ORDER BY id DESC LIMIT 1")
+        if last is None or tuple(last) != entry:
+            self._connection.execute(
+                "INSERT INTO looks (looked_at, claims, trials) VALUES (?, ?, ?)", (_now(), *entry)
             )
 
     def start(self, trial_id: str, provenance: Mapping[str, Any], epochs: int) -> None:
@@ -215,6 +242,13 @@ class Store:
             raise UserError(f"{self.folder} holds no runs yet")
         plan: dict[str, Any] = json.loads(row["plan"])
         return plan
+
+    def looks(self) -> list[Look]:
+        """Every look at the results, the first one first."""
+        return [
+            Look(row["looked_at"], json.loads(row["claims"]), frozenset(json.loads(row["trials"])))
+            for row in self._all("SELECT looked_at, claims, trials FROM looks ORDER BY id")
+        ]
 
     def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:
         """State by id, for those of the ids that are in the store."""

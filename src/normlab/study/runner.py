@@ -145,6 +145,10 @@ def run_plan(
             summary = _train(store, engine, tasks, summary, observer or Silent())
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
+        store.add_look(
+            {claim["hash"]: plan.study.seeds for claim in plan.claims() if "hash" in claim},
+            [i for i in ids if states[i] in FINISHED],
+        )
         failed = [i for i in ids if states[i] == "failed"]
         reasons = {row["id"]: row["reason"] for row in store.rows("trials", failed)}
         return replace(

@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from normlab.errors import UserError
 from normlab.recipe import Seed, Spec
+from normlab.study.claims import Analysis, ClaimSpec, Published
 from normlab.study.files import find, read
+from normlab.study.levels import is_level
 
 Levels = Annotated[list[Any], Field(min_length=1)]
 Values = dict[str, Any]
@@ -33,13 +35,6 @@ Seeds = Annotated[
     BeforeValidator(_as_seeds),
 ]
 """A number of seeds n, which stands for 0 to n - 1, or a list of them."""
-
-
-def is_level(level: Any, wanted: Any) -> bool:
-    """Whether a factor's level is the one wanted; a bare name means every level of that kind."""
-    kind = level.get("kind") if isinstance(level, Mapping) else None
-    same = type(level) is type(wanted) and level == wanted
-    return same or (isinstance(wanted, str) and kind == wanted)
 
 
 class ArmSpec(Spec):
@@ -100,13 +95,18 @@ class Study(Spec):
     constraints: list[Constraint] = []
     seeds: Seeds
     quick: Quick = Quick()
-    claims: list[Any] = []
-    published: list[Any] = []
+    analysis: Analysis = Analysis()
+    claims: list[ClaimSpec] = []
+    published: list[Published] = []
     figures: list[Any] = []
+    sequential: tuple[int, ...] = ()
+    """Looks at which seeds are added until claims are settled; `--until-settled` sets them."""
+    varied: bool = False
+    """Whether this is a variant: claims about arms that it leaves out are no mistake."""
     overrides: Values = {}
     """Recipe values that hold in every arm, whatever base, factors and arms say."""
 
-    @field_validator("claims", "published", "figures")
+    @field_validator("figures")
     @classmethod
     def _not_yet(cls, value: list[Any]) -> list[Any]:
         if value:
@@ -160,4 +160,5 @@ class Study(Spec):
             changed["overrides"] = {**changed["overrides"], **overrides}
         if seeds is not None:
             changed["seeds"] = seeds
+        changed["varied"] = self.varied or quick or bool(overrides)
         return type(self).parse(changed, where=self.name)

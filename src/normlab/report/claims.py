@@ -1,0 +1,163 @@
+"""Claims judged: the plan's claims against the store's trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from normlab.report.frames import Frames
+from normlab.report.scores import images, score_array, time_arrays
+from normlab.report.tables import COUNTED
+from normlab.stats import one_image_variance
+from normlab.stats.claims import KINDS, Claim, Rules, Side, Verdict, verdict, verdict_at_looks
+from normlab.stats.metrics import METRICS
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One claim with what the trials say.
+
+    Attributes:
+        record: The claim as the plan has it; see `normlab.study.resolve`.
+        verdict: None where this variant of the study lacks its arms.
+        exploratory: Why it is no claim made before the results, or None.
+        left_out: Planned trials of its arms that do not count, by state.
+    """
+
+    record: dict[str, Any]
+    verdict: Verdict | None
+    exploratory: str | None = None
+    left_out: dict[str, int] | None = None
+
+
+def judge(frames: Frames) -> list[Judged]:
+    """Every claim of the plan, judged on the trials that count; one family."""
+    records = frames.plan.get("claims", [])
+    family = sum("unresolved" not in record for record in records)
+    return [
+        Judged(record, None)
+        if "unresolved" in record
+        else Judged(
+            record,
+            _verdict(frames, record, family),
+            _exploratory(frames, record),
+            _left_out(frames, record),
+        )
+        for record in records
+    ]
+
+
+def claim_table(frames: Frames) -> pd.DataFrame:
+    """The verdicts as a table: a row per claim, numbers in the metric's own unit.
+
+    Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
+    `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
+    `reason`, `exploratory`.
+    """
+    columns = [
+        "claim", "kind", "says", "metric", "verdict", "size", "estimate", "low", "high",
+        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "reason", "exploratory",
+    ]  # fmt: skip
+    rows = []
+    for judged in judge(frames):
+        record, found = judged.record, judged.verdict
+        row = {"claim": record["name"], "kind": record["kind"], "says": record.get("says")}
+        if found is None:
+            rows.append({**row, "verdict": "not in this variant", "reason": record["unresolved"]})
+            continue
+        rows.append(
+            {
+                **row,
+                **{name: getattr(found, name) for name in columns if hasattr(found, name)},
+                "metric": record["metric"] or f"{record['clock']} to {record['target']:g}",
+                "seeds": min(found.seeds),
+                "exploratory": judged.exploratory,
+            }
+        )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def as_claim(record: dict[str, Any], arms: Sequence[str]) -> Claim:
+    """The claim over arm indices that a plan's record stands for."""
+    place = {label: index for index, label in enumerate(arms)}
+    sides: list[Side] = []
+    for labels in record["sides"]:
+        found = tuple(place[label] for label in labels)
+        sides.append(found[0] if len(found) == 1 else found)
+    kind, margin, test = record["kind"], record["margin"], record["test"]
+    made: Any = KINDS[kind]
+    match kind:
+        case "best":
+            return made(sides[0], tuple(sides[1:]), margin, test)  # type: ignore[no-any-return]
+        case "ranking":
+            return made(tuple(sides), margin, test)  # type: ignore[no-any-return]
+        case "trend":
+            levels = tuple(float(level) for level in record["levels"])
+            return made(tuple(sides), margin, levels, record["contrast"], test)  # type: ignore[no-any-return]
+        case _:
+            return made(*sides, margin, test)  # type: ignore[no-any-return]
+
+
+def rules(frames: Frames, record: dict[str, Any], family: int) -> Rules:
+    """How the study's claims are tested."""
+    analysis = frames.plan["analysis"]
+    count = images(frames, record["metric"] or "")
+    return Rules(
+        alpha=analysis["alpha"],
+        family=max(family, 1),
+        paired=analysis["paired"],
+        variance_floor=float(one_image_variance(count)) if count else 0.0,
+    )
+
+
+def _verdict(frames: Frames, record: dict[str, Any], family: int) -> Verdict:
+    claim = as_claim(record, frames.arms)
+    trials = (
+        time_arrays(frames, record)
+        if record["kind"] == "faster"
+        else score_array(frames, record["metric"], record["at"])
+    )
+    how = rules(frames, record, family)
+    if frames.plan.get("sequential"):
+        return verdict_at_looks(claim, trials, how, frames.plan["sequential"])
+    return verdict(claim, trials, how)
+
+
+def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
+    arms = {label for side in record["sides"] for label in side}
+    states = frames.trials[frames.trials["arm"].isin(arms)]["state"]
+    return {
+        str(state): int(count)
+        for state, count in states[~states.isin(COUNTED)].value_counts().items()
+    }
+
+
+def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
+    """Whether results of the claim's arms were seen before it was stated, or seeds added after."""
+    arms = {label for side in record["sides"] for label in side}
+    own = set(frames.trials[frames.trials["arm"].isin(arms)]["id"])
+    seeds = frames.plan["seeds"]
+    sequential = frames.plan.get("sequential") or []
+    for look in frames.looks:
+        if not own & look.trials:
+            continue
+        if record["hash"] not in look.claims:
+            return f"stated after results were seen ({look.at[:10]})"
+        planned = list(look.claims[record["hash"]])
+        if planned != seeds and not (sequential and len(planned) in sequential):
+            return (
+                f"{len(planned)} seeds were planned when results were seen ({look.at[:10]}), "
+                f"{len(seeds)} are now"
+            )
+    return None
+
+
+def margin_text(record: dict[str, Any]) -> str:
+    """A claim's margin with its unit."""
+    if record["kind"] == "faster":
+        return f"{100 * record['margin']:g} %"
+    unit = METRICS[record["metric"]]
+    return f"{100 * record['margin']:g} points" if unit.points else f"{record['margin']:g}"

@@ -1,0 +1,39 @@
+"""What claims can be about: numbers of a trial, with their direction and unit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One number of a trial.
+
+    Attributes:
+        words: For tables.
+        higher: Whether more is better.
+        points: Whether it is a fraction shown in points of 100: a margin is then in points.
+        per_epoch: Whether every epoch has one.
+    """
+
+    words: str
+    higher: bool = True
+    points: bool = True
+    per_epoch: bool = True
+
+
+METRICS: dict[str, Metric] = {
+    "test_accuracy": Metric("test accuracy"),
+    "test_macro_f1": Metric("test macro F1"),
+    "test_micro_f1": Metric("test micro F1"),
+    "test_loss": Metric("test loss", higher=False, points=False),
+    "test_ece": Metric("test calibration error", higher=False),
+    "validation_accuracy": Metric("validation accuracy"),
+    "validation_macro_f1": Metric("validation macro F1"),
+    "validation_loss": Metric("validation loss", higher=False, points=False),
+    "train_accuracy": Metric("running training accuracy"),
+    "train_macro_f1": Metric("running training macro F1"),
+    "train_loss": Metric("running training loss", higher=False, points=False),
+    "gap": Metric("overfitting gap", higher=False, per_epoch=False),
+    "seconds": Metric("training seconds", higher=False, points=False, per_epoch=False),
+}
+"""Name -> metric. Scores are turned round where less is better, so that `better` means better."""
