@@ -171,7 +171,7 @@ def test_the_quick_variant_changes_what_it_says() -> None:
         ({"seeds": [1, 1]}, "different seeds"),
         ({"seeds": -3}, "seeds is -3"),
         ({"seeds": [-1]}, r"seeds.*-1"),
-        ({"claims": ["x"]}, "claims.*cannot do this yet"),
+        ({"claims": ["x"]}, "claims.*unknown kind 'x'"),
         ({"arms": [{"label": "a", "sets": {}}]}, "'sets'.*'set'"),
         ({"arms": [{"label": "a"}, {"label": "a", "set": {"lr": 0.2}}]}, "two arms have the label 'a'"),
         ({"arms": [{"label": "a"}, {"label": "b", "set": {"norm": "batch"}}]}, "'a' and 'b' are the same recipe"),
