@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from normlab.augment import AUGMENTATIONS, Transform
+import torch
+from torch import Tensor
+
+from normlab.augment import AUGMENTATIONS, Batch, Transform
 from normlab.recipe.augment import AUGMENTATIONS as SPECS
 
 Options = dict[str, Any]
@@ -49,3 +52,7 @@ CASES = [(kind, options) for kind, several in ON.items() for options in several]
 
 def make(kind: str, **options: Any) -> Transform[Any]:
     return AUGMENTATIONS[kind](SPECS[kind].parse({"kind": kind, **options}))
+
+
+def unlabelled(images: Tensor) -> Batch:
+    return Batch(images, torch.zeros(len(images), dtype=torch.long))

@@ -17,8 +17,6 @@ from torch import Generator, Tensor
 from normlab.augment.base import ImageTransform, PixelRange, uniform, work_dtype
 from normlab.recipe import augment
 
-_RGB = (0.299, 0.587, 0.114)
-
 
 def brighten(images: Tensor, factors: Tensor, pixels: PixelRange) -> Tensor:
     """Multiply raw pixels by a factor per image; 0 is black, 1 the image itself.
@@ -40,10 +38,11 @@ def change_contrast(images: Tensor, factors: Tensor, pixels: PixelRange) -> Tens
         pixels: Black and white in each channel.
     """
     low, width = pixels.low, pixels.high - pixels.low
-    channels = images.shape[1]
-    weights = _RGB if channels == 3 else (1 / channels,) * channels
     raw = (images.mean((2, 3), dtype=work_dtype(images)) - low) / width
-    grey = (raw * torch.tensor(weights, dtype=raw.dtype, device=raw.device)).sum(1, keepdim=True)
+    if images.shape[1] == 3:
+        grey = 0.299 * raw[:, :1] + 0.587 * raw[:, 1:2] + 0.114 * raw[:, 2:]
+    else:
+        grey = raw.mean(1, keepdim=True)
     return _blend(images, (low + width * grey)[:, :, None, None], factors, pixels)
 
 

@@ -7,8 +7,9 @@ as going on without end beyond its border, filled as `Fill` says; what is sample
 bilinear values fade into the fill over one pixel (torchvision does so on tensors, PIL cuts off).
 `nearest` takes the pixel whose square holds (u, v), the square's left and upper edges included.
 
-Every image is read through one index per pixel that all its channels share. Coordinates are
-float32: exact for whole pixels, and to 1e-4 of a pixel for images up to 1,000 pixels wide.
+`nearest` reads each image through one index per pixel that all its channels share. Coordinates are
+float32 in every precision, right to 1e-4 of a pixel for images up to 1,000 pixels wide; `nearest`
+finds whole pixels exactly.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def shifted(images: Tensor, right: Tensor, down: Tensor, fill: Fill, low: Tensor
     rows = torch.arange(height, device=images.device) - down[:, None]
     columns, rows = _inside(columns, width, fill), _inside(rows, height, fill)
     if fill == "black":
-        images = _bordered(images, 1, 1, fill, low)
+        images = _bordered(images, low)
     index = (rows * images.shape[3])[:, :, None] + columns[:, None, :]
     return _taken(images, index)
 
@@ -58,12 +59,10 @@ def sampled(
     half = 0.5 if nearest else 0.0
     u = _places(matrix[:, 0], images.shape[3], images, fill, half)
     v = _places(matrix[:, 1], images.shape[2], images, fill, half)
-    before = 1 if fill == "black" else 0
+    if fill == "black":
+        images = _bordered(images, low)
     if not nearest:
-        # One more pixel, of weight 0, spares the last ones a case of their own.
-        return _bilinear(_bordered(images, before, before + 1, fill, low), u, v)
-    if before:
-        images = _bordered(images, 1, 1, fill, low)
+        return _bilinear(images, u, v)
     # Nothing is negative: cutting off decimals rounds down.
     index = v.to(torch.int32).mul_(images.shape[3]).add_(u.to(torch.int32))
     return _taken(images, index.long())
@@ -87,27 +86,24 @@ def _places(row: Tensor, size: int, images: Tensor, fill: Fill, half: float) -> 
 
 
 def _bilinear(images: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Values at (u, v), where the next pixels right and below are in the image too."""
-    wide, dtype = images.shape[3], work_dtype(images)
-    left, top = u.to(torch.int32), v.to(torch.int32)
-    index = (top * wide).add_(left).long()
-    to_right, to_bottom = u.sub_(left)[:, None], v.sub_(top)[:, None]
-    corners = (_taken(images, index + step).to(dtype) for step in (0, 1, wide, wide + 1))
-    upper_left, upper_right, lower_left, lower_right = corners
-    upper = upper_right.sub_(upper_left).mul_(to_right).add_(upper_left)
-    lower = lower_right.sub_(lower_left).mul_(to_right).add_(lower_left)
-    return lower.sub_(upper).mul_(to_bottom).add_(upper).to(images.dtype)
+    """Values at (u, v), which are places inside the images; torch counts them from -1 to 1."""
+    dtype = work_dtype(images)
+    height, width = images.shape[2:]
+    across = u.mul_(2 / max(1, width - 1)).sub_(1)
+    down = v.mul_(2 / max(1, height - 1)).sub_(1)
+    grid = torch.stack((across, down), dim=3).to(dtype)
+    values = F.grid_sample(
+        images.to(dtype), grid, mode="bilinear", padding_mode="border", align_corners=True
+    )
+    return values.to(images.dtype)
 
 
-def _bordered(images: Tensor, before: int, after: int, fill: Fill, low: Tensor) -> Tensor:
-    """Images with more pixels before and after in both directions: black, or the border's own."""
-    if fill != "black":
-        return F.pad(images, (before, after, before, after), mode="replicate")
+def _bordered(images: Tensor, low: Tensor) -> Tensor:
+    """Images with a border of one black pixel."""
     count, channels, height, width = images.shape
-    more = before + after
-    made = images.new_empty(count, channels, height + more, width + more)
+    made = images.new_empty(count, channels, height + 2, width + 2)
     made.copy_(low[:, None, None])
-    made[:, :, before : before + height, before : before + width] = images
+    made[:, :, 1:-1, 1:-1] = images
     return made
 
 
