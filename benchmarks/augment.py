@@ -112,7 +112,9 @@ def ours(images: Tensor, names: tuple[str, ...]) -> Callable[[Tensor], Tensor]:
     specs = [AUGMENTATIONS[STEPS[name]["kind"]].parse(STEPS[name]) for name in names]
     augment = Pipeline(specs, num_classes=10, low=low, high=low + 1 / STD)
     generator, labels = torch.Generator().manual_seed(0), torch.zeros(len(images), dtype=torch.long)
-    return lambda batch: augment(images[batch], labels[batch], generator).images
+    return lambda batch: (
+        augment(images.index_select(0, batch), labels.index_select(0, batch), generator).images
+    )
 
 
 def training_step(images: Tensor) -> Callable[[Tensor], None]:

@@ -50,9 +50,9 @@ def test_mixup_averages_images_and_targets() -> None:
 
 def test_cutmix_shows_the_partner_inside_the_box_and_weighs_by_area() -> None:
     given = batch(2, side=4)
-    boxes = torch.zeros(2, 4, 4, dtype=torch.bool)
-    boxes[0, :2, 1:] = True
-    mixed = cutmix(given, torch.tensor([1, 0]), boxes, boxes.float().mean((1, 2)))
+    boxes = torch.zeros(2, 4, 4, dtype=torch.float64)
+    boxes[0, :2, 1:] = 1
+    mixed = cutmix(given, torch.tensor([1, 0]), boxes, boxes.mean((1, 2)))
     assert mixed.images[0, 1].tolist() == [[0, 1, 1, 1], [0, 1, 1, 1], [0] * 4, [0] * 4]
     assert torch.equal(mixed.images[1], given.images[1])
     assert targets_of(mixed).tolist() == [[0.625, 0.375], [0, 1]]

@@ -25,13 +25,16 @@ def random_boxes(
     """A box for each image, its center uniform over all pixels.
 
     Returns:
-        The pixels in the box, shape (N, H, W), bool, and their share of the image, shape (N,).
+        1 in the box and 0 elsewhere, shape (N, H, W), in the images' dtype; and the share of pixels
+        in the box, shape (N,).
     """
     height, width = images.shape[2:]
     rows = spans(integers(images, 0, height - 1, generator), heights, height)
     columns = spans(integers(images, 0, width - 1, generator), widths, width)
     share = rows.sum(1) * columns.sum(1) / (height * width)
-    return rows[:, :, None] & columns[:, None, :], share
+    # Numbers instead of truth values: multiplying by them is ten times as fast as choosing.
+    rows, columns = rows.to(images.dtype), columns.to(images.dtype)
+    return rows[:, :, None] * columns[:, None, :], share
 
 
 def mean_share(length: int, size: int) -> float:

@@ -20,9 +20,8 @@ from normlab.recipe import augment
 
 
 def hide(images: Tensor, hidden: Tensor) -> Tensor:
-    """Put 0 where hidden (N, H, W) is true; images of shape (N, C, H, W)."""
-    # Pixels are finite: the product is the mask's 0, and a tenth of the time of `masked_fill`.
-    return images * hidden.logical_not()[:, None].to(images.dtype)
+    """Put 0 where hidden (N, H, W) is 1 and not 0; images of shape (N, C, H, W), finite."""
+    return images * (1 - hidden)[:, None]
 
 
 class Cutout(Transform[augment.Cutout]):

@@ -21,10 +21,7 @@ def flip(images: Tensor, chosen: Tensor, dim: int) -> Tensor:
         chosen: Which images, shape (N,), bool.
         dim: 2 or 3.
     """
-    # Whole images are copied from the one or the other: on a CPU half the time of `where`.
-    both = torch.cat((images, images.flip(dim)))
-    count = len(images)
-    return both[torch.arange(count, device=images.device) + count * chosen]
+    return torch.where(chosen[:, None, None, None], images.flip(dim), images)
 
 
 class _Flip(ImageTransform[AnyFlip]):

@@ -47,7 +47,7 @@ def mixup(batch: Batch, partners: Tensor, weights: Tensor) -> Batch:
         weights: What each image keeps of itself, shape (N,), 0 to 1.
     """
     keep = weights.to(batch.images.dtype)[:, None, None, None]
-    images = (batch.images * keep).add_(batch.images[partners].mul_(1 - keep))
+    images = (batch.images * keep).add_(batch.images.index_select(0, partners).mul_(1 - keep))
     return batch._replace(images=images, targets=_mixed_targets(batch, partners, weights))
 
 
@@ -57,12 +57,12 @@ def cutmix(batch: Batch, partners: Tensor, boxes: Tensor, shares: Tensor) -> Bat
     Args:
         batch: With targets.
         partners: Index of each image's partner, shape (N,).
-        boxes: Pixels to take from the partner, shape (N, H, W), bool.
+        boxes: 1 for pixels to take from the partner, else 0, shape (N, H, W).
         shares: Share of pixels in each box, shape (N,).
     """
-    # Pixels are finite, so products with 0 and 1 choose exactly, and faster than `where`.
-    inside = boxes[:, None].to(batch.images.dtype)
-    images = (batch.images * (1 - inside)).add_(batch.images[partners].mul_(inside))
+    # Pixels are finite, so products with 0 and 1 choose exactly.
+    inside = boxes[:, None]
+    images = (batch.images * (1 - inside)).add_(batch.images.index_select(0, partners).mul_(inside))
     return batch._replace(images=images, targets=_mixed_targets(batch, partners, 1 - shares))
 
 
