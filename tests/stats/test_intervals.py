@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from normlab.stats import one_image_variance, t_intervals
+from normlab.stats import moments, one_image_variance, pooled_t_intervals, t_intervals
 
 
 def test_agrees_with_scipy() -> None:
@@ -36,3 +36,18 @@ def test_covers_the_mean_at_its_level() -> None:
     found = t_intervals(drawn.mean(1), drawn.var(1, ddof=1), 3)
     covered = ((found.low <= 0) & (found.high >= 0)).mean()
     assert 0.944 <= covered <= 0.956
+
+
+def test_moments_leave_missing_trials_out() -> None:
+    found = moments([[1.0, 3.0, np.nan], [5.0, np.nan, np.nan], [np.nan] * 3])
+    assert found.seeds.tolist() == [2, 1, 0]
+    np.testing.assert_array_equal(found.mean, [2, 5, np.nan])
+    np.testing.assert_array_equal(found.variance, [2, np.nan, np.nan])
+
+
+def test_pooled_intervals_use_the_common_variance() -> None:
+    scores = np.array([[1.0, 3.0, np.nan], [10.0, 14.0, 12.0]])
+    # Squares 2 and 8 over 1 + 2 degrees of freedom: variance 10 / 3.
+    found = pooled_t_intervals(moments(scores))
+    half = stats.t.ppf(0.975, 3) * np.sqrt(10 / 3 / np.array([2, 3]))
+    assert found.high - found.mean == pytest.approx(half, rel=1e-9)

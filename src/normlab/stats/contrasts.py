@@ -129,7 +129,8 @@ def paired(
 def two_sided(estimates: Estimates, null: float = 0.0) -> Values:
     """Two-sided p-values: twice the smaller one-sided one."""
     smaller = np.minimum(estimates.above(null), estimates.below(null))
-    return np.minimum(1.0, 2 * smaller)
+    p: Values = np.minimum(1.0, 2 * smaller)
+    return p
 
 
 def tost(estimates: Estimates, margin: float) -> Values:

@@ -3,8 +3,9 @@
     supported where D > t(1 - alpha / 2, df) * se,   D ~ N(effect, sigma^2) independent of se, df
 
 Given the sample variances, D's chance is a normal tail, so power is its mean over the variances'
-chi-squares, taken on 1,024 Sobol points: what Welch's test does at 3 seeds, where the textbook
-noncentral t with 2n - 2 degrees of freedom is 5 to 10 points too high. Deterministic, no draws.
+chi-squares, taken on 1,024 Sobol points (within 0.1 points): what Welch's test does at few seeds.
+The textbook's noncentral t with 2n - 2 degrees of freedom promises 89 % for a true 80 % at 3 seeds,
+and 99 % at an alpha of 0.05 / 21. No draws, so the same answer every time.
 
 Spreads are standard deviations over seeds, of a pilot or stated; seeds are per arm.
 """

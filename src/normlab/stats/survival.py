@@ -9,6 +9,8 @@ factor n / (n - 1) makes exact; trials censored earlier are allowed.
 
 The difference is tested by permuting a *studentized* statistic (Janssen 1997; Horiguchi & Uno 2020
 for restricted means): exact where the arms are alike, right in large samples where they are not.
+At few seeds and unlike spreads it errs too often (8.5 % of two-sided 5 % at 5 seeds with spreads of
+3 and 15, simulated), so its interval is widened to Welch's where that is the wider one.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from normlab.stats.collapse import Flags
+from normlab.stats.contrasts import TEstimates
 from normlab.stats.intervals import Intervals, Moments, Values, t_intervals
 from normlab.stats.permutation import memberships
 
@@ -70,35 +73,44 @@ class StudentizedEstimates:
     """One difference with the permutation distribution of estimate / se; shapes as `TEstimates`.
 
     Attributes:
-        estimate: The difference (1,).
-        se: Its standard error (1,).
+        t: The difference with its standard error and Welch's degrees of freedom.
         statistics: Sorted statistics of all arrangements but the observed one.
     """
 
-    estimate: Values
-    se: Values
+    t: TEstimates
     statistics: Values
 
+    @property
+    def estimate(self) -> Values:
+        """The difference (1,)."""
+        return self.t.estimate
+
     def limits(self, alpha: float) -> tuple[Values, Values]:
-        """The values that the test does not reject at alpha / 2 a side; infinite if it cannot."""
+        """The wider of the permutation's and Welch's limits; infinite if no p could reach alpha."""
         place = math.floor(alpha / 2 * (len(self.statistics) + 1) + 1e-9) - 1
         if place < 0 or not np.isfinite(self.statistics[[place, -1 - place]]).all():
             return np.array([-np.inf]), np.array([np.inf])
-        low = self.estimate - self.statistics[-1 - place] * self.se
-        return low, self.estimate - self.statistics[place] * self.se
+        low, high = self.t.limits(alpha)
+        upper, lower = self.statistics[-1 - place], self.statistics[place]
+        return (
+            np.minimum(low, self.estimate - upper * self.t.se),
+            np.maximum(high, self.estimate - lower * self.t.se),
+        )
 
     def above(self, null: float) -> Values:
-        """Share of arrangements at least as extreme, upwards."""
+        """The larger p: share of arrangements at least as extreme, upwards, or Welch's."""
         place = np.searchsorted(self.statistics, self._observed(null), side="left")
-        return (1 + len(self.statistics) - place) / (len(self.statistics) + 1)
+        share = (1 + len(self.statistics) - place) / (len(self.statistics) + 1)
+        return np.maximum(share, self.t.above(null))
 
     def below(self, null: float) -> Values:
-        """Share of arrangements at least as extreme, downwards."""
+        """The larger p: share of arrangements at least as extreme, downwards, or Welch's."""
         place = np.searchsorted(self.statistics, self._observed(null), side="right")
-        return (1 + place) / (len(self.statistics) + 1)
+        share = (1 + place) / (len(self.statistics) + 1)
+        return np.maximum(share, self.t.below(null))
 
     def _observed(self, null: float) -> Values:
-        return _ratio(self.estimate - null, self.se)
+        return _ratio(self.estimate - null, self.t.se)
 
 
 def kaplan_meier(times: npt.ArrayLike, reached: npt.ArrayLike) -> Survival:
@@ -147,34 +159,40 @@ def restricted_difference(
     members = np.vstack([observed, memberships(counts[0], counts[1], rng)])
     mean_first, variance_first = _restricted(pooled, hit, study, members)
     mean_second, variance_second = _restricted(pooled, hit, study, ~members)
-    estimate, se = mean_second - mean_first, np.sqrt(variance_first + variance_second)
+    estimate, squared = mean_second - mean_first, variance_first + variance_second
+    se = np.sqrt(squared)
     # Equal means must differ by 0 whatever the order of summation.
     estimate = np.where(np.abs(estimate) < 1e-12 * study.budget, 0.0, estimate)
-    return StudentizedEstimates(estimate[:1], se[:1], np.sort(_ratio(estimate[1:], se[1:])))
+    parts = np.array([variance_first[0], variance_second[0]])
+    below = (np.square(parts) / (np.array(counts) - 1)).sum()
+    df = squared[:1] ** 2 / below if below else np.array([min(counts) - 1.0])
+    t = TEstimates(estimate[:1], se[:1], df)
+    return StudentizedEstimates(t, np.sort(_ratio(estimate[1:], se[1:])))
 
 
 def _restricted(
     times: Values, reached: Flags, study: Times, members: Flags
 ) -> tuple[Values, Values]:
     """Restricted means and their variances for groups (groups, trials) of the same trials."""
-    tau = study.budget
-    hit = reached & (times <= tau)
-    times = np.minimum(times, tau)
+    hit = reached & (times <= study.budget)
+    times = np.minimum(times, study.budget)
     order = np.lexsort((~hit, times))  # at equal times those that reached it come first
-    times, hit, members = times[order], hit[order], members[:, order]
     count = members.sum(axis=1)
-    risk = count[:, None] - np.cumsum(members, axis=1) + members
-    events = members & hit
-    share = np.cumprod(np.where(events, 1 - 1 / np.maximum(risk, 1), 1.0), axis=1)
-    steps = np.diff(times, append=tau)
-    mean = times[0] + share @ steps
-    after = np.cumsum((share * steps)[:, ::-1], axis=1)[:, ::-1]
-    # Where the last trial at risk reaches it no area is left, whatever 1 / (r - 1) would be.
-    weight = np.where(events & (risk > 1), 1 / np.maximum(risk * (risk - 1.0), 1.0), 0.0)
-    variance = np.square(after) * weight
-    with np.errstate(divide="ignore", invalid="ignore"):
-        variance = variance.sum(axis=1) * np.where(count > 1, count / (count - 1.0), np.nan)
-    return mean, np.maximum(variance, study.resolution**2 / 12 / np.maximum(count, 1))
+    risk, share = count.astype(float), np.ones(len(members))
+    mean, now, passed = np.zeros(len(members)), 0.0, []
+    for trial in order:
+        mean = mean + share * (times[trial] - now)
+        now, here = times[trial], members[:, trial]
+        if hit[trial]:
+            # Where the last one at risk reaches it no area is left, whatever 1 / (r - 1) would be.
+            many = here & (risk > 1)
+            passed.append((mean, many / np.where(many, risk * (risk - 1), 1.0)))
+            share = share * np.where(here, 1 - 1 / np.maximum(risk, 1.0), 1.0)
+        risk = risk - here
+    mean = mean + share * (study.budget - now)
+    squared = sum((weight * np.square(mean - area) for area, weight in passed), np.zeros_like(mean))
+    squared *= np.where(count > 1, count / np.maximum(count - 1.0, 1.0), np.nan)
+    return mean, np.maximum(squared, study.resolution**2 / 12 / np.maximum(count, 1))
 
 
 def _ratio(difference: Values, se: Values) -> Values:

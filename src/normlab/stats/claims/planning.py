@@ -33,11 +33,12 @@ class ClaimPlan:
         alpha: What the claim is tested at.
         smallest_effect: Found with the declared power: the smallest difference, in the scores'
             unit; of `equal` the smallest margin; of `faster` a fraction of the second arm's time;
-            of `best` and `ranking` the smallest that all pairs must have.
+            of `best` and `ranking` the smallest that all pairs must have. NaN where no effect,
+            however large, would be found.
         seeds_needed: Seeds an arm that settle the claim with that power, if the truth is the
             margin (`equal`: no difference); None for more than `power.MOST_SEEDS`.
         power: Chance that the claim is supported at the planned seeds, if that is the truth; of
-            `best` and `ranking` at least that.
+            `best` and `ranking` at least that (`predict` says how much).
         settles: Whether any outcome could settle it.
     """
 
@@ -85,27 +86,27 @@ def plan_claim(
     else:
         weights = claim.contrasts(len(spreads))
     designs = [_design(row, spreads, rules, correlation) for row in weights]
+    # Each of several pairs must hold: their powers' shortfalls add up at most.
     power = 1 - (1 - rules.power) / len(designs)
-    enough = seeds >= 2
-    if isinstance(claim, Equal):
-        (design,) = designs
-        return ClaimPlan(
-            alpha,
-            smallest_margin(design, seeds, alpha=alpha, power=power),
-            seeds_for_equal(design, claim.margin, alpha=alpha, power=power),
-            equal_power(design, claim.margin, seeds, alpha=alpha) if enough else 0.0,
-            settles,
-        )
-    effects = [smallest_effect(design, seeds, alpha=alpha, power=power) for design in designs]
-    needed = [
-        seeds_for_better(design, claim.margin, alpha=alpha, power=power) for design in designs
-    ]
-    missed = sum(
-        1 - better_power(design, claim.margin, seeds, alpha=alpha) if enough else 1.0
-        for design in designs
+    at = {"alpha": alpha, "power": power}
+    equal = isinstance(claim, Equal)
+    needs, finds, chance = (
+        (seeds_for_equal, smallest_margin, equal_power)
+        if equal
+        else (seeds_for_better, smallest_effect, better_power)
     )
-    most = None if None in needed else max(count for count in needed if count is not None)
-    return ClaimPlan(alpha, max(effects), most, max(0.0, 1 - missed), settles)
+    needed = [needs(design, claim.margin, **at) for design in designs]
+    missed, effect = 1.0, float("nan")
+    if settles.supported:
+        effect = max(finds(design, seeds, **at) for design in designs)
+        missed = sum(1 - chance(design, claim.margin, seeds, alpha=alpha) for design in designs)
+    return ClaimPlan(
+        alpha=alpha,
+        smallest_effect=effect,
+        seeds_needed=None if None in needed else max(n for n in needed if n is not None),
+        power=max(0.0, 1 - missed),
+        settles=settles,
+    )
 
 
 def predict(
