@@ -31,7 +31,7 @@ def made(model: str, **values: object) -> Recipe:
 @pytest.mark.parametrize(("model", "norm"), COUNTS)
 def test_parameters_equal_hand_counts(model: str, norm: str) -> None:
     shape = GREY8 if model == "digits-small" else GREY28
-    net, _ = build(made(model, norm=norm), shape, 10)
+    net = build(made(model, norm=norm), shape, 10).model
     assert parameter_count(net) == COUNTS[model, norm]
     assert net(torch.zeros(3, *shape)).shape == (3, 10)
 
@@ -43,14 +43,14 @@ def test_the_published_counts() -> None:
 
 def test_every_affine_norm_has_the_same_number_of_parameters() -> None:
     found = {
-        parameter_count(build(made("mnist-7288", norm=norm), GREY28, 10)[0])
+        parameter_count(build(made("mnist-7288", norm=norm), GREY28, 10).model)
         for norm in ("batch", "instance", "layer", {"kind": "group", "groups": 4})
     }
     assert found == {7288}
 
 
 def test_the_layer_table_of_seed_002() -> None:
-    net, _ = build(made("mnist-7288"), GREY28, 10, device="meta")
+    net = build(made("mnist-7288"), GREY28, 10, device="meta").model
     rows = layer_table(net, GREY28)
     columns = [
         (r.kernel, r.padding, r.stride, r.map_size, r.receptive_field, r.parameters) for r in rows
@@ -79,15 +79,17 @@ def test_the_layer_table_of_seed_002() -> None:
 
 
 def test_source_c_puts_the_norm_behind_the_activation_and_dropout_behind_that() -> None:
-    net, _ = build(made("mnist-7704", dropout=0.03), GREY28, 10)
+    net = build(made("mnist-7704", dropout=0.03), GREY28, 10).model
     names = [name for name, _ in net.layers.named_children()]  # type: ignore[operator, union-attr]
     assert names[:4] == ["conv1", "activation1", "norm1", "dropout1"]
 
 
 def test_source_c_s_group_norm_has_2_groups_first_and_4_elsewhere() -> None:
     norm = {"kind": "group", "channels_per_group": 4}
-    net, notes = build(made("mnist-7704", norm=norm), GREY28, 10)
-    assert [m.groups for m in net.modules() if hasattr(m, "groups") and hasattr(m, "eps")] == [
+    built = build(made("mnist-7704", norm=norm), GREY28, 10)
+    assert [
+        m.groups for m in built.model.modules() if hasattr(m, "groups") and hasattr(m, "eps")
+    ] == [
         2,
         4,
         4,
@@ -95,25 +97,25 @@ def test_source_c_s_group_norm_has_2_groups_first_and_4_elsewhere() -> None:
         4,
         4,
     ]
-    assert not notes
+    assert not built.notes
 
 
 def test_a_group_count_that_does_not_fit_is_lowered_and_said() -> None:
-    _, notes = build(made("mnist-7288", norm={"kind": "group", "groups": 32}), GREY28, 10)
-    assert notes == [
+    built = build(made("mnist-7288", norm={"kind": "group", "groups": 32}), GREY28, 10)
+    assert built.notes == (
         "32 groups wanted of 8 channels: 8 groups given, which is instance norm",
         "32 groups wanted of 16 channels: 16 groups given, which is instance norm",
-    ]
+    )
 
 
 def test_a_norm_that_cannot_stand_on_a_map_is_refused_with_the_place() -> None:
-    net, _ = build(made("mnist-7704", norm="instance"), GREY28, 10, device="meta")
+    net = build(made("mnist-7704", norm="instance"), GREY28, 10, device="meta").model
     with pytest.raises(UserError, match=r"layer 'norm7' cannot take a map of 16x1x1"):
         layer_table(net, GREY28)
 
 
 def test_images_too_small_for_the_model_are_refused_with_the_place() -> None:
-    net, _ = build(made("mnist-7288"), GREY8, 10, device="meta")
+    net = build(made("mnist-7288"), GREY8, 10, device="meta").model
     with pytest.raises(UserError, match="layer 'conv4'"):
         layer_table(net, GREY8)
 
@@ -121,7 +123,7 @@ def test_images_too_small_for_the_model_are_refused_with_the_place() -> None:
 @pytest.mark.parametrize("model", ["mnist-7288", "mnist-7704", "digits-small"])
 def test_every_parameter_has_one_role(model: str) -> None:
     values = {"data": "mnist", "model": {"kind": model, "conv_bias": "always"}}
-    net, _ = build(Recipe.parse(values), GREY28, 10)
+    net = build(Recipe.parse(values), GREY28, 10).model
     found = roles(net)
     assert set(found) == {name for name, _ in net.named_parameters()}
     heads = [name for name, role in found.items() if role.startswith("head")]

@@ -56,7 +56,7 @@ def test_gates_have_a_role_and_a_learning_rate_of_their_own() -> None:
     from normlab.train.optimizer import Updater
 
     made = recipe("batch_instance")
-    model, _ = build(made, (1, 8, 8), 10)
+    model = build(made, (1, 8, 8), 10).model
     assert sum(role == "gate" for role in roles(model).values()) == 3
     updater = Updater(made, model, 10)
     for parameter in model.parameters():

@@ -278,7 +278,7 @@ def test_an_own_norm_in_a_recipe() -> None:
     from normlab.recipe import Recipe
 
     values = {"data": "digits", "model": "digits-small", "norm": "tests.norms.own:SharedDeviation"}
-    model, _ = build(Recipe.parse(values), (1, 8, 8), 10)
+    model = build(Recipe.parse(values), (1, 8, 8), 10).model
     assert sum(isinstance(module, SharedDeviation) for module in model.modules()) == 3
     with pytest.raises(UserError, match="unexpected keyword argument 'size'"):
         build(

@@ -75,7 +75,7 @@ def test_the_output_s_variance_follows_the_prediction() -> None:
 
 def test_a_model_has_scaled_convolutions_in_place_of_norms() -> None:
     values = {"data": "digits", "model": "digits-small", "norm": "scaled_ws"}
-    model, _ = build(Recipe.parse(values), (1, 8, 8), 10)
+    model = build(Recipe.parse(values), (1, 8, 8), 10).model
     assert sum(isinstance(m, ScaledWSConv2d) for m in model.modules()) == 3
     assert sum(isinstance(m, ScaledActivation) for m in model.modules()) == 3
     found = roles(model)

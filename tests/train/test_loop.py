@@ -113,7 +113,7 @@ def test_other_losses_activations_and_optimizers_learn_too(
 
 def test_the_record_is_what_the_final_weights_score(recipe: Recipe) -> None:
     epochs, end = run(recipe)
-    model, _ = build(recipe, (1, 8, 8), 10)
+    model = build(recipe, (1, 8, 8), 10).model
     model.load_state_dict(end.weights)
     model.eval()
     data = splits(recipe)
@@ -130,7 +130,7 @@ def test_running_train_metrics_score_a_batch_before_its_own_update(
     # One batch an epoch: the first epoch's training loss is the untrained model's, in training mode.
     recipe = Recipe.parse({**digits, "batch_size": 2000, "epochs": 1, "lr": 0.5})
     data = splits(recipe)
-    model, _ = build(recipe, data.shape, 10)
+    model = build(recipe, data.shape, 10).model
     initialize(model, 0)
     with torch.no_grad():
         logits = model(torch.from_numpy(data.train.inputs))

@@ -15,7 +15,7 @@ BASE = {"data": "digits", "model": "digits-small", "lr": 0.1, "momentum": 0.8, "
 
 def model() -> nn.Module:
     torch.manual_seed(0)
-    return build(Recipe.parse(BASE), (1, 8, 8), 10)[0]
+    return build(Recipe.parse(BASE), (1, 8, 8), 10).model
 
 
 def gradients(net: nn.Module, step: int) -> None:

@@ -32,7 +32,7 @@ def model(norm: object, seed: int) -> torch.nn.Module:
     recipe = Recipe.parse(
         {"data": "digits", "model": {"kind": "digits-small", "conv_bias": "never"}, "norm": norm}
     )
-    net, _ = build(recipe, (1, 8, 8), 10)
+    net = build(recipe, (1, 8, 8), 10).model
     initialize(net, seed)
     return net
 

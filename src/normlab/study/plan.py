@@ -208,7 +208,8 @@ def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
 
 def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
     parts = recipe.model_dump(
-        mode="json", include={"data", "model", "norm", "activation", "dropout"}
+        mode="json",
+        include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
     )
     try:
         return _built(json.dumps(parts, sort_keys=True), min(smallest_batch(recipe), 2))
@@ -228,6 +229,6 @@ def _built(parts: str, batch: int) -> tuple[int, tuple[str, ...]]:
     """Parameters and notes of a model, looked at without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
     source = SOURCES[recipe.data.kind]
-    model, notes = build(recipe, source.shape, source.num_classes, device="meta")
-    layer_table(model, source.shape, images=batch)
-    return parameter_count(model), tuple(notes)
+    built = build(recipe, source.shape, source.num_classes, device="meta")
+    layer_table(built.model, source.shape, images=batch)
+    return parameter_count(built.model), built.notes

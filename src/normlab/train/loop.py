@@ -96,7 +96,7 @@ class _Trainer:
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        model, _ = build(recipe, splits.shape, splits.num_classes)
+        model = build(recipe, splits.shape, splits.num_classes).model
         initialize(model, seed)
         self.model: nn.Module = model.to(device=device, dtype=self.dtype)
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
