@@ -86,8 +86,10 @@ def test_source_c_puts_the_norm_behind_the_activation_and_dropout_behind_that() 
 
 def test_source_c_s_group_norm_has_2_groups_first_and_4_elsewhere() -> None:
     norm = {"kind": "group", "channels_per_group": 4}
-    net, notes = build(made("mnist-7704", norm=norm), GREY28, 10)
-    assert [m.groups for m in net.modules() if hasattr(m, "groups") and hasattr(m, "eps")] == [
+    built = build(made("mnist-7704", norm=norm), GREY28, 10)
+    assert [
+        m.groups for m in built.model.modules() if hasattr(m, "groups") and hasattr(m, "eps")
+    ] == [
         2,
         4,
         4,
@@ -95,15 +97,15 @@ def test_source_c_s_group_norm_has_2_groups_first_and_4_elsewhere() -> None:
         4,
         4,
     ]
-    assert not notes
+    assert not built.notes
 
 
 def test_a_group_count_that_does_not_fit_is_lowered_and_said() -> None:
-    _, notes = build(made("mnist-7288", norm={"kind": "group", "groups": 32}), GREY28, 10)
-    assert notes == [
+    built = build(made("mnist-7288", norm={"kind": "group", "groups": 32}), GREY28, 10)
+    assert built.notes == (
         "32 groups wanted of 8 channels: 8 groups given, which is instance norm",
         "32 groups wanted of 16 channels: 16 groups given, which is instance norm",
-    ]
+    )
 
 
 def test_a_norm_that_cannot_stand_on_a_map_is_refused_with_the_place() -> None:

@@ -41,7 +41,12 @@ def list_(
 
 
 def show_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="See `normlab list models`.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|IMPORT_PATH", help="See `normlab list models`; or package.module:Net."
+        ),
+    ],
     sets: Sets = None,
     json: Json = False,
 ) -> None:
@@ -52,17 +57,24 @@ def show_model(
     from normlab.data import SOURCES
     from normlab.models import build, layer_table, parameter_count
     from normlab.recipe import MODELS, Recipe, with_value
+    from normlab.recipe.models import OwnModel
 
-    if name not in MODELS:
+    chosen = parse_sets(sets)
+    values = {"model": name, "norm": "batch"}
+    if name in MODELS:
+        values["data"] = MODELS[name].made_for
+    elif not OwnModel.accepts(name):
         raise UserError(unknown("model", name, MODELS))
-    values = {"data": MODELS[name].made_for, "model": name, "norm": "batch"}
-    for key, value in parse_sets(sets).items():
+    elif "data" not in chosen:
+        raise UserError(f"model '{name}' is yours: say for which images with --set data=NAME")
+    for key, value in chosen.items():
         values = with_value(values, key, value)
     recipe = Recipe.parse(values)
     source = SOURCES[recipe.data.kind]
     built = build(recipe, source.shape, source.num_classes, device="meta")
     rows = layer_table(built.model, source.shape)
-    total, notes = parameter_count(built.model), built.notes
+    total = parameter_count(built.model)
+    notes = list(built.notes)
     if json:
         print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
         return

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 from normlab.models.convnet import digits_small, mnist_7288, mnist_7704
+from normlab.models.own import build_own
+from normlab.models.resnet import resnet, resnet50
 from normlab.models.slots import Slots
 from normlab.recipe import Recipe
 
@@ -16,23 +18,31 @@ MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
     "digits-small": digits_small,
     "mnist-7288": mnist_7288,
     "mnist-7704": mnist_7704,
+    "resnet": resnet,
+    "resnet50": resnet50,
+    "resnet50-as-published": resnet50,
 }
 """kind -> function that builds it; the options of each kind are in `normlab.recipe.models`."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """A model with what its recipe declared of it.
+    """A model as a recipe has it, and what was put into it: what a trained one is held against.
 
     Attributes:
         model: The network.
         notes: Where it got something other than the recipe wanted, in one sentence each.
-        norms: How many norms it asked for, whatever the kind.
+        norms: Places the recipe's norm has in it, shortcuts and stem included. Under `none` no
+            layer stands there; under `scaled_ws` they are the standardized convolutions.
+        dropout_slots: The numbers of its dropout slots, the same in every block.
+        residual_branches: How many branches stochastic depth acts on.
     """
 
     model: nn.Module
     notes: tuple[str, ...]
     norms: int
+    dropout_slots: tuple[int, ...]
+    residual_branches: int
 
 
 def build(
@@ -42,9 +52,22 @@ def build(
 
     Weights are torch's defaults, drawn from global state: see `normlab.train.streams` for the
     draw that counts. Use device "meta" to look at a model without allocating it.
+
+    Raises:
+        UserError: The recipe asks for a part that the model does not have, or a model of the
+            user's cannot be used.
     """
     slots = Slots(recipe)
-    with torch.device(device):
-        model = MODELS[recipe.model.kind](slots, shape, num_classes)
+    if recipe.model.kind in MODELS:
+        with torch.device(device):
+            model = MODELS[recipe.model.kind](slots, shape, num_classes)
+    else:
+        model = build_own(slots, shape, num_classes).to(device)
     slots.refuse_what_is_left()
-    return Built(model, tuple(dict.fromkeys(slots.notes)), slots.norms)
+    return Built(
+        model=model,
+        notes=tuple(dict.fromkeys(slots.notes)),
+        norms=slots.norms,
+        dropout_slots=tuple(sorted(slots.dropout_slots)),
+        residual_branches=slots.residual_branches,
+    )

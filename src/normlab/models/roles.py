@@ -1,24 +1,27 @@
 """The role of every parameter, from the type of the module that owns it.
 
 Never from its name or place: a bias-free or re-ordered model keeps its roles. The head is what the
-model calls its head.
+model calls its head; in a model of the user's it is looked for once (`normlab.models.own`). A
+module type that is not known here says what its parameters are in a class attribute, as norms do:
+`parameter_roles = {"scale": "norm_gain"}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import cast, get_args
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from normlab.norms import Norm
 from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.recipe.training import Role
 
 _TORCH_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-_WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear, nn.Embedding)
+WEIGHTED = (_ConvNd, nn.Linear, nn.Bilinear, nn.Embedding)
+
+_HEAD = "_normlab_head"
 
 
 def roles(model: nn.Module) -> dict[str, Role]:
@@ -27,7 +30,7 @@ def roles(model: nn.Module) -> dict[str, Role]:
     Raises:
         TypeError: A parameter belongs to a module of a type that has no known roles.
     """
-    head = getattr(model, "head", None)
+    head = head_of(model)
     found: dict[str, Role] = {}
     for prefix, module in model.named_modules():
         for name, _ in module.named_parameters(recurse=False):
@@ -35,6 +38,20 @@ def roles(model: nn.Module) -> dict[str, Role]:
             found[full] = _role(module, name, full, is_head=module is head)
     # Shared parameters are named once by torch, under the name met first.
     return {name: found[name] for name, _ in model.named_parameters()}
+
+
+def head_of(model: nn.Module) -> nn.Module | None:
+    """The layer that makes the logits, if the model says which."""
+    found: nn.Module | None = model.__dict__.get(_HEAD) or getattr(model, "head", None)
+    return found
+
+
+def remember_head(model: nn.Module, head: nn.Module) -> None:
+    """Have a model whose head has another name know which layer it is.
+
+    Not as a submodule: a second name would double it in the state dict.
+    """
+    object.__setattr__(model, _HEAD, head)
 
 
 def select(model: nn.Module, wanted: Iterable[Role]) -> list[nn.Parameter]:
@@ -46,14 +63,18 @@ def select(model: nn.Module, wanted: Iterable[Role]) -> list[nn.Parameter]:
 
 def _role(module: nn.Module, name: str, full: str, *, is_head: bool) -> Role:
     is_bias = name == "bias"
-    if isinstance(module, Norm) and name in module.parameter_roles:
-        return cast("Role", module.parameter_roles[name])
+    known = getattr(module, "parameter_roles", {})
+    if name in known:
+        return cast("Role", known[name])
     if isinstance(module, ScaledWSConv2d) and name == "gain":
         return "norm_gain"
     if isinstance(module, _TORCH_NORMS):
         return "norm_bias" if is_bias else "norm_gain"
-    if isinstance(module, _WEIGHTED):
+    if isinstance(module, WEIGHTED):
         if is_head:
             return "head_bias" if is_bias else "head_weight"
         return "bias" if is_bias else "weight"
-    raise TypeError(f"parameter '{full}' of {type(module).__name__} has no known role")
+    raise TypeError(
+        f"parameter '{full}' of {type(module).__name__} has no known role: its class needs an "
+        f"attribute parameter_roles = {{'{name}': ...}} with one of {', '.join(get_args(Role))}"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
 from normlab.recipe import Recipe
+from normlab.recipe.models import Model
 from normlab.regularizers import DROPOUTS, StochasticDepth
 
 
@@ -19,7 +20,8 @@ class Slots:
 
     Attributes:
         notes: Where the model got something other than the recipe wanted, in one sentence each.
-        norms: How many norms the model asked for: what a trained model is held against.
+        norms: How many norms the model asked for: what a trained model is held against. Under
+            `none` nothing stands there; under `scaled_ws` it is the standardized convolutions.
         dropout_slots: The dropout slots the model has.
         residual_branches: How many residual branches stochastic depth acts on.
     """
@@ -38,43 +40,70 @@ class Slots:
         and is noted.
         """
         kind, options = self.recipe.norm.kind, self.recipe.norm.options
-        self.norms += 1
         if kind == "scaled_ws":
             return self.activation() if activate else norms.NoNorm(num_channels)
+        self.norms += 1
         if "groups" in options:
             options = self._legal(num_channels, options)
-        if activate and not getattr(norms.by_name(kind), "contains_activation", False):
+        if activate and not self.norm_has_activation:
             options["activation"] = self.recipe.activation
         try:
             return norms.make(kind, num_channels, **options)
         except TypeError as error:  # an own kind's options are checked by its signature alone
             raise UserError(f"norm '{kind}' cannot be made: {error}") from None
 
-    def activation(self) -> nn.Module:
-        """The recipe's activation alone; under `scaled_ws` scaled to keep the variance."""
-        if self.recipe.norm.kind == "scaled_ws":
+    def activation(self, *, scaled: bool = True) -> nn.Module:
+        """The recipe's activation alone; under `scaled_ws` scaled to keep the variance.
+
+        Not `scaled` is that of a convolution without the norm.
+        """
+        if scaled and self.recipe.norm.kind == "scaled_ws":
             return ScaledActivation(self.recipe.activation)
         return ACTIVATIONS[self.recipe.activation]()
 
     def conv(
-        self, channels: int, width: int, kernel: int, *, padding: int = 0, before_norm: bool
+        self,
+        channels: int,
+        width: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        before_norm: bool,
+        normed: bool | None = None,
     ) -> nn.Conv2d:
         """A convolution, with a bias if the model's `conv_bias` says so.
 
-        Under `auto` a convolution in front of a norm has none. Under norm `scaled_ws` those that a
-        norm would follow are the parametrized ones.
+        Under `auto` a convolution in front of a norm has none. Under norm `scaled_ws` the `normed`
+        ones are the parametrized ones: where the norm stands elsewhere than behind, say so.
         """
         bias = self._conv_bias(before_norm=before_norm)
-        scaled = before_norm and self.recipe.norm.kind == "scaled_ws"
+        scaled = (
+            before_norm if normed is None else normed
+        ) and self.recipe.norm.kind == "scaled_ws"
+        self.norms += scaled
         make = ScaledWSConv2d if scaled else nn.Conv2d
-        return make(channels, width, kernel, padding=padding, bias=bias)
+        return make(channels, width, kernel, stride=stride, padding=padding, bias=bias)
 
-    def dropout(self, slot: int) -> nn.Module:
-        """The recipe's dropout for a slot of the model's, counted from 1."""
+    @property
+    def norm_has_activation(self) -> bool:
+        """Whether the recipe's norm is made to be followed by no activation of the model's."""
+        kind = self.recipe.norm.kind
+        if kind == "scaled_ws":
+            return True
+        return bool(getattr(norms.by_name(kind), "contains_activation", False))
+
+    def dropout(self, slot: int, *, p_of_next: bool = False) -> nn.Module:
+        """The recipe's dropout for a slot of the model's, counted from 1.
+
+        With `p_of_next` a chosen slot takes the probability of the next chosen one, if there is.
+        """
         self.dropout_slots.add(slot)
         spec = self.recipe.dropout
         options = {k: v for k, v in spec.options.items() if k not in {"p", "slots"}}
-        return DROPOUTS[spec.kind](spec.at(slot), **options)
+        chosen = spec.chosen or ()
+        shifted = p_of_next and slot in chosen and slot + 1 in chosen
+        return DROPOUTS[spec.kind](spec.at(slot + 1 if shifted else slot), **options)
 
     def stochastic_depth(self, block: int, blocks: int) -> nn.Module:
         """The recipe's stochastic depth for the branch of a residual block, counted from 1."""
@@ -88,7 +117,8 @@ class Slots:
             UserError: A dropout slot that is not there, or stochastic depth without a residual
                 branch.
         """
-        model, asked = self.recipe.model.kind, set(self.recipe.dropout.chosen or ())
+        model, dropout = self.recipe.model.kind, self.recipe.dropout
+        asked = set(dropout.chosen or ({1} if dropout.at(1) else ()))
         if absent := sorted(asked - self.dropout_slots):
             has = ", ".join(map(str, sorted(self.dropout_slots))) or "none"
             raise UserError(f"dropout: model '{model}' has no slot {absent[0]}; it has {has}")
@@ -96,7 +126,7 @@ class Slots:
             raise UserError(f"stochastic_depth: model '{model}' has no residual branches")
 
     def _conv_bias(self, *, before_norm: bool) -> bool:
-        choice = self.recipe.model.conv_bias
+        choice = cast("Model", self.recipe.model).conv_bias
         normed = before_norm and self.recipe.norm.kind not in {"none", "scaled_ws"}
         return not normed if choice == "auto" else choice == "always"
 

@@ -30,13 +30,20 @@ class Change:
         name: Its place in the model, dotted; further places of the same module after a comma.
         old: The layer that stood there, as printed.
         new: The layer that stands there now.
-        notes: What was kept or lost, what was changed to fit.
+        fitting: What was changed to fit: a number of groups, an activation taken out.
+        state: What was kept and what was lost.
     """
 
     name: str
     old: str
     new: str
-    notes: list[str] = field(default_factory=list)
+    fitting: list[str] = field(default_factory=list)
+    state: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """All there is to say."""
+        return [*self.fitting, *self.state]
 
 
 def swap_norm(
@@ -124,6 +131,8 @@ def _replacement(
     except (TypeError, ValueError) as error:
         raise UserError(f"{change.name}: norm '{kind}' cannot stand here: {error}") from None
     _move_state(old, new, change)
+    if "momentum" in options:  # what is asked for, not what the old norm had
+        new.momentum = options["momentum"]
     tensor = next(iter([*old.parameters(), *old.buffers()]), None)
     if tensor is not None:
         dtype = tensor.dtype if tensor.is_floating_point() else None
@@ -160,7 +169,7 @@ def _fitting(channels: int, options: dict[str, Any], change: Change) -> dict[str
         groups = legal_groups(channels, int(wanted))
         if groups != wanted or (per_group and channels % int(per_group)):
             became = ", which is instance norm" if groups == channels > 1 else ""
-            change.notes.append(
+            change.fitting.append(
                 f"{groups} groups, the most that divide {channels} channels{became}"
             )
         fitted["groups"] = groups
@@ -183,10 +192,10 @@ def _move_state(old: nn.Module, new: nn.Module, change: Change) -> None:
     if "running_mean" in kept and hasattr(old, "momentum"):
         new.momentum = old.momentum
     if kept:
-        change.notes.append(f"kept {', '.join(kept)}")
+        change.state.append(f"kept {', '.join(kept)}")
     lost = [name for name in theirs if name not in kept]
     if lost:
-        change.notes.append(f"lost {', '.join(lost)}")
+        change.state.append(f"lost {', '.join(lost)}")
 
 
 def _state(norm: nn.Module) -> dict[str, Tensor]:
@@ -205,7 +214,7 @@ def _activation_behind(
         names = list(parent._modules)
         after = names[names.index(attribute) + 1 :]
         if after and isinstance(parent._modules[after[0]], _RELUS):
-            change.notes.append(f"takes the place of {type(parent._modules[after[0]]).__name__}")
+            change.fitting.append(f"takes the place of {type(parent._modules[after[0]]).__name__}")
             return [(parent, after[0])]
         if after:
             return []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from normlab.errors import UserError
+from normlab.models.residual import Add
 from normlab.norms import NORMS, GroupNorm, NoNorm
 
+_VIEW = "_normlab_view"
+_Window = tuple[int | None, int | None, int | None]
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 _LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
 
@@ -49,13 +54,14 @@ def layer_table(
     """
     model = copy.deepcopy(model).to("meta").train()
     rows: list[LayerRow] = []
-    field, jump = 1, 1
     current = {"name": "", "map": ""}
 
     def enter(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            current["name"], current["map"] = name, "x".join(map(str, inputs[0].shape[1:]))
-            if isinstance(module, GroupNorm) and module.values_per_group(inputs[0]) == 1:
+        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            current["name"] = name
+            maps = list(_tensors(inputs))
+            current["map"] = "x".join(map(str, maps[0].shape[1:])) if maps else "?"
+            if isinstance(module, GroupNorm) and module.values_per_group(maps[0]) == 1:
                 raise ValueError(
                     f"{type(module).__name__} has one value per group here: "
                     "its output is the bias whatever the input"
@@ -64,23 +70,25 @@ def layer_table(
         return hook
 
     def leave(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            nonlocal field, jump
-            kernel, padding, stride = _window(module, inputs[0])
-            field += ((kernel or 1) - 1) * jump
-            jump *= stride or 1
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            maps, made = list(_tensors(inputs)), next(_tensors(output), None)
+            if not maps or made is None:
+                return
+            window = _window(module, maps[0])
+            view = _seen_through(module, window, _joined(maps))
+            _remember(made, view)
             if _is_shown(module):
                 formula, parameters = _count(module)
                 rows.append(
                     LayerRow(
                         name=name,
                         kind=type(module).__name__,
-                        kernel=kernel,
-                        padding=padding,
-                        stride=stride,
-                        channels=output.shape[1],
-                        map_size=output.shape[-1] if output.dim() == 4 else 1,
-                        receptive_field=field,
+                        kernel=window[0],
+                        padding=window[1],
+                        stride=window[2],
+                        channels=made.shape[1],
+                        map_size=made.shape[-1] if made.dim() == 4 else 1,
+                        receptive_field=view.field,
                         formula=formula,
                         parameters=parameters,
                     )
@@ -95,14 +103,60 @@ def layer_table(
         module.register_forward_hook(leave(short))
     counted = "a batch of one map" if images == 1 else "a map"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _Views():
             model(torch.empty(images, *shape, device="meta"))
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # a model of the user's can fail in any way
         raise UserError(
             f"layer '{current['name']}' cannot take {counted} of {current['map']} "
             f"(channels x height x width): {error}"
         ) from None
     return rows
+
+
+class _View(NamedTuple):
+    """What one value of a map sees of the image: pixels a side, and from one to the next."""
+
+    field: int = 1
+    jump: int = 1
+
+
+class _Views(TorchFunctionMode):
+    """Carries views through what happens between layers; a sum sees what its widest part sees."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call the function and mark its results."""
+        result = func(*args, **(kwargs or {}))
+        view = _joined(_tensors((args, kwargs)))
+        for tensor in _tensors(result):
+            _remember(tensor, view)
+        return result
+
+
+def _joined(tensors: Iterable[Tensor]) -> _View:
+    views = [getattr(tensor, _VIEW, _View()) for tensor in tensors]
+    return _View(*map(max, zip(*views, strict=True))) if views else _View()
+
+
+def _remember(tensor: Tensor, view: _View) -> None:
+    setattr(tensor, _VIEW, view)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in a function's arguments or result."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
+
+
+def _seen_through(module: nn.Module, window: _Window, view: _View) -> _View:
+    kernel, _, stride = window
+    dilation = _side(getattr(module, "dilation", 1))
+    field = view.field + ((kernel or 1) - 1) * dilation * view.jump
+    return _View(field, view.jump * (stride or 1))
 
 
 def parameter_count(model: nn.Module) -> int:
@@ -117,10 +171,10 @@ def _has_layers(module: nn.Module) -> bool:
 
 def _is_shown(module: nn.Module) -> bool:
     weighted = any(True for _ in module.parameters())
-    return weighted or isinstance(module, (*_POOLS, nn.AdaptiveAvgPool2d, *_LAYER_NORMS))
+    return weighted or isinstance(module, (*_POOLS, nn.AdaptiveAvgPool2d, Add, *_LAYER_NORMS))
 
 
-def _window(module: nn.Module, x: Tensor) -> tuple[int | None, int | None, int | None]:
+def _window(module: nn.Module, x: Tensor) -> _Window:
     if isinstance(module, nn.AdaptiveAvgPool2d):
         return x.shape[-1], 0, 1  # used with output size 1: the window is the whole map
     if isinstance(module, (nn.Conv2d, *_POOLS)):

@@ -234,7 +234,8 @@ def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
 
 def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
     parts = recipe.model_dump(
-        mode="json", include={"data", "model", "norm", "activation", "dropout"}
+        mode="json",
+        include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
     )
     try:
         return _built(json.dumps(parts, sort_keys=True), min(smallest_batch(recipe), 2))

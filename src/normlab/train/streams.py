@@ -11,13 +11,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
-from normlab.norms import Norm
+from normlab.models.initialization import who_draws
 from normlab.regularizers import RandomLayer
-
-# Made with constants: nothing to draw.
-_CONSTANT = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def generator(
@@ -33,28 +29,34 @@ def initialize(model: nn.Module, seed: int) -> None:
 
     The distribution is torch's default, uniform within 1 / sqrt(fan_in) for weights and biases.
     Drawn on the CPU in float32, so that every device and precision starts from the same weights.
-    Norms keep their gain of 1 and bias of 0.
+    Norms keep their gain of 1 and bias of 0. Another module with parameters (of a model of the
+    user's) draws them itself in `reset_parameters`, with torch's global state seeded for it alone.
 
     Raises:
         TypeError: A module has parameters and no known way to draw them: they would hang on
             global random state.
     """
     for prefix, module in model.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            own = next(module.named_parameters(recurse=False), None)
-            if own is not None and not isinstance(module, _CONSTANT):
-                kind = type(module).__name__
-                raise TypeError(f"no initialization is known for '{prefix}.{own[0]}' of {kind}")
+        drawn_by = who_draws(module)
+        if drawn_by == "stream":
+            _draw(prefix, module, seed)
+        elif drawn_by == "module":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(generator(seed, "initialization", prefix).initial_seed())
+                module.reset_parameters()
+
+
+def _draw(prefix: str, module: nn.Module, seed: int) -> None:
+    weight = module.get_parameter("weight")
+    bound = 1 / math.sqrt(weight[0].numel())
+    for name in ("weight", "bias"):
+        parameter = getattr(module, name)
+        if parameter is None:
             continue
-        bound = 1 / math.sqrt(module.weight[0].numel())
-        for name in ("weight", "bias"):
-            parameter = getattr(module, name)
-            if parameter is None:
-                continue
-            source = generator(seed, "initialization", f"{prefix}.{name}")
-            drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
-            with torch.no_grad():
-                parameter.copy_(drawn)
+        source = generator(seed, "initialization", f"{prefix}.{name}")
+        drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=source)
+        with torch.no_grad():
+            parameter.copy_(drawn)
 
 
 def order(count: int, seed: int, epoch: int) -> Tensor:
