@@ -44,7 +44,15 @@ def splits() -> Splits:
         inputs = random.randn(count, 1, 28, 28).astype(np.float32)
         return Split(inputs=inputs, labels=random.randint(0, 10, count))
 
-    return Splits(train=made(6400), validation=made(256), test=made(1000), num_classes=10)
+    return Splits(
+        train=made(6400),
+        validation=made(256),
+        test=made(1000),
+        num_classes=10,
+        class_names=tuple("0123456789"),
+        low=np.zeros(1, np.float32),
+        high=np.ones(1, np.float32),
+    )
 
 
 def seconds(recipe: Recipe, data: Splits, *, probes: bool) -> float:

@@ -144,7 +144,9 @@ def test_the_controlled_stem_keeps_the_map() -> None:
 def test_the_stride_is_on_one_convolution(kind: str, strided: str) -> None:
     for choice in (None, "conv1", "conv2"):
         found = rows(kind, **({"stride_on": choice} if choice else {}))
-        strides = {n: found[f"stage2.block1.branch.{n}"].stride for n in ("conv1", "conv2", "conv3")}
+        strides = {
+            n: found[f"stage2.block1.branch.{n}"].stride for n in ("conv1", "conv2", "conv3")
+        }
         assert strides == {"conv1": 1, "conv2": 1, "conv3": 1, (choice or strided): 2}
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from normlab.augment import Batch, Cutout, HorizontalFlip, Pipeline
 from normlab.data import splits
 from normlab.models.build import MODELS
 from normlab.models.convnet import ConvNet, digits_small
@@ -13,6 +14,7 @@ from normlab.models.slots import Slots
 from normlab.norms import NORMS, BatchInstanceNorm, BatchNorm, GhostBatchNorm
 from normlab.recipe import NORMS as NORM_SPECS
 from normlab.recipe import Recipe
+from normlab.recipe.augment import Cutout as CutoutSpec
 from normlab.records import TrialResult
 from normlab.regularizers import DROPOUTS, Dropout, clip_adaptively
 from normlab.train import Finished, train
@@ -68,6 +70,9 @@ HONEST: list[dict[str, object]] = [
     {"clip_grad_norm": 0.1},
     {"agc": {"clip": 0.01, "roles": "all", "must_clip": True}},
     {"norm": "batch_instance", "precision": "bfloat16", "activation": "gelu"},
+    {"augment": ["horizontal_flip", {"kind": "cutout", "size": 3, "copies": 2}]},
+    {"augment": [{"kind": "cutout", "size": 4}, "mixup", "label_smoothing"]},
+    {"augment": [{"kind": "rotation", "degrees": 0}, {"kind": "crop", "padding": 1}]},
     {"batch_size": 2000},
     {"batch_size": 1, "norm": "layer", "dropout": 0.03, "validation": 1100},
 ]
@@ -313,3 +318,66 @@ def test_agc_that_must_clip_and_never_does_is_invalid() -> None:
 def test_a_norm_of_the_gradient_above_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizer_module, "clip_by_norm", lambda weights, limit: None)
     assert "clip_grad_norm: declared at most 0.001" in refused({"clip_grad_norm": 0.001})
+
+
+# -- augmentation -----------------------------------------------------------------------------
+
+CUTOUT = {"augment": [{"kind": "cutout", "size": 4}]}
+
+
+def test_a_mask_that_is_never_applied_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cutout, "apply", lambda self, batch, generator, pixels: batch)
+    reason = refused(CUTOUT)
+    assert "the model's images equal the stored ones" in reason
+    assert "hides 0.0000 of an image on average, 0.1914 expected" in reason
+
+
+def test_a_mask_of_another_size_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = Cutout.__init__
+
+    def smaller(self: Cutout, spec: CutoutSpec) -> None:
+        make(self, spec.model_copy(update={"size": 3}))
+        self.spec, self.mask = spec, self.spec
+
+    apply = Cutout.apply
+
+    def by_the_mask(self: Cutout, *args: object) -> object:
+        spec, self.spec = self.spec, self.mask
+        try:
+            return apply(self, *args)  # type: ignore[arg-type]
+        finally:
+            self.spec = spec
+
+    monkeypatch.setattr(Cutout, "__init__", smaller)
+    monkeypatch.setattr(Cutout, "apply", by_the_mask)
+    assert "0.1914 expected" in refused(CUTOUT)
+
+
+def test_augmented_images_that_the_model_does_not_get_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        Pipeline, "__call__", lambda self, images, labels, generator: Batch(images, labels)
+    )
+    assert "equal the stored ones" in refused({"augment": ["horizontal_flip"]})
+
+
+def test_one_augmentation_of_several_that_does_nothing_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(HorizontalFlip, "apply", lambda self, batch, generator, pixels: batch)
+    reason = refused({"augment": ["horizontal_flip", {"kind": "crop", "padding": 1}]})
+    assert "declared horizontal_flip; found changes 0 of 64 images" in reason
+    assert "equal the stored ones" not in reason
+
+
+def test_copies_that_are_not_made_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Pipeline.__call__
+
+    def once(self: Pipeline, images: Tensor, labels: Tensor, source: torch.Generator) -> Batch:
+        batch = whole(self, images, labels, source)
+        return Batch(batch.images[: len(images)], batch.labels[: len(images)])
+
+    monkeypatch.setattr(Pipeline, "__call__", once)
+    values = {"augment": [{"kind": "cutout", "size": 4, "copies": 3}]}
+    assert "3 copies; found" in refused(values)

@@ -48,6 +48,8 @@ def test_a_recipe_and_a_seed_determine_the_weights(recipe: Recipe) -> None:
 
 
 STATEFUL: list[dict[str, object]] = [
+    {"augment": ["horizontal_flip", {"kind": "cutout", "size": 3, "copies": 2}, "mixup"]},
+    {"agc": 0.02, "stochastic_depth": 0.2, "model": {"kind": "resnet", "n": 1, "width": 4}},
     {"dropout": 0.2, "schedule": "one_cycle"},
     {"optimizer": "adamw", "weight_decay": 0.1, "norm": "layer"},
     {"precision": "bfloat16", "l1": 1e-4},
@@ -177,7 +179,16 @@ def test_a_ragged_last_batch_is_trained_on() -> None:
     labels = np.arange(10) % 2
     split = Split(inputs=inputs, labels=labels)
     empty = Split(inputs=inputs[:0], labels=labels[:0])
-    data = Splits(train=split, validation=empty, test=split, num_classes=2)
+    ends = np.array([0.0, 1.0], np.float32)
+    data = Splits(
+        train=split,
+        validation=empty,
+        test=split,
+        num_classes=2,
+        class_names=("a", "b"),
+        low=ends[:1],
+        high=ends[1:],
+    )
     recipe = Recipe.parse({"data": "digits", "model": "digits-small", "epochs": 1, "batch_size": 4})
     *_, end = train(recipe, 0, data)
     assert isinstance(end, Finished)
@@ -247,3 +258,26 @@ def test_a_checkpoint_keeps_the_records(recipe: Recipe, tmp_path: Path) -> None:
     assert found is not None
     assert list(found.history) == [epoch.record for epoch in epochs]
     assert replace(found, history=()).history == ()
+
+
+def test_arms_of_one_seed_see_the_same_augmented_images(digits: dict[str, object]) -> None:
+    # At a learning rate of nothing, the loss tells the images: the stream hangs on no dropout.
+    values = {**digits, "lr": 1e-30, "norm": "none", "epochs": 2, "augment": ["horizontal_flip"]}
+    plain, again = run(Recipe.parse(values))[0], run(Recipe.parse({**values, "l2": 1e-9}))[0]
+    assert plain[0].record.train_loss == again[0].record.train_loss
+    assert plain[0].record.train_loss != plain[1].record.train_loss  # new draws each epoch
+
+
+def test_the_training_scores_of_mixed_images_are_left_out(digits: dict[str, object]) -> None:
+    epochs, end = run(Recipe.parse({**digits, "augment": ["mixup"]}))
+    assert epochs[0].record.train_accuracy is None
+    assert epochs[0].record.train_loss is not None
+    assert end.result.final_train is not None
+    assert end.result.final_train.accuracy > 0.1
+
+
+def test_copies_are_scored_as_images_of_their_own(digits: dict[str, object]) -> None:
+    values = {**digits, "lr": 1e-30, "norm": "none", "epochs": 1}
+    copied = {**values, "augment": [{"kind": "cutout", "size": 0, "copies": 2}]}
+    one, two = run(Recipe.parse(values))[0][0].record, run(Recipe.parse(copied))[0][0].record
+    assert one.train_accuracy == two.train_accuracy  # the same images, twice

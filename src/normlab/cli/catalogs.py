@@ -13,19 +13,22 @@ from normlab.errors import UserError, unknown
 def list_(
     what: Annotated[
         str | None,
-        typer.Argument(metavar="[studies|norms|regularizers|models|data]", help="What to list."),
+        typer.Argument(
+            metavar="[studies|norms|regularizers|augmentations|models|data]", help="What to list."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """List the studies, norms, regularizers, models and data sets there are."""
+    """List the studies, norms, regularizers, augmentations, models and data sets there are."""
     from normlab.cli.output import console, print_json, table
-    from normlab.recipe import DATA, MODELS, NORMS, REGULARIZERS
+    from normlab.recipe import AUGMENTATIONS, DATA, MODELS, NORMS, REGULARIZERS
     from normlab.study.spec import Study
 
     catalogs = {
         "studies": lambda: {name: Study.load(name).question for name in _bundled()},
         "norms": lambda: {kind: spec.describe() for kind, spec in NORMS.items()},
         "regularizers": lambda: REGULARIZERS,
+        "augmentations": lambda: {kind: spec.describe() for kind, spec in AUGMENTATIONS.items()},
         "models": lambda: {kind: spec.describe() for kind, spec in MODELS.items()},
         "data": lambda: {kind: spec.describe() for kind, spec in DATA.items()},
     }

@@ -52,12 +52,25 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """The three splits of a trial; `validation` may be empty."""
+    """The three splits of a trial; `validation` may be empty.
+
+    Attributes:
+        train: What is trained on.
+        validation: Set aside from the training images.
+        test: The publisher's, or held out.
+        num_classes: Number of classes.
+        class_names: One name per class.
+        low: Shape (C,): what a pixel of value 0 became, per channel.
+        high: Shape (C,): what a pixel of the largest value became.
+    """
 
     train: Split
     validation: Split
     test: Split
     num_classes: int
+    class_names: tuple[str, ...]
+    low: Inputs
+    high: Inputs
 
     @property
     def shape(self) -> tuple[int, int, int]:

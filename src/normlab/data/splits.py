@@ -29,11 +29,18 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
     held = _stratified(labels, count)
     kept = np.setdiff1d(np.arange(len(labels)), held)
     scale = _Scale(dataset.train_images[kept], dataset.max_value, scaling)
+    low, high = (
+        scale(np.full((1, dataset.train_images.shape[1], 1, 1), value, np.uint8))
+        for value in (0, dataset.max_value)
+    )
     return Splits(
         train=Split(inputs=scale(dataset.train_images[kept]), labels=labels[kept]),
         validation=Split(inputs=scale(dataset.train_images[held]), labels=labels[held]),
         test=Split(inputs=scale(dataset.test_images), labels=dataset.test_labels),
         num_classes=len(dataset.class_names),
+        class_names=dataset.class_names,
+        low=low.ravel(),
+        high=high.ravel(),
     )
 
 

@@ -1,5 +1,6 @@
 """The recipe's models: what a study file may say, checked without importing torch."""
 
+from normlab.recipe.augment import AUGMENTATIONS
 from normlab.recipe.base import Component, Spec
 from normlab.recipe.data import DATA
 from normlab.recipe.models import MODELS
@@ -9,6 +10,7 @@ from normlab.recipe.regularizers import DROPOUTS, REGULARIZERS
 from normlab.recipe.training import OPTIMIZERS, SCHEDULES
 
 __all__ = [
+    "AUGMENTATIONS",
     "DATA",
     "DROPOUTS",
     "MODELS",

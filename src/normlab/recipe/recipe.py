@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from normlab.errors import UserError, unknown
+from normlab.recipe.augment import AugmentSpec
 from normlab.recipe.base import Spec
 from normlab.recipe.data import DataSpec
 from normlab.recipe.models import ModelSpec
@@ -60,6 +61,8 @@ class Recipe(Spec):
     model: ModelSpec
     norm: NormSpec = BatchNorm(kind="batch")
     activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
+    augment: AugmentSpec = ()
+    """What is done to training images, in the order written."""
     dropout: DropoutSpec = Dropout()
     stochastic_depth: StochasticDepthSpec = StochasticDepth()
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
@@ -103,6 +106,12 @@ class Recipe(Spec):
         stops = self.early_stopping.patience and self.early_stopping.split == "validation"
         if stops and not self.validation:
             raise ValueError("early_stopping on the validation split needs validation images")
+        mixes = [spec.kind for spec in self.augment if spec.kind in {"mixup", "cutmix"}]
+        if mixes and self.early_stopping.patience and self.early_stopping.split == "train":
+            raise ValueError(
+                f"early_stopping on the running training scores means nothing under {mixes[0]}: "
+                "use split validation"
+            )
         cycles = isinstance(self.schedule, OneCycle) and self.schedule.cycle_momentum
         if cycles and self.momentum != type(self).model_fields["momentum"].default:
             raise ValueError(

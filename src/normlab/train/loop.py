@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from normlab.augment import Pipeline
 from normlab.data import Split, Splits
 from normlab.models import build, parameter_count
 from normlab.norms import BatchRenorm, MomentNorm, kernels
@@ -30,7 +31,7 @@ from normlab.train.losses import LOSSES
 from normlab.train.metrics import confusion, scores
 from normlab.train.optimizer import Updater
 from normlab.train.stopping import is_stale
-from normlab.train.streams import initialize, order, reseed_dropout
+from normlab.train.streams import generator, initialize, order, reseed_dropout
 
 _SAMPLE = 256  # images whose activations are looked at
 
@@ -123,6 +124,11 @@ class _Trainer:
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
         self.renorms = [m for m in self.model.modules() if isinstance(m, BatchRenorm)]
+        low, high = (
+            torch.from_numpy(ends).to(device=device, dtype=self.dtype)
+            for ends in (splits.low, splits.high)
+        )
+        self.augment = Pipeline(recipe.augment, num_classes=self.num_classes, low=low, high=high)
         self.loss = LOSSES[recipe.loss]
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
@@ -164,7 +170,8 @@ class _Trainer:
         batches = torch.split(
             order(count, self.seed, epoch).to(self.device), self.recipe.batch_size
         )
-        predictions = torch.empty_like(labels)
+        augmentation = generator(self.seed, "augmentation", epoch, self.device)
+        shown, predicted = [], []
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         reseed_dropout(self.model, self.seed, epoch, self.device)
         self.updater.begin_epoch()
@@ -173,27 +180,31 @@ class _Trainer:
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             for layer in self.renorms:
                 layer.progress = step / (self.steps_per_epoch * self.recipe.epochs)
-            logits = self._logits(inputs[batch])
-            loss = self.loss(logits, labels[batch])
+            given = self.augment(inputs[batch], labels[batch], augmentation)
+            logits = self._logits(given.images)
+            loss = self.loss(logits, given.labels if given.targets is None else given.targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if probe is None:
                 self.updater.step(step)
             else:
                 probe.gradients()
+                probe.batch(inputs[batch], given.images)
                 is_last = step + 1 == epoch * self.steps_per_epoch
                 self.updater.step(step, probe.updated if is_last else probe.ignore)
             loss_sum += loss.detach() * len(batch)
-            predictions[batch] = logits.detach().argmax(dim=1)
+            shown.append(given.labels)
+            predicted.append(logits.detach().argmax(dim=1))
         seconds = self._clock() - start
-        running = scores(confusion(labels, predictions, self.num_classes))
+        running = scores(confusion(torch.cat(shown), torch.cat(predicted), self.num_classes))
+        means_something = not self.augment.mixes  # a mixed image has no one right class
         return {
             "lr": self.updater.lr,
             "train_loss": finite(float(loss_sum) / count),
-            "train_accuracy": running.accuracy,
-            "train_macro_f1": running.macro_f1,
-            "train_micro_f1": running.micro_f1,
+            "train_accuracy": running.accuracy if means_something else None,
+            "train_macro_f1": running.macro_f1 if means_something else None,
+            "train_micro_f1": running.micro_f1 if means_something else None,
             "seconds": seconds,
-            "examples_per_second": count / seconds,
+            "examples_per_second": count * self.augment.copies / seconds,
         }
 
     def _logits(self, inputs: Tensor) -> Tensor:
@@ -233,6 +244,7 @@ class _Trainer:
         return Probe(
             self.recipe,
             self.model,
+            self.augment,
             norms=self.declared_norms,
             trained=[p for group in self.updater.optimizer.param_groups for p in group["params"]],
         )

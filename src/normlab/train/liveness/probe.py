@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
+from normlab.augment import Pipeline
 from normlab.recipe import Recipe
 from normlab.records import Check, EpochRecord
+from normlab.train.liveness.augmentation import AugmentWatcher
 from normlab.train.liveness.norms import NormWatcher
 from normlab.train.liveness.randomness import RandomnessWatcher
 from normlab.train.liveness.updates import GradientWatcher, UpdateWatcher
@@ -20,19 +22,32 @@ class Probe:
     Args:
         recipe: What was declared.
         model: The model that trains.
+        augment: What is done to its images.
         norms: How many norms the recipe's model asked for.
         trained: The parameters the optimizer has, in all its groups.
     """
 
     def __init__(
-        self, recipe: Recipe, model: nn.Module, *, norms: int, trained: list[nn.Parameter]
+        self,
+        recipe: Recipe,
+        model: nn.Module,
+        augment: Pipeline,
+        *,
+        norms: int,
+        trained: list[nn.Parameter],
     ) -> None:
         self.watchers: tuple[Watcher, ...] = (
             NormWatcher(recipe, model, norms),
             GradientWatcher(model, trained),
             RandomnessWatcher(recipe, model),
             UpdateWatcher(recipe, model),
+            AugmentWatcher(recipe, augment),
         )
+
+    def batch(self, raw: Tensor, given: Tensor) -> None:
+        """The step's images as they are stored, and as the model got them."""
+        for watcher in self.watchers:
+            watcher.batch(raw, given)
 
     def gradients(self) -> None:
         """Backward is done."""
