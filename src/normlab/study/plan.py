@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from typing import Any
 
 from normlab.data import SOURCES, data_digest, held_out
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError
 from normlab.models import build, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
-from normlab.study.levels import is_level
+from normlab.study.cells import cells
 from normlab.study.resolve import resolve_claims, resolve_published
 from normlab.study.spec import Study, Values
 
@@ -129,7 +128,7 @@ def make_plan(study: Study) -> Plan:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
     arms: list[Arm] = []
-    for label, levels, overrides in _cells(study):
+    for label, levels, overrides in cells(study):
         recipe = _recipe(study, label, {**levels, **overrides})
         parameters, notes = _inspect(recipe, label)
         trials = {seed: trial_id(recipe, seed, data_digest(recipe)) for seed in study.seeds}
@@ -153,70 +152,6 @@ def make_plan(study: Study) -> Plan:
     if not arms:
         raise UserError(f"{study.name}: its constraints leave no arm")
     return Plan(study=study, arms=tuple(arms))
-
-
-def _cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
-    """Label, levels and overrides of every arm: the grid, then the arms written out."""
-    _check_constraints(study)
-    seen: list[str] = []
-    factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
-    if study.factors or not study.arms:
-        for values in product(*factors.values()):
-            levels = dict(zip(factors, values, strict=True))
-            cell = {**study.base, **levels, **study.overrides}
-            if any(c.exclude and c.matches(cell) for c in study.constraints):
-                continue
-            outside = {c.nest for c in study.constraints if c.nest and not c.matches(cell)}
-            levels = {key: value for key, value in levels.items() if key not in outside}
-            text = json.dumps(levels, sort_keys=True, default=str)
-            if text not in seen:
-                seen.append(text)
-                overrides = {k: v for k, v in study.overrides.items() if k not in outside}
-                yield _label(factors, levels), levels, overrides
-    for arm in study.arms:
-        levels = {key: v for key, v in arm.set.items() if key not in study.overrides}
-        yield arm.label, levels, study.overrides
-
-
-def _check_constraints(study: Study) -> None:
-    """Every key is a factor, and every level named is one of its levels."""
-    for constraint in study.constraints:
-        for key in filter(None, [*constraint.wanted, constraint.nest]):
-            if key not in study.factors and key not in study.overrides:
-                known = unknown("factor", key, study.factors)
-                message = known if study.factors else f"'{key}' is no factor: there are none"
-                raise UserError(f"{study.name}.constraints: {message}")
-        for key, wanted in constraint.wanted.items():
-            levels = study.factors.get(key, [study.overrides.get(key)])
-            for value in wanted if isinstance(wanted, list) else [wanted]:
-                if not any(is_level(level, value) for level in levels) and key in study.factors:
-                    texts = ", ".join(_level_text(level, levels) for level in levels)
-                    raise UserError(
-                        f"{study.name}.constraints: {value!r} is no level of {key}; it has {texts}"
-                    )
-
-
-def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
-    texts = {key: _level_text(value, factors[key]) for key, value in levels.items()}
-    if not texts:
-        return "base"
-    if len(factors) == 1:
-        return next(iter(texts.values()))
-    return ", ".join(f"{key}={text}" for key, text in texts.items())
-
-
-def _level_text(value: Any, among: list[Any]) -> str:
-    """A level in few words: the kind alone where that tells it from the factor's other levels."""
-    if not isinstance(value, Mapping):
-        return str(value)
-    kind = str(value.get("kind", ""))
-    same_kind = [
-        v for v in among if v == kind or (isinstance(v, Mapping) and v.get("kind") == kind)
-    ]
-    options = ", ".join(f"{key}={option}" for key, option in value.items() if key != "kind")
-    if kind and len(same_kind) == 1:
-        return kind
-    return f"{kind}({options})"
 
 
 def _recipe(study: Study, label: str, chosen: Values) -> Recipe:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from normlab.errors import UserError
+from normlab.errors import UserError, unknown
 from normlab.recipe import Seed, Spec
 from normlab.study.claims import Analysis, ClaimSpec, Published
 from normlab.study.files import find, read
@@ -81,6 +81,12 @@ class Quick(Spec):
     factors: dict[str, Levels] = {}
 
 
+_KEYS = (
+    "question", "base", "factors", "arms", "constraints", "seeds", "quick", "analysis", "claims",
+    "published", "figures", "overrides",
+)  # fmt: skip
+
+
 class Study(Spec):
     """A base recipe, factors that vary over it, and seeds."""
 
@@ -132,6 +138,9 @@ class Study(Spec):
         content = read(path)
         if "name" in content:
             raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
+        for key in ("sequential", "varied"):  # how it is run, not what it is
+            if key in content:
+                raise UserError(f"{path.name}: {unknown('key of a study', key, _KEYS)}")
         return cls.parse({**content, "name": path.stem}, where=path.name)
 
     def vary(
