@@ -175,6 +175,38 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
     return Status(recorded["name"], trials)
 
 
+def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
+    """The verdicts on a study's claims from what its runs stored; see `report.claim_table`.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    from normlab.report import claim_table, load_frames
+
+    with Store.read(Path(runs) / name) as store:
+        return claim_table(load_frames(store))
+
+
+def claims_from(
+    csv: str | Path, study: str | Path | Study, *, test_images: int | None = None
+) -> pd.DataFrame:
+    """The verdicts on a study's claims from trials run elsewhere.
+
+    Args:
+        csv: A row per trial, a column per factor; see `normlab.report.frames_from_csv`.
+        study: Whose claims; its models are not built and its data not read.
+        test_images: How many images an accuracy is a mean over: the floor of its spread.
+
+    Raises:
+        UserError: A mistake in the study or the file.
+    """
+    from normlab.report import claim_table, frames_from_csv
+    from normlab.study.outline import outline
+
+    made = study if isinstance(study, Study) else load_study(study)
+    return claim_table(frames_from_csv(Path(csv), outline(made), test_images=test_images))
+
+
 def has_runs(name: str, *, runs: str | Path = "runs") -> bool:
     """Whether the study has a store in that folder."""
     return (Path(runs) / name / DATABASE).is_file()

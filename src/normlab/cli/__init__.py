@@ -9,6 +9,7 @@ import typer
 
 from normlab.cli.catalogs import list_, show_model
 from normlab.cli.check import check_norm
+from normlab.cli.claims import claims
 from normlab.cli.studies import plan, report, run, status
 from normlab.errors import UserError
 
@@ -26,6 +27,7 @@ app.command()(plan)
 app.command()(run)
 app.command()(status)
 app.command()(report)
+app.command()(claims)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)
 app.add_typer(show, name="show")

@@ -119,7 +119,7 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     from normlab import api
     from normlab.cli.output import console, counted, print_json, state_counts, table
 
-    name = _stored_name(study, runs)
+    name = stored_name(study, runs)
     found = api.status(name, runs=runs)
     if json:
         print_json({"name": found.name, "counts": found.counts, "trials": found.trials})
@@ -148,7 +148,7 @@ def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
     from normlab.cli.output import console
     from normlab.report import write_report
 
-    path = write_report(runs / _stored_name(study, runs))
+    path = write_report(runs / stored_name(study, runs))
     console.print(str(path), soft_wrap=True)
 
 
@@ -158,7 +158,7 @@ def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) ->
     return api.plan(api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick))
 
 
-def _stored_name(study: str, runs: Path) -> str:
+def stored_name(study: str, runs: Path) -> str:
     """The name under which the study's runs are stored.
 
     Raises:

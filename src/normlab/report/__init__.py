@@ -1,5 +1,7 @@
 """Reports: a pure function of a study's store. No torch."""
 
+from normlab.report.claims import claim_table
+from normlab.report.external import frames_from_csv
 from normlab.report.frames import Frames, load_frames
 from normlab.report.html import render, write_report
 from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
@@ -8,7 +10,9 @@ __all__ = [
     "Frames",
     "arm_table",
     "check_table",
+    "claim_table",
     "curve_table",
+    "frames_from_csv",
     "load_frames",
     "render",
     "seed_table",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from normlab.report.frames import Frames
@@ -55,11 +56,12 @@ def claim_table(frames: Frames) -> pd.DataFrame:
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
-    `reason`, `exploratory`.
+    `measured` in words, `reason`, `exploratory`, `left_out`.
     """
     columns = [
         "claim", "kind", "says", "metric", "verdict", "size", "estimate", "low", "high",
-        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "reason", "exploratory",
+        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "measured", "reason",
+        "exploratory", "left_out",
     ]  # fmt: skip
     rows = []
     for judged in judge(frames):
@@ -74,7 +76,11 @@ def claim_table(frames: Frames) -> pd.DataFrame:
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
                 "metric": record["metric"] or f"{record['clock']} to {record['target']:g}",
                 "seeds": min(found.seeds),
+                "measured": measured_text(record, found),
                 "exploratory": judged.exploratory,
+                "left_out": ", ".join(
+                    f"{n} {state}" for state, n in (judged.left_out or {}).items()
+                ),
             }
         )
     return pd.DataFrame(rows, columns=columns)
@@ -153,6 +159,19 @@ def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
                 f"{len(seeds)} are now"
             )
     return None
+
+
+def measured_text(record: dict[str, Any], found: Verdict) -> str:
+    """The estimate with its interval and unit: `+0.31 points (95 %: -0.10 to 0.72)`."""
+    points = record["kind"] != "faster" and METRICS[record["metric"]].points
+    scale, unit = (100, " points") if points else (1, "")
+    if record["kind"] == "faster":
+        unit = " s" if record["clock"] == "seconds" else " images"
+    text = f"{scale * found.estimate:+.3g}{unit}"
+    if np.isnan(found.low):
+        return text
+    limits = f"{scale * found.low:.3g} to {scale * found.high:.3g}"
+    return f"{text} ({100 * found.confidence:.3g} %: {limits})"
 
 
 def margin_text(record: dict[str, Any]) -> str:

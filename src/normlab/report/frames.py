@@ -34,12 +34,15 @@ class Frames:
             mode train minus test accuracy. Unfinished trials have missing values.
         epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
         looks: Every time results were seen.
+        times: Times to accuracy of trials run elsewhere, as `normlab.report.time_table` has them;
+            None where the epochs tell them.
     """
 
     plan: dict[str, Any]
     trials: pd.DataFrame
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
+    times: pd.DataFrame | None = None
 
     @property
     def arms(self) -> list[str]:

@@ -48,11 +48,12 @@ def time_arrays(frames: Frames, claim: dict[str, Any]) -> Times:
     The budget is the longest training of the claim's arms, so that all are censored alike.
     """
     table = time_table(frames, [claim["target"]], hold=claim["hold"])
-    table = table[table["split"] == claim["split"]]
+    table = table[(table["split"] == claim["split"]) & (table["target"] == claim["target"])]
     clock = claim["clock"]
     arms = [label for side in claim["sides"] for label in side]
     whole = frames.trials[frames.trials["arm"].isin(arms) & frames.trials["state"].isin(COUNTED)]
-    spent = whole["seconds"] if clock == "seconds" else whole["train_images"] * whole["epoch"]
+    # Of trials run elsewhere the file tells the images too.
+    spent = whole[clock] if clock in whole else whole["train_images"] * whole["epoch"]
     budget = float(spent.max()) if len(spent) else float("nan")
     found = table.set_index("id")
     reached = frames.trials["id"].map(found["reached"]).eq(True)
@@ -73,8 +74,9 @@ def images(frames: Frames, metric: str) -> float | None:
 
 
 def chance(frames: Frames) -> float:
-    """Accuracy of guessing: 1 / classes."""
-    return 1.0 / max(int(arm["classes"]) for arm in frames.plan["arms"])
+    """Accuracy of guessing, 1 / classes; NaN where the classes are not known."""
+    counts = [int(arm["classes"]) for arm in frames.plan["arms"] if "classes" in arm]
+    return 1.0 / max(counts) if counts else float("nan")
 
 
 def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:

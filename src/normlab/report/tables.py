@@ -103,6 +103,8 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
         training without evaluation. Where a target is not reached they are those of the whole
         training: censored.
     """
+    if frames.times is not None:
+        return frames.times
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     images = dict(zip(counted["id"], counted["train_images"].astype(float), strict=True))
     epochs_of = frames.epochs[frames.epochs["id"].isin(counted["id"])]

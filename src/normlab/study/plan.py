@@ -14,7 +14,7 @@ from normlab.models import build, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
-from normlab.study.resolve import resolve_claims, resolve_published
+from normlab.study.outline import outline
 from normlab.study.spec import Study, Values
 
 
@@ -74,37 +74,12 @@ class Plan:
             for seed, trial in arm.trials.items()
         }
 
-    def claims(self) -> list[dict[str, Any]]:
-        """The study's claims with the labels of their arms.
-
-        Raises:
-            UserError: A claim is about arms that are not there.
-        """
-        return resolve_claims(
-            self.study.claims,
-            self.study.analysis,
-            self._levels(),
-            data={arm.recipe.data.kind for arm in self.arms},
-            strict=not self.study.varied,
-        )
-
-    def _levels(self) -> dict[str, Mapping[str, Any]]:
-        return {arm.label: arm.levels for arm in self.arms}
-
     def as_record(self) -> dict[str, Any]:
         """The plan as plain data: what the store keeps and the report reads."""
         return {
-            "name": self.study.name,
-            "question": self.study.question,
+            **outline(self.study),
             "factors": sorted({key for arm in self.arms for key in arm.levels}),
-            "seeds": list(self.study.seeds),
             "overrides": self.study.overrides,
-            "sequential": list(self.study.sequential),
-            "analysis": self.study.analysis.model_dump(mode="json"),
-            "claims": self.claims(),
-            "published": resolve_published(
-                self.study.published, self._levels(), strict=not self.study.varied
-            ),
             "arms": [
                 {
                     "label": arm.label,

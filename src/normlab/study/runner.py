@@ -23,6 +23,7 @@ from normlab.study.engines import (
     choose,
     resolve_device,
 )
+from normlab.study.outline import outline
 from normlab.study.plan import Plan
 
 
@@ -146,7 +147,7 @@ def run_plan(
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(
-            {claim["hash"]: plan.study.seeds for claim in plan.claims() if "hash" in claim},
+            {c["hash"]: plan.study.seeds for c in outline(plan.study)["claims"] if "hash" in c},
             [i for i in ids if states[i] in FINISHED],
         )
         failed = [i for i in ids if states[i] == "failed"]

@@ -81,10 +81,8 @@ class Quick(Spec):
     factors: dict[str, Levels] = {}
 
 
-_KEYS = (
-    "question", "base", "factors", "arms", "constraints", "seeds", "quick", "analysis", "claims",
-    "published", "figures", "overrides",
-)  # fmt: skip
+_SET_BY_A_RUN = {"name", "sequential", "varied"}
+"""Fields that no study file has."""
 
 
 class Study(Spec):
@@ -140,7 +138,8 @@ class Study(Spec):
             raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
         for key in ("sequential", "varied"):  # how it is run, not what it is
             if key in content:
-                raise UserError(f"{path.name}: {unknown('key of a study', key, _KEYS)}")
+                known = set(cls.model_fields) - _SET_BY_A_RUN
+                raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
         return cls.parse({**content, "name": path.stem}, where=path.name)
 
     def vary(

@@ -1,0 +1,134 @@
+"""Trials run elsewhere, from a CSV file: a column per factor, a row per trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from normlab.errors import UserError, unknown
+from normlab.records import TrialState
+from normlab.report.frames import Frames
+from normlab.stats.metrics import METRICS
+
+_PERCENT = "_percent"
+_STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
+
+
+def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None = None) -> Frames:
+    """A study's frames from a table of finished trials.
+
+    Columns: one for each factor (or `arm`, a label); `seed` (or rows are numbered within their
+    arm); any metric of `normlab.stats.metrics` by that name, accuracies as fractions of 1 or, in a
+    column `<metric>_percent`, in percent; `state` where not all are complete; for claims of time
+    `seconds_to_<target>` or `examples_to_<target>`, empty where the target was never reached, and
+    `seconds` or `examples` of the whole training. Other columns are left alone.
+
+    Args:
+        path: The file.
+        plan: The study's plan as recorded; see `normlab.study.plan.Plan.as_record`.
+        test_images: How many images an accuracy is a mean over; sets its least spread.
+
+    Raises:
+        UserError: The file cannot be read, a factor has no column, or a row fits no arm.
+    """
+    try:
+        table = pd.read_csv(path)
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    arms = {arm["label"]: arm["levels"] for arm in plan["arms"]}
+    table["arm"] = [_arm(row, arms, path, n) for n, row in enumerate(_rows(table), start=2)]
+    if "seed" not in table:
+        table["seed"] = table.groupby("arm").cumcount()
+    if "state" not in table:
+        table["state"] = "complete"
+    for number, state in enumerate(table["state"], start=2):
+        if state not in _STATES:
+            raise UserError(f"{path}, line {number}: {unknown('state', str(state), _STATES)}")
+    if doubled := table[table.duplicated(["arm", "seed"])].to_dict("records"):
+        arm, seed = doubled[0]["arm"], doubled[0]["seed"]
+        raise UserError(f"{path}: {arm}, seed {seed} is there twice")
+    for metric in METRICS:
+        if metric + _PERCENT in table:
+            table[metric] = table[metric + _PERCENT] / 100
+        elif metric not in table:
+            table[metric] = float("nan")
+        elif METRICS[metric].points and (table[metric].abs() > 1).any():
+            raise UserError(
+                f"{path}: {metric} is above 1: fractions of 1 are needed, or the column "
+                f"{metric}{_PERCENT}"
+            )
+    if table[list(METRICS)].isna().all(axis=None):
+        raise UserError(f"{path} has no metric; allowed: {', '.join(METRICS)}, or with {_PERCENT}")
+    table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
+    table["test_images"] = test_images
+    every = [{"arm": label, "seed": seed} for label in arms for seed in sorted(set(table["seed"]))]
+    trials = pd.DataFrame(every).merge(table, on=["arm", "seed"], how="left")
+    trials["state"] = trials["state"].fillna("pending")
+    trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
+    recorded = {**plan, "seeds": sorted(set(table["seed"].tolist()))}
+    return Frames(recorded, trials, _last_epochs(trials), times=_times(trials, plan))
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+
+
+def _arm(row: dict[str, Any], arms: Mapping[str, Any], path: Path, line: int) -> str:
+    """The label of the arm a row is of."""
+    where = f"{path}, line {line}"
+    if "arm" in row:
+        if row["arm"] not in arms:
+            raise UserError(f"{where}: {unknown('arm', str(row['arm']), arms)}")
+        return str(row["arm"])
+    for label, levels in arms.items():
+        absent = [key for key in levels if key not in row]
+        if absent:
+            raise UserError(f"{path} has no column '{absent[0]}' and no column 'arm'")
+        if all(_same(level, row[key]) for key, level in levels.items()):
+            return label
+    factors = {key: row[key] for levels in arms.values() for key in levels}
+    raise UserError(f"{where}: {factors} fits no arm; the arms are {', '.join(arms)}")
+
+
+def _same(level: Any, cell: Any) -> bool:
+    """Whether a cell of the file says a level: its text, its kind, or the same number."""
+    if isinstance(level, Mapping):
+        texts = {str(level.get("kind")), json.dumps(level), json.dumps(level, sort_keys=True)}
+        return str(cell) in texts
+    if isinstance(level, int | float) and isinstance(cell, int | float):
+        return float(level) == float(cell)
+    return str(level) == str(cell)
+
+
+def _last_epochs(trials: pd.DataFrame) -> pd.DataFrame:
+    """Only the end is known: it stands for every epoch that a claim may ask for."""
+    return trials[trials["state"] != "pending"].assign(epoch=1)
+
+
+def _times(trials: pd.DataFrame, plan: dict[str, Any]) -> pd.DataFrame:
+    """Times to the targets that the claims name."""
+    parts = []
+    for claim in plan["claims"]:
+        column = f"{claim.get('clock')}_to_{claim.get('target'):g}" if claim.get("clock") else ""
+        if not column:
+            continue
+        if column not in trials or claim["clock"] not in trials:
+            raise UserError(
+                f"claim {claim['name']} needs the columns '{column}' and '{claim['clock']}'"
+            )
+        whole = trials[claim["clock"]].astype(float)
+        reached = trials[column].notna()
+        part = trials[["arm", "seed", "id"]].assign(
+            split=claim["split"],
+            target=claim["target"],
+            reached=reached,
+            epochs=1,
+            **{claim["clock"]: trials[column].astype(float).where(reached, whole)},
+        )
+        parts.append(part[trials["state"] != "pending"])
+    columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

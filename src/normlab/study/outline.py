@@ -1,0 +1,39 @@
+"""What of a study's plan needs no model and no data: its arms by label, its claims, analysis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from normlab.study.cells import cells
+from normlab.study.resolve import resolve_claims, resolve_published
+from normlab.study.spec import Study
+
+
+def outline(study: Study) -> dict[str, Any]:
+    """The part of a plan's record that claims are judged by.
+
+    Raises:
+        UserError: A claim is about arms that are not there.
+    """
+    arms = {label: levels for label, levels, _ in cells(study)}
+    strict = not study.varied
+    return {
+        "name": study.name,
+        "question": study.question,
+        "seeds": list(study.seeds),
+        "sequential": list(study.sequential),
+        "analysis": study.analysis.model_dump(mode="json"),
+        "claims": resolve_claims(
+            study.claims, study.analysis, arms, data=_data(study), strict=strict
+        ),
+        "published": resolve_published(study.published, arms, strict=strict),
+        "arms": [{"label": label, "levels": dict(levels)} for label, levels in arms.items()],
+    }
+
+
+def _data(study: Study) -> set[str]:
+    """Kinds of the data sets that the study's arms use."""
+    values = [study.base.get("data"), study.overrides.get("data"), *study.factors.get("data", [])]
+    values += [arm.set.get("data") for arm in study.arms]
+    kinds = (value.get("kind") if isinstance(value, dict) else value for value in values)
+    return {str(kind) for kind in kinds if kind}
