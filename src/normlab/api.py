@@ -15,6 +15,7 @@ from normlab.study.spec import Study
 if TYPE_CHECKING:
     import pandas as pd
 
+    from normlab.report import Frames
     from normlab.study.plan import Plan
 
 
@@ -173,6 +174,31 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         for arm, seed, trial_id in planned
     ]
     return Status(recorded["name"], trials)
+
+
+def claim_plans(study_plan: Plan, *, runs: str | Path = "runs") -> pd.DataFrame:
+    """What the planned seeds can say about each claim; see `normlab.report.claim_plans`."""
+    from normlab.report import claim_plans as plans_of
+
+    return plans_of(study_plan.as_record(), _frames(study_plan, runs))
+
+
+def expected_hours(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[float | None, int]:
+    """Hours of training left on one worker; see `normlab.report.expected_hours`."""
+    from normlab.report import expected_hours as hours_of
+
+    return hours_of(study_plan.as_record(), _frames(study_plan, runs))
+
+
+def _frames(study_plan: Plan, runs: str | Path) -> Frames | None:
+    """What is stored of a plan's trials, if anything is."""
+    from normlab.report import load_frames
+
+    name = study_plan.study.name
+    if not has_runs(name, runs=runs):
+        return None
+    with Store.read(Path(runs) / name) as store:
+        return load_frames(store, study_plan.as_record())
 
 
 def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:

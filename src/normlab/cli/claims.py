@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,13 +63,14 @@ def print_verdicts(found: pd.DataFrame) -> None:
     for row in found.to_dict("records"):
         size = f", {row['size']}" if isinstance(row["size"], str) else ""
         settle = row["seeds_to_settle"]
+        known = settle is not None and not math.isnan(settle)
         rows.append(
             (
                 row["claim"],
                 f"{row['verdict']}{size}",
                 row["measured"],
-                row["seeds"] if row["seeds"] == row["seeds"] else None,
-                f"{settle:.0f}" if settle == settle else None,  # noqa: PLR0124
+                row["seeds"],
+                f"{settle:.0f}" if known else None,
             )
         )
     columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
@@ -84,7 +86,6 @@ def print_verdicts(found: pd.DataFrame) -> None:
 
 def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as JSON can hold them: what is no number is null."""
-    import math
 
     def value(cell: Any) -> Any:
         bad = isinstance(cell, float) and not math.isfinite(cell)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +12,7 @@ from normlab.report.frames import Frames
 from normlab.report.scores import images, score_array, time_arrays
 from normlab.report.tables import COUNTED
 from normlab.stats import one_image_variance
-from normlab.stats.claims import KINDS, Claim, Rules, Side, Verdict, verdict, verdict_at_looks
+from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
 from normlab.stats.metrics import METRICS
 
 
@@ -86,31 +85,12 @@ def claim_table(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def as_claim(record: dict[str, Any], arms: Sequence[str]) -> Claim:
-    """The claim over arm indices that a plan's record stands for."""
-    place = {label: index for index, label in enumerate(arms)}
-    sides: list[Side] = []
-    for labels in record["sides"]:
-        found = tuple(place[label] for label in labels)
-        sides.append(found[0] if len(found) == 1 else found)
-    kind, margin, test = record["kind"], record["margin"], record["test"]
-    made: Any = KINDS[kind]
-    match kind:
-        case "best":
-            return made(sides[0], tuple(sides[1:]), margin, test)  # type: ignore[no-any-return]
-        case "ranking":
-            return made(tuple(sides), margin, test)  # type: ignore[no-any-return]
-        case "trend":
-            levels = tuple(float(level) for level in record["levels"])
-            return made(tuple(sides), margin, levels, record["contrast"], test)  # type: ignore[no-any-return]
-        case _:
-            return made(*sides, margin, test)  # type: ignore[no-any-return]
-
-
-def rules(frames: Frames, record: dict[str, Any], family: int) -> Rules:
-    """How the study's claims are tested."""
-    analysis = frames.plan["analysis"]
-    count = images(frames, record["metric"] or "")
+def rules(
+    plan: dict[str, Any], record: dict[str, Any], family: int, frames: Frames | None = None
+) -> Rules:
+    """How a study's claims are tested; the frames tell how many images an accuracy is a mean of."""
+    analysis = plan["analysis"]
+    count = images(frames, record["metric"] or "") if frames is not None else None
     return Rules(
         alpha=analysis["alpha"],
         family=max(family, 1),
@@ -120,13 +100,13 @@ def rules(frames: Frames, record: dict[str, Any], family: int) -> Rules:
 
 
 def _verdict(frames: Frames, record: dict[str, Any], family: int) -> Verdict:
-    claim = as_claim(record, frames.arms)
+    claim = claim_from(record, frames.arms)
     trials = (
         time_arrays(frames, record)
         if record["kind"] == "faster"
         else score_array(frames, record["metric"], record["at"])
     )
-    how = rules(frames, record, family)
+    how = rules(frames.plan, record, family, frames)
     if frames.plan.get("sequential"):
         return verdict_at_looks(claim, trials, how, frames.plan["sequential"])
     return verdict(claim, trials, how)

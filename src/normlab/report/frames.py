@@ -50,13 +50,13 @@ class Frames:
         return [arm["label"] for arm in self.plan["arms"]]
 
 
-def load_frames(store: Store) -> Frames:
-    """Read the planned trials of a study.
+def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
+    """Read the planned trials of a study: of its last run, or of another plan for it.
 
     Raises:
         UserError: The store holds no plan.
     """
-    plan = store.plan()
+    plan = store.plan() if plan is None else plan
     planned = pd.DataFrame(
         [
             {"arm": arm["label"], "seed": int(seed), "id": trial_id}
@@ -80,6 +80,7 @@ def load_frames(store: Store) -> Frames:
         .merge(last.drop(columns=["arm", "seed", "seconds"]), on="id", how="left")
         .merge(seconds, on="id", how="left")
     )
+    trials["state"] = trials["state"].fillna("pending")  # planned, and never in a run
     trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
     trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
     return Frames(plan, trials, epochs, tuple(store.looks()))

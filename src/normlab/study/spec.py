@@ -168,5 +168,5 @@ class Study(Spec):
             changed["overrides"] = {**changed["overrides"], **overrides}
         if seeds is not None:
             changed["seeds"] = seeds
-        changed["varied"] = self.varied or quick or bool(overrides)
+        changed["varied"] = self.varied or quick or bool(overrides) or seeds is not None
         return type(self).parse(changed, where=self.name)

@@ -18,6 +18,7 @@ from normlab.stats.claims.kinds import (
 )
 from normlab.stats.claims.looks import verdict_at_looks
 from normlab.stats.claims.planning import Chances, ClaimPlan, plan_claim, predict
+from normlab.stats.claims.record import claim_from
 from normlab.stats.claims.rows import decide
 from normlab.stats.claims.settle import Settles, could_settle
 
@@ -40,6 +41,7 @@ __all__ = [
     "Side",
     "Trend",
     "Verdict",
+    "claim_from",
     "could_settle",
     "decide",
     "plan_claim",
