@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, SerializeAsAny
+from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from normlab.recipe.base import Component, catalog, chosen_from
 
@@ -13,10 +13,32 @@ Scaling = Literal["standard", "unit"]
 the training images' mean and divides by their standard deviation, per color channel."""
 
 
+def _classes(value: Any) -> Any:
+    """A number of classes, or names in one order: the order of the list changes nothing."""
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
+        return value
+    names = value if isinstance(value, list | tuple) else ()
+    if len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise ValueError("a number of classes from 2 on, or a list of at least two class names")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"names '{twice[0]}' twice")
+    return tuple(sorted(names))
+
+
 class Data(Component):
     """What every data set has."""
 
+    places: ClassVar[frozenset[str]] = frozenset()
+    """Options that say where the images lie and not what they are: no part of a trial's id."""
+
     scaling: Scaling = "standard"
+    classes: Annotated[int | tuple[str, ...] | None, BeforeValidator(_classes)] = None
+    """The first so many classes in the set's order, or those named; none for all."""
+    limit: Annotated[int | None, Field(ge=1)] = None
+    """Training images per class, drawn once and for every seed the same; none for all."""
+    test_limit: Annotated[int | None, Field(ge=1)] = None
+    """Test images per class, likewise."""
 
 
 class Digits(Data):
@@ -33,6 +55,41 @@ class Mnist(Data):
     kind: Literal["mnist"]
 
 
-DATA = catalog(Digits, Mnist)
+class FashionMnist(Data):
+    """70,000 grey 28x28 pictures of clothes, 10 classes; 31 MB download (Xiao et al. 2017)."""
+
+    title: ClassVar[str] = "data 'fashion-mnist'"
+    kind: Literal["fashion-mnist"]
+
+
+class Kmnist(Data):
+    """70,000 cursive Japanese characters, 28x28, 10 classes; 21 MB download (Clanuwat 2018)."""
+
+    title: ClassVar[str] = "data 'kmnist'"
+    kind: Literal["kmnist"]
+
+
+class Cifar10(Data):
+    """60,000 color photos of 32x32 pixels, 10 classes; 170 MB download (Krizhevsky 2009)."""
+
+    title: ClassVar[str] = "data 'cifar10'"
+    kind: Literal["cifar10"]
+
+
+class Cifar100(Data):
+    """60,000 color photos of 32x32 pixels, 100 classes; 169 MB download (Krizhevsky 2009)."""
+
+    title: ClassVar[str] = "data 'cifar100'"
+    kind: Literal["cifar100"]
+
+
+DATA = catalog(
+    Digits,
+    Mnist,
+    FashionMnist,
+    Kmnist,
+    Cifar10,
+    Cifar100,
+)
 
 DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA))]
