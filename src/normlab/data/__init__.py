@@ -9,6 +9,8 @@ from normlab.data.cifar100 import CIFAR100
 from normlab.data.dataset import Dataset, Facts, Source, Split, Splits
 from normlab.data.digits import DIGITS
 from normlab.data.fashion_mnist import FASHION_MNIST
+from normlab.data.images.folder import IMAGE_FOLDER
+from normlab.data.images.shipped import CALTECH25, CIFAR10_JPEG
 from normlab.data.kmnist import KMNIST
 from normlab.data.mnist import MNIST
 from normlab.data.splits import held_out, split
@@ -24,6 +26,9 @@ SOURCES: dict[str, Source] = {
     "kmnist": KMNIST,
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
+    "cifar10-jpeg": CIFAR10_JPEG,
+    "caltech25": CALTECH25,
+    "image-folder": IMAGE_FOLDER,
 }
 """kind -> source; the options of each kind are in `normlab.recipe.data`."""
 
