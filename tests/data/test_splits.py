@@ -95,6 +95,8 @@ def test_the_digests_of_published_sets_never_change() -> None:
         "kmnist": "67696be15b187fd7d6cfa741798555ee16cb7e82522df758678a042c9ee2104e",
         "cifar10": "d47d648dcc594ca9aa3c4d3417b797508d93a4a8378d11cae5753c536127cedf",
         "cifar100": "e5e37efa2e2d3c11f42be95e6ae2da207d2c71a23569e6ba894e7e52e478fb07",
+        "cifar10-jpeg": "a8383de12ea458cc6a168463edf812d71e1f3d24f7c929da27d5a6918f9ab62c",
+        "caltech25": "bd3652565ca44d502690bf17f4fb983303062b0409feae2d56dd10323dfa9e27",
     }
     assert {kind: data_digest(on(kind)) for kind in known} == {
         kind: f"sha256:{value}" for kind, value in known.items()
