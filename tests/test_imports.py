@@ -20,11 +20,12 @@ def test_imports_keep_their_layers() -> None:
         ("normlab.stats", {"torch", "pandas"}),
         ("normlab.store", {"torch", "pandas", "numpy"}),
         ("normlab.recipe", {"torch", "numpy"}),
+        ("normlab.data", {"torch", "rich", "pooch", "requests", "PIL"}),
         ("normlab.study.spec", {"torch", "numpy"}),
         ("normlab.api", {"torch", "pandas"}),
         (
             "normlab.train",
-            {"pandas", "altair", "scipy", "rich", "typer", "yaml", "jinja2", "pooch"},
+            {"pandas", "altair", "scipy", "rich", "typer", "yaml", "jinja2", "pooch", "PIL"},
         ),
         ("normlab.study.engines.work", {"pandas", "altair", "scipy", "rich", "typer", "yaml"}),
     ],

@@ -146,7 +146,7 @@ def test_missing_data_is_a_message_and_exit_code_2(
 ) -> None:
     from normlab import data
 
-    data.load.cache_clear()
+    data.forget()
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
     code, _, err = normlab("run", "mnist-norms", "--quick")
     assert code == 2

@@ -1,16 +1,24 @@
 """The real download code against a server on this machine."""
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from normlab.data.download import download
+from normlab.data.cifar10 import CIFAR10
+from normlab.data.cifar100 import CIFAR100
+from normlab.data.download import cache_folder, download
+from normlab.data.fashion_mnist import FASHION_MNIST
+from normlab.data.kmnist import KMNIST
+from normlab.data.mnist import MNIST
 from normlab.errors import UserError
+from tests.data.made import cifar_set, idx_set, spec
 
 CONTENT = bytes(range(256)) * 4000
 
@@ -20,6 +28,7 @@ class Site:
 
     def __init__(self) -> None:
         self.content = CONTENT
+        self.others: dict[str, bytes] = {}
         self.break_after: int | None = None
         self.ranges: list[str | None] = []
         self.understands_ranges = True
@@ -34,16 +43,17 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         self.site.ranges.append(wanted)
-        if self.path != "/file.bin":
+        whole = self.site.content if self.path == "/file.bin" else self.site.others.get(self.path)
+        if whole is None:
             self.send_error(404)
             return
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        if start >= len(self.site.content):
+        if start >= len(whole):
             self.send_error(416)
             return
         if not self.site.understands_ranges:
             start = 0
-        body = self.site.content[start:]
+        body = whole[start:]
         self.send_response(206 if wanted and self.site.understands_ranges else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -114,3 +124,29 @@ def test_wrong_bytes_are_refused_and_not_kept(site: Site, tmp_path: Path) -> Non
 def test_no_such_file_is_the_user_s_to_mend(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"404.*NORMLAB_DATA"):
         download(site.url + "x", tmp_path / "file.bin", md5=MD5)
+
+
+@pytest.mark.parametrize(
+    "whole", [MNIST, FASHION_MNIST, KMNIST, CIFAR10, CIFAR100], ids=lambda whole: whole.name
+)
+def test_a_set_is_downloaded_once_where_no_folder_is_named(
+    whole: object, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tmp_path / "made"
+    known = (idx_set if isinstance(whole, type(MNIST)) else cifar_set)(whole, made)  # type: ignore[operator]
+    known = replace(known, url=site.url.replace("file.bin", "folder/"))
+    files = [path for path in made.rglob("*") if path.is_file()]
+    site.others = {f"/folder/{path.name}": path.read_bytes() for path in files}
+    shutil.rmtree(made)
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+    for _ in range(2):
+        found = known.load(spec(known.name))
+        assert len(found.train_labels) == known.facts(spec(known.name)).train_images
+    assert site.ranges == [None] * len(files)
+    assert {p.name for p in (cache_folder() / known.name).iterdir()} == {p.name for p in files}
+    assert cache_folder() == tmp_path / "cache"
+
+
+def test_without_a_cache_named_the_user_s_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NORMLAB_CACHE")
+    assert cache_folder().name == "normlab"

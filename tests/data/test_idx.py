@@ -1,11 +1,14 @@
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from normlab.data.idx import parse_idx, read_bytes
+from normlab.data.kmnist import KMNIST
 from normlab.errors import UserError
+from tests.data.made import idx_set, spec
 
 VALUES = np.arange(12, dtype=np.uint8).reshape(2, 3, 2)
 HEADER = bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in VALUES.shape)
@@ -47,3 +50,30 @@ def test_a_damaged_gzip_stream_is_the_user_s_to_mend(tmp_path: Path, damage: obj
     path.write_bytes(damage(gzip.compress(WHOLE * 50)))  # type: ignore[operator]
     with pytest.raises(UserError, match=r"images\.gz cannot be read"):
         read_bytes(path)
+
+
+@pytest.mark.parametrize(
+    "pack", [lambda raw: raw, lambda raw: gzip.compress(raw, 1, mtime=1)], ids=["plain", "another"]
+)
+def test_a_set_is_told_by_its_unpacked_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: object
+) -> None:
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
+    known = idx_set(KMNIST, tmp_path)
+    before = known.load(spec("kmnist"))
+    for path in (tmp_path / "kmnist").iterdir():
+        raw = gzip.decompress(path.read_bytes())
+        path.unlink()
+        path.with_suffix("").write_bytes(pack(raw))  # type: ignore[operator]
+    after = known.load(spec("kmnist"))
+    np.testing.assert_array_equal(after.train_images, before.train_images)
+    assert after.digest == before.digest
+
+
+def test_the_published_gzip_needs_no_other_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
+    known = idx_set(KMNIST, tmp_path)
+    files = {key: replace(file, unpacked="md5:" + "0" * 32) for key, file in known.files.items()}
+    assert len(replace(known, files=files).load(spec("kmnist")).train_labels) == 15

@@ -153,7 +153,7 @@ def test_missing_data_is_the_user_s_mistake_and_fails_no_trial(
 ) -> None:
     from normlab import data
 
-    data.load.cache_clear()
+    data.forget()
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "empty"))
     base = {"data": "mnist", "model": "mnist-7288"}
     with pytest.raises(UserError, match="data 'mnist'"):
@@ -167,7 +167,7 @@ def test_a_mistake_leaves_the_last_plan_as_it_was(
     from normlab import data
 
     run_plan(plan(), tmp_path)
-    data.load.cache_clear()
+    data.forget()
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "empty"))
     with pytest.raises(UserError, match="data 'mnist'"):
         run_plan(plan(base={"data": "mnist", "model": "mnist-7288"}), tmp_path)

@@ -179,15 +179,14 @@ def test_a_ragged_last_batch_is_trained_on() -> None:
     labels = np.arange(10) % 2
     split = Split(inputs=inputs, labels=labels)
     empty = Split(inputs=inputs[:0], labels=labels[:0])
-    ends = np.array([0.0, 1.0], np.float32)
     data = Splits(
         train=split,
         validation=empty,
         test=split,
         num_classes=2,
         class_names=("a", "b"),
-        low=ends[:1],
-        high=ends[1:],
+        low=np.zeros(1, np.float32),
+        high=np.ones(1, np.float32),
     )
     recipe = Recipe.parse({"data": "digits", "model": "digits-small", "epochs": 1, "batch_size": 4})
     *_, end = train(recipe, 0, data)

@@ -57,7 +57,7 @@ def show_model(
     from dataclasses import asdict
 
     from normlab.cli.output import console, print_json, table
-    from normlab.data import SOURCES
+    from normlab.data import describe
     from normlab.models import build, layer_table, parameter_count
     from normlab.recipe import MODELS, Recipe, with_value
     from normlab.recipe.models import OwnModel
@@ -73,18 +73,17 @@ def show_model(
     for key, value in chosen.items():
         values = with_value(values, key, value)
     recipe = Recipe.parse(values)
-    source = SOURCES[recipe.data.kind]
-    built = build(recipe, source.shape, source.num_classes, device="meta")
-    rows = layer_table(built.model, source.shape)
-    total = parameter_count(built.model)
-    notes = list(built.notes)
+    facts = describe(recipe.data)
+    built = build(recipe, facts.shape, facts.num_classes, device="meta")
+    rows = layer_table(built.model, facts.shape)
+    total, notes = parameter_count(built.model), list(built.notes)
     if json:
         print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
         return
-    channels, height, width = source.shape
+    channels, height, width = facts.shape
     console.print(
         f"{name} with norm {recipe.norm.kind} on {recipe.data.kind} "
-        f"({channels}x{height}x{width}, {source.num_classes} classes)"
+        f"({channels}x{height}x{width}, {facts.num_classes} classes)"
     )
     columns = ["layer", "type", "kernel", "padding", "stride", "map", "receptive field"]
     columns += ["formula", "parameters"]

@@ -2,69 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
 
-from normlab.data import digits, mnist
-from normlab.data.dataset import Dataset, Split, Splits
+from normlab.data.cifar10 import CIFAR10
+from normlab.data.cifar100 import CIFAR100
+from normlab.data.dataset import Dataset, Facts, Source, Split, Splits
+from normlab.data.digits import DIGITS
+from normlab.data.fashion_mnist import FASHION_MNIST
+from normlab.data.images.folder import IMAGE_FOLDER
+from normlab.data.images.shipped import CALTECH25, CIFAR10_JPEG
+from normlab.data.kmnist import KMNIST
+from normlab.data.mnist import MNIST
 from normlab.data.splits import held_out, split
+from normlab.data.subsets import chosen_facts, chosen_part
+from normlab.errors import UserError
 from normlab.recipe import Recipe
-
-
-class Source(NamedTuple):
-    """How to read a data set, and what is known of it without reading (or downloading) it.
-
-    Attributes:
-        load: Reads it.
-        digest: Hash of its content.
-        shape: (C, H, W) of an image.
-        num_classes: Number of classes.
-        train_images: Training images, those for validation included.
-    """
-
-    load: Callable[[], Dataset]
-    digest: str
-    shape: tuple[int, int, int]
-    num_classes: int
-    train_images: int
-
+from normlab.recipe.data import Data
 
 SOURCES: dict[str, Source] = {
-    "digits": Source(digits.load, digits.DIGEST, (1, 8, 8), 10, 1198),
-    "mnist": Source(mnist.load, mnist.DIGEST, (1, 28, 28), 10, 60_000),
+    "digits": DIGITS,
+    "mnist": MNIST,
+    "fashion-mnist": FASHION_MNIST,
+    "kmnist": KMNIST,
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "cifar10-jpeg": CIFAR10_JPEG,
+    "caltech25": CALTECH25,
+    "image-folder": IMAGE_FOLDER,
 }
 """kind -> source; the options of each kind are in `normlab.recipe.data`."""
 
 
+@lru_cache(maxsize=256)
+def describe(spec: Data) -> Facts:
+    """What a plan needs to know of the data that a recipe names.
+
+    Of a published set nothing is read or downloaded for it. An `image-folder` is decoded the first
+    time, and looked up in the cache after that.
+
+    Raises:
+        UserError: A folder that cannot be used, or classes that the set does not have.
+    """
+    return chosen_facts(SOURCES[spec.kind].facts(spec), spec)
+
+
 def data_digest(recipe: Recipe) -> str:
-    """Hash of the content of the recipe's data set."""
-    return SOURCES[recipe.data.kind].digest
+    """Hash of the content of the recipe's data set, whatever part of it the recipe takes."""
+    return describe(recipe.data).digest
 
 
-@lru_cache(maxsize=2)
-def load(kind: str) -> Dataset:
-    """The data set of that name, read once per process."""
-    return SOURCES[kind].load()
+def load(spec: Data) -> Dataset:
+    """The images that a recipe names, read once per process.
+
+    Raises:
+        UserError: They cannot be had, or are not those that `describe` saw.
+    """
+    return _load(spec, describe(spec).digest)
 
 
 def splits(recipe: Recipe) -> Splits:
     """The recipe's training, validation and test images, scaled."""
-    return _splits(recipe.data.kind, recipe.validation, recipe.data.scaling)
+    return _splits(recipe.data, describe(recipe.data).digest, recipe.validation)
+
+
+def forget() -> None:
+    """Look at all data anew: files may have changed since they were read."""
+    for remembered in (describe, _load, _splits):
+        remembered.cache_clear()
 
 
 @lru_cache(maxsize=2)
-def _splits(kind: str, validation: float, scaling: str) -> Splits:
-    return split(load(kind), validation=validation, scaling=scaling)  # type: ignore[arg-type]
+def _load(spec: Data, digest: str) -> Dataset:
+    dataset = SOURCES[spec.kind].load(spec)
+    if dataset.digest != digest:
+        raise UserError(f"{spec.title}: the images changed while they were in use. Run again.")
+    return chosen_part(dataset, spec)
+
+
+@lru_cache(maxsize=2)
+def _splits(spec: Data, digest: str, validation: float) -> Splits:
+    return split(_load(spec, digest), validation=validation, scaling=spec.scaling)
 
 
 __all__ = [
     "SOURCES",
     "Dataset",
+    "Facts",
     "Source",
     "Split",
     "Splits",
     "data_digest",
+    "describe",
+    "forget",
     "held_out",
     "load",
     "split",

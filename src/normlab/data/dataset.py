@@ -1,20 +1,60 @@
-"""What a data set is once read: images and labels as arrays, with the split of the publisher."""
+"""What a data set is, known beforehand (`Facts`), once read (`Dataset`) and scaled (`Splits`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from normlab.recipe.data import Data
+
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Inputs = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a plan needs of a data set; of a published one it is known without reading it.
+
+    Attributes:
+        shape: (C, H, W) of an image.
+        class_names: One name per class, in the order of the labels.
+        train_counts: Training images of each class, those for validation included.
+        test_counts: Test images of each class.
+        digest: Hash of the content of the whole set, whatever part of it is asked for.
+        notes: What a user should know of how the set was read.
+    """
+
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    train_counts: tuple[int, ...]
+    test_counts: tuple[int, ...]
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def train_images(self) -> int:
+        """Training images of all classes, those for validation included."""
+        return sum(self.train_counts)
+
+    @property
+    def test_images(self) -> int:
+        """Test images of all classes."""
+        return sum(self.test_counts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images as integers in memory.
+    """Images as integers, in memory or mapped from a file.
 
     Attributes:
         train_images: Shape (N, C, H, W).
@@ -23,6 +63,7 @@ class Dataset:
         test_labels: Shape (M,).
         class_names: One name per class.
         max_value: The largest value a pixel can have.
+        digest: Hash of the content, as the facts have it.
     """
 
     train_images: Images
@@ -31,12 +72,23 @@ class Dataset:
     test_labels: Labels
     class_names: tuple[str, ...]
     max_value: int
+    digest: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of an image."""
         _, channels, height, width = self.train_images.shape
         return channels, height, width
+
+
+class Source(Protocol):
+    """An entry of the catalog: knows a whole set and reads it."""
+
+    def facts(self, spec: Data) -> Facts:
+        """What is known of the set, whatever classes and limits the spec has."""
+
+    def load(self, spec: Data) -> Dataset:
+        """Read the whole set."""
 
 
 @dataclass(frozen=True, kw_only=True)

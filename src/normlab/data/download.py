@@ -6,6 +6,7 @@ the downloader here.
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,10 @@ _TIMEOUT = 30  # seconds without a byte
 
 
 def cache_folder() -> Path:
-    """Where downloads lie: the user's cache, `normlab` in it."""
+    """Where downloads and decoded images lie: `NORMLAB_CACHE`, or `normlab` in the user's cache."""
+    given = os.environ.get("NORMLAB_CACHE")
+    if given:
+        return Path(given).expanduser()
     import pooch
 
     return Path(pooch.os_cache("normlab"))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
-from normlab.data.dataset import Dataset, Images, Inputs, Labels, Split, Splits
+from normlab.data.dataset import Dataset, Images, Indices, Inputs, Split, Splits
+from normlab.data.subsets import stratified
 from normlab.errors import UserError
 from normlab.recipe.data import Scaling
+
+_CHUNK = 2048  # images that are scaled at a time: copies of a whole set would not fit beside it
 
 
 def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
@@ -24,19 +29,19 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
     Raises:
         UserError: More validation images asked for than there are to give.
     """
-    labels = dataset.train_labels
-    count = held_out(len(labels), validation)
-    held = _stratified(labels, count)
+    images, labels = dataset.train_images, dataset.train_labels
+    held = stratified(labels, held_out(len(labels), validation))
     kept = np.setdiff1d(np.arange(len(labels)), held)
-    scale = _Scale(dataset.train_images[kept], dataset.max_value, scaling)
+    every = np.arange(len(dataset.test_labels))
+    scale = _Scale(images, kept, dataset.max_value, scaling)
     low, high = (
-        scale(np.full((1, dataset.train_images.shape[1], 1, 1), value, np.uint8))
+        scale(np.full((1, images.shape[1], 1, 1), value, np.uint8), np.zeros(1, np.intp))
         for value in (0, dataset.max_value)
     )
     return Splits(
-        train=Split(inputs=scale(dataset.train_images[kept]), labels=labels[kept]),
-        validation=Split(inputs=scale(dataset.train_images[held]), labels=labels[held]),
-        test=Split(inputs=scale(dataset.test_images), labels=dataset.test_labels),
+        train=Split(inputs=scale(images, kept), labels=labels[kept]),
+        validation=Split(inputs=scale(images, held), labels=labels[held]),
+        test=Split(inputs=scale(dataset.test_images, every), labels=dataset.test_labels),
         num_classes=len(dataset.class_names),
         class_names=dataset.class_names,
         low=low.ravel(),
@@ -61,32 +66,39 @@ def held_out(images: int, validation: float) -> int:
 class _Scale:
     """Pixels to inputs, with the constants taken from the training images."""
 
-    def __init__(self, train: Images, max_value: int, scaling: Scaling) -> None:
-        channels = train.shape[1]
-        self.mean = np.zeros(channels)
-        self.std = np.full(channels, float(max_value))
+    def __init__(self, images: Images, kept: Indices, max_value: int, scaling: Scaling) -> None:
+        channels = images.shape[1]
+        mean = np.zeros(channels)
+        std = np.full(channels, float(max_value))
         if scaling == "standard":
             # Sums over the histogram: exact, and no float copy of the images.
             values = np.arange(256.0)
-            for channel in range(channels):
-                share = np.bincount(train[:, channel].ravel(), minlength=256)
-                self.mean[channel] = (share @ values) / share.sum()
-                variance = (share @ (values - self.mean[channel]) ** 2) / share.sum()
-                self.std[channel] = np.sqrt(variance) or 1.0
+            for channel, share in enumerate(_histogram(images, kept)):
+                mean[channel] = (share @ values) / share.sum()
+                variance = (share @ (values - mean[channel]) ** 2) / share.sum()
+                std[channel] = np.sqrt(variance) or 1.0
+        self.mean = mean.astype(np.float32)[:, None, None]
+        self.std = std.astype(np.float32)[:, None, None]
 
-    def __call__(self, images: Images) -> Inputs:
-        mean, std = (factor.astype(np.float32)[:, None, None] for factor in (self.mean, self.std))
-        return (images.astype(np.float32) - mean) / std
+    def __call__(self, images: Images, indices: Indices) -> Inputs:
+        """The inputs (N, C, H, W) of the images at `indices`."""
+        inputs = np.empty((len(indices), *images.shape[1:]), np.float32)
+        for start, chunk in _chunks(images, indices):
+            part = inputs[start : start + len(chunk)]
+            np.subtract(chunk, self.mean, out=part, dtype=np.float32)
+            part /= self.std
+        return inputs
 
 
-def _stratified(labels: Labels, count: int) -> npt.NDArray[np.intp]:
-    """Sorted indices of `count` images, each class in proportion (largest remainder)."""
-    classes, sizes = np.unique(labels, return_counts=True)
-    exact = sizes * (count / len(labels))
-    take = np.floor(exact).astype(int)
-    rest = np.argsort(-(exact - take), kind="stable")[: count - take.sum()]
-    take[rest] += 1
-    # RandomState's stream is frozen for good, so that the split is the same in every version.
-    order = np.random.RandomState(0).permutation(len(labels))
-    chosen = [order[labels[order] == c][:n] for c, n in zip(classes, take, strict=True)]
-    return np.sort(np.concatenate(chosen))
+def _chunks(images: Images, indices: Indices) -> Iterator[tuple[int, Images]]:
+    for start in range(0, len(indices), _CHUNK):
+        yield start, images[indices[start : start + _CHUNK]]
+
+
+def _histogram(images: Images, indices: Indices) -> npt.NDArray[np.int64]:
+    """How often each value occurs, shape (C, 256)."""
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for _, chunk in _chunks(images, indices):
+        for channel in range(images.shape[1]):
+            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
+    return counts

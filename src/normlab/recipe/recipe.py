@@ -124,6 +124,12 @@ class Recipe(Spec):
         """The recipe as plain data, without the values that are defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
+    def identity(self) -> dict[str, Any]:
+        """The canonical recipe without what only says where the data lie."""
+        values = self.canonical()
+        kept = {k: v for k, v in values["data"].items() if k not in self.data.places}
+        return {**values, "data": kept}
+
 
 BARE = {
     "data": "kind",
@@ -181,10 +187,11 @@ def trial_id(recipe: Recipe, seed: int, data_digest: str) -> str:
     """The identity of a trial: 20 hexadecimal digits.
 
     Two trials with one id are the same training. Values that are defaults do not enter, so a
-    recipe key that a later version adds leaves old ids alone.
+    recipe key that a later version adds leaves old ids alone; nor does the place of the data,
+    whose content the digest stands for.
     """
     identity = {
-        "recipe": recipe.canonical(),
+        "recipe": recipe.identity(),
         "seed": seed,
         "data": data_digest,
         "semantics": SEMANTICS,

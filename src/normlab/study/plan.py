@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from normlab.data import SOURCES, data_digest, held_out
+from normlab.data import data_digest, describe, held_out
 from normlab.errors import UserError
 from normlab.models import build, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
@@ -87,7 +87,7 @@ class Plan:
                     "recipe": arm.recipe.canonical(),
                     "epochs": arm.recipe.epochs,
                     "parameters": arm.parameters,
-                    "classes": SOURCES[arm.recipe.data.kind].num_classes,
+                    "classes": describe(arm.recipe.data).num_classes,
                     "notes": list(arm.notes),
                     "trials": {str(seed): trial for seed, trial in arm.trials.items()},
                 }
@@ -102,6 +102,7 @@ def make_plan(study: Study) -> Plan:
     Raises:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
+    describe.cache_clear()  # a folder of images may have changed since the last plan
     arms: list[Arm] = []
     for label, levels, overrides in cells(study):
         recipe = _recipe(study, label, {**levels, **overrides})
@@ -148,23 +149,29 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
         include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
     )
     try:
-        return _built(json.dumps(parts, sort_keys=True), min(smallest_batch(recipe), 2))
+        facts = describe(recipe.data)
+        batch = min(smallest_batch(recipe), 2)
+        parameters, notes = _built(
+            json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch
+        )
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
+    return parameters, (*notes, *facts.notes)
 
 
 def smallest_batch(recipe: Recipe) -> int:
     """Images in the smallest training batch: the last of an epoch may be ragged."""
-    images = SOURCES[recipe.data.kind].train_images
+    images = describe(recipe.data).train_images
     kept = images - held_out(images, recipe.validation)
     return kept % recipe.batch_size or min(recipe.batch_size, kept)
 
 
 @cache
-def _built(parts: str, batch: int) -> tuple[int, tuple[str, ...]]:
+def _built(
+    parts: str, shape: tuple[int, int, int], num_classes: int, batch: int
+) -> tuple[int, tuple[str, ...]]:
     """Parameters and notes of a model, looked at without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
-    source = SOURCES[recipe.data.kind]
-    built = build(recipe, source.shape, source.num_classes, device="meta")
-    layer_table(built.model, source.shape, images=batch)
+    built = build(recipe, shape, num_classes, device="meta")
+    layer_table(built.model, shape, images=batch)
     return parameter_count(built.model), built.notes

@@ -115,8 +115,8 @@ def run_plan(
     device = resolve_device(options.device)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.
-    for kind in dict.fromkeys(arm.recipe.data.kind for arm in plan.arms):
-        data.load(kind)
+    for spec in dict.fromkeys(arm.recipe.data for arm in plan.arms):
+        data.load(spec)
     folder = runs / plan.study.name
     rows = plan.rows()
     ids = [row.id for row in rows]

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from normlab.data import splits
+from normlab.data import Splits, data_digest, splits
+from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.norms.kernels import choose
+from normlab.recipe import trial_id
 from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
 from normlab.train import (
@@ -42,7 +44,7 @@ def perform(task: Task, device: str) -> Iterator[Message]:
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
             yield EpochTrained(task.trial_id, record)
-        data = splits(task.recipe)
+        data = _planned_data(task)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
             if isinstance(event, EpochDone):
                 save_checkpoint(event.checkpoint, task.checkpoint)
@@ -57,6 +59,13 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                 yield Ended(task.trial_id, event.result, files)
     except Exception:
         yield Failed(task.trial_id, traceback.format_exc())
+
+
+def _planned_data(task: Task) -> Splits:
+    """The trial's images; files of the user's can change between a plan and its last trial."""
+    if trial_id(task.recipe, task.seed, data_digest(task.recipe)) != task.trial_id:
+        raise UserError("the images changed since the study was planned: run it again")
+    return splits(task.recipe)
 
 
 def provenance(device: str) -> dict[str, object]:
