@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
 from normlab.study.spec import Study
@@ -231,6 +232,31 @@ def claims_from(
 
     made = study if isinstance(study, Study) else load_study(study)
     return claim_table(frames_from_csv(Path(csv), outline(made), test_images=test_images))
+
+
+def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
+    """The study at each of its declared looks: what to run, one after the other, until settled.
+
+    Args:
+        study: Its `analysis.looks` are the numbers of seeds.
+        max_seeds: The last look, instead of the last declared one.
+
+    Raises:
+        UserError: The study makes no claims, or fewer than 2 seeds are allowed.
+    """
+    from normlab.stats.sequential import declared_looks
+
+    if not study.claims:
+        raise UserError(f"{study.name} makes no claims that seeds could settle")
+    declared = study.analysis.looks
+    seeds = declared_looks(max_seeds or declared[-1], declared)
+    return [study.at_look(count, seeds) for count in seeds]
+
+
+def unsettled(name: str, *, runs: str | Path = "runs") -> list[str]:
+    """The claims of a study that its stored trials leave open."""
+    found = claims(name, runs=runs)
+    return [str(claim) for claim in found.loc[found["verdict"] == "inconclusive", "claim"]]
 
 
 def has_runs(name: str, *, runs: str | Path = "runs") -> bool:

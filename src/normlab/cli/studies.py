@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from normlab.cli.claims import print_verdicts
 from normlab.cli.options import (
     DEFAULT_RUNS,
     Json,
@@ -21,8 +24,11 @@ from normlab.cli.options import (
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from normlab.study.plan import Plan
-    from normlab.study.runner import Summary
+    from normlab.study.runner import RunOptions, Summary
+    from normlab.study.spec import Study
 
 
 def plan(
@@ -32,18 +38,31 @@ def plan(
     quick: Quick = False,
     runs: Runs = DEFAULT_RUNS,
     json: Json = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Plan claims that no outcome could settle too.")
+    ] = False,
 ) -> None:
-    """Show a study's arms and trials, and how many of them are done. Trains nothing."""
+    """Show a study's arms, trials and claims: what is done and what it can find out."""
     from normlab import api
     from normlab.cli.output import console, counted, print_json, state_counts, table
     from normlab.recipe import value_text
+    from normlab.study.lint import lint
 
     made = _plan(study, seeds, sets, quick)
     name = made.study.name
     states = api.stored_states(made, runs=runs)
     counts = Counter(states.values())
+    claims = api.claim_plans(made, runs=runs)
+    hopeless = claims[~claims["settles"].astype(bool)].to_dict("records")
+    # Of a variant (other seeds, fixed factors) the user knows that it is less than the study.
+    if hopeless and not force and not made.study.varied:
+        first = hopeless[0]
+        raise UserError(f"claim {first['claim']}: {first['obstacle']}. --force plans it anyway.")
+    findings = lint(made)
     if json:
-        print_json({**made.as_record(), "states": states})
+        plans = _without_nan(claims.to_dict("records"))
+        record = {**made.as_record(), "states": states, "claim_plans": plans, "findings": findings}
+        print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
     console.print()
@@ -72,6 +91,17 @@ def plan(
         f"({seeds_text}) = {counted(len(states), 'trial')}: {state_counts(counts)}",
         soft_wrap=True,
     )
+    hours, unknown = api.expected_hours(made, runs=runs)
+    if hours is not None:
+        rest = f"; {counted(unknown, 'arm')} not measured yet" if unknown else ""
+        console.print(f"about {hours:.2g} hours of training left on one worker{rest}")
+    if len(claims):
+        console.print()
+        _print_claim_plans(claims)
+    if findings:
+        console.print()
+    for finding in findings:
+        console.print(f"mind: {finding}", soft_wrap=True)
 
 
 def run(
@@ -89,29 +119,72 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train failed trials again.")
     ] = False,
+    until_settled: Annotated[
+        bool,
+        typer.Option(
+            "--until-settled", help="Add seeds at the study's looks until its claims are settled."
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=2, help="With --until-settled: the most seeds."),
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Train what a study still lacks, then write its report."""
+    from normlab import api
     from normlab.cli.output import console
-    from normlab.cli.progress import reporter
     from normlab.report import write_report
-    from normlab.study.runner import RunOptions, run_plan
+    from normlab.study.runner import RunOptions
 
     options = RunOptions(
         workers=_workers(workers), device=device, threads=threads, retry_failed=retry_failed
     )
-    made = _plan(study, seeds, sets, quick)
-    with reporter(made) as bars:
-        summary = run_plan(made, runs, options, bars)
-    folder = runs / made.study.name
-    _print_summary(made, summary)
+    chosen = api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick)
+    folder = runs / chosen.name
+    if until_settled:
+        if seeds is not None:
+            raise UserError("--until-settled decides the seeds: leave --seeds out")
+        looks: Iterable[Study] = api.looks(chosen, max_seeds=max_seeds)
+    else:
+        if max_seeds is not None:
+            raise UserError("--max-seeds needs --until-settled")
+        looks = [chosen]
+    for look in looks:
+        summary = _run(look, runs, options)
+        if summary.interrupted or not until_settled:
+            break
+        left = api.unsettled(look.name, runs=runs)
+        console.print(f"{len(look.seeds)} seeds: {_settled_text(left)}", soft_wrap=True)
+        if not left:
+            break
     _print_arms(folder)
+    found = api.claims(chosen.name, runs=runs)
+    if len(found):
+        print_verdicts(found)
+        console.print()
     console.print(f"report: {write_report(folder)}", soft_wrap=True)
     if summary.interrupted:
         console.print("interrupted: whole epochs are stored; the same command again goes on")
         raise typer.Exit(130)
     if summary.counts.get("failed") or summary.counts.get("invalid"):
         raise typer.Exit(1)
+
+
+def _run(study: Study, runs: Path, options: RunOptions) -> Summary:
+    from normlab import api
+    from normlab.cli.progress import reporter
+    from normlab.study.runner import run_plan
+
+    made = api.plan(study)
+    with reporter(made) as bars:
+        summary = run_plan(made, runs, options, bars)
+    _print_summary(made, summary)
+    return summary
+
+
+def _settled_text(left: list[str]) -> str:
+    return "open are " + "; ".join(left) if left else "every claim is settled"
 
 
 def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> None:
@@ -150,6 +223,45 @@ def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
 
     path = write_report(runs / stored_name(study, runs))
     console.print(str(path), soft_wrap=True)
+
+
+def _print_claim_plans(claims: pd.DataFrame) -> None:
+    from normlab.cli.output import console, table
+    from normlab.stats.metrics import METRICS
+
+    rows = []
+    for row in _without_nan(claims.to_dict("records")):
+        points = row["kind"] != "faster" and METRICS[row["metric"]].points
+        scale, unit = (100, " points") if points or row["kind"] == "faster" else (1, "")
+        unit = " %" if row["kind"] == "faster" else unit
+        effect, needed = row["smallest_effect"], row["seeds_needed"]
+        rows.append(
+            (
+                row["claim"],
+                row["margin"],
+                "?" if row["spread"] is None else f"{scale * row['spread']:.3g}{unit}",
+                "?" if effect is None else f"{scale * effect:.3g}{unit}",
+                "?" if needed is None else f"{needed:.0f}",
+                "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
+            )
+        )
+    columns = ["claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now"]
+    console.print(table(columns, rows))
+    if any(row[2] == "?" for row in rows):
+        console.print(
+            "?: no spread over seeds is known yet: run two seeds, or state analysis.spread"
+        )
+    for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
+        text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
+        console.print(text, soft_wrap=True)
+
+
+def _without_nan(rows: list[dict[Hashable, Any]]) -> list[dict[str, Any]]:
+    """Rows for people and programs: what is not known is None."""
+    return [
+        {str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+        for row in rows
+    ]
 
 
 def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:

@@ -142,6 +142,11 @@ class Study(Spec):
                 raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
         return cls.parse({**content, "name": path.stem}, where=path.name)
 
+    def at_look(self, seeds: int, looks: tuple[int, ...]) -> Self:
+        """This study with so many seeds, one of the looks at which seeds are added."""
+        changed = {**self.model_dump(), "seeds": seeds, "sequential": looks}
+        return type(self).parse(changed, where=self.name)
+
     def vary(
         self,
         *,
