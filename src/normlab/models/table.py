@@ -13,11 +13,12 @@ from torch.overrides import TorchFunctionMode
 
 from normlab.errors import UserError
 from normlab.models.residual import Add
-from normlab.norms import NORMS, GroupNorm, NoNorm
+from normlab.norms import NORMS, EvoNormS0, GroupNorm, NoNorm, TorchGroupNorm
 
 _VIEW = "_normlab_view"
 _Window = tuple[int | None, int | None, int | None]
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_GROUPED = (GroupNorm, TorchGroupNorm, EvoNormS0)
 _LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
 
 
@@ -61,10 +62,10 @@ def layer_table(
             current["name"] = name
             maps = list(_tensors(inputs))
             current["map"] = "x".join(map(str, maps[0].shape[1:])) if maps else "?"
-            if isinstance(module, GroupNorm) and module.values_per_group(maps[0]) == 1:
+            if isinstance(module, _GROUPED) and maps[0][0].numel() == module.groups:
                 raise ValueError(
                     f"{type(module).__name__} has one value per group here: "
-                    "its output is the bias whatever the input"
+                    "it is its own mean, and there is no deviation to divide by"
                 )
 
         return hook
