@@ -165,7 +165,8 @@ def test_a_study_of_it_can_be_planned() -> None:
 
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("Nte", {}, "model 'tests.models.own:Nte' cannot be imported"),
-    ("nosuch.module:Net", {}, "cannot be imported"),
+    ("nosuch.module:Net", {}, "cannot be imported: ModuleNotFoundError"),
+    ("tests.models.own:", {}, "cannot be imported: AttributeError"),
     ("not_callable", {}, "is 3: a torch.nn.Module class is needed"),
     ("no_module", {}, "makes int: a torch.nn.Module is needed"),
     ("Broken", {}, 'cannot be made: KeyError: "a mistake of the user\'s"'),

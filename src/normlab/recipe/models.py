@@ -76,7 +76,7 @@ class Residual(Model):
 
 
 class ResNet(Residual):
-    """ResNet of 6n+2 layers, for images from 8x8 on (He et al. 2016)."""
+    """ResNet of 6n+2 layers, for small images of any size (He et al. 2016); n = 2 has 14."""
 
     title: ClassVar[str] = "model 'resnet'"
     made_for: ClassVar[str] = "mnist"
