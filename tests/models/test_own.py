@@ -1,5 +1,6 @@
 """A model of the user's by import path: made, checked, given the study's norm, trained."""
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def test_a_bare_path_is_enough() -> None:
     assert parsed.canonical()["model"] == {"kind": f"{PLACE}:Net"}
     other = Recipe.parse({"data": "digits", "model": {"kind": f"{PLACE}:Net", "width": 4}})
     assert trial_id(parsed, 0, "x") != trial_id(other, 0, "x")
+
+
+def test_an_entry_point_s_name_stands_for_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("net-of-a-package", f"{PLACE}:Net", "normlab.models")
+    for module in ("normlab.recipe.models", "normlab.models.own"):
+        monkeypatch.setattr(f"{module}.entry_points", lambda group: [point])
+    parsed = Recipe.parse({"data": "digits", "model": "net-of-a-package"})
+    assert type(build(parsed, GREY8, 10).model).__name__ == "Net"
+    with pytest.raises(UserError, match="unknown kind 'net-of-another'"):
+        Recipe.parse({"data": "digits", "model": "net-of-another"})
 
 
 def test_its_norms_become_the_study_s() -> None:

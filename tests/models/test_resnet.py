@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from normlab.errors import UserError
 from normlab.models import Built, build, layer_table, parameter_count
-from normlab.models.residual import ALPHA, Scale
+from normlab.models.blocks import ALPHA
+from normlab.models.residual import Scale
 from normlab.norms import ACTIVATIONS, NORMS, BatchNorm, FilterResponseNorm, NoNorm, Norm
 from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
 from normlab.recipe import Recipe
