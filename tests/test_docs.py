@@ -1,8 +1,10 @@
 """Docs that cannot rot: what they show runs, and what there is they name."""
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -71,6 +73,18 @@ def test_the_guide_to_an_own_norm_runs() -> None:
     body = example[example.index("class ") :]
     assert body in code
     assert len(body.splitlines()) < 15
+
+
+def test_the_guide_to_an_own_model_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = (ROOT / "docs" / "own-model.md").read_text(encoding="utf-8")
+    module = ModuleType("mypackage.nets")
+    exec(compile("\n".join(blocks(guide, "python")), "own-model.md", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "mypackage.nets", module)
+    (text,) = blocks(guide, "yaml")
+    assert len(make_plan(Study.parse({**parse_yaml(text), "name": "own-model"})).rows()) == 9
+    example = (ROOT / "tests" / "models" / "own.py").read_text(encoding="utf-8")
+    net = example[example.index("class Net(") : example.index("def make_net")].strip()
+    assert net in guide
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NORMS if not kind.startswith("torch_")])

@@ -128,6 +128,8 @@ def test_a_diverged_trial_is_a_finding_and_said(normlab: Run) -> None:
         ("list norm", ["'norm'", "'norms'"]),
         ("show model mnist7288", ["'mnist-7288'"]),
         ("show model mnist-7288 --set norm=btach", ["'batch'"]),
+        ("show model tests.models.own:Net", ["--set data=NAME"]),
+        ("show model tests.models.own:Nte --set data=digits", ["'tests.models.own:Nte'"]),
     ],
 )
 def test_a_user_s_mistake_is_a_message_and_exit_code_2(
@@ -182,7 +184,8 @@ def test_list_names_everything(normlab: Run) -> None:
     assert code == 0
     assert {"digits-norms", "mnist-norms"} <= set(found["studies"])
     assert {"none", "batch", "instance", "group", "layer"} <= set(found["norms"])
-    assert {"mnist-7288", "mnist-7704"} <= set(found["models"])
+    residual = {"resnet", "resnet50", "resnet50-as-published"}
+    assert {"mnist-7288", "mnist-7704"} | residual <= set(found["models"])
     assert {"digits", "mnist"} <= set(found["data"])
     for name, entries in found.items():
         _, out, _ = normlab("list", name)
@@ -196,6 +199,21 @@ def test_show_model_prints_the_table_and_its_total(normlab: Run) -> None:
     assert out.strip().splitlines()[-1].split() == ["total", "7,288"]
     _, out, _ = normlab("show", "model", "mnist-7288", "--set", "norm=none", "--json")
     assert json.loads(out)["parameters"] == 7144
+
+
+def test_show_model_counts_the_layers_and_sums_of_a_residual_net(normlab: Run) -> None:
+    sets = ("--set", "model.n=3", "--set", "data=digits")
+    _, out, _ = normlab("show", "model", "resnet", *sets, "--json")
+    kinds = [row["kind"] for row in json.loads(out)["layers"]]
+    assert kinds.count("Conv2d") + kinds.count("Linear") == 6 * 3 + 2
+    assert kinds.count("Add") == 9
+
+
+def test_show_model_of_one_s_own(normlab: Run) -> None:
+    sets = ("--set", "data=digits", "--set", "model.width=4", "--set", "norm=none")
+    code, out, _ = normlab("show", "model", "tests.models.own:Net", *sets)
+    assert code == 0
+    assert out.strip().splitlines()[-1].split() == ["total", "414"]  # 36 + 288 + 90
 
 
 def test_plan_as_json(normlab: Run) -> None:

@@ -119,6 +119,61 @@ def test_group_norm_with_one_value_per_group_is_refused() -> None:
         make_plan(study(base=base))
 
 
+PUBLISHED = {**BASE, "data": "mnist", "model": "resnet50-as-published"}
+
+
+@pytest.mark.parametrize(
+    ("norm", "reason"),
+    [
+        ("instance", "needs more than 1 spatial element"),
+        ("batch_instance", "needs more than 1 spatial element"),
+        ("torch_instance", "more than 1 spatial element"),
+        ({"kind": "group", "groups": 2048}, "one value per group"),
+        ({"kind": "torch_group", "groups": 2048}, "one value per group"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_a_norm_that_cannot_stand_on_the_last_maps_is_refused_with_the_place(
+    norm: object, reason: str
+) -> None:
+    place = r"layer 'stage4\.block1\.branch\.norm1' cannot take a map of 512x1x1"
+    with pytest.raises(UserError, match=f"{place}.*{reason}"):
+        make_plan(study(base={**PUBLISHED, "norm": norm}))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "rms", {"kind": "group", "groups": 32}], ids=str)  # fmt: skip
+def test_other_norms_can_stand_there(norm: object) -> None:
+    assert make_plan(study(base={**PUBLISHED, "norm": norm})).arms
+
+
+def test_evonorm_s0_needs_two_values_per_group() -> None:
+    norm = {"kind": "evonorm_s0", "groups": 4096}
+    with pytest.raises(UserError, match=r"'stage4\.block1\.branch\.norm2'.*one value per group"):
+        make_plan(study(base={**PUBLISHED, "norm": norm}))
+
+
+def test_instance_norm_can_stand_where_the_slots_end_before() -> None:
+    model = {"kind": "resnet50", "norm_slots": 3}
+    assert make_plan(study(base={**PUBLISHED, "model": model, "norm": "instance"})).arms
+
+
+def test_slots_of_a_model_are_a_factor() -> None:
+    factors = {"model.norm_slots": [0, 1, 2, 3], "dropout.slots": [1, 2]}
+    plan = make_plan(study(base={**PUBLISHED, "dropout": 0.2}, factors=factors))
+    # The hand counts of color images, less the two channels a grey image has not: 2 * 49 * 64.
+    counts = {arm.levels["model.norm_slots"]: arm.parameters + 6272 for arm in plan.arms}
+    assert counts == {0: 23_509_770, 1: 23_517_322, 2: 23_524_874, 3: 23_555_082}
+    assert len(plan.arms) == 8
+
+
+def test_the_plan_says_where_blocks_are_others_than_asked_for() -> None:
+    plan = make_plan(study(base={**BASE, "model": "resnet", "norm": "filter_response"}))
+    assert plan.arms[0].notes == (
+        "norm 'filter_response' comes with its activation: pre-activation blocks "
+        "(model.block: pre)",
+    )
+
+
 def test_growing_a_grid_keeps_the_old_trials() -> None:
     small = make_plan(study(factors={"norm": ["batch", "layer"]}))
     large = make_plan(study(factors={"norm": ["batch", "layer", "none"]}, seeds=3))
@@ -180,6 +235,8 @@ def test_the_quick_variant_changes_what_it_says() -> None:
         ({"constraints": [{"nest": "norm"}]}, "either 'exclude' or 'nest'"),
         ({"base": {**BASE, "data": "mnist", "model": "mnist-7704", "norm": "instance"}}, "layer 'norm7' cannot take a map of 16x1x1"),
         ({"base": {**BASE, "lr.x": 1}}, r"lr\.x"),
+        ({"base": {**BASE, "stochastic_depth": 0.1}}, "model 'digits-small' has no residual branches"),
+        ({"factors": {"model.norm_slots": [1]}, "base": {**BASE, "model": "resnt"}}, "unknown kind 'resnt'.*'resnet'"),
     ],
     ids=str,
 )  # fmt: skip

@@ -18,6 +18,7 @@ from normlab.norms import Norm
 from normlab.norms.scaled_ws import ScaledWSConv2d
 
 _DRAWN = (nn.Conv2d, nn.Linear)
+_PLAIN = {"weight", "bias"}
 _CONSTANT = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -30,14 +31,18 @@ def who_draws(module: nn.Module) -> Literal["stream", "nobody", "module"]:
     own = {name for name, _ in module.named_parameters(recurse=False)}
     if not own or isinstance(module, _CONSTANT):
         return "nobody"
-    if isinstance(module, _DRAWN) and (own <= {"weight", "bias"} or type(module) is ScaledWSConv2d):
+    if isinstance(module, _DRAWN) and (own <= _PLAIN or type(module) is ScaledWSConv2d):
         return "stream"
-    reset = getattr(type(module), "reset_parameters", None)
-    inherited = {getattr(kind, "reset_parameters", None) for kind in _DRAWN}
-    # A convolution's own method knows nothing of the parameters that a subclass adds.
-    if reset is None or reset in inherited:
+    maker = next((kind for kind in type(module).__mro__ if "reset_parameters" in vars(kind)), None)
+    # A method inherited from torch knows nothing of the parameters that a subclass adds.
+    too_old = _is_torch_s(maker) and not _is_torch_s(type(module)) and not own <= _PLAIN
+    if maker is None or too_old:
         raise TypeError(
             f"no initialization is known for '{min(own)}' of {type(module).__name__}: "
             "its class needs a method reset_parameters()"
         )
     return "module"
+
+
+def _is_torch_s(kind: type | None) -> bool:
+    return kind is not None and kind.__module__.startswith("torch.nn.")

@@ -86,8 +86,8 @@ def load(kind: str) -> Callable[..., object]:
     module, _, attribute = points.get(kind, kind).partition(":")
     try:
         found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"model '{kind}' cannot be imported: {error}") from None
+    except Exception as error:  # whatever a module of the user's does when it is run
+        raise UserError(f"model '{kind}' cannot be imported: {_said(error)}") from error
     if not callable(found):
         raise UserError(f"model '{kind}' is {found!r}: a torch.nn.Module class is needed")
     return found  # type: ignore[no-any-return]

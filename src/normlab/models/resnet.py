@@ -20,8 +20,8 @@ from typing import cast
 
 from torch import nn
 
+from normlab.models.blocks import Blocks, Layers, Step, in_a_row
 from normlab.models.convnet import ConvNet
-from normlab.models.residual import Blocks, Layers, Step, in_a_row
 from normlab.models.slots import Slots
 from normlab.recipe.models import Residual, ResNet, ResNet50
 

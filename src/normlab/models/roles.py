@@ -64,7 +64,7 @@ def select(model: nn.Module, wanted: Iterable[Role]) -> list[nn.Parameter]:
 def _role(module: nn.Module, name: str, full: str, *, is_head: bool) -> Role:
     is_bias = name == "bias"
     known = getattr(module, "parameter_roles", {})
-    if name in known:
+    if known.get(name) in get_args(Role):
         return cast("Role", known[name])
     if isinstance(module, ScaledWSConv2d) and name == "gain":
         return "norm_gain"

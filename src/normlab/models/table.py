@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,11 +14,12 @@ from torch.overrides import TorchFunctionMode
 
 from normlab.errors import UserError
 from normlab.models.residual import Add
-from normlab.norms import NORMS, GroupNorm, NoNorm
+from normlab.norms import NORMS, EvoNormS0, GroupNorm, MomentNorm, NoNorm, Norm, TorchGroupNorm
 
 _VIEW = "_normlab_view"
 _Window = tuple[int | None, int | None, int | None]
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
+_GROUPED = (GroupNorm, TorchGroupNorm, EvoNormS0)
 _LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
 
 
@@ -61,10 +63,10 @@ def layer_table(
             current["name"] = name
             maps = list(_tensors(inputs))
             current["map"] = "x".join(map(str, maps[0].shape[1:])) if maps else "?"
-            if isinstance(module, GroupNorm) and module.values_per_group(maps[0]) == 1:
+            if maps and isinstance(module, _GROUPED) and maps[0][0].numel() == module.groups:
                 raise ValueError(
                     f"{type(module).__name__} has one value per group here: "
-                    "its output is the bias whatever the input"
+                    "it is its own mean, and there is no deviation to divide by"
                 )
 
         return hook
@@ -86,7 +88,7 @@ def layer_table(
                         kernel=window[0],
                         padding=window[1],
                         stride=window[2],
-                        channels=made.shape[1],
+                        channels=made.shape[1 if made.dim() == 4 else -1],
                         map_size=made.shape[-1] if made.dim() == 4 else 1,
                         receptive_field=view.field,
                         formula=formula,
@@ -98,6 +100,8 @@ def layer_table(
 
     leaves = [(name, module) for name, module in model.named_modules() if not _has_layers(module)]
     for name, module in leaves:
+        if isinstance(module, MomentNorm) and type(module) in _LAYER_NORMS:
+            module.forward = partial(_checked, module)  # type: ignore[method-assign]
         short = name.removeprefix("layers.")
         module.register_forward_pre_hook(enter(short))
         module.register_forward_hook(leave(short))
@@ -164,9 +168,16 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
+def _checked(norm: MomentNorm, x: Tensor) -> Tensor:
+    """What a norm's forward says of a map; without values there is nothing more to it."""
+    norm.check(x)
+    norm.require(len(x), x.shape[2] * x.shape[3])
+    return torch.empty_like(x)
+
+
 def _has_layers(module: nn.Module) -> bool:
     # A norm holds its activation but is one layer.
-    return bool(list(module.children())) and not isinstance(module, tuple(NORMS.values()))
+    return bool(list(module.children())) and not isinstance(module, (Norm, *NORMS.values()))
 
 
 def _is_shown(module: nn.Module) -> bool:
@@ -175,10 +186,19 @@ def _is_shown(module: nn.Module) -> bool:
 
 
 def _window(module: nn.Module, x: Tensor) -> _Window:
+    """Kernel, padding and stride."""
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        return x.shape[-1], 0, 1  # used with output size 1: the window is the whole map
+        into, out = x.shape[-1], _side(module.output_size or x.shape[-1])
+        if out == 1:
+            return into, 0, 1  # the window is the whole map
+        stride = max(into // out, 1)
+        return into - (out - 1) * stride, 0, stride
     if isinstance(module, (nn.Conv2d, *_POOLS)):
-        return _side(module.kernel_size), _side(module.padding), _side(module.stride)
+        kernel, padding = _side(module.kernel_size), module.padding
+        if isinstance(padding, str):  # "valid" or "same"
+            reach = (kernel - 1) * _side(module.dilation)
+            padding = reach // 2 if padding == "same" else 0
+        return kernel, _side(padding), _side(module.stride)
     return None, None, None
 
 

@@ -76,10 +76,10 @@ class Residual(Model):
 
 
 class ResNet(Residual):
-    """ResNet of 6n+2 layers, for images from 8x8 on (He et al. 2016)."""
+    """ResNet of 6n+2 layers, for small images of any size (He et al. 2016); n = 2 has 14."""
 
     title: ClassVar[str] = "model 'resnet'"
-    made_for: ClassVar[str] = "mnist"
+    made_for: ClassVar[str] = "caltech25"
     kind: Literal["resnet"]
     n: Annotated[int, Field(ge=1, le=1000)] = 2
     """Blocks in each of the three stages."""
@@ -100,7 +100,7 @@ class ResNet50(Residual):
     """ResNet-50 with a 3x3 stem for small images and every block alike (He et al. 2016)."""
 
     title: ClassVar[str] = "model 'resnet50'"
-    made_for: ClassVar[str] = "mnist"
+    made_for: ClassVar[str] = "cifar10"
     kind: Literal["resnet50"]
     width: Count = 64
     norm_slots: Annotated[int, Field(ge=0, le=3)] = 3
