@@ -108,6 +108,6 @@ def _spread(
             pooled = float((arms.variance[enough] * freedom).sum() / freedom.sum())
             return float(np.sqrt(pooled)) / scale, "pilot"
     stated = plan["analysis"]["spread"]
-    if stated is None or record["kind"] == "faster":
+    if stated is None or record["metric"] != plan["analysis"]["metric"]:
         return None, ""
     return float(stated) / (100 if METRICS[record["metric"]].points else 1), "stated"
