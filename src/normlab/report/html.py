@@ -18,6 +18,8 @@ from markupsafe import Markup
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.recipe import value_text
+from normlab.report.claims import claim_table, margin_text
+from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.figures import curve_figure, interval_figure
 from normlab.report.frames import Frames, load_frames
 from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
@@ -47,6 +49,11 @@ def write_report(folder: Path) -> Path:
         arms.to_csv(tables / "arms.csv", index=False)
         trials = frames.trials.drop(columns=["provenance", "checks", "details"])
         trials.to_csv(tables / "trials.csv", index=False)
+        claim_table(frames).to_csv(tables / "claims.csv", index=False)
+        collapse_table(frames).to_csv(tables / "collapses.csv", index=False)
+        arm_table(without_collapsed(frames)).to_csv(
+            tables / "arms_without_collapsed.csv", index=False
+        )
         check_table(frames).to_csv(tables / "checks.csv", index=False)
         time_table(frames, TARGETS).to_csv(tables / "times.csv", index=False)
         frames.epochs.assign(details=frames.epochs["details"].map(json.dumps)).to_csv(
@@ -105,6 +112,8 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         arms=arms.to_dict("records"),
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
+        claims=_claims(frames),
+        collapsed=collapse_table(frames).query("collapsed > 0").to_dict("records"),
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
@@ -114,6 +123,28 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _claims(frames: Frames) -> list[dict[str, Any]]:
+    """The verdicts as the page shows them: margins and published numbers in words."""
+    records = frames.plan.get("claims", [])
+    shown = []
+    for row, record in zip(claim_table(frames).to_dict("records"), records, strict=True):
+        cells = {str(k): None if _is_missing(v) or v == "" else v for k, v in row.items()}
+        published = [f"{name} {value}" for name, value in (record.get("published") or {}).items()]
+        shown.append(
+            {
+                **cells,
+                "margin": margin_text(record) if "margin" in record else None,
+                "seeds_to_settle": _number(cells["seeds_to_settle"])
+                if cells["seeds_to_settle"]
+                else None,
+                "published": ", ".join(published),
+                "source": record.get("source"),
+                "confound": record.get("confound"),
+            }
+        )
+    return shown
 
 
 def _figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
