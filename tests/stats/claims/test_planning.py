@@ -52,6 +52,8 @@ def test_what_cannot_be_settled_has_no_power() -> None:
     plan = plan_claim(Better(0, 1, MARGIN, test="permutation"), [SPREAD] * 2, 3, Rules())
     assert not plan.settles
     assert plan.power == 0
+    wide = plan_claim(Better(0, 1, 0.1, test="permutation"), [SPREAD] * 2, 3, Rules())
+    assert wide.seeds_needed == 4  # by t two would do
     assert np.isnan(plan.smallest_effect)
 
 

@@ -212,6 +212,9 @@ def test_no_permutation_test_of_averaged_arms() -> None:
     with pytest.raises(UserError, match="trend: test 'permutation' compares one arm with another"):
         verdict(claim, table, RULES)
     assert verdict(claim, table, Rules(paired=True)).verdict == "supported"
+    gains = Interaction(0, 1, 2, 3, 1.0, test="permutation")  # weights 1 and -1, of four arms
+    with pytest.raises(UserError, match="interaction: test 'permutation'"):
+        verdict(gains, table, RULES)
 
 
 def times(first: list[float], second: list[float], budget: float = 100.0) -> Times:
