@@ -87,15 +87,19 @@ def factorial(
     design = np.hstack([np.ones((len(scores), 1)), *terms.values()])[arm]
     df_residual = len(arm) - design.shape[1]
     robust = bool(present[present > 0].min(initial=2) >= 2)
+    nothing = [
+        Effect(term, columns.shape[1], np.nan, np.nan, np.nan, robust)
+        for term, columns in terms.items()
+    ]
     if df_residual < 1:
-        return [
-            Effect(term, columns.shape[1], np.nan, np.nan, np.nan, robust)
-            for term, columns in terms.items()
-        ]
+        return nothing
     # statsmodels takes a second to import: only a design needs it.
     from statsmodels.regression.linear_model import OLS
 
-    fit = OLS(scores[arm, seed], design).fit()
+    y = scores[arm, seed]
+    fit = OLS(y, design).fit()
+    if fit.ssr <= 1e-24 * (y @ y):  # rounding is all that is left
+        return nothing
     usual, used = fit.cov_params(), fit.cov_HC3 if robust else fit.cov_params()
     effects, start = [], 1
     for term, columns in terms.items():

@@ -179,6 +179,7 @@ def _restricted(
     order = np.lexsort((~hit, times))  # at equal times those that reached it come first
     count = members.sum(axis=1)
     risk, share = count.astype(float), np.ones(len(members))
+    members = np.asfortranarray(members)  # a trial of all groups at a time
     mean, now, passed = np.zeros(len(members)), 0.0, []
     for trial in order:
         mean = mean + share * (times[trial] - now)

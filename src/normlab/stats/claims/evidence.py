@@ -69,12 +69,13 @@ def check_test(claim: MeanClaim, weights: Values, rules: Rules) -> None:
     Raises:
         UserError: Unpaired arms, and a contrast that is not one arm minus another.
     """
-    two_arms = np.sort(weights, axis=1)[:, [0, -1]] == [-1.0, 1.0]
-    if rules.paired or claim.test == "t" or bool(two_arms.all()):
+    highest, total = weights.max(axis=1), np.abs(weights).sum(axis=1)
+    two_arms = bool(((highest == 1) & (total == 2)).all())
+    if rules.paired or claim.test == "t" or two_arms:
         return
     raise UserError(
         f"{claim.kind}: test 'permutation' compares one arm with another unless arms are paired by "
-        "seed, and this claim averages several. Allowed here: t."
+        "seed, and this claim weighs several. Allowed here: t."
     )
 
 

@@ -26,6 +26,8 @@ def verdict(
     trials: npt.ArrayLike | Times,
     rules: Rules,
     rng: np.random.Generator | None = None,
+    *,
+    settle_alpha: float | None = None,
 ) -> Verdict:
     """Judge one claim.
 
@@ -36,6 +38,7 @@ def verdict(
         rules: How claims are tested.
         rng: For permutation tests with too many arrangements to count them all: a new one per
             claim, so that no verdict depends on another. A fixed one if not given.
+        settle_alpha: What the seeds to settle are planned at, if not at the claim's alpha.
 
     Raises:
         UserError: The wrong kind of trials, or a permutation test of a claim that has none.
@@ -44,31 +47,38 @@ def verdict(
     if isinstance(claim, Faster):
         if not isinstance(trials, Times):
             raise UserError("faster: needs times, not scores")
-        return _of_times(claim, trials, rules, rng)
-    if isinstance(trials, Times):
+        judged, designs = _of_times(claim, trials, rules, rng)
+    elif isinstance(trials, Times):
         raise UserError(f"{claim.kind}: needs scores, not times")
-    return _of_scores(claim, np.asarray(trials, dtype=float), rules, rng)
+    else:
+        judged, designs = _of_scores(claim, np.asarray(trials, dtype=float), rules, rng)
+    alpha = rules.claim_alpha if settle_alpha is None else settle_alpha
+    settle = seeds_to_settle(claim, judged, designs, rules, alpha=alpha)
+    return replace(judged, seeds_to_settle=settle)
 
 
-def _of_scores(claim: MeanClaim, scores: Values, rules: Rules, rng: np.random.Generator) -> Verdict:
+Judged = tuple[Verdict, list[Design]]
+"""A verdict with the contrasts and their spreads, where there are enough seeds to know them."""
+
+
+def _of_scores(claim: MeanClaim, scores: Values, rules: Rules, rng: np.random.Generator) -> Judged:
     if rules.paired:  # only the seeds that every arm of the claim has
         complete = ~np.isnan(scores[list(claim.arms)]).any(axis=0)
         scores = np.where(complete, scores, np.nan)
     arms, weights = moments(scores), claim.contrasts(len(scores))
     seeds = tuple(int(count) for count in arms.seeds[list(claim.arms)])
     if min(seeds) < 2:
-        return _unknown(claim, float(welch(arms, weights).estimate.min()), rules, seeds)
+        return _unknown(claim, float(welch(arms, weights).estimate.min()), rules, seeds), []
     found = estimates(claim, scores, weights, rules, rng)
     judged = outcome(claim, found, alpha=rules.claim_alpha, margin=claim.margin, seeds=seeds)
     if isinstance(claim, Best):
         sides = np.vstack([indicator(side, len(scores)) for side in claim.sides])
         every = estimates(claim, scores, pair_weights(len(sides)) @ sides, rules, rng)
         judged = replace(judged, candidates=_candidates(claim, every, judged))
-    designs = observed_designs(scores, weights, rules)
-    return replace(judged, seeds_to_settle=seeds_to_settle(claim, judged, designs, rules))
+    return judged, observed_designs(scores, weights, rules)
 
 
-def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generator) -> Verdict:
+def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generator) -> Judged:
     arms = restricted_moments(study)
     margin = claim.margin * float(arms.mean[claim.second])
     seeds = tuple(int(arms.seeds[arm]) for arm in claim.arms)
@@ -76,12 +86,11 @@ def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generato
     if min(seeds) < 2 or not any(successes):
         difference = float(arms.mean[claim.second] - arms.mean[claim.first])
         judged = _unknown(claim, difference, rules, seeds)
-        return replace(judged, margin=margin, successes=successes)
+        return replace(judged, margin=margin, successes=successes), []
     found = restricted_difference(study, claim.first, claim.second, rng)
     judged = outcome(claim, found, alpha=rules.claim_alpha, margin=margin, seeds=seeds)
-    designs = [Design(tuple(np.sqrt(arms.variance[list(claim.arms)])))]
-    settle = seeds_to_settle(claim, judged, designs, rules)
-    return replace(judged, successes=successes, seeds_to_settle=settle)
+    design = Design(tuple(np.sqrt(arms.variance[list(claim.arms)])))
+    return replace(judged, successes=successes), [design]
 
 
 def _unknown(claim: Claim, estimate: float, rules: Rules, seeds: tuple[int, ...]) -> Verdict:

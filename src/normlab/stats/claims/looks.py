@@ -35,7 +35,7 @@ def verdict_at_looks(
 
     Returns:
         The verdict of the look that settled the claim, on the seeds of that look; else that of the
-        last look taken, with the seeds to settle it at the last look of all.
+        last look taken, with the seeds that would settle it at the last look of all.
     """
     shares = look_alphas(rules.alpha, looks)
     table = trials if isinstance(trials, Times) else np.asarray(trials, dtype=float)
@@ -43,11 +43,11 @@ def verdict_at_looks(
     taken = [seeds for seeds in looks if seeds <= available]
     for seeds, share in zip(taken or [available], shares, strict=False):
         part = table.first(seeds) if isinstance(table, Times) else table[:, :seeds]
-        found = verdict(claim, part, replace(rules, alpha=share), rng)
+        at_look = replace(rules, alpha=share)
+        found = verdict(claim, part, at_look, rng, settle_alpha=shares[-1] / rules.family)
         if taken and found.verdict != "inconclusive":
             return found
     if not taken:
         reason = reasons.TOO_FEW if min(found.seeds) < 2 else reasons.NOT_YET
-        found = replace(found, verdict="inconclusive", size=None, reason=reason)
-    final = verdict(claim, part, replace(rules, alpha=shares[-1]), rng)
-    return replace(found, seeds_to_settle=final.seeds_to_settle)
+        return replace(found, verdict="inconclusive", size=None, reason=reason)
+    return found

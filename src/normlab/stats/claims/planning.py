@@ -11,7 +11,7 @@ import numpy.typing as npt
 from normlab.stats.claims.base import Rules
 from normlab.stats.claims.kinds import Claim, Equal, Faster, MeanClaim, differences
 from normlab.stats.claims.rows import REFUTED, SUPPORTED, decide
-from normlab.stats.claims.settle import Settles, could_settle
+from normlab.stats.claims.settle import Settles, could_settle, fewest_for_permutation
 from normlab.stats.contrasts import paired, welch
 from normlab.stats.intervals import Values, moments
 from normlab.stats.power import (
@@ -89,13 +89,14 @@ def plan_claim(
     # Each of several pairs must hold: their powers' shortfalls add up at most.
     power = 1 - (1 - rules.power) / len(designs)
     at = {"alpha": alpha, "power": power}
-    equal = isinstance(claim, Equal)
     needs, finds, chance = (
         (seeds_for_equal, smallest_margin, equal_power)
-        if equal
+        if isinstance(claim, Equal)
         else (seeds_for_better, smallest_effect, better_power)
     )
     needed = [needs(design, claim.margin, **at) for design in designs]
+    if claim.test == "permutation":
+        needed.append(fewest_for_permutation(claim, rules, alpha=alpha))
     missed, effect = 1.0, float("nan")
     if settles.supported:
         effect = max(finds(design, seeds, **at) for design in designs)

@@ -72,7 +72,7 @@ def _by_permutation(claim: Claim, seeds: int, rules: Rules) -> Settles:
     refuted = smallest <= alpha / _alternatives(claim)
     if supported and refuted:
         return Settles(True, True, smallest, alpha, "")
-    enough = fewest_for_permutation(claim, rules)
+    enough = fewest_for_permutation(claim, rules, alpha=alpha)
     reason = (
         f"permuting {seeds} seeds an arm gives no p below {smallest:.3g}, and this claim is tested "
         f"at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): it can "
@@ -111,9 +111,11 @@ def _can(supported: bool, refuted: bool) -> str:
     return "neither be supported nor refuted"
 
 
-def fewest_for_permutation(claim: Claim, rules: Rules, *, most: int = 100) -> int | None:
+def fewest_for_permutation(
+    claim: Claim, rules: Rules, *, alpha: float, most: int = 100
+) -> int | None:
     """Fewest seeds an arm with which a permutation test could both support and refute a claim."""
-    level = rules.claim_alpha / _alternatives(claim)
+    level = alpha / _alternatives(claim)
     return next((n for n in range(2, most + 1) if _smallest_p(claim, n, rules) <= level), None)
 
 
@@ -132,7 +134,7 @@ def observed_designs(scores: Values, weights: Values, rules: Rules) -> list[Desi
 
 
 def seeds_to_settle(
-    claim: Claim, judged: Verdict, designs: Sequence[Design], rules: Rules
+    claim: Claim, judged: Verdict, designs: Sequence[Design], rules: Rules, *, alpha: float
 ) -> int | None:
     """Seeds an arm that would settle an open claim with the declared power, None if it is settled.
 
@@ -140,9 +142,9 @@ def seeds_to_settle(
     refute one of 0. If the claim has that many and is open, the truth lies in between, and the
     farther of both, 0 or the margin, is to be excluded at the difference seen.
     """
-    if judged.verdict != "inconclusive":
+    if judged.verdict != "inconclusive" or not designs:
         return None
-    now, alpha = min(judged.seeds), judged.alpha
+    now = min(judged.seeds)
     needed: list[int | None] = []
     # Each of several pairs must hold: then their powers' shortfalls add up.
     power = 1 - (1 - rules.power) / len(designs)
@@ -154,7 +156,7 @@ def seeds_to_settle(
         search = partial(_for_equal if equal else _for_better, design, judged.margin, estimate)
         needed.append(search(now, alpha=alpha, power=power))
     if claim.test == "permutation":
-        needed.append(fewest_for_permutation(claim, rules))
+        needed.append(fewest_for_permutation(claim, rules, alpha=alpha))
     if not needed or None in needed:
         return None
     return max(now + 1, *(seeds for seeds in needed if seeds is not None))

@@ -1,0 +1,49 @@
+"""A smaller run of benchmarks/planted.py: the same cells and bounds, fewer studies."""
+
+import importlib.util
+import math
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+STUDIES = 1000
+ROOT = Path(__file__).parents[2]
+
+
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("planted", ROOT / "benchmarks" / "planted.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+PLANTED = benchmark()
+MOST = 0.05 + 3 * math.sqrt(0.05 * 0.95 / STUDIES)
+"""What a true 5 % shows at most in so many studies."""
+
+
+@pytest.mark.parametrize("arms", PLANTED.ARMS)
+@pytest.mark.parametrize("name", PLANTED.DISTRIBUTIONS)
+def test_no_cell_errs_more_often_than_it_says(name: str, arms: int) -> None:
+    for seeds in PLANTED.SEEDS:
+        row = PLANTED.cell_row(name, arms, seeds, STUDIES)
+        for error in ("family_error", "false_equal_supported", "false_supported", "false_refuted"):
+            assert row[error] <= MOST, (seeds, error, row[error])
+    assert PLANTED.settled_row(name, arms, STUDIES)["family_error"] <= MOST
+
+
+@pytest.mark.parametrize("seeds", PLANTED.SEEDS)
+def test_normal_cells_cover_and_have_the_power_predicted(seeds: int) -> None:
+    row = PLANTED.cell_row("normal", 4, seeds, 3000)
+    assert row["coverage_arm"] == pytest.approx(0.95, abs=0.006)  # 12,000 intervals
+    assert row["power_simulated"] == pytest.approx(row["power_predicted"], abs=0.05)
+    assert row["equal_power_simulated"] == pytest.approx(row["equal_power_predicted"], abs=0.05)
+
+
+def test_a_bound_that_is_broken_is_said() -> None:
+    row = {"distribution": "normal", "family_error": 0.06, "coverage_arm": 0.95}
+    assert list(PLANTED.outside(row)) == [("family_error", 0.06)]
+    assert "normal, family_error, 1 cells, 6.0 to 6.0 %" in next(PLANTED.summary([row]))
