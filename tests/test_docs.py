@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from normlab.metrics import METRICS
 from normlab.recipe import (
     DATA,
     DROPOUTS,
@@ -20,6 +21,7 @@ from normlab.recipe import (
 )
 from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
 from normlab.recipe.training import Penalty
+from normlab.study.claims import CLAIMS, Analysis, Published
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
@@ -98,8 +100,18 @@ def test_every_norm_has_a_card(kind: str) -> None:
 def documented() -> Iterator[str]:
     """Every key, kind and option that a user may write."""
     yield from Recipe.model_fields
-    for spec in (Penalty, Agc, EarlyStopping, StochasticDepth, Study, ArmSpec, Constraint, Quick):
+    for spec in (
+        Penalty,
+        Agc,
+        EarlyStopping,
+        StochasticDepth,
+        ArmSpec,
+        Constraint,
+        Quick,
+        Published,
+    ):
         yield from spec.model_fields
+    yield from set(Study.model_fields) - {"sequential", "varied"}  # no study file has these
     catalogs: list[dict[str, type[Component]]] = [
         DATA,
         MODELS,
@@ -112,6 +124,19 @@ def documented() -> Iterator[str]:
         for kind, spec in catalog.items():
             yield kind
             yield from spec.model_fields
+
+
+def test_the_guide_to_claims_names_every_kind_option_and_metric() -> None:
+    guide = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
+    names = {*CLAIMS, *Analysis.model_fields}
+    names |= {name for spec in CLAIMS.values() for name in spec.model_fields} - {"kind"}
+    for name in names:
+        assert re.search(rf"`[^`]*\b{name}\b[^`]*`", guide), name
+    for metric in METRICS:
+        assert metric in guide or metric.partition("_")[0] in ("validation", "train"), metric
+    (text,) = blocks(guide, "yaml")
+    made = make_plan(Study.parse({**parse_yaml(text), "name": "guide"}))
+    assert len(made.as_record()["claims"]) == 2
 
 
 @pytest.mark.parametrize("name", sorted(set(documented())))

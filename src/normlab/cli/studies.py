@@ -227,7 +227,7 @@ def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
 
 def _print_claim_plans(claims: pd.DataFrame) -> None:
     from normlab.cli.output import console, table
-    from normlab.stats.metrics import METRICS
+    from normlab.metrics import METRICS
 
     rows = []
     for row in _without_nan(claims.to_dict("records")):

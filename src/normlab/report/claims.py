@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.metrics import METRICS
 from normlab.report.frames import Frames
 from normlab.report.scores import images, score_array, time_arrays
 from normlab.report.tables import COUNTED
 from normlab.stats import one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
-from normlab.stats.metrics import METRICS
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from normlab.errors import UserError, unknown
+from normlab.metrics import METRICS
 from normlab.records import TrialState
 from normlab.report.frames import Frames
-from normlab.stats.metrics import METRICS
 
 _PERCENT = "_percent"
 _STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
@@ -22,7 +22,7 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     """A study's frames from a table of finished trials.
 
     Columns: one for each factor (or `arm`, a label); `seed` (or rows are numbered within their
-    arm); any metric of `normlab.stats.metrics` by that name, accuracies as fractions of 1 or, in a
+    arm); any metric of `normlab.metrics` by that name, accuracies as fractions of 1 or, in a
     column `<metric>_percent`, in percent; `state` where not all are complete; for claims of time
     `seconds_to_<target>` or `examples_to_<target>`, empty where the target was never reached, and
     `seconds` or `examples` of the whole training. Other columns are left alone.

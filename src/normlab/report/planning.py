@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.metrics import METRICS
 from normlab.report.claims import margin_text, rules
 from normlab.report.frames import Frames
 from normlab.report.scores import score_array, time_arrays
 from normlab.stats.claims import claim_from, plan_claim
 from normlab.stats.intervals import moments
-from normlab.stats.metrics import METRICS
 from normlab.stats.sequential import look_alphas
 from normlab.stats.survival import restricted_moments
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.metrics import METRICS
 from normlab.report.frames import Frames
 from normlab.report.tables import COUNTED, time_table
 from normlab.stats.collapse import earned_scores
 from normlab.stats.intervals import Values
-from normlab.stats.metrics import METRICS
 from normlab.stats.survival import Times
 
 
@@ -20,7 +20,7 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
 
     Args:
         frames: The study.
-        metric: One of `normlab.stats.metrics`.
+        metric: One of `normlab.metrics`.
         at: `last`, `best_validation`, or the number of an epoch.
 
     Returns:

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from normlab.errors import unknown
+from normlab.metrics import METRICS
 from normlab.recipe.base import Component, Spec, catalog, chosen_from, listed
-from normlab.stats.metrics import METRICS
 
 Selector = str | dict[str, Any]
 """An arm's label, or recipe keys with the levels wanted."""
@@ -27,7 +27,7 @@ class Analysis(Spec):
 
     title: ClassVar[str] = "analysis"
     metric: str = "test_accuracy"
-    """What claims are about, if they do not say; see `normlab.stats.metrics`."""
+    """What claims are about, if they do not say; see `normlab.metrics`."""
     at: Literal["last", "best_validation"] | Annotated[int, Field(ge=1)] = "last"
     """The epoch whose value counts: the last one, the one with the best validation accuracy (the
     first of equals), or that number."""

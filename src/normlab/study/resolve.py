@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from normlab.errors import UserError, unknown
+from normlab.metrics import METRICS
 from normlab.recipe import digest, value_text
-from normlab.stats.metrics import METRICS
 from normlab.study.claims import Analysis, AnyClaim, Best, Faster, Published, Selector, Trend
 from normlab.study.levels import is_level
 

@@ -1,0 +1,93 @@
+"""Claims on the command line: planned, settled by seeds added at looks, judged from a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Any
+
+STUDY = """
+question: Does batch norm help?
+base: {data: digits, model: digits-small, epochs: 2, lr: 0.05, batch_size: 64}
+factors: {norm: [none, batch]}
+seeds: 3
+analysis: {looks: [2, 4], margin: 1}
+claims:
+  - {kind: better, name: helps, arm: {norm: batch}, over: {norm: none}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    (tmp_path / "s.yaml").write_text(STUDY)
+    return str(tmp_path / "s.yaml")
+
+
+def test_seeds_are_added_at_the_looks_until_the_claims_are_settled(normlab: Run, file: str) -> None:
+    code, out, _ = normlab("run", file, "--until-settled", "--workers", "1")
+    assert code == 0
+    assert "2 seeds: " in out
+    assert "helps  " in out
+    code, out, _ = normlab("claims", "s", "--json")
+    (found,) = json.loads(out)
+    assert found["verdict"] == "supported" or found["seeds"] == 4
+    assert found["exploratory"] is None
+    assert found["alpha"] < 0.05  # its share of the looks
+
+
+def test_the_plan_says_what_the_seeds_can_settle(normlab: Run, file: str) -> None:
+    code, out, _ = normlab("plan", file)
+    assert code == 0
+    assert "?: no spread over seeds is known yet" in out
+    code, out, _ = normlab("plan", file, "--json")
+    (claim,) = json.loads(out)["claim_plans"]
+    assert (claim["claim"], claim["settles"], claim["spread"]) == ("helps", True, None)
+
+
+def test_a_claim_no_outcome_could_settle_is_refused(normlab: Run, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(STUDY.replace("name: helps", "name: helps, test: permutation"))
+    code, _, err = normlab("plan", str(path))
+    assert code == 2
+    assert "permuting 3 seeds an arm gives no p below 0.1" in err
+    assert "tested at 0.05" in err
+    code, out, _ = normlab("plan", str(path), "--force")
+    assert code == 0
+    assert "cannot be settled: helps" in out
+
+
+def test_trials_run_elsewhere_are_judged(normlab: Run, file: str, tmp_path: Path) -> None:
+    rows = [
+        f"{norm},{score + seed / 10}"
+        for norm, score in (("none", 90), ("batch", 95))
+        for seed in range(5)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["norm,test_accuracy_percent", *rows]))
+    code, out, _ = normlab("claims", "--from", str(tmp_path / "t.csv"), "--study", file)
+    assert code == 0
+    assert "supported, materially" in out
+    assert "+5 points" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("claims",), "name one study"),
+        (("claims", "digits-norms"), "has no runs"),
+        (("run", "digits-norms", "--until-settled"), "makes no claims"),
+        (("run", "digits-norms", "--max-seeds", "5"), "--max-seeds needs --until-settled"),
+        (("run", "digits-norms", "--until-settled", "--seeds", "2"), "leave --seeds out"),
+    ],
+)
+def test_a_mistake_exits_with_2(normlab: Run, words: tuple[str, ...], message: str) -> None:
+    code, _, err = normlab(*words)
+    assert code == 2
+    assert message in err
+
+
+def test_a_study_without_claims_says_so(normlab: Run) -> None:
+    normlab("run", "digits-norms", "--quick", "--set", "epochs=1", "--seeds", "1", "--workers", "1")
+    code, out, _ = normlab("claims", "digits-norms")
+    assert (code, out.strip()) == (0, "the study makes no claims")

@@ -1,0 +1,153 @@
+"""Claims of a study file: which arms they are about, and what a mistake in one says."""
+
+from pathlib import Path
+
+import pytest
+
+from normlab.errors import UserError
+from normlab.study.outline import outline
+from normlab.study.spec import Study
+
+FACTORS = {"norm": ["none", "batch", {"kind": "group", "groups": 4}], "batch_size": [16, 64]}
+
+
+def study(*claims: dict[str, object], **values: object) -> Study:
+    base = {"data": "digits", "model": "digits-small"}
+    content = {"name": "s", "question": "?", "base": base, "factors": FACTORS, "seeds": 3}
+    return Study.parse({**content, **values, "claims": list(claims)})
+
+
+def record(claim: dict[str, object], **values: object) -> dict[str, object]:
+    (found,) = outline(study(claim, **values))["claims"]
+    return found
+
+
+def test_a_side_is_every_arm_with_its_levels() -> None:
+    found = record({"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "group"}})
+    assert found["sides"] == [
+        ["norm=batch, batch_size=16", "norm=batch, batch_size=64"],
+        ["norm=group, batch_size=16", "norm=group, batch_size=64"],
+    ]
+
+
+def test_a_list_of_levels_fits_each_and_a_label_fits_itself() -> None:
+    found = record(
+        {
+            "kind": "equal",
+            "arm": {"norm": ["batch", "none"], "batch_size": 16},
+            "to": "norm=group, batch_size=64",
+        }
+    )
+    assert found["sides"] == [
+        ["norm=none, batch_size=16", "norm=batch, batch_size=16"],
+        ["norm=group, batch_size=64"],
+    ]
+
+
+def test_best_is_held_against_every_other_arm() -> None:
+    found = record({"kind": "best", "arm": {"norm": "batch", "batch_size": 16}})
+    assert len(found["sides"]) == 6
+    assert all(len(side) == 1 for side in found["sides"])  # type: ignore[arg-type]
+
+
+def test_a_trend_has_a_side_per_level_and_falls_by_negated_levels() -> None:
+    claim = {"kind": "trend", "factor": "batch_size", "within": {"norm": "batch"}}
+    assert record(claim)["levels"] == [16, 64]
+    fallen = record({**claim, "direction": "falls"})
+    assert fallen["levels"] == [-16, -64]
+    assert fallen["sides"] == [["norm=batch, batch_size=16"], ["norm=batch, batch_size=64"]]
+
+
+def test_a_trend_over_words_falls_in_reverse_order() -> None:
+    rises = record({"kind": "trend", "factor": "norm"})
+    falls = record({"kind": "trend", "factor": "norm", "direction": "falls"})
+    assert rises["levels"] == falls["levels"] == []
+    assert rises["sides"] == falls["sides"][::-1]  # type: ignore[index]
+
+
+def test_an_interaction_is_two_gains() -> None:
+    found = record(
+        {
+            "kind": "interaction",
+            "arm": {"norm": "batch"},
+            "over": {"norm": "none"},
+            "at_levels": {"batch_size": 64},
+            "than_at": {"batch_size": 16},
+        }
+    )
+    assert found["sides"] == [
+        ["norm=batch, batch_size=64"],
+        ["norm=none, batch_size=64"],
+        ["norm=batch, batch_size=16"],
+        ["norm=none, batch_size=16"],
+    ]
+
+
+CLAIM = {"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
+
+
+def test_margins_are_points_of_accuracies_and_units_of_all_else() -> None:
+    assert record(CLAIM)["margin"] == 0.001  # handwritten digits
+    assert record(CLAIM, analysis={"margin": 0.5})["margin"] == 0.005
+    assert record({**CLAIM, "margin": 2})["margin"] == 0.02
+    assert record({**CLAIM, "metric": "test_loss", "margin": 0.02})["margin"] == 0.02
+    with pytest.raises(UserError, match="'test_loss' has no usual margin"):
+        record({**CLAIM, "metric": "test_loss"})
+
+
+def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
+    first = record(CLAIM)["hash"]
+    assert record({**CLAIM, "says": "BatchNorm wins", "name": "a"})["hash"] == first
+    assert record({**CLAIM, "margin": 2})["hash"] != first
+    assert record({**CLAIM, "arm": {"norm": "group"}})["hash"] != first
+
+
+@pytest.mark.parametrize(
+    ("claim", "parts"),
+    [
+        ({"kind": "betterr"}, ["unknown kind 'betterr'", "'better'"]),
+        ({**CLAIM, "arm": {"norms": "batch"}}, ["claim 1", "unknown factor 'norms'", "'norm'"]),
+        ({**CLAIM, "arm": {"norm": "layer"}}, ["no arm has {norm: layer}", "norm=batch"]),
+        ({**CLAIM, "arm": "norm=batch, batch_size=32"}, ["unknown arm", "batch_size=64"]),
+        ({**CLAIM, "metric": "test_acuracy"}, ["unknown metric 'test_acuracy'", "test_accuracy"]),
+        ({**CLAIM, "margin": -1}, ["margin is -1"]),
+        ({"kind": "trend", "factor": "lr"}, ["unknown factor 'lr'"]),
+        ({**CLAIM, "kind": "faster"}, ["unknown key", "'over'"]),
+        (
+            {
+                "kind": "faster",
+                "arm": {"norm": "batch"},
+                "than": {"norm": "none"},
+                "target": 0.9,
+                "metric": "test_loss",
+            },
+            ["is about time"],
+        ),
+    ],
+)
+def test_a_mistake_is_named(claim: dict[str, object], parts: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        outline(study(claim))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_a_variant_keeps_a_claim_whose_arms_it_lacks_and_says_why() -> None:
+    varied = study(CLAIM).vary(overrides={"norm": "batch"})
+    (found,) = outline(varied)["claims"]
+    assert "unknown factor 'norm'" in str(found["unresolved"])
+
+
+def test_looks_must_rise() -> None:
+    with pytest.raises(UserError, match="numbers of seeds that rise"):
+        study(CLAIM, analysis={"looks": [10, 5]})
+
+
+@pytest.mark.parametrize("key", ["name", "varied", "sequential"])
+def test_a_file_does_not_say_how_it_is_run(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        f"question: '?'\nbase: {{data: digits, model: digits-small}}\nseeds: 1\n{key}: x\n"
+    )
+    with pytest.raises(UserError, match=r"named by its file|unknown key of a study"):
+        Study.load(path)
