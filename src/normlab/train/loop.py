@@ -134,6 +134,7 @@ class _Trainer:
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
         self.declared_norms, self.probes = built.norms, probes
         self.checks: tuple[Check, ...] = ()
+        self.tested: Evaluated | None = None
 
     def is_over(self, history: tuple[EpochRecord, ...]) -> bool:
         """Whether the training ends after these epochs."""
@@ -151,6 +152,7 @@ class _Trainer:
             if probe is not None:
                 probe.evaluating()
             validation, test = self._evaluate(self.validation), self._evaluate(self.test)
+            self.tested = test
             if probe is not None:
                 self.checks = probe.conclude()
         finally:
@@ -265,7 +267,8 @@ class _Trainer:
         weights = self.model.state_dict()
         self.checks = (*self.checks, *over_the_trial(self.recipe, history))
         reason = why_invalid(self.checks)
-        train, test = self._evaluate(self.train), self._evaluate(self.test)
+        # A trial that was only to be finished has not been tested in this process yet.
+        train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
         assert train is not None
         assert test is not None
         ended: Literal["diverged", "complete"] = (
