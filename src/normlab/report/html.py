@@ -20,6 +20,7 @@ from normlab.files import write_whole
 from normlab.recipe import value_text
 from normlab.report.claims import claim_table, margin_text
 from normlab.report.collapses import collapse_table, without_collapsed
+from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import curve_figure, interval_figure
 from normlab.report.frames import Frames, load_frames
 from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
@@ -42,13 +43,16 @@ def write_report(folder: Path) -> Path:
         frames = load_frames(store)
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
-    page = render(frames, arms, curves)
+    effects, robust = effect_table(frames), robust_table(frames, folder)
+    page = render(frames, arms, curves, effects, robust)
     try:
         tables = folder / "tables"
         tables.mkdir(exist_ok=True)
         arms.to_csv(tables / "arms.csv", index=False)
         trials = frames.trials.drop(columns=["provenance", "checks", "details"])
         trials.to_csv(tables / "trials.csv", index=False)
+        effects.to_csv(tables / "effects.csv", index=False)
+        robust.to_csv(tables / "robust.csv", index=False)
         claim_table(frames).to_csv(tables / "claims.csv", index=False)
         collapse_table(frames).to_csv(tables / "collapses.csv", index=False)
         arm_table(without_collapsed(frames)).to_csv(
@@ -68,7 +72,13 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> str:
+def render(
+    frames: Frames,
+    arms: pd.DataFrame,
+    curves: dict[str, pd.DataFrame],
+    effects: pd.DataFrame,
+    robust: pd.DataFrame,
+) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them."""
     figures: list[dict[str, Any]] = []
     if arms["finished"].any():
@@ -113,6 +123,8 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
         claims=_claims(frames),
+        effects=effects.to_dict("records"),
+        robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
         collapsed=collapse_table(frames).query("collapsed > 0").to_dict("records"),
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
