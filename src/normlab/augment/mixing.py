@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import Batch, PixelRange, Transform, uniform
+from normlab.augment.base import Batch, PixelRange, Transform, uniform, work_dtype
 from normlab.augment.boxes import random_boxes
 from normlab.recipe import augment
 
@@ -46,8 +46,9 @@ def mixup(batch: Batch, partners: Tensor, weights: Tensor) -> Batch:
         partners: Index of each image's partner, shape (N,).
         weights: What each image keeps of itself, shape (N,), 0 to 1.
     """
-    keep = weights.to(batch.images.dtype)[:, None, None, None]
-    images = (batch.images * keep).add_(batch.images.index_select(0, partners).mul_(1 - keep))
+    keep = weights.to(work_dtype(batch.images))[:, None, None, None]
+    others = batch.images.index_select(0, partners) * (1 - keep)
+    images = (batch.images * keep).add_(others).to(batch.images.dtype)
     return batch._replace(images=images, targets=_mixed_targets(batch, partners, weights))
 
 
