@@ -1,24 +1,20 @@
 """Scaled weight standardization against its formula and its purpose."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from scipy import integrate, stats
 from torch import Tensor, nn
 
+from normlab.errors import UserError
 from normlab.models import build, roles
 from normlab.norms import ACTIVATIONS
+from normlab.norms.conformance import assert_conforms, check
+from normlab.norms.conformance.convolutions import defined_weight
 from normlab.norms.scaled_ws import GAINS, ScaledActivation, ScaledWSConv2d, standardize
 from normlab.recipe import Recipe
-
-
-def definition(weight: Tensor, gain: Tensor) -> Tensor:
-    out = []
-    for unit, g in zip(weight, gain, strict=True):
-        mean, var, fan_in = unit.mean(), ((unit - unit.mean()) ** 2).mean(), unit.numel()
-        out.append(g * (unit - mean) / torch.sqrt(torch.clamp(var * fan_in, min=1e-4)))
-    return torch.stack(out)
 
 
 def without_mean(weight: Tensor, gain: Tensor) -> Tensor:
@@ -26,22 +22,42 @@ def without_mean(weight: Tensor, gain: Tensor) -> Tensor:
 
 
 def without_gain(weight: Tensor, gain: Tensor) -> Tensor:
-    return definition(weight, torch.ones_like(gain))
+    return defined_weight(weight, torch.ones_like(gain))
 
 
 def hwio(weight: Tensor, gain: Tensor) -> Tensor:
-    return definition(weight.transpose(0, 3), gain[:3]).transpose(0, 3)
+    return defined_weight(weight.transpose(0, 3), gain[:3]).transpose(0, 3)
 
 
-def conforms(function: object) -> bool:
-    weight = torch.randn(3, 4, 3, 3, dtype=torch.float64) + 0.5
-    gain = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
-    return torch.allclose(function(weight, gain), definition(weight, gain), rtol=1e-10)  # type: ignore[operator]
+def without_fan_in(weight: Tensor, gain: Tensor) -> Tensor:
+    return defined_weight(weight, gain) * weight[0].numel() ** 0.5
 
 
-def test_the_weight_is_the_formula_s() -> None:
-    assert conforms(standardize)
-    assert not any(map(conforms, (without_mean, without_gain, hwio)))
+def frozen_gain(weight: Tensor, gain: Tensor) -> Tensor:
+    return defined_weight(weight, gain.detach())
+
+
+def planted(function: Callable[[Tensor, Tensor], Tensor]) -> type[nn.Module]:
+    class Planted(ScaledWSConv2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return self._conv_forward(x, function(self.weight, self.gain), self.bias)
+
+    return Planted
+
+
+def test_the_kit_passes_ours_and_a_plain_one() -> None:
+    assert_conforms("scaled_ws")
+    assert_conforms(planted(defined_weight), against="scaled_ws")
+
+
+@pytest.mark.parametrize("mistake", [without_mean, without_gain, hwio, without_fan_in, frozen_gain])
+def test_every_planted_mistake_is_caught(mistake: Callable[[Tensor, Tensor], Tensor]) -> None:
+    assert [f for f in check(planted(mistake), against="scaled_ws") if f.wrong]
+
+
+def test_it_has_no_options_to_check() -> None:
+    with pytest.raises(UserError, match="has no options"):
+        list(check("scaled_ws", options={"eps": 1.0}))
 
 
 def test_a_constant_filter_stays_finite() -> None:

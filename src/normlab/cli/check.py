@@ -25,8 +25,8 @@ def check_norm(
 ) -> None:
     """Check a norm layer against its definition; exits with 1 if it does not conform."""
     from normlab.cli.output import console, counted, table
-    from normlab.norms import NORMS, by_name
-    from normlab.norms.conformance import CHECKS, check
+    from normlab.norms import by_name
+    from normlab.norms.conformance import KINDS, check
 
     if name == "all" and (against or sets):
         raise UserError(
@@ -35,13 +35,14 @@ def check_norm(
     options = parse_sets(sets) if sets else None
     failed = 0
     rows: list[tuple[str, ...]] = []
-    for kind in NORMS if name == "all" else [name]:
-        target = kind if kind in NORMS else by_name(kind)
+    for kind in KINDS if name == "all" else [name]:
+        target = kind if kind in KINDS else by_name(kind)
         findings = list(check(target, against=against, options=options))
         for setting in dict.fromkeys(finding.setting for finding in findings):
-            wrong = [f for f in findings if f.setting == setting and f.wrong]
+            done = [f for f in findings if f.setting == setting]
+            wrong = [f for f in done if f.wrong]
             failed += len(wrong)
-            rows.append((kind, setting, f"{len(CHECKS) - len(wrong)} of {len(CHECKS)}"))
+            rows.append((kind, setting, f"{len(done) - len(wrong)} of {len(done)}"))
             rows += [("", f"  {f.check}", f.wrong or "") for f in wrong]
     console.print(table(["norm", "options", "passed"], rows, left=["options", "passed"]))
     console.print()

@@ -20,6 +20,7 @@ from torch import nn
 
 from normlab.errors import UserError, unknown
 from normlab.norms import NORMS
+from normlab.norms.conformance import convolutions
 from normlab.norms.conformance.checks import CHECKS, Subject, run
 from normlab.norms.conformance.definitions import DEFINITIONS, Definition
 
@@ -51,11 +52,19 @@ def check(
         UserError: Unknown kind.
     """
     if isinstance(norm, str):
-        if norm not in NORMS:
-            raise UserError(unknown("norm", norm, NORMS))
-        against, norm = against or norm, NORMS[norm]
+        known = NORMS | convolutions.CONVOLUTIONS
+        if norm not in known:
+            raise UserError(unknown("norm", norm, known))
+        against, norm = against or norm, known[norm]
+    if against in convolutions.CONVOLUTIONS:
+        if options:
+            raise UserError(f"{against} has no options to check it with")
+        for name, wrong in convolutions.run(norm):
+            yield Finding("", name, wrong)
+        return
     if against is not None and against not in DEFINITIONS:
-        raise UserError(f"against: {unknown('norm', against, DEFINITIONS)}")
+        known_kinds = [*DEFINITIONS, *convolutions.CONVOLUTIONS]
+        raise UserError(f"against: {unknown('norm', against, known_kinds)}")
     definition = DEFINITIONS[against] if against else None
     settings = definition.settings if definition and options is None else (options or {},)
     for setting in settings:
@@ -78,4 +87,7 @@ def assert_conforms(
         raise AssertionError("\n".join([f"{name} does not conform:", *lines]))
 
 
-__all__ = ["CHECKS", "DEFINITIONS", "Definition", "Finding", "assert_conforms", "check"]
+KINDS: tuple[str, ...] = (*NORMS, *convolutions.CONVOLUTIONS)
+"""Every kind that can be checked by name."""
+
+__all__ = ["CHECKS", "DEFINITIONS", "KINDS", "Definition", "Finding", "assert_conforms", "check"]
