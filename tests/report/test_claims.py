@@ -11,6 +11,7 @@ from scipy import stats
 from normlab.errors import UserError
 from normlab.records import EpochRecord, TrialResult
 from normlab.report import Frames, claim_plans, claim_table, frames_from_csv, load_frames
+from normlab.report.claims import published_text
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.scores import score_array, time_arrays
 from normlab.store import Store, TrialRow
@@ -110,6 +111,18 @@ def test_a_claim_a_variant_lacks_is_named_and_not_judged() -> None:
     plan = {**outline(made), "claims": [{"name": "c", "kind": "best", "unresolved": "no arm"}]}
     (row,) = claim_table(replace(frames(study()), plan=plan)).to_dict("records")
     assert (row["verdict"], row["reason"]) == ("not in this variant", "no arm")
+
+
+def test_the_published_numbers_are_the_claim_s_own_or_those_of_its_arms() -> None:
+    published = [
+        {"arm": "a", "values": {"test_accuracy": 99.1, "test_loss": 0.1}},
+        {"arm": "b", "values": {"test_accuracy": 99.5}},
+    ]
+    plan = outline(study(published=published))
+    (record,) = plan["claims"]
+    assert published_text(plan, record) == "a 99.1, b 99.5"
+    assert published_text(plan, {**record, "published": {"both": "better"}}) == "both better"
+    assert published_text(outline(study()), record) == ""
 
 
 # -- exploratory: what was declared when results were first seen ------------------------------

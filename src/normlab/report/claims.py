@@ -160,3 +160,23 @@ def margin_text(record: dict[str, Any]) -> str:
         return f"{100 * record['margin']:g} %"
     unit = METRICS[record["metric"]]
     return f"{100 * record['margin']:g} points" if unit.points else f"{record['margin']:g}"
+
+
+def published_text(plan: dict[str, Any], record: dict[str, Any], most: int = 8) -> str:
+    """What the source printed: the claim's own numbers, else those of its arms; empty if neither.
+
+    Args:
+        plan: As recorded: `published` has the source's numbers by arm.
+        record: The claim.
+        most: Arms to name; more are not.
+    """
+    own = record.get("published") or {}
+    if own:
+        return ", ".join(f"{name} {value}" for name, value in own.items())
+    labels = [label for side in record.get("sides", []) for label in side]
+    found = [
+        f"{' and '.join(row['arms'])} {row['values'][record['metric']]}"
+        for row in plan.get("published", [])
+        if set(row["arms"]) <= set(labels) and record["metric"] in row["values"]
+    ]
+    return ", ".join(found[:most]) + (", ..." if len(found) > most else "")

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.recipe import value_text
-from normlab.report.claims import claim_table, margin_text
+from normlab.report.claims import claim_table, margin_text, published_text
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import curve_figure, interval_figure
@@ -143,7 +143,6 @@ def _claims(frames: Frames) -> list[dict[str, Any]]:
     shown = []
     for row, record in zip(claim_table(frames).to_dict("records"), records, strict=True):
         cells = {str(k): None if _is_missing(v) or v == "" else v for k, v in row.items()}
-        published = [f"{name} {value}" for name, value in (record.get("published") or {}).items()]
         shown.append(
             {
                 **cells,
@@ -151,7 +150,7 @@ def _claims(frames: Frames) -> list[dict[str, Any]]:
                 "seeds_to_settle": _number(cells["seeds_to_settle"])
                 if cells["seeds_to_settle"]
                 else None,
-                "published": ", ".join(published),
+                "published": published_text(frames.plan, record),
                 "source": record.get("source"),
                 "confound": record.get("confound"),
             }
