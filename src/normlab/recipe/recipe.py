@@ -205,4 +205,6 @@ def value_text(value: Any) -> str:
         if list(value) == ["kind"]:
             return str(value["kind"])
         return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(value_text(inner) for inner in value) + "]"
     return str(value)
