@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from normlab.cli.options import DEFAULT_RUNS, Json, Runs
+from normlab.cli.options import DEFAULT_RUNS, Json, Runs, stored_name
+from normlab.cli.verdicts import print_verdicts, without_nan
 from normlab.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def claims(
@@ -43,52 +40,11 @@ def claims(
     if csv is not None:
         found = api.claims_from(csv, str(study or study_file), test_images=test_images)
     else:
-        from normlab.cli.studies import stored_name
-
         found = api.claims(stored_name(str(study or study_file), runs), runs=runs)
     if json:
-        print_json(_plain(found))
+        print_json(without_nan(found.to_dict("records")))
         return
     if not len(found):
         console.print("the study makes no claims")
         return
     print_verdicts(found)
-
-
-def print_verdicts(found: pd.DataFrame) -> None:
-    """The verdicts as a table, then why each of them."""
-    from normlab.cli.output import console, table
-
-    rows = []
-    for row in found.to_dict("records"):
-        size = f", {row['size']}" if isinstance(row["size"], str) else ""
-        settle = row["seeds_to_settle"]
-        known = settle is not None and not math.isnan(settle)
-        rows.append(
-            (
-                row["claim"],
-                f"{row['verdict']}{size}",
-                row["measured"],
-                row["seeds"],
-                f"{settle:.0f}" if known else None,
-            )
-        )
-    columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
-    console.print(table(columns, rows, left=["verdict", "measured"]))
-    console.print()
-    for row in found.to_dict("records"):
-        console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
-        if isinstance(row["exploratory"], str):
-            console.print(f"  exploratory: {row['exploratory']}", soft_wrap=True)
-        if isinstance(row["left_out"], str) and row["left_out"]:
-            console.print(f"  left out: {row['left_out']}", soft_wrap=True)
-
-
-def _plain(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON can hold them: what is no number is null."""
-
-    def value(cell: Any) -> Any:
-        bad = isinstance(cell, float) and not math.isfinite(cell)
-        return None if bad else (cell.item() if hasattr(cell, "item") else cell)
-
-    return [{str(k): value(v) for k, v in row.items()} for row in found.to_dict("records")]

@@ -52,3 +52,20 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"--set {word}: the value is not valid YAML: {error}") from None
     return values
+
+
+def stored_name(study: str, runs: Path) -> str:
+    """The name under which the study's runs are stored.
+
+    Raises:
+        UserError: No such study, or it was never run there.
+    """
+    from normlab import api
+    from normlab.study.files import find
+
+    name = study
+    if "/" in study or not api.has_runs(study, runs=runs):
+        name = find(study).stem
+    if not api.has_runs(name, runs=runs):
+        raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
+    return name

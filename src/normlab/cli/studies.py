@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from normlab.cli.claims import print_verdicts
 from normlab.cli.options import (
     DEFAULT_RUNS,
     Json,
@@ -20,12 +18,12 @@ from normlab.cli.options import (
     Sets,
     StudyName,
     parse_sets,
+    stored_name,
 )
+from normlab.cli.verdicts import print_claim_plans, print_verdicts, without_nan
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from normlab.study.plan import Plan
     from normlab.study.runner import RunOptions, Summary
     from normlab.study.spec import Study
@@ -60,7 +58,7 @@ def plan(
         raise UserError(f"claim {first['claim']}: {first['obstacle']}. --force plans it anyway.")
     findings = lint(made)
     if json:
-        plans = _without_nan(claims.to_dict("records"))
+        plans = without_nan(claims.to_dict("records"))
         record = {**made.as_record(), "states": states, "claim_plans": plans, "findings": findings}
         print_json(record)
         return
@@ -97,7 +95,7 @@ def plan(
         console.print(f"about {hours:.2g} hours of training left on one worker{rest}")
     if len(claims):
         console.print()
-        _print_claim_plans(claims)
+        print_claim_plans(claims)
     if findings:
         console.print()
     for finding in findings:
@@ -225,66 +223,10 @@ def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
     console.print(str(path), soft_wrap=True)
 
 
-def _print_claim_plans(claims: pd.DataFrame) -> None:
-    from normlab.cli.output import console, table
-    from normlab.metrics import METRICS
-
-    rows = []
-    for row in _without_nan(claims.to_dict("records")):
-        points = row["kind"] != "faster" and METRICS[row["metric"]].points
-        scale, unit = (100, " points") if points or row["kind"] == "faster" else (1, "")
-        unit = " %" if row["kind"] == "faster" else unit
-        effect, needed = row["smallest_effect"], row["seeds_needed"]
-        rows.append(
-            (
-                row["claim"],
-                row["margin"],
-                "?" if row["spread"] is None else f"{scale * row['spread']:.3g}{unit}",
-                "?" if effect is None else f"{scale * effect:.3g}{unit}",
-                "?" if needed is None else f"{needed:.0f}",
-                "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
-            )
-        )
-    columns = ["claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now"]
-    console.print(table(columns, rows))
-    if any(row[2] == "?" for row in rows):
-        console.print(
-            "?: no spread over seeds is known yet: run two seeds, or state analysis.spread"
-        )
-    for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
-        text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
-        console.print(text, soft_wrap=True)
-
-
-def _without_nan(rows: list[dict[Hashable, Any]]) -> list[dict[str, Any]]:
-    """Rows for people and programs: what is not known is None."""
-    return [
-        {str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-        for row in rows
-    ]
-
-
 def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:
     from normlab import api
 
     return api.plan(api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick))
-
-
-def stored_name(study: str, runs: Path) -> str:
-    """The name under which the study's runs are stored.
-
-    Raises:
-        UserError: No such study, or it was never run there.
-    """
-    from normlab import api
-    from normlab.study.files import find
-
-    name = study
-    if "/" in study or not api.has_runs(study, runs=runs):
-        name = find(study).stem
-    if not api.has_runs(name, runs=runs):
-        raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
-    return name
 
 
 def _workers(text: str) -> int | Literal["auto"]:

@@ -17,6 +17,7 @@ On request (`diagnostics`):
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,11 +25,36 @@ from torch import Tensor, nn
 
 from normlab.models import roles
 from normlab.norms import Norm
+from normlab.recipe import Recipe
+from normlab.train.evaluation import finite
 
 _PERCENTILES = (0.01, 0.20, 0.80, 0.99)
 _THRESHOLDS = (1e-3, 1e-2)
 _BINS = 10
+_IMAGES = 256
 _SAMPLE = 1 << 20  # values of a layer that a percentile is taken over, evenly spaced
+
+
+def collect(
+    recipe: Recipe, model: nn.Module, images: Tensor, means: Mapping[str, float]
+) -> dict[str, Any]:
+    """The diagnostics of an epoch but `train`; leaves the model in eval mode if it ran it.
+
+    Args:
+        recipe: What it asks for.
+        model: After the epoch.
+        images: Those whose activations are looked at.
+        means: What was averaged over the epoch's steps, by name.
+    """
+    found: dict[str, Any] = {"weight_norm": finite(weight_norm(model))}
+    found |= {name: finite(value) for name, value in means.items()}
+    if shares := gates(model):
+        found["gates"] = shares
+    if recipe.l1.strength:
+        found["sparsity"] = sparsity(model)
+    if "activations" in recipe.diagnostics:
+        found["activations"] = activations(model, images[:_IMAGES])
+    return found
 
 
 @torch.no_grad()

@@ -33,8 +33,6 @@ from normlab.train.optimizer import Updater
 from normlab.train.stopping import is_stale
 from normlab.train.streams import generator, initialize, order, reseed_dropout
 
-_SAMPLE = 256  # images whose activations are looked at
-
 
 @dataclass(frozen=True)
 class EpochDone:
@@ -223,20 +221,10 @@ class _Trainer:
 
     def _details(self) -> dict[str, Any]:
         """The epoch's diagnostics; see `normlab.train.diagnostics`."""
-        found: dict[str, Any] = {"weight_norm": finite(diagnostics.weight_norm(self.model))}
-        for name, total in (
-            ("agc_clipped", self.updater.clipped),
-            ("gradient_norm", self.updater.gradient_norms),
-        ):
-            if total is not None:
-                found[name] = finite(float(total) / self.steps_per_epoch)
-        if gates := diagnostics.gates(self.model):
-            found["gates"] = gates
-        if self.recipe.l1.strength:
-            found["sparsity"] = diagnostics.sparsity(self.model)
-        if "activations" in self.recipe.diagnostics:
-            images, _ = self.validation if len(self.validation[1]) else self.train
-            found["activations"] = diagnostics.activations(self.model, images[:_SAMPLE])
+        sums = {"agc_clipped": self.updater.clipped, "gradient_norm": self.updater.gradient_norms}
+        means = {k: float(v) / self.steps_per_epoch for k, v in sums.items() if v is not None}
+        images, _ = self.validation if len(self.validation[1]) else self.train
+        found = diagnostics.collect(self.recipe, self.model, images, means)
         if "train" in self.recipe.diagnostics:
             scored = self._evaluate(self.train)
             assert scored is not None

@@ -1,0 +1,80 @@
+"""How claims look in a terminal: planned and judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def print_verdicts(found: pd.DataFrame) -> None:
+    """The verdicts as a table, then why each of them."""
+    from normlab.cli.output import console, table
+
+    rows = []
+    for row in found.to_dict("records"):
+        size = f", {row['size']}" if isinstance(row["size"], str) else ""
+        settle = row["seeds_to_settle"]
+        known = settle is not None and not math.isnan(settle)
+        rows.append(
+            (
+                row["claim"],
+                f"{row['verdict']}{size}",
+                row["measured"],
+                row["seeds"],
+                f"{settle:.0f}" if known else None,
+            )
+        )
+    columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
+    console.print(table(columns, rows, left=["verdict", "measured"]))
+    console.print()
+    for row in found.to_dict("records"):
+        console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
+        if isinstance(row["exploratory"], str):
+            console.print(f"  exploratory: {row['exploratory']}", soft_wrap=True)
+        if isinstance(row["left_out"], str) and row["left_out"]:
+            console.print(f"  left out: {row['left_out']}", soft_wrap=True)
+
+
+def print_claim_plans(claims: pd.DataFrame) -> None:
+    from normlab.cli.output import console, table
+    from normlab.metrics import METRICS
+
+    rows = []
+    for row in without_nan(claims.to_dict("records")):
+        points = row["kind"] != "faster" and METRICS[row["metric"]].points
+        scale, unit = (100, " points") if points or row["kind"] == "faster" else (1, "")
+        unit = " %" if row["kind"] == "faster" else unit
+        effect, needed = row["smallest_effect"], row["seeds_needed"]
+        rows.append(
+            (
+                row["claim"],
+                row["margin"],
+                "?" if row["spread"] is None else f"{scale * row['spread']:.3g}{unit}",
+                "?" if effect is None else f"{scale * effect:.3g}{unit}",
+                "?" if needed is None else f"{needed:.0f}",
+                "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
+            )
+        )
+    columns = ["claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now"]
+    console.print(table(columns, rows))
+    if any(row[2] == "?" for row in rows):
+        console.print(
+            "?: no spread over seeds is known yet: run two seeds, or state analysis.spread"
+        )
+    for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
+        text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
+        console.print(text, soft_wrap=True)
+
+
+def without_nan(rows: list[dict[Hashable, Any]]) -> list[dict[str, Any]]:
+    """Rows for people and programs: a number that is none is None."""
+
+    def value(cell: Any) -> Any:
+        bad = isinstance(cell, float) and not math.isfinite(cell)
+        return None if bad else (cell.item() if hasattr(cell, "item") else cell)
+
+    return [{str(key): value(cell) for key, cell in row.items()} for row in rows]
