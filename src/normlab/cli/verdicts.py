@@ -40,6 +40,7 @@ def print_verdicts(found: pd.DataFrame) -> None:
 
 
 def print_claim_plans(claims: pd.DataFrame) -> None:
+    """What the planned seeds can find out about each claim, as a table."""
     from normlab.cli.output import console, table
     from normlab.metrics import METRICS
 
