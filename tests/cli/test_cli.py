@@ -254,3 +254,20 @@ def test_ctrl_c_stores_what_is_done_and_exits_with_130(tmp_path: Path, workers: 
     assert "interrupted: whole epochs are stored" in out
     assert "Traceback" not in out
     assert list(checkpoints.glob("*.pt"))
+
+
+def test_an_invalid_trial_is_said_everywhere_and_counts_for_nothing(
+    normlab: Run, tmp_path: Path
+) -> None:
+    # 8 ghosts of a batch of 4 images are 4: not what is declared.
+    ghosts = "--set", "norm={kind: ghost_batch, splits: 8}", "--set", "batch_size=4"
+    code, out, _ = normlab("run", "digits-norms", *QUICK, *ghosts)
+    assert code == 1
+    assert "1 invalid" in out
+    assert "invalid, counts for nothing: base, seed 0: norm: declared 8 splits; found 4" in out
+    code, out, _ = normlab("status", "digits-norms")
+    assert "invalid: base, seed 0" in out
+    page = (tmp_path / "runs/digits-norms/report.html").read_text(encoding="utf-8")
+    assert "<strong>Invalid:</strong>" in page
+    arms = (tmp_path / "runs/digits-norms/tables/arms.csv").read_text(encoding="utf-8")
+    assert arms.splitlines()[1].startswith("base,1,0,0,0,1,")  # planned, finished, ..., invalid

@@ -252,6 +252,9 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     else:
         console.print(f"nothing to train: all {counted(summary.planned, 'trial')} are finished")
     names = made.names()
+    for trial, reason in summary.invalid.items():
+        text = f"invalid, counts for nothing: {names[trial]}: {reason}"
+        console.print(text, soft_wrap=True)
     for trial, reason in summary.failures.items():
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "

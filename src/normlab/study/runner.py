@@ -38,6 +38,7 @@ class Summary:
         unreadable: Other studies' folders that could not be looked into, with the reason.
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
+        invalid: By trial id, what did not do what it declares.
         interrupted: The run was stopped before its end.
     """
 
@@ -47,6 +48,7 @@ class Summary:
     unreadable: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int]
     failures: dict[str, str]
+    invalid: dict[str, str] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -151,11 +153,13 @@ def run_plan(
             [i for i in ids if states[i] in FINISHED],
         )
         failed = [i for i in ids if states[i] == "failed"]
-        reasons = {row["id"]: row["reason"] for row in store.rows("trials", failed)}
+        invalid = [i for i in ids if states[i] == "invalid"]
+        reasons = {row["id"]: row["reason"] for row in store.rows("trials", [*failed, *invalid])}
         return replace(
             summary,
             counts=counts,
             failures={i: reasons[i].strip().splitlines()[-1] for i in failed},
+            invalid={i: reasons[i] for i in invalid},
         )
 
 
