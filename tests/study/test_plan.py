@@ -215,13 +215,12 @@ def test_an_arm_s_own_options_come_before_the_base_s() -> None:
     assert [arm.recipe.norm.options["eps"] for arm in plan.arms] == [0.2, 0.3]
 
 
-def test_a_claim_of_time_about_several_arms_is_refused() -> None:
-    claim = {"kind": "faster", "arm": {"norm": ["batch", "layer"]}, "than": {"norm": "none"}, "target": 0.9}  # fmt: skip
-    made = study(factors={"norm": ["none", "batch", "layer"]}, claims=[claim])
-    with pytest.raises(
-        UserError, match=r"claim 1: 'faster' compares one arm with one.*batch, layer"
-    ):
-        make_plan(made).as_record()
+def test_a_variant_may_lack_levels_that_constraints_speak_of() -> None:
+    factors = {"norm": ["batch", "layer"], "batch_size": [2, 32]}
+    constraints = [{"exclude": {"norm": "batch", "batch_size": 2}}]
+    quick = {"factors": {"batch_size": [32]}}
+    varied = study(factors=factors, constraints=constraints, quick=quick).vary(quick=True)
+    assert labels(make_plan(varied)) == ["norm=batch, batch_size=32", "norm=layer, batch_size=32"]
 
 
 def test_the_quick_variant_changes_what_it_says() -> None:

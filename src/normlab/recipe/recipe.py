@@ -205,4 +205,6 @@ def value_text(value: Any) -> str:
         if list(value) == ["kind"]:
             return str(value["kind"])
         return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
-    return str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    return "null" if value is None else str(value)
