@@ -6,7 +6,7 @@ from normlab import models, norms
 from normlab.data import SOURCES
 from normlab.errors import UserError
 from normlab.norms import NORMS
-from normlab.recipe import DATA, MODELS, Recipe, trial_id, with_value
+from normlab.recipe import DATA, MODELS, Recipe, trial_id, value_text, with_value
 from normlab.recipe import NORMS as NORM_SPECS
 from normlab.train.losses import LOSSES
 
@@ -141,3 +141,17 @@ def test_norm_options_are_the_layer_s_arguments_with_the_same_defaults(kind: str
 def test_every_entry_has_a_one_line_description(catalog: dict[str, type]) -> None:
     for spec in catalog.values():
         assert 10 < len(spec.describe()) < 100  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"kind": "batch"}, "batch"),
+        ([{"kind": "cutout", "size": 12}, "crop"], "[{kind: cutout, size: 12}, crop]"),
+        ({"kind": "dropout", "p": [0.1, 0.2]}, "{kind: dropout, p: [0.1, 0.2]}"),
+        (None, "null"),
+        (1e-05, "1e-05"),
+    ],
+)
+def test_a_value_in_words_is_as_in_a_study_file(value: object, text: str) -> None:
+    assert value_text(value) == text

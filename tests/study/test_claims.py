@@ -151,3 +151,12 @@ def test_a_file_does_not_say_how_it_is_run(key: str, tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"named by its file|unknown key of a study"):
         Study.load(path)
+
+
+def test_a_claim_of_time_about_several_arms_is_refused() -> None:
+    arm, than = {"norm": "batch"}, {"norm": "none", "batch_size": 16}
+    claim = {"kind": "faster", "arm": arm, "than": than, "target": 0.9}
+    with pytest.raises(
+        UserError, match="'faster' compares one arm with one, and norm=batch fits 2"
+    ):
+        record(claim)

@@ -64,3 +64,8 @@ CASES: list[tuple[dict[str, object], dict[str, object], str]] = [
 @pytest.mark.parametrize(("values", "base", "words"), CASES)
 def test_a_slip_is_found(values: dict[str, object], base: dict[str, object], words: str) -> None:
     assert any(words in finding for finding in findings(values, **base))
+
+
+def test_batch_sizes_with_epochs_that_match_their_updates_are_no_slip() -> None:
+    arms = [{"label": "a", "set": {}}, {"label": "b", "set": {"batch_size": 64, "epochs": 20}}]
+    assert findings({"factors": {}, "arms": arms}, epochs=10) == []

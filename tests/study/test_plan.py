@@ -201,6 +201,28 @@ def test_dotted_overrides_go_into_a_factor_s_component() -> None:
     assert {arm.recipe.norm.options["eps"] for arm in make_plan(varied).arms} == {0.1}
 
 
+def test_options_of_the_base_go_into_whatever_component_stands_there() -> None:
+    base = {**BASE, "data.scaling": "unit", "norm.eps": 0.1}
+    varied = study(base=base, factors={"norm": ["batch", "layer"]}).vary(overrides={"data": "mnist", "model": "mnist-7704"})  # fmt: skip
+    recipes = [arm.recipe for arm in make_plan(varied).arms]
+    assert {(r.data.kind, r.data.options["scaling"]) for r in recipes} == {("mnist", "unit")}
+    assert [r.norm.options["eps"] for r in recipes] == [0.1, 0.1]
+
+
+def test_an_arm_s_own_options_come_before_the_base_s() -> None:
+    base = {**BASE, "norm": "batch", "norm.eps": 0.1}
+    plan = make_plan(study(base=base, factors={"norm.eps": [0.2, 0.3]}))
+    assert [arm.recipe.norm.options["eps"] for arm in plan.arms] == [0.2, 0.3]
+
+
+def test_a_variant_may_lack_levels_that_constraints_speak_of() -> None:
+    factors = {"norm": ["batch", "layer"], "batch_size": [2, 32]}
+    constraints = [{"exclude": {"norm": "batch", "batch_size": 2}}]
+    quick = {"factors": {"batch_size": [32]}}
+    varied = study(factors=factors, constraints=constraints, quick=quick).vary(quick=True)
+    assert labels(make_plan(varied)) == ["norm=batch, batch_size=32", "norm=layer, batch_size=32"]
+
+
 def test_the_quick_variant_changes_what_it_says() -> None:
     quick = {"seeds": 1, "set": {"epochs": 1}, "factors": {"norm": ["batch"]}}
     varied = study(factors={"norm": ["batch", "layer"]}, quick=quick)

@@ -206,5 +206,5 @@ def value_text(value: Any) -> str:
             return str(value["kind"])
         return "{" + ", ".join(f"{key}: {value_text(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(value_text(inner) for inner in value) + "]"
-    return str(value)
+        return "[" + ", ".join(map(value_text, value)) + "]"
+    return "null" if value is None else str(value)

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from normlab.errors import UserError, unknown
+from normlab.recipe import value_text
 from normlab.study.levels import is_level
 from normlab.study.spec import Study, Values
 
@@ -36,7 +37,10 @@ def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
 
 
 def _check_constraints(study: Study) -> None:
-    """Every key is a factor, and every level named is one of its levels."""
+    """Every key is a factor, and every level named is one of its levels.
+
+    A variant of a study may have fewer levels than its constraints speak of.
+    """
     for constraint in study.constraints:
         for key in filter(None, [*constraint.wanted, constraint.nest]):
             if key not in study.factors and key not in study.overrides:
@@ -46,7 +50,8 @@ def _check_constraints(study: Study) -> None:
         for key, wanted in constraint.wanted.items():
             levels = study.factors.get(key, [study.overrides.get(key)])
             for value in wanted if isinstance(wanted, list) else [wanted]:
-                if not any(is_level(level, value) for level in levels) and key in study.factors:
+                here = study.varied or any(is_level(level, value) for level in levels)
+                if not here and key in study.factors:
                     texts = ", ".join(_level_text(level, levels) for level in levels)
                     raise UserError(
                         f"{study.name}.constraints: {value!r} is no level of {key}; it has {texts}"
@@ -65,7 +70,7 @@ def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
 def _level_text(value: Any, among: list[Any]) -> str:
     """A level in few words: the kind alone where that tells it from the factor's other levels."""
     if not isinstance(value, Mapping):
-        return str(value)
+        return value_text(value)
     kind = str(value.get("kind", ""))
     same_kind = [
         v for v in among if v == kind or (isinstance(v, Mapping) and v.get("kind") == kind)

@@ -16,7 +16,7 @@ from normlab.errors import UserError, unknown
 def bundled() -> dict[str, Path]:
     """The studies that come with normlab, by name."""
     folder = Path(str(files("normlab") / "studies"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def find(reference: str | Path) -> Path:

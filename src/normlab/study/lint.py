@@ -45,12 +45,16 @@ def _seeds(plan: Plan) -> Iterator[str]:
 
 
 def _updates(arms: Sequence[Arm]) -> Iterator[str]:
-    sizes = {arm.recipe.batch_size for arm in arms}
-    if len(sizes) > 1 and len({arm.recipe.lr for arm in arms}) == 1:
-        yield (
-            f"batch sizes {_listed(sorted(sizes))} share one learning rate and number of epochs: "
-            "their arms also differ in the number of updates and in the noise of each"
-        )
+    alike: dict[tuple[float, int], set[int]] = {}
+    for arm in arms:
+        recipe = arm.recipe
+        alike.setdefault((recipe.lr, recipe.epochs), set()).add(recipe.batch_size)
+    for sizes in alike.values():
+        if len(sizes) > 1:
+            yield (
+                f"batch sizes {_listed(sorted(sizes))} share one learning rate and number of "
+                "epochs: their arms also differ in the number of updates and in the noise of each"
+            )
 
 
 def _selection(arms: Sequence[Arm]) -> Iterator[str]:

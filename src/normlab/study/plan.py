@@ -133,11 +133,12 @@ def make_plan(study: Study) -> Plan:
 def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
     several = len(study.factors) or len(study.arms) > 1
     where = f"{study.name}, arm '{label}'" if several else study.name
-    values: dict[str, Any] = dict(study.base)
+    values: dict[str, Any] = {}
+    written = {**study.base, **chosen}
     try:
-        # A whole component first, then the options that go into it.
-        for key in sorted(chosen, key=lambda key: key.count(".")):
-            values = with_value(values, key, chosen[key])
+        # A whole component first, then the options that go into it, the base's dotted ones too.
+        for key in sorted(written, key=lambda key: key.count(".")):
+            values = with_value(values, key, written[key])
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return Recipe.parse(values, where)

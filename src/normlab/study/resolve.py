@@ -104,6 +104,13 @@ def _record(claim: AnyClaim, analysis: Analysis, arms: Arms, data: set[str]) -> 
     sides = [pick(selector, arms) for selector in claim.sides(levels)]
     if isinstance(claim, Best) and claim.over is None:
         sides += [[label] for label in arms if label not in sides[0]]
+    if isinstance(claim, Faster):
+        for selector, side in zip(claim.sides(levels), sides, strict=True):
+            if len(side) > 1:
+                raise UserError(
+                    f"'faster' compares one arm with one, and {_text(selector)} fits "
+                    f"{len(side)}: {', '.join(side)}"
+                )
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
     falls = isinstance(claim, Trend) and claim.direction == "falls"
     if falls and not numeric:
