@@ -18,9 +18,9 @@ from markupsafe import Markup
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.recipe import value_text
-from normlab.report.figures import curve_figure, interval_figure
+from normlab.report.figures import Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
-from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
+from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.store import Store
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -40,7 +40,7 @@ def write_report(folder: Path) -> Path:
         frames = load_frames(store)
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
-    page = render(frames, arms, curves)
+    page = render(frames, arms, folder)
     try:
         tables = folder / "tables"
         tables.mkdir(exist_ok=True)
@@ -61,32 +61,14 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) -> str:
-    """The page as text: figures as Vega-Lite specifications with the script that draws them."""
-    figures: list[dict[str, Any]] = []
-    if arms["finished"].any():
-        figure = interval_figure(arms, seed_table(frames))
-        figures.append(
-            _figure(
-                "accuracy",
-                "Final test accuracy",
-                "Each grey dot is one seed after its last epoch; the large dot is their mean, the "
-                "line its 95 % interval.",
-                figure,
-            )
-        )
-    percent = curves["accuracy"].copy()
-    percent[["mean", "low", "high"]] *= 100
-    for name, title, axis, data in (
-        ("accuracy-curves", "Accuracy while training", "Accuracy, %", percent),
-        ("loss-curves", "Loss while training", "Loss", curves["loss"]),
-    ):
-        if len(data):  # trials that all diverged at once have no finite loss to draw
-            caption = (
-                "Mean over seeds with its 95 % interval as a band. The training curve is a running "
-                "one: each batch is scored before its own update. Click a name to pick it out."
-            )
-            figures.append(_figure(name, title, caption, curve_figure(data, frames.arms, axis)))
+def render(frames: Frames, arms: pd.DataFrame, folder: Path | None = None) -> str:
+    """The page as text: figures as Vega-Lite specifications with the script that draws them.
+
+    Args:
+        frames: The study.
+        arms: From `arm_table`.
+        folder: The study's folder, for figures of what the trials predicted.
+    """
     environment = Environment(
         loader=PackageLoader("normlab.report"),
         autoescape=True,
@@ -110,18 +92,20 @@ def render(frames: Frames, arms: pd.DataFrame, curves: dict[str, pd.DataFrame]) 
         total=len(frames.trials),
         range=_range(arms),
         provenance=_provenance(frames),
-        figures=figures,
+        figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec = json.dumps(chart.to_dict(), allow_nan=False)
+def _figure(figure: Figure) -> dict[str, Any]:
+    """What the page needs of a figure; one that cannot be drawn has no specification."""
+    shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    if figure.drawn is None:
+        return {**shown, "spec": None}
+    spec = json.dumps(specification(figure.drawn), allow_nan=False, separators=(",", ":"))
     # Inside a script element only "<" could end it.
-    safe = Markup(spec.replace("<", "\\u003c"))  # noqa: S704
-    return {"name": name, "title": title, "caption": caption, "spec": safe}
+    return {**shown, "spec": Markup(spec.replace("<", "\\u003c"))}  # noqa: S704
 
 
 def _bundle() -> str:
