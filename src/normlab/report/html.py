@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -18,7 +17,7 @@ from markupsafe import Markup
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.recipe import value_text
-from normlab.report.figures import Figure, figures_of, specification
+from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.store import Store
@@ -110,10 +109,9 @@ def _figure(figure: Figure) -> dict[str, Any]:
 
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
-    major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
     script: str = vl_convert.javascript_bundle(
         None,  # type: ignore[arg-type]  # its stub forgets the documented default
-        vl_version=f"{major}.{minor}",
+        vl_version=VEGA_LITE,
     )
     return script.replace("</script", "<\\/script")
 

@@ -46,6 +46,9 @@ _FROM_FILES: dict[str, Callable[[Frames, Mapping[str, Any], Path | None], Drawn]
     "misclassified": galleries.draw_misclassified,
     "disagreement": galleries.draw_disagreement,
 }
+VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+"""The version the charts are written for."""
+
 GALLERIES = frozenset({"misclassified", "disagreement"})
 _WORDS = {
     "factor": "A metric against a factor",
@@ -162,4 +165,13 @@ def _record(kind: str, name: str, **options: Any) -> dict[str, Any]:
     return {"kind": kind, "name": name, "heading": None, "caption": None, **options}
 
 
-__all__ = ["GALLERIES", "KINDS", "Drawn", "Figure", "NotDrawnError", "figures_of", "specification"]
+__all__ = [
+    "GALLERIES",
+    "KINDS",
+    "VEGA_LITE",
+    "Drawn",
+    "Figure",
+    "NotDrawnError",
+    "figures_of",
+    "specification",
+]

@@ -170,7 +170,7 @@ def _seeds(
 ) -> Chart:
     """A small mark per seed below the mean; of a time never reached an open triangle."""
     below_mean = lane or {"yOffset": alt.value(0.72 * step if lanes == 1 else 0)}
-    return (
+    made: Chart = (
         alt.Chart(seeds.assign(mark=np.where(seeds["reached"], "circle", "triangle-right")))
         .mark_point(filled=True, size=24, opacity=0.5, color=GREY)
         .encode(
@@ -186,6 +186,7 @@ def _seeds(
             **below_mean,
         )
     )
+    return made
 
 
 def _heading(titles: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -161,7 +162,7 @@ def _layer_rows(
         here = [(epoch, values) for one, epoch, values in found if one == arm]
         layers = list(dict.fromkeys(layer for _, values in here for layer in values))
         there = max(there, len(layers))
-        if here and record["layers"] is None:
+        if layers and record["layers"] is None:
             every = chosen_layers([values for _, values in here], None, what)
         rows += [
             (arm, layer, epoch, *values[layer])
@@ -191,6 +192,7 @@ def _grid(chart: Callable[[pd.DataFrame, bool], Any], data: pd.DataFrame) -> Cha
         here = list(dict.fromkeys(data.loc[data["arm"] == arm, "layer"]))
         header = alt.Header(
             labels=here != above,
+            labelExpr=f"{json.dumps(_short(here, width // 6))}[datum.value]",
             labelLimit=width + 14,
             labelFontSize=11,
             labelFontWeight="normal",
@@ -202,6 +204,18 @@ def _grid(chart: Callable[[pd.DataFrame, bool], Any], data: pd.DataFrame) -> Cha
         rows.append(row.properties(title=alt.TitleParams(arm, anchor="start", offset=2)))
         above = here
     return rows[0] if len(rows) == 1 else below(*rows)
+
+
+def _short(names: Sequence[str], most: int) -> dict[str, str]:
+    """Dotted names without the parts that all begin with; of what is too long the end."""
+    parts = [name.split(".") for name in names]
+    common = 0
+    while len(names) > 1 and len({tuple(part[: common + 1]) for part in parts}) == 1:
+        common += 1
+    texts = {name: ".".join(part[common:]) for name, part in zip(names, parts, strict=True)}
+    return {
+        name: text if len(text) <= most else "…" + text[1 - most :] for name, text in texts.items()
+    }
 
 
 def _most_layers(data: pd.DataFrame) -> int:
