@@ -36,10 +36,23 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
 
-    def report(self) -> Path:
-        """Write the report anew; returns its path."""
-        from normlab.report import write_report
+    def report(self, *, figures: str | Path | None = None, latex: str | Path | None = None) -> Path:
+        """Write the report anew; returns its path.
 
+        Args:
+            figures: A folder for every figure as SVG and PDF, galleries as PNG too.
+            latex: A folder for the tables of arms and verdicts as LaTeX and Markdown.
+
+        Raises:
+            UserError: A folder cannot be written.
+        """
+        from normlab.report import write_exports, write_report
+
+        write_exports(
+            self.folder,
+            figures=Path(figures) if figures is not None else None,
+            latex=Path(latex) if latex is not None else None,
+        )
         return write_report(self.folder)
 
 

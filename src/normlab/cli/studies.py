@@ -214,13 +214,26 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
             console.print(line, soft_wrap=True)
 
 
-def report(study: StudyName, runs: Runs = DEFAULT_RUNS) -> None:
+def report(
+    study: StudyName,
+    figures: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write every figure there too, as SVG and PDF."),
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the tables there too, as LaTeX and Markdown."),
+    ] = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
     """Write a study's report from what its last run stored."""
     from normlab.cli.output import console
-    from normlab.report import write_report
+    from normlab.report import write_exports, write_report
 
-    path = write_report(runs / stored_name(study, runs))
-    console.print(str(path), soft_wrap=True)
+    folder = runs / stored_name(study, runs)
+    console.print(str(write_report(folder)), soft_wrap=True)
+    for path in write_exports(folder, figures=figures, latex=latex):
+        console.print(str(path), soft_wrap=True)
 
 
 def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:

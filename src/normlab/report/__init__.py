@@ -1,6 +1,7 @@
 """Reports: a pure function of a study's store. No torch."""
 
 from normlab.report.claims import claim_table
+from normlab.report.export import write_exports
 from normlab.report.external import frames_from_csv
 from normlab.report.frames import Frames, load_frames
 from normlab.report.html import render, write_report
@@ -20,5 +21,6 @@ __all__ = [
     "render",
     "seed_table",
     "time_table",
+    "write_exports",
     "write_report",
 ]

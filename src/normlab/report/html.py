@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import altair as alt
 import pandas as pd
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,9 +20,9 @@ from normlab.recipe import value_text
 from normlab.report.claims import claim_table, margin_text, published_text
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.effects import effect_table, robust_table
-from normlab.report.figures import curve_figure, interval_figure
+from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
-from normlab.report.tables import arm_table, check_table, curve_table, seed_table, time_table
+from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.store import Store
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -44,7 +43,7 @@ def write_report(folder: Path) -> Path:
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    page = render(frames, arms, curves, effects, robust)
+    page = render(frames, arms, effects, robust, folder)
     try:
         tables = folder / "tables"
         tables.mkdir(exist_ok=True)
@@ -75,35 +74,19 @@ def write_report(folder: Path) -> Path:
 def render(
     frames: Frames,
     arms: pd.DataFrame,
-    curves: dict[str, pd.DataFrame],
     effects: pd.DataFrame,
     robust: pd.DataFrame,
+    folder: Path | None = None,
 ) -> str:
-    """The page as text: figures as Vega-Lite specifications with the script that draws them."""
-    figures: list[dict[str, Any]] = []
-    if arms["finished"].any():
-        figure = interval_figure(arms, seed_table(frames))
-        figures.append(
-            _figure(
-                "accuracy",
-                "Final test accuracy",
-                "Each grey dot is one seed after its last epoch; the large dot is their mean, the "
-                "line its 95 % interval.",
-                figure,
-            )
-        )
-    percent = curves["accuracy"].copy()
-    percent[["mean", "low", "high"]] *= 100
-    for name, title, axis, data in (
-        ("accuracy-curves", "Accuracy while training", "Accuracy, %", percent),
-        ("loss-curves", "Loss while training", "Loss", curves["loss"]),
-    ):
-        if len(data):  # trials that all diverged at once have no finite loss to draw
-            caption = (
-                "Mean over seeds with its 95 % interval as a band. The training curve is a running "
-                "one: each batch is scored before its own update. Click a name to pick it out."
-            )
-            figures.append(_figure(name, title, caption, curve_figure(data, frames.arms, axis)))
+    """The page as text: figures as Vega-Lite specifications with the script that draws them.
+
+    Args:
+        frames: The study.
+        arms: From `arm_table`.
+        effects: From `effect_table`.
+        robust: From `robust_table`.
+        folder: The study's folder, for figures of what the trials predicted.
+    """
     environment = Environment(
         loader=PackageLoader("normlab.report"),
         autoescape=True,
@@ -131,7 +114,7 @@ def render(
         total=len(frames.trials),
         range=_range(arms),
         provenance=_provenance(frames),
-        figures=figures,
+        figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -158,20 +141,21 @@ def _claims(frames: Frames) -> list[dict[str, Any]]:
     return shown
 
 
-def _figure(name: str, title: str, caption: str, chart: alt.TopLevelMixin) -> dict[str, Any]:
-    with alt.data_transformers.enable("default", max_rows=None):
-        spec = json.dumps(chart.to_dict(), allow_nan=False)
+def _figure(figure: Figure) -> dict[str, Any]:
+    """What the page needs of a figure; one that cannot be drawn has no specification."""
+    shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    if figure.drawn is None:
+        return {**shown, "spec": None}
+    spec = json.dumps(specification(figure.drawn), allow_nan=False, separators=(",", ":"))
     # Inside a script element only "<" could end it.
-    safe = Markup(spec.replace("<", "\\u003c"))  # noqa: S704
-    return {"name": name, "title": title, "caption": caption, "spec": safe}
+    return {**shown, "spec": Markup(spec.replace("<", "\\u003c"))}  # noqa: S704
 
 
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
-    major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
     script: str = vl_convert.javascript_bundle(
         None,  # type: ignore[arg-type]  # its stub forgets the documented default
-        vl_version=f"{major}.{minor}",
+        vl_version=VEGA_LITE,
     )
     return script.replace("</script", "<\\/script")
 

@@ -1,4 +1,4 @@
-"""What of a study's plan needs no model and no data: its arms by label, its claims, analysis."""
+"""What of a study's plan needs no model and no data: its arms by label, its claims, figures."""
 
 from __future__ import annotations
 
@@ -6,27 +6,35 @@ from typing import Any
 
 from normlab.study.cells import cells
 from normlab.study.resolve import resolve_claims, resolve_published
+from normlab.study.resolve_figures import resolve_figures
 from normlab.study.spec import Study
 
 
 def outline(study: Study) -> dict[str, Any]:
-    """The part of a plan's record that claims are judged by.
+    """The part of a plan's record that claims are judged by and figures drawn from.
 
     Raises:
-        UserError: A claim is about arms that are not there.
+        UserError: A claim or a figure is about arms that are not there.
     """
     arms = {label: levels for label, levels, _ in cells(study)}
     strict = not study.varied
+    claims = resolve_claims(study.claims, study.analysis, arms, data=_data(study), strict=strict)
     return {
         "name": study.name,
         "question": study.question,
         "seeds": list(study.seeds),
         "sequential": list(study.sequential),
         "analysis": study.analysis.model_dump(mode="json"),
-        "claims": resolve_claims(
-            study.claims, study.analysis, arms, data=_data(study), strict=strict
-        ),
+        "claims": claims,
         "published": resolve_published(study.published, arms, strict=strict),
+        "figures": resolve_figures(
+            study.figures,
+            study.analysis,
+            arms,
+            claims=[claim["name"] for claim in claims],
+            seeds=study.seeds,
+            strict=strict,
+        ),
         "arms": [{"label": label, "levels": dict(levels)} for label, levels in arms.items()],
     }
 

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from normlab.errors import UserError, unknown
 from normlab.recipe import Seed, Spec
 from normlab.study.claims import Analysis, ClaimSpec, Published
+from normlab.study.figures import FigureSpec
 from normlab.study.files import find, read
 from normlab.study.levels import is_level
 
@@ -102,20 +103,13 @@ class Study(Spec):
     analysis: Analysis = Analysis()
     claims: list[ClaimSpec] = []
     published: list[Published] = []
-    figures: list[Any] = []
+    figures: list[FigureSpec] = []
     sequential: tuple[int, ...] = ()
     """Looks at which seeds are added until claims are settled; `--until-settled` sets them."""
     varied: bool = False
     """Whether this is a variant: claims about arms that it leaves out are no mistake."""
     overrides: Values = {}
     """Recipe values that hold in every arm, whatever base, factors and arms say."""
-
-    @field_validator("figures")
-    @classmethod
-    def _not_yet(cls, value: list[Any]) -> list[Any]:
-        if value:
-            raise ValueError("this version of normlab cannot do this yet: leave it empty")
-        return value
 
     @field_validator("constraints")
     @classmethod

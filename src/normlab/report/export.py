@@ -1,0 +1,71 @@
+"""Files for a paper: every figure as SVG and PDF, galleries as PNG too, tables to typeset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import vl_convert
+
+from normlab.errors import UserError
+from normlab.files import write_whole
+from normlab.report.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
+from normlab.report.frames import load_frames
+from normlab.report.typeset import arms_typeset, verdicts_typeset
+from normlab.store import Store
+
+_DOTS = 2  # pixels of a PNG for each of the figure's
+
+
+def write_exports(
+    folder: Path, *, figures: Path | None = None, latex: Path | None = None
+) -> list[Path]:
+    """Write a study's figures and tables as files of their own, from its store.
+
+    Args:
+        folder: The study's.
+        figures: Where the figures go: ``<name>.svg`` and ``<name>.pdf``, of galleries also
+            ``<name>.png``; no browser is needed for it.
+        latex: Where the tables go: ``arms`` and, where there are claims, ``verdicts``, each as
+            ``.tex`` and ``.md``.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: The folder holds no runs, or a file cannot be written.
+    """
+    with Store.read(folder) as store:
+        frames = load_frames(store)
+    made: dict[Path, bytes] = {}
+    if figures is not None:
+        for figure in figures_of(frames, folder):
+            made |= {figures / name: content for name, content in _converted(figure).items()}
+    if latex is not None:
+        tables = {"arms": arms_typeset(frames)}
+        if frames.plan.get("claims"):
+            tables["verdicts"] = verdicts_typeset(frames)
+        for name, table in tables.items():
+            made[latex / f"{name}.tex"] = table.latex().encode()
+            made[latex / f"{name}.md"] = table.markdown().encode()
+    for path, content in made.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    return list(made)
+
+
+def _converted(figure: Figure) -> dict[str, bytes]:
+    """A figure's files by name; one that is not drawn has none."""
+    if figure.drawn is None:
+        return {}
+    spec = specification(figure.drawn)
+    found = {
+        f"{figure.name}.svg": vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode(),
+        f"{figure.name}.pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE),
+    }
+    if figure.kind in GALLERIES:
+        found[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
+            spec, vl_version=VEGA_LITE, scale=_DOTS
+        )
+    return found
