@@ -19,8 +19,8 @@ from pydantic import (
 )
 
 from normlab.errors import unknown
+from normlab.metrics import METRICS
 from normlab.recipe.base import Component, catalog, chosen_from, listed
-from normlab.stats.metrics import METRICS
 from normlab.study.claims import Selector
 
 Scale = Literal["linear", "log"]

@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
+from normlab.metrics import METRICS
 from normlab.report.claims import claim_table
 from normlab.report.figures.base import (
     WIDTH,
@@ -22,7 +23,6 @@ from normlab.report.figures.base import (
     row_step,
 )
 from normlab.report.frames import Frames
-from normlab.stats.metrics import METRICS
 
 VERDICTS = {
     "supported": ("#009E73", "circle"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from normlab.metrics import METRICS
 from normlab.report.figures.base import NotDrawnError
 from normlab.report.frames import Frames
 from normlab.report.scores import images, score_array, time_arrays
@@ -16,11 +17,10 @@ from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
 from normlab.stats.intervals import Values
-from normlab.stats.metrics import METRICS
 from normlab.stats.survival import restricted_moments
 
 Metric = str | Mapping[str, Any]
-"""A name of `normlab.stats.metrics`, or the options of `time_to`."""
+"""A name of `normlab.metrics`, or the options of `time_to`."""
 
 Group = tuple[Mapping[str, Any], Sequence[str]]
 """Columns that name a mean, and the arms it is over."""
