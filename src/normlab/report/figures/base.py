@@ -99,15 +99,15 @@ def key(series: Series, picked: alt.Parameter, *, title: str | None = None) -> C
     """The legend, as wide as the page: a line with its mark per series; a click picks one out."""
     texts = {name: wrapped(name, 100) for name in series.names}
     longest = max(len(line) for text in texts.values() for line in text.split("\n"))
-    columns = max(1, min(len(texts), int(WIDTH // (56 + _CHARACTER * longest))))
-    step = 56 + _CHARACTER * longest
+    columns = max(1, min(len(texts), int(WIDTH // (64 + _CHARACTER * longest))))
+    step = 64 + _CHARACTER * longest
     rows, y = [], 0.0
     for start in range(0, len(texts), columns):
         here = list(texts.items())[start : start + columns]
         height = _LINE * max(text.count("\n") + 1 for _, text in here) + 5
         for column, (name, text) in enumerate(here):
             x = column * step
-            place = {"x": x, "end": x + 36, "middle": x + 18, "text_x": x + 44}
+            place = {"x": x, "end": x + 44, "middle": x + 22, "text_x": x + 52}
             rows.append({series.column: name, "text": text, "y": y + height / 2, **place})
         y += height
     width = int(step * columns)

@@ -67,7 +67,7 @@ def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
         raise NotDrawnError("no claim has an estimate yet")
     claims = {claim["name"]: claim for claim in frames.plan["claims"]}
     rows = [_row(row, claims[row["claim"]]) for row in table.to_dict("records")]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"published": float})
 
 
 def _row(row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
