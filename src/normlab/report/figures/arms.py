@@ -119,7 +119,8 @@ def _panel(
     domain = [0.0, fitted([0.0, *values])[1]] if bars else fitted(values)
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     text = wrapped(title, width // 7).split("\n")
-    x = alt.X("value:Q", title=text, scale=scale)
+    ticks = alt.Axis(tickCount=max(3, width // 80))
+    x = alt.X("value:Q", title=text, scale=scale, axis=ticks)
     lane: dict[str, Any] = (
         {"yOffset": alt.YOffset("metric:N", sort=list(series.names))} if grouped else {}
     )
@@ -142,7 +143,7 @@ def _panel(
         known = alt.Chart(means.dropna(subset=["low"])).encode(y=y, **lane)
         layers.append(
             known.mark_rule(strokeWidth=2).encode(
-                x=alt.X("low:Q", scale=scale, title=text), x2="high:Q", color=ink
+                x=alt.X("low:Q", scale=scale, title=text, axis=ticks), x2="high:Q", color=ink
             )
         )
     layers.append(_seeds(part(data, "seed"), y, x, lane, step=step, lanes=lanes))

@@ -32,7 +32,19 @@ WIDTH = 900
 
 GREY = "#555555"
 
-_FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+_AXIS = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+LOOK: dict[str, Any] = {
+    "font": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif",
+    "background": "white",
+    "padding": 6,
+    "view": {"stroke": None},
+    "axis": {**_AXIS, "grid": True, "gridColor": "#eceff3", "domainColor": "#9aa5b3"},
+    "header": {"labelFontSize": 13, "labelFontWeight": "bold"},
+    "title": {"fontSize": 13, "anchor": "middle"},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "symbolStrokeWidth": 2, "labelLimit": 0},
+}
+"""Vega-Lite's configuration of every figure: fonts, greys and grid."""
+
 _CHARACTER = 6.8  # pixels of a character of 12 pixels, on average
 _LINE = 15  # pixels of a line of text
 
@@ -168,7 +180,7 @@ def wrapped(text: str, most: int) -> str:
     return "\n".join(textwrap.wrap(text, most, break_on_hyphens=False) or [""])
 
 
-def named_axis(names: Sequence[str], most: int = 40, **options: Any) -> alt.Axis:
+def named_axis(names: Sequence[str], most: int = 46, **options: Any) -> alt.Axis:
     """A vertical axis of names, wrapped instead of cut off."""
     texts = {name: wrapped(name, most).split("\n") for name in names}
     # A list is drawn as lines; the expression's own strings are JSON's.
@@ -176,13 +188,13 @@ def named_axis(names: Sequence[str], most: int = 40, **options: Any) -> alt.Axis
     return alt.Axis(labelExpr=expression, labelLimit=0, labelPadding=8, ticks=False, **options)
 
 
-def names_width(names: Sequence[str], most: int = 40) -> int:
+def names_width(names: Sequence[str], most: int = 46) -> int:
     """Pixels that the labels of `named_axis` take."""
     lines = [line for name in names for line in wrapped(name, most).split("\n")]
     return math.ceil(_CHARACTER * max(map(len, lines), default=0)) + 12
 
 
-def row_step(names: Sequence[str], least: int, most: int = 40) -> int:
+def row_step(names: Sequence[str], least: int, most: int = 46) -> int:
     """Pixels of a row that holds the labels of `named_axis`."""
     lines = max((wrapped(name, most).count("\n") + 1 for name in names), default=1)
     return max(least, _LINE * lines + 8)
@@ -194,17 +206,3 @@ def fitted(values: Sequence[float], share: float = 0.04) -> list[float]:
     low, high = min(known), max(known)
     room = share * (high - low) or max(abs(high), 1.0) * share
     return [low - room, high + room]
-
-
-def styled(chart: Chart) -> Chart:
-    """Fonts, greys and grid of a whole figure."""
-    axis = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
-    made: Chart = (
-        chart.configure(font=_FONT, background="white", padding=6)
-        .configure_view(stroke=None)
-        .configure_axis(**axis, grid=True, gridColor="#eceff3", domainColor="#9aa5b3")
-        .configure_header(labelFontSize=13, labelFontWeight="bold")
-        .configure_title(fontSize=13, anchor="middle")
-        .configure_legend(labelFontSize=12, titleFontSize=12, symbolStrokeWidth=2, labelLimit=0)
-    )
-    return made

@@ -94,7 +94,7 @@ def factor_chart(data: pd.DataFrame, record: Mapping[str, Any], title: str) -> C
 
 def _width(panels: Sequence[str], levels: Sequence[Any]) -> int:
     if len(panels) == 1:
-        return min(WIDTH - 80, max(420, 70 * len(levels)))
+        return min(WIDTH - 80, max(480, 80 * len(levels)))
     return (WIDTH - 80) // min(len(panels), _IN_A_ROW) - 34
 
 

@@ -30,15 +30,12 @@ def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
     """A figure of kind `survival`."""
     data = survival_rows(frames, record)
     title = metric_title(record)
-    reached = data.groupby("arm", sort=False)["reached"].sum().astype(int)
-    trials = data.groupby("arm", sort=False)["at_risk"].max()
-    counts = ", ".join(f"{arm} {reached[arm]} of {trials[arm]}" for arm in reached.index)
     return Drawn(
         record["heading"] or f"{title.replace('until', 'to')}",
         "Share of trials that had not reached the accuracy (Kaplan-Meier): the further left a line "
         "falls, the sooner. A line that ends above 0 has trials that never got there; a tick is "
         "where their training ended. Lines that run together are drawn a little below each other. "
-        f"Reached it: {counts}.",
+        + _successes(data),
         data,
         survival_chart(data, frames.arms, title, 100 * record["target"]),
     )
@@ -83,6 +80,17 @@ def survival_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _successes(data: pd.DataFrame) -> str:
+    """How many trials reached it, where not all did."""
+    groups = data.groupby("arm", sort=False)
+    reached, trials = groups["reached"].sum(), groups["at_risk"].max()
+    some = [f"{arm} {reached[arm]} of {trials[arm]}" for arm in reached.index[reached < trials]]
+    if not some:
+        return "All trials reached it."
+    others = "; of the other arms all trials" if len(some) < len(reached) else ""
+    return f"It was reached by {', '.join(some)}{others}."
+
+
 def survival_chart(data: pd.DataFrame, every: Sequence[str], title: str, percent: float) -> Chart:
     """Steps per arm; ticks where a training ended without reaching it.
 
@@ -95,15 +103,15 @@ def survival_chart(data: pd.DataFrame, every: Sequence[str], title: str, percent
     series = Series("arm", [arm for arm in every if arm in set(data["arm"])], every)
     picked = picking(series)
     # Lines that run together lie a little below each other.
-    place = data["arm"].map(series.names.index)
-    shown = data.assign(drawn=data["share"] - 0.8 * place)
+    step = min(0.8, 6 / len(series.names))
+    shown = data.assign(drawn=data["share"] - step * data["arm"].map(series.names.index))
     x = alt.X(
         "time:Q", title=title, scale=alt.Scale(nice=False), axis=alt.Axis(format="~s", tickCount=8)
     )
     y = alt.Y(
         "drawn:Q",
         title=f"Trials below {percent:g} %, %",
-        scale=alt.Scale(domain=[-0.8 * len(series.names) - 1, 102], nice=False),
+        scale=alt.Scale(domain=[-step * len(series.names) - 1, 102], nice=False),
         axis=alt.Axis(values=[0, 25, 50, 75, 100]),
     )
     line = (
