@@ -38,13 +38,14 @@ class Images:
     most: int
 
     def png(self, index: int) -> str:
-        """One image as a data URI: enlarged without blurring, a small file."""
+        """One image as a data URI: small ones enlarged without blurring, large ones reduced."""
         from PIL import Image
 
         pixels = np.round(self.images[index].astype(float) * (255 / self.most)).astype(np.uint8)
         made = Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
         times = max(1, round(2 * _SIDE / max(made.size)))
         made = made.resize((times * made.width, times * made.height), Image.Resampling.NEAREST)
+        made.thumbnail((4 * _SIDE, 4 * _SIDE))
         stream = io.BytesIO()
         made.save(stream, "PNG", optimize=True)
         return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

@@ -109,26 +109,25 @@ def _matrix(data: pd.DataFrame, classes: list[str], most: float, cell: int) -> C
     misses, hits = data[~data["is_hit"] & (data["share"] > 0)], data[data["is_hit"]]
     # One hue, light to dark: read alike in grey.
     scale = alt.Scale(domain=[0, most], range=["#fdf0e0", "#6b2a00"], interpolate="lab")
+    legend = alt.Legend(title="Of the true class, %", orient="bottom", titleLimit=0)
+    color = alt.Color("share:Q", scale=scale, legend=legend if len(classes) > _NUMBERED else None)
     layers: list[alt.Chart] = [
         alt.Chart(hits).mark_rect(color="#e8ecf2").encode(x=x, y=y, tooltip=tooltip)
     ]
     if len(misses):
-        layers.append(
-            alt.Chart(misses)
-            .mark_rect()
-            .encode(x=x, y=y, tooltip=tooltip, color=alt.Color("share:Q", scale=scale, legend=None))
-        )
-    if len(classes) <= _NUMBERED:
-        texts = data[data["share"] >= 0.05]
-        texts = texts.assign(
-            text=[f"{share:.1f}" for share in texts["share"]],
-            ink=["#ffffff" if not hit and share > most / 2 else "#1c2430"
-                 for hit, share in zip(texts["is_hit"], texts["share"], strict=True)],
-        )  # fmt: skip
-        layers.append(
-            alt.Chart(texts)
-            .mark_text(fontSize=10)
-            .encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None), tooltip=tooltip)
-        )
+        layers.append(alt.Chart(misses).mark_rect().encode(x=x, y=y, tooltip=tooltip, color=color))
+    if len(classes) > _NUMBERED:
+        return alt.layer(*layers)
+    texts = data[data["share"] >= 0.05]
+    dark = ~texts["is_hit"] & (texts["share"] > most / 2)
+    texts = texts.assign(
+        text=[f"{share:.1f}" for share in texts["share"]],
+        ink=np.where(dark, "#ffffff", "#1c2430"),
+    )
+    layers.append(
+        alt.Chart(texts)
+        .mark_text(fontSize=10)
+        .encode(x=x, y=y, text="text:N", color=alt.Color("ink:N", scale=None), tooltip=tooltip)
+    )
     made: Chart = alt.layer(*layers).resolve_scale(color="independent")
     return made
