@@ -11,7 +11,7 @@ from normlab.data import splits
 from normlab.models.build import MODELS
 from normlab.models.convnet import ConvNet, digits_small
 from normlab.models.slots import Slots
-from normlab.norms import NORMS, BatchInstanceNorm, BatchNorm, GhostBatchNorm
+from normlab.norms import NORMS, BatchInstanceNorm, BatchNorm, BatchRenorm, GhostBatchNorm
 from normlab.recipe import NORMS as NORM_SPECS
 from normlab.recipe import Recipe
 from normlab.recipe.augment import Cutout as CutoutSpec
@@ -75,6 +75,13 @@ HONEST: list[dict[str, object]] = [
     {"augment": [{"kind": "rotation", "degrees": 0}, {"kind": "crop", "padding": 1}]},
     {"batch_size": 2000},
     {"batch_size": 1, "norm": "layer", "dropout": 0.03, "validation": 1100},
+    # From a review: each of these was called invalid once.
+    {"model": {"kind": "resnet", "n": 1, "width": 4}, "batch_size": 8, "stochastic_depth": 0.05},
+    {"weight_decay": 5e-4, "schedule": "one_cycle", "optimizer": "adamw"},
+    {"weight_decay": 5e-4, "schedule": "cosine", "batch_size": 4},
+    {"l2": {"strength": 1e-7, "roles": "all"}},
+    {"batch_size": 2, "augment": ["cutmix"], "validation": 1100},
+    {"dropout": {"kind": "spatial_dropout", "p": 0.05}, "activation": "relu", "batch_size": 8},
 ]
 
 
@@ -196,14 +203,19 @@ def test_splits_unlike_the_declared_are_found(monkeypatch: pytest.MonkeyPatch) -
     assert "each computes" in reason
 
 
-def test_more_splits_than_images_are_found() -> None:
-    values = {"norm": {"kind": "ghost_batch", "splits": 8}, "batch_size": 4, "epochs": 1}
-    assert "declared 8 splits; found 4 of 1 images" in refused(values)
+def test_more_splits_than_a_small_data_set_fills_are_found() -> None:
+    # 10 training images fit one batch of 64: 8 splits of 64 become 5 of 2.
+    values = {"norm": {"kind": "ghost_batch", "splits": 8}, "validation": 1188}
+    assert "declared 8 splits; found 5 of 2 images" in refused(values)
 
 
-def test_a_ghost_size_beyond_the_batch_is_found() -> None:
-    values = {"norm": {"kind": "ghost_batch", "ghost_size": 128}}
-    assert "declared splits of 128 images; found 1 of 64 images" in refused(values)
+class NeverOpens(BatchRenorm):
+    progress = property(lambda self: 0.0, lambda self, value: None)  # type: ignore[assignment]
+
+
+def test_limits_that_never_open_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NORMS, "batch_renorm", NeverOpens)
+    assert "rmax and dmax open with the progress" in refused({"norm": "batch_renorm"})
 
 
 class InstanceInDisguise(BatchNorm):
@@ -280,9 +292,9 @@ def test_a_penalty_that_spares_a_weight_or_hits_a_norm_is_found(
     select = optimizer_module.select
     values: dict[str, object] = {key: 0.01}
     monkeypatch.setattr(optimizer_module, "select", lambda model, wanted: select(model, wanted)[1:])
-    assert "; not layers.conv1.weight" in refused(values)
+    assert "not as declared on layers.conv1.weight" in refused(values)
     monkeypatch.setattr(optimizer_module, "select", lambda model, wanted: list(model.parameters()))
-    assert "; also " in refused(values)
+    assert "; also on " in refused(values)
 
 
 def test_clipping_over_the_wrong_axes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,7 +306,7 @@ def test_clipping_over_the_wrong_axes_is_found(monkeypatch: pytest.MonkeyPatch) 
         return torch.ones(())
 
     monkeypatch.setattr(optimizer_module, "clip_adaptively", hwio)
-    assert "above the limit" in refused({"agc": 0.001})
+    assert "agc: declared 0.001" in refused({"agc": 0.001})
 
 
 def test_clipping_the_head_too_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +317,41 @@ def test_clipping_the_head_too_is_found(monkeypatch: pytest.MonkeyPatch) -> None
         return clip_adaptively(list(net[0].parameters()), clip, eps)
 
     monkeypatch.setattr(optimizer_module, "clip_adaptively", everything)
-    assert "also layers.head" in refused({"agc": 0.001})
+    assert "also on layers.head" in refused({"agc": 0.001})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("add_l1_gradient", {"l1": 0.01}),
+        ("add_l2_gradient", {"l2": 0.01}),
+        ("decay", {"weight_decay": 0.01}),
+    ],
+)
+def test_a_penalty_of_another_strength_is_found(
+    name: str, values: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = getattr(optimizer_module, name)
+
+    def half(weights: list[nn.Parameter], strength: float, *rest: float) -> None:
+        real(weights, strength / 2, *rest)
+
+    monkeypatch.setattr(optimizer_module, name, half)
+    assert "not as declared" in refused(values)
+
+
+EXPLODES = {"lr": 1e20, "norm": "none", "epochs": 1}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"dropout": 0.2}, {"l2": 1e-4}, {"weight_decay": 0.1}, {"agc": 1e6}, {"clip_grad_norm": 1e30}],
+    ids=str,
+)
+def test_a_training_that_explodes_is_a_finding_and_not_invalid(values: dict[str, object]) -> None:
+    found = result({**EXPLODES, **values})
+    assert found.reason is None
+    assert found.state == "diverged"
 
 
 def test_agc_that_must_clip_and_never_does_is_invalid() -> None:
@@ -367,7 +413,7 @@ def test_one_augmentation_of_several_that_does_nothing_is_found(
 ) -> None:
     monkeypatch.setattr(HorizontalFlip, "apply", lambda self, batch, generator, pixels: batch)
     reason = refused({"augment": ["horizontal_flip", {"kind": "crop", "padding": 1}]})
-    assert "declared horizontal_flip; found changes 0 of 64 images" in reason
+    assert "declared horizontal_flip; found changes 0 of 256 images" in reason
     assert "equal the stored ones" not in reason
 
 

@@ -18,7 +18,8 @@ from normlab.errors import UserError
 from normlab.norms import ACTIVATIONS, NoNorm, Norm, by_name, legal_groups, make
 
 _BATCH = (nn.BatchNorm2d, nn.SyncBatchNorm)
-_MAP_NORMS = (*_BATCH, nn.InstanceNorm2d, nn.GroupNorm, Norm, NoNorm)
+MAP_NORMS = (*_BATCH, nn.InstanceNorm2d, nn.GroupNorm, Norm, NoNorm)
+"""What `swap_norm` replaces."""
 _RELUS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.SiLU, nn.GELU)
 
 
@@ -69,7 +70,7 @@ def swap_norm(
             then untouched.
     """
     cls = by_name(kind)
-    if isinstance(model, _MAP_NORMS):
+    if isinstance(model, MAP_NORMS):
         raise UserError("the model is a norm itself: replace it where it is used")
     plan: list[tuple[list[tuple[nn.Module, str]], nn.Module]] = []
     changes: list[Change] = []
@@ -101,13 +102,13 @@ def _norms(model: nn.Module) -> Iterator[tuple[list[Place], nn.Module]]:
     inside = {
         id(child)
         for module in model.modules()
-        if isinstance(module, _MAP_NORMS)
+        if isinstance(module, MAP_NORMS)
         for child in module.modules()
         if child is not module
     }
     for prefix, parent in model.named_modules():
         for attribute, child in parent._modules.items():
-            if isinstance(child, _MAP_NORMS) and id(child) not in inside:
+            if isinstance(child, MAP_NORMS) and id(child) not in inside:
                 name = f"{prefix}.{attribute}" if prefix else attribute
                 found.setdefault(id(child), ([], child))[0].append((name, parent, attribute))
     yield from found.values()

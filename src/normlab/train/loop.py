@@ -109,6 +109,8 @@ class _Trainer:
     def __init__(
         self, recipe: Recipe, seed: int, splits: Splits, device: torch.device, *, probes: bool
     ) -> None:
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
@@ -152,7 +154,8 @@ class _Trainer:
             validation, test = self._evaluate(self.validation), self._evaluate(self.test)
             self.tested = test
             if probe is not None:
-                self.checks = probe.conclude()
+                losses = (trained["train_loss"], validation.scores.loss if validation else 0.0)
+                self.checks = probe.conclude(finite=None not in losses)
         finally:
             if probe is not None:
                 probe.close()
@@ -190,8 +193,9 @@ class _Trainer:
             else:
                 probe.gradients()
                 probe.batch(images, given.images)
-                is_last = step + 1 == epoch * self.steps_per_epoch
-                self.updater.step(step, probe.updated if is_last else probe.ignore)
+                # Amid the epoch: in its last step a schedule may have taken the rate to 0.
+                is_watched = step == self.steps_per_epoch // 2
+                self.updater.step(step, probe.updated if is_watched else probe.ignore)
             loss_sum += loss.detach() * len(batch)
             shown.append(given.labels)
             predicted.append(logits.detach().argmax(dim=1))
@@ -224,7 +228,8 @@ class _Trainer:
         sums = {"agc_clipped": self.updater.clipped, "gradient_norm": self.updater.gradient_norms}
         means = {k: float(v) / self.steps_per_epoch for k, v in sums.items() if v is not None}
         images, _ = self.validation if len(self.validation[1]) else self.train
-        found = diagnostics.collect(self.recipe, self.model, images, means)
+        with self._precision():
+            found = diagnostics.collect(self.recipe, self.model, images, means)
         if "train" in self.recipe.diagnostics:
             scored = self._evaluate(self.train)
             assert scored is not None
@@ -238,6 +243,7 @@ class _Trainer:
             self.augment,
             norms=self.declared_norms,
             trained=[p for group in self.updater.optimizer.param_groups for p in group["params"]],
+            lr=lambda: self.updater.lr,
         )
 
     def checkpoint(self, history: tuple[EpochRecord, ...]) -> Checkpoint:
@@ -268,7 +274,7 @@ class _Trainer:
             reason=reason,
             checks=self.checks,
             epochs=len(history),
-            stopped_early=ended == "complete" and len(history) < self.recipe.epochs,
+            stopped_early=not reason and ended == "complete" and len(history) < self.recipe.epochs,
             parameters=parameter_count(self.model),
             weights_sha256=weights_sha256(weights),
             train_images=len(self.train[1]),

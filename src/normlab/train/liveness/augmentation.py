@@ -13,7 +13,8 @@ from normlab.recipe import Recipe, value_text
 from normlab.records import Check
 from normlab.train.liveness.watcher import Watcher
 
-_IMAGES = 256  # of the first batch that every transform is tried on
+_IMAGES = 256  # of the first batches that every transform is tried on
+_TRIES = 20
 _PIXELS = 1 << 24
 _PLAIN = 8192  # white images that the hidden area is measured on
 
@@ -30,13 +31,14 @@ class AugmentWatcher(Watcher):
         self.changed = False
         self.copies: set[int] = set()
         self.shape: tuple[int, int, int] = (1, 1, 1)
-        self.sample: Tensor | None = None
+        self.samples: list[Tensor] = []
 
     def batch(self, raw: Tensor, given: Tensor) -> None:
         """Once a batch was seen to differ, only its size is looked at."""
         self.copies.add(len(given) // len(raw))
-        if self.sample is None:
-            self.sample = raw[:_IMAGES].clone()
+        missing = _IMAGES - sum(map(len, self.samples))
+        if missing > 0:
+            self.samples.append(raw[:missing].clone())
         if not self.changed:
             self.changed = raw.shape != given.shape or not torch.equal(raw, given)
 
@@ -68,17 +70,20 @@ class AugmentWatcher(Watcher):
     def _tried(self, transform: Transform) -> tuple[str, bool]:  # type: ignore[type-arg]
         if isinstance(transform, Cutout):
             return self._hidden(transform)
-        assert self.sample is not None
-        sample, device = self.sample, self.sample.device
+        sample = torch.cat(self.samples)
+        device = sample.device
         labels = torch.arange(len(sample), device=device) % self.pipeline.num_classes
         targets = torch.nn.functional.one_hot(labels, self.pipeline.num_classes).to(sample.dtype)
         batch = Batch(sample, labels, targets)
         source = torch.Generator(device).manual_seed(0)
-        after = transform(batch, source, self.pipeline.pixels)
-        different = sum(
-            not torch.equal(before, now)
-            for before, now in zip(sample, after.images[: len(sample)], strict=False)
-        )
+        for _ in range(_TRIES):  # an augmentation may by chance change nothing
+            after = transform(batch, source, self.pipeline.pixels)
+            different = sum(
+                not torch.equal(before, now)
+                for before, now in zip(sample, after.images[: len(sample)], strict=False)
+            )
+            if different:
+                break
         if not transform.mixes and transform.soft:  # acts on the targets alone
             assert after.targets is not None
             live = not torch.equal(after.targets, targets)
@@ -86,10 +91,10 @@ class AugmentWatcher(Watcher):
         return f"changes {different} of {len(sample)} images", different > 0
 
     def _hidden(self, cutout: Cutout) -> tuple[str, bool]:
-        assert self.sample is not None
-        height, width = self.sample.shape[2:]
+        first = self.samples[0]
+        height, width = first.shape[2:]
         count = max(1, min(_PLAIN, _PIXELS // (height * width)) // cutout.copies)
-        ones = self.sample.new_ones(count, 1, height, width)
+        ones = first.new_ones(count, 1, height, width)
         labels = torch.zeros(count, dtype=torch.long, device=ones.device)
         source = torch.Generator(ones.device).manual_seed(0)
         after = cutout(Batch(ones, labels), source, self.pipeline.pixels)

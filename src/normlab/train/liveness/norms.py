@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from normlab.norms import BatchRenorm, GhostBatchNorm, Norm, by_name, legal_groups
+from normlab.models.surgery import MAP_NORMS
+from normlab.norms import BatchRenorm, GhostBatchNorm, NoNorm, Norm, by_name, legal_groups
 from normlab.norms.conformance.definitions import DEFINITIONS
 from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.recipe import Recipe
+from normlab.recipe.models import OwnModel
 from normlab.recipe.norms import GhostBatchNorm as GhostBatchSpec
 from normlab.records import Check
 from normlab.train.liveness.watcher import Watcher
@@ -36,16 +39,24 @@ class NormWatcher(Watcher):
     def __init__(self, recipe: Recipe, model: nn.Module, declared: int) -> None:
         self.recipe, self.kind = recipe, recipe.norm.kind
         cls = ScaledWSConv2d if self.kind == "scaled_ws" else by_name(self.kind)
-        everything = [(n, m) for n, m in model.named_modules() if isinstance(m, (*_ANY_NORM, cls))]
+        # In a model of the user's, norms over tokens and of other dimensions stay as they are.
+        is_own = isinstance(recipe.model, OwnModel)
+        looked_for = (*(MAP_NORMS if is_own else _ANY_NORM), cls)
+        everything = [(n, m) for n, m in model.named_modules() if isinstance(m, looked_for)]
         self.declared = 0 if self.kind == "none" else declared
         self.layers = {} if self.kind == "none" else {n: m for n, m in everything if type(m) is cls}
-        found = [m for _, m in everything if self.kind != "none" or isinstance(m, _ANY_NORM)]
+        found = [m for _, m in everything if not isinstance(m, NoNorm)]
         self.others = Counter(type(m).__name__ for m in found if type(m) is not cls)
+        self.steps = 0
         self.errors: dict[str, float] = {}
         self.splits: dict[str, tuple[int, ...]] = {}
         self.hooks = [
             layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
         ]
+
+    def gradients(self) -> None:
+        """Count the steps."""
+        self.steps += 1
 
     def conclude(self) -> Iterator[Check]:
         """Their number, what they compute, and the splits of a ghost batch norm."""
@@ -56,11 +67,12 @@ class NormWatcher(Watcher):
             yield self._realized_splits(self.recipe.norm)
         if self.kind == "batch_renorm":
             progress = {m.progress for m in self.layers.values() if isinstance(m, BatchRenorm)}
+            expected = (self.steps - 1) / max(self.steps * self.recipe.epochs, 1)
             yield Check(
                 name="norm",
-                declared="rmax and dmax open with the progress of the training",
-                found=f"progress {max(progress, default=0.0):.3f} after the first epoch",
-                live=len(progress) == 1 and self.recipe.epochs * max(progress) <= 1,
+                declared=f"rmax and dmax open with the progress, {expected:.4f} after an epoch",
+                found=f"progress {max(progress, default=0.0):.4f}",
+                live=len(progress) == 1 and math.isclose(max(progress), expected, abs_tol=1e-9),
             )
 
     def close(self) -> None:

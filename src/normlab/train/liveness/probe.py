@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -25,6 +26,7 @@ class Probe:
         augment: What is done to its images.
         norms: How many norms the recipe's model asked for.
         trained: The parameters the optimizer has, in all its groups.
+        lr: The learning rate of the current step.
     """
 
     def __init__(
@@ -35,12 +37,13 @@ class Probe:
         *,
         norms: int,
         trained: list[nn.Parameter],
+        lr: Callable[[], float],
     ) -> None:
         self.watchers: tuple[Watcher, ...] = (
             NormWatcher(recipe, model, norms),
             GradientWatcher(model, trained),
             RandomnessWatcher(recipe, model),
-            UpdateWatcher(recipe, model),
+            UpdateWatcher(recipe, model, lr),
             AugmentWatcher(recipe, augment),
         )
 
@@ -67,9 +70,20 @@ class Probe:
         for watcher in self.watchers:
             watcher.evaluating()
 
-    def conclude(self) -> tuple[Check, ...]:
-        """What all of them found."""
-        return tuple(check for watcher in self.watchers for check in watcher.conclude())
+    def conclude(self, *, finite: bool) -> tuple[Check, ...]:
+        """What all of them found.
+
+        Args:
+            finite: Whether the epoch's losses are. A training that diverges is a finding, and what
+                it did with NaN is no proof that dropout was off.
+        """
+        return tuple(
+            check
+            if check.live or finite or not isinstance(watcher, RandomnessWatcher)
+            else replace(check, live=True, found=f"{check.found}; not told: it diverged")
+            for watcher in self.watchers
+            for check in watcher.conclude()
+        )
 
     def close(self) -> None:
         """Take away every hook."""

@@ -24,17 +24,18 @@ class _Seen:
     """What one layer did.
 
     Attributes:
-        alive: Values that were not 0 before the layer, over the steps looked at.
+        alive: Units (values, or the maps or images that go as a whole) that were not 0 before the
+            layer, over the steps looked at: so many independent draws.
         kept: Those of them that were not 0 after it.
-        draws: Independent draws among them: values, maps or images.
-        first: Of the first step, which values were not 0 before the layer and which were 0 after.
+        compared: Draws of the first two steps alone.
+        first: Of the first step, which units were not 0 before the layer and which were 0 after.
         fresh: Whether the second step's mask differed from the first's.
         evaluated: It was seen in evaluation, where `changed` says that it was not the identity.
     """
 
     alive: int = 0
     kept: int = 0
-    draws: int = 0
+    compared: int = 0
     steps: int = 0
     in_eval_mode: bool = False
     first: tuple[Tensor, Tensor] | None = None
@@ -89,13 +90,13 @@ class RandomnessWatcher(Watcher):
             seen.steps += 1
             seen.in_eval_mode |= not layer.training
             # Stochastic depth drops whole images: it may take many steps to see one go.
-            if seen.steps <= 2 or isinstance(layer, StochasticDepth):
-                alive = x != 0
-                seen.alive += int(alive.sum())
-                seen.kept += int((alive & (y != 0)).sum())
-                seen.draws += _draws(layer, alive)
+            if seen.steps > 2 and not isinstance(layer, StochasticDepth):
+                return
+            alive, gone = _units(layer, x != 0), ~_units(layer, y != 0)
+            seen.alive += int(alive.sum())
+            seen.kept += int((alive & ~gone).sum())
             if seen.steps <= 2:
-                alive, gone = x != 0, y == 0
+                seen.compared = seen.alive
                 if seen.first is not None and seen.first[0].shape == alive.shape:
                     comparable = alive & seen.first[0]
                     seen.fresh = bool((comparable & (gone ^ seen.first[1])).any())
@@ -134,22 +135,22 @@ class RandomnessWatcher(Watcher):
 
     def _wrong_share(self, name: str) -> str | None:
         seen, layer = self.seen[name], self.layers[name]
-        share, certain = self._dropped(name), layer.p * seen.draws > _CERTAIN
-        if certain and not share:
+        share = self._dropped(name)
+        if not share and layer.p * seen.alive > _CERTAIN:
             return "dropped nothing in training"
         # DropBlock's p is approximate by definition, and its blocks are no independent draws.
-        spread = 6 * math.sqrt(layer.p * (1 - layer.p) / max(seen.draws, 1))
+        spread = 6 * math.sqrt(layer.p * (1 - layer.p) / max(seen.alive, 1))
         if not isinstance(layer, DropBlock) and abs(share - layer.p) > spread + 0.01:
             return f"dropped {share:.3f} where p is {layer.p}"
-        if certain and seen.steps > 1 and seen.fresh is False:
+        if seen.fresh is False and layer.p * seen.compared > _CERTAIN:
             return "dropped the same in two steps"
         return None
 
 
-def _draws(layer: RandomLayer, alive: Tensor) -> int:
-    """Independent draws behind a mask: of values, or of the maps or images that go as a whole."""
+def _units(layer: RandomLayer, values: Tensor) -> Tensor:
+    """What is dropped as one: values, maps of (N, C, ...) or images; True where any value is."""
     if isinstance(layer, StochasticDepth):
-        return len(alive)
-    if isinstance(layer, SpatialDropout | DropBlock):
-        return alive.shape[0] * alive.shape[1]
-    return int(alive.sum())
+        return values.flatten(1).any(dim=1)
+    if isinstance(layer, SpatialDropout):
+        return values.flatten(2).any(dim=2)
+    return values

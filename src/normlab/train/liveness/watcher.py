@@ -22,7 +22,7 @@ class Watcher:
         """Backward is done: the gradients are those of the loss alone."""
 
     def updated(self, stage: str) -> None:
-        """In the epoch's last step: `loss`, `l1`, `l2`, `clip`, `decay`, `step` is done."""
+        """In one step amid the epoch: `loss`, `l1`, `l2`, `clip`, `decay`, `step` is done."""
 
     def evaluating(self) -> None:
         """The epoch's steps are done; what runs from now on is evaluation."""
