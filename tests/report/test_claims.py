@@ -15,7 +15,7 @@ from normlab.report.claims import published_text
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.scores import score_array, time_arrays
 from normlab.store import Store, TrialRow
-from normlab.study.outline import outline
+from normlab.study.outline import declared, outline
 from normlab.study.spec import Study
 
 BETTER = {"kind": "better", "arm": "b", "over": "a", "name": "c"}
@@ -165,8 +165,7 @@ def finish(store: Store, made: Study) -> None:
             validation_images=5, test_images=5,
         )  # fmt: skip
         store.finish(trial, result, [])
-    hashes = {claim["hash"]: made.seeds for claim in outline(made)["claims"]}
-    store.add_look(hashes, ids)
+    store.add_look(declared(outline(made)), ids)
 
 
 def exploratory(store: Store) -> list[str | None]:
@@ -187,21 +186,21 @@ def test_a_claim_stated_after_a_look_is_exploratory(tmp_path: Path) -> None:
         finish(store, study(BETTER, later))
         first, second = exploratory(store)
     assert pd.isna(first)
-    assert "stated after results were seen" in str(second)
+    assert "before it was stated" in str(second)
 
 
 def test_another_margin_after_a_look_is_another_claim(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         finish(store, study())
         finish(store, study({**BETTER, "margin": 5}))
-        assert "stated after" in str(exploratory(store)[0])
+        assert "before it was stated" in str(exploratory(store)[0])
 
 
 def test_seeds_added_after_a_look_are_exploratory(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         finish(store, study(seeds=2))
         finish(store, study(seeds=4))
-        assert "2 seeds were planned when results were seen" in str(exploratory(store)[0])
+        assert "when 2 seeds were planned; now there are 4" in str(exploratory(store)[0])
 
 
 def test_seeds_added_at_the_declared_looks_are_not(tmp_path: Path) -> None:
@@ -209,6 +208,30 @@ def test_seeds_added_at_the_declared_looks_are_not(tmp_path: Path) -> None:
         finish(store, study().at_look(2, (2, 4)))
         finish(store, study().at_look(4, (2, 4)))
         assert exploratory(store) == [None]
+
+
+def test_looks_declared_after_a_look_are_exploratory(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store:
+        finish(store, study(seeds=2))
+        finish(store, study().at_look(4, (2, 4)))
+        assert "other looks" in str(exploratory(store)[0])
+
+
+@pytest.mark.parametrize("changed", [{"alpha": 0.2}, {"paired": True}])
+def test_another_test_after_a_look_is_exploratory(
+    changed: dict[str, object], tmp_path: Path
+) -> None:
+    with Store.write(tmp_path) as store:
+        finish(store, study())
+        finish(store, study(analysis=changed))
+        assert "another alpha or other pairs" in str(exploratory(store)[0])
+
+
+def test_a_claim_dropped_after_a_look_makes_the_others_exploratory(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store:
+        finish(store, study(BETTER, {"kind": "equal", "arm": "a", "to": "b"}))
+        finish(store, study())
+        assert "when 2 claims were declared; 1 are left" in str(exploratory(store)[0])
 
 
 # -- collapses --------------------------------------------------------------------------------

@@ -122,22 +122,26 @@ def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
 
 
 def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
-    """Whether results of the claim's arms were seen before it was stated, or seeds added after."""
+    """Why a claim is none made before the results: what was changed after its arms were seen."""
     arms = {label for side in record["sides"] for label in side}
     own = set(frames.trials[frames.trials["arm"].isin(arms)]["id"])
-    seeds = frames.plan["seeds"]
-    sequential = frames.plan.get("sequential") or []
+    analysis, sequential = frames.plan["analysis"], list(frames.plan.get("sequential") or [])
+    family = sum("hash" in claim for claim in frames.plan["claims"])
     for look in frames.looks:
         if not own & look.trials:
             continue
-        if record["hash"] not in look.claims:
-            return f"stated after results were seen ({look.at[:10]})"
-        planned = list(look.claims[record["hash"]])
-        if planned != seeds and not (sequential and len(planned) in sequential):
-            return (
-                f"{len(planned)} seeds were planned when results were seen ({look.at[:10]}), "
-                f"{len(seeds)} are now"
-            )
+        then, day = look.declared, f"results were seen on {look.at[:10]}"
+        if record["hash"] not in then.get("claims", ()):
+            return f"{day}, before it was stated"
+        if [then["alpha"], then["paired"]] != [analysis["alpha"], analysis["paired"]]:
+            return f"{day}, with another alpha or other pairs"
+        if family < len(then["claims"]):
+            return f"{day}, when {len(then['claims'])} claims were declared; {family} are left"
+        if then["sequential"] != sequential:
+            return f"{day}, when other looks at the results were declared"
+        if not sequential and then["seeds"] != frames.plan["seeds"]:
+            planned, now = len(then["seeds"]), len(frames.plan["seeds"])
+            return f"{day}, when {planned} seeds were planned; now there are {now}"
     return None
 
 

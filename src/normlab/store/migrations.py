@@ -90,7 +90,7 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE looks (
         id INTEGER PRIMARY KEY,
         looked_at TEXT NOT NULL,         -- UTC, ISO 8601
-        claims TEXT NOT NULL,            -- JSON: seeds planned, by the hash of each claim declared
+        declared TEXT NOT NULL,          -- JSON: hashes of the claims, seeds, how they are tested
         trials TEXT NOT NULL             -- JSON: ids of the finished trials that were seen
     );
     """,

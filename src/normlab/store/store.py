@@ -45,12 +45,12 @@ class Look:
 
     Attributes:
         at: When, UTC, ISO 8601.
-        claims: Seeds that were planned, by the hash of each claim that was declared.
+        declared: What was declared then; see `normlab.study.outline.declared`.
         trials: Ids of the finished trials.
     """
 
     at: str
-    claims: Mapping[str, Sequence[int]]
+    declared: Mapping[str, Any]
     trials: frozenset[str]
 
 
@@ -127,16 +127,16 @@ class Store:
                 ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
             )
 
-    def add_look(self, claims: Mapping[str, Sequence[int]], trials: Sequence[str]) -> None:
-        """Results were seen: of these trials, while these claims were declared for these seeds.
+    def add_look(self, declared: Mapping[str, Any], trials: Iterable[str]) -> None:
+        """Results were, or could be, seen: of these trials, while this was declared.
 
         The same look again is no new one.
         """
-        entry = (json.dumps(claims, sort_keys=True), json.dumps(sorted(trials)))
-        last = self._one("SELECT claims, trials FROM looks ORDER BY id DESC LIMIT 1")
+        entry = (json.dumps(declared, sort_keys=True), json.dumps(sorted(trials)))
+        last = self._one("SELECT declared, trials FROM looks ORDER BY id DESC LIMIT 1")
         if last is None or tuple(last) != entry:
             self._connection.execute(
-                "INSERT INTO looks (looked_at, claims, trials) VALUES (?, ?, ?)", (_now(), *entry)
+                "INSERT INTO looks (looked_at, declared, trials) VALUES (?, ?, ?)", (_now(), *entry)
             )
 
     def start(self, trial_id: str, provenance: Mapping[str, Any], epochs: int) -> None:
@@ -246,8 +246,10 @@ class Store:
     def looks(self) -> list[Look]:
         """Every look at the results, the first one first."""
         return [
-            Look(row["looked_at"], json.loads(row["claims"]), frozenset(json.loads(row["trials"])))
-            for row in self._all("SELECT looked_at, claims, trials FROM looks ORDER BY id")
+            Look(
+                row["looked_at"], json.loads(row["declared"]), frozenset(json.loads(row["trials"]))
+            )
+            for row in self._all("SELECT looked_at, declared, trials FROM looks ORDER BY id")
         ]
 
     def states(self, trial_ids: Iterable[str]) -> dict[str, TrialState]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from normlab.study.cells import cells
@@ -36,6 +37,18 @@ def outline(study: Study) -> dict[str, Any]:
             strict=strict,
         ),
         "arms": [{"label": label, "levels": dict(levels)} for label, levels in arms.items()],
+    }
+
+
+def declared(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan's record declares of its claims: what a look at results is remembered with."""
+    analysis = record.get("analysis", {})
+    return {
+        "claims": sorted(claim["hash"] for claim in record.get("claims", []) if "hash" in claim),
+        "seeds": list(record.get("seeds", [])),
+        "sequential": list(record.get("sequential", [])),
+        "alpha": analysis.get("alpha"),
+        "paired": analysis.get("paired"),
     }
 
 

@@ -23,7 +23,7 @@ from normlab.study.engines import (
     choose,
     resolve_device,
 )
-from normlab.study.outline import outline
+from normlab.study.outline import declared
 from normlab.study.plan import Plan
 
 
@@ -123,6 +123,7 @@ def run_plan(
     rows = plan.rows()
     ids = [row.id for row in rows]
     with Store.write(folder) as store:
+        _look_back(store)
         store.record_plan(plan.study.name, plan.as_record(), rows)
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
@@ -148,10 +149,7 @@ def run_plan(
             summary = _train(store, engine, tasks, summary, observer or Silent())
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
-        store.add_look(
-            {c["hash"]: plan.study.seeds for c in outline(plan.study)["claims"] if "hash" in c},
-            [i for i in ids if states[i] in FINISHED],
-        )
+        store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
         failed = [i for i in ids if states[i] == "failed"]
         invalid = [i for i in ids if states[i] == "invalid"]
         reasons = {row["id"]: row["reason"] for row in store.rows("trials", [*failed, *invalid])}
@@ -202,6 +200,18 @@ def _keep(store: Store, message: Message) -> None:
             store.fail(message.trial_id, message.reason)
 
 
+def _look_back(store: Store) -> None:
+    """Remember what could be seen under the plan before this one, also if its run was killed."""
+    try:
+        before = store.plan()
+    except UserError:  # the first run
+        return
+    ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
+    finished = [i for i, state in store.states(ids).items() if state in FINISHED]
+    if finished:
+        store.add_look(declared(before), finished)
+
+
 def _sweep(folder: Path, keep: set[Path]) -> None:
     """Remove what a killed run left: checkpoints no trial goes on from, half-written files."""
     for path in [*folder.glob("checkpoints/*"), *folder.glob("artifacts/*/*.tmp")]:
@@ -216,10 +226,14 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
             continue
         try:
             taken = store.adopt(other, missing)
+            with Store.read(other) as source:
+                seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
         except UserError as error:
             summary.unreadable[other.name] = str(error)
             continue
         missing = [i for i in missing if i not in set(taken)]
         if taken:
             summary.adopted[other.name] = len(taken)
+            if seen:  # there, and this study's claims were not declared
+                store.add_look({}, seen)
     return summary
