@@ -261,6 +261,11 @@ def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
 
     if not study.claims:
         raise UserError(f"{study.name} makes no claims that seeds could settle")
+    if study.seeds != tuple(range(len(study.seeds))):
+        raise UserError(
+            f"{study.name} lists its seeds, {list(study.seeds)}: give their number, so that looks "
+            "can add to them"
+        )
     declared = study.analysis.looks
     seeds = declared_looks(max_seeds or declared[-1], declared)
     return [study.at_look(count, seeds) for count in seeds]

@@ -259,12 +259,12 @@ def test_ctrl_c_stores_what_is_done_and_exits_with_130(tmp_path: Path, workers: 
 def test_an_invalid_trial_is_said_everywhere_and_counts_for_nothing(
     normlab: Run, tmp_path: Path
 ) -> None:
-    # 8 ghosts of a batch of 4 images are 4: not what is declared.
-    ghosts = "--set", "norm={kind: ghost_batch, splits: 8}", "--set", "batch_size=4"
-    code, out, _ = normlab("run", "digits-norms", *QUICK, *ghosts)
+    # Batch norm has no gates: a penalty on them is on nothing.
+    nothing = "--set", "norm=batch", "--set", "l1={strength: 0.001, roles: [gate]}"
+    code, out, _ = normlab("run", "digits-norms", *QUICK, *nothing)
     assert code == 1
     assert "1 invalid" in out
-    assert "invalid, counts for nothing: base, seed 0: norm: declared 8 splits; found 4" in out
+    assert "invalid, counts for nothing: base, seed 0: l1: declared 0.001 on gate" in out
     code, out, _ = normlab("status", "digits-norms")
     assert "invalid: base, seed 0" in out
     page = (tmp_path / "runs/digits-norms/report.html").read_text(encoding="utf-8")

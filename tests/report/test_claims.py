@@ -313,6 +313,16 @@ def test_times_to_a_target_come_from_their_own_column(tmp_path: Path) -> None:
     assert found.reached.tolist() == [[True], [False]]
 
 
+def test_two_claims_may_share_a_target_and_the_whole_time_is_needed(tmp_path: Path) -> None:
+    claim = {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "group"}, "target": 0.87}
+    back = {**claim, "arm": {"norm": "group"}, "than": {"norm": "batch"}}
+    plan = outline(by_norm(claim, back))
+    text = "norm,test_accuracy,seconds,seconds_to_0.87\nbatch,0.9,100,20\ngroup,0.8,90,\n"
+    assert len(claim_table(frames_from_csv(csv(tmp_path, text), plan))) == 2
+    with pytest.raises(UserError, match="needs the column 'seconds'"):
+        frames_from_csv(csv(tmp_path, text.replace(",seconds,", ",total,")), plan)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -324,6 +334,9 @@ def test_times_to_a_target_come_from_their_own_column(tmp_path: Path) -> None:
         ("norm,state,test_accuracy\nbatch,done,0.9\n", "unknown state 'done'"),
         ("arm,test_accuracy\nbatsh,0.9\n", "unknown arm 'batsh'"),
         ("", "cannot be read"),
+        ("norm,test_accuracy\nbatch,90.1%\n", "line 2: test_accuracy is '90.1%'"),
+        ("norm,seed,test_accuracy\nbatch,,0.9\n", "a row has no seed"),
+        ("norm,seed,test_accuracy\nbatch,one,0.9\n", "line 2: seed is 'one'"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(text: str, words: str, tmp_path: Path) -> None:

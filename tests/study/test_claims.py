@@ -6,6 +6,7 @@ import pytest
 
 from normlab.errors import UserError
 from normlab.study.outline import outline
+from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 
 FACTORS = {"norm": ["none", "batch", {"kind": "group", "groups": 4}], "batch_size": [16, 64]}
@@ -160,3 +161,46 @@ def test_a_claim_of_time_about_several_arms_is_refused() -> None:
         UserError, match="'faster' compares one arm with one, and norm=batch fits 2"
     ):
         record(claim)
+
+
+@pytest.mark.parametrize(
+    ("claim", "base", "words"),
+    [
+        ({"at": 50}, {}, "epoch 50 is beyond its 10 epochs"),
+        ({"at": "best_validation"}, {"validation": 0}, "no validation images"),
+        ({"metric": "validation_accuracy"}, {"validation": 0}, "no validation images"),
+        ({"metric": "train_accuracy"}, {"augment": ["mixup"]}, "mean nothing under mixup"),
+    ],
+)
+def test_a_claim_about_numbers_there_will_not_be_is_refused(
+    claim: dict[str, object], base: dict[str, object], words: str
+) -> None:
+    values = {"data": "digits", "model": "digits-small", **base}
+    with pytest.raises(UserError, match=words):
+        make_plan(study({**CLAIM, **claim}, base=values))
+
+
+def test_early_stopping_on_no_image_is_refused() -> None:
+    base = {"data": "digits", "model": "digits-small", "validation": 1e-4, "early_stopping": 2}
+    with pytest.raises(UserError, match="is none at all"):
+        make_plan(study(base=base))
+
+
+def test_a_level_that_is_a_list_can_be_named() -> None:
+    levels = [[], ["horizontal_flip"]]
+    claim = {"kind": "better", "arm": {"augment": ["horizontal_flip"]}, "over": {"augment": []}}
+    found = record(claim, factors={"augment": levels})
+    assert len(found["sides"][0]) == len(found["sides"][1]) == 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        {**CLAIM, "arm": {}},
+        {"kind": "trend", "factor": "batch_size", "contrast": "hump", "direction": "falls"},
+        {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "none"}, "target": 0.9},
+    ],
+)
+def test_what_has_no_meaning_is_refused(claim: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"picks every arm|does not fall|one arm with one"):
+        outline(study(claim))

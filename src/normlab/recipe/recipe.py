@@ -14,7 +14,7 @@ from normlab.recipe.augment import AugmentSpec
 from normlab.recipe.base import Spec
 from normlab.recipe.data import DataSpec
 from normlab.recipe.models import ModelSpec
-from normlab.recipe.norms import BatchNorm, NormSpec
+from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec
 from normlab.recipe.regularizers import (
     Agc,
     AgcSpec,
@@ -106,6 +106,13 @@ class Recipe(Spec):
         stops = self.early_stopping.patience and self.early_stopping.split == "validation"
         if stops and not self.validation:
             raise ValueError("early_stopping on the validation split needs validation images")
+        if isinstance(self.norm, GhostBatchNorm):
+            name = "splits" if self.norm.splits else "ghost_size"
+            if (getattr(self.norm, name) or 0) > self.batch_size:
+                raise ValueError(
+                    f"norm.{name} is {getattr(self.norm, name)}: at most the batch_size, "
+                    f"{self.batch_size}, is allowed"
+                )
         mixes = [spec.kind for spec in self.augment if spec.kind in {"mixup", "cutmix"}]
         if mixes and self.early_stopping.patience and self.early_stopping.split == "train":
             raise ValueError(

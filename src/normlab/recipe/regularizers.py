@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    field_validator,
+    model_validator,
+)
 
 from normlab.recipe.base import Component, Spec, catalog, chosen_from, listed, shorthand
 from normlab.recipe.training import LARGEST, Fraction, Role, as_roles
@@ -84,8 +91,23 @@ def _dropout(value: Any) -> Any:
     return value
 
 
+def _one_form(spec: AnyDropout) -> AnyDropout:
+    """Equal trainings are equal recipes: off is off, and slots stand in their order."""
+    chosen = spec.chosen
+    if chosen is None:
+        return spec if spec.p else Dropout()
+    values = tuple(spec.at(slot) for slot in sorted(chosen))
+    if not any(values):
+        return Dropout()
+    p = values[0] if len(set(values)) == 1 else values
+    return spec.model_copy(update={"p": p, "slots": tuple(sorted(chosen))})
+
+
 DropoutSpec = Annotated[
-    SerializeAsAny[AnyDropout], BeforeValidator(chosen_from(DROPOUTS)), BeforeValidator(_dropout)
+    SerializeAsAny[AnyDropout],
+    AfterValidator(_one_form),
+    BeforeValidator(chosen_from(DROPOUTS)),
+    BeforeValidator(_dropout),
 ]
 
 
@@ -104,7 +126,11 @@ class StochasticDepth(Spec):
         return self.p * block / blocks if self.rule == "linear" else self.p
 
 
-StochasticDepthSpec = Annotated[StochasticDepth, BeforeValidator(shorthand("p", int, float))]
+StochasticDepthSpec = Annotated[
+    StochasticDepth,
+    AfterValidator(lambda spec: spec if spec.p else StochasticDepth()),
+    BeforeValidator(shorthand("p", int, float)),
+]
 
 _BODY = tuple(sorted(set(get_args(Role)) - {"head_weight", "head_bias"}))
 

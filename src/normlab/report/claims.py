@@ -114,11 +114,16 @@ def _verdict(frames: Frames, record: dict[str, Any], family: int) -> Verdict:
 
 def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
     arms = {label for side in record["sides"] for label in side}
-    states = frames.trials[frames.trials["arm"].isin(arms)]["state"]
-    return {
-        str(state): int(count)
-        for state, count in states[~states.isin(COUNTED)].value_counts().items()
-    }
+    trials = frames.trials[frames.trials["arm"].isin(arms)]
+    states = trials["state"].astype(str)
+    if record["metric"] is not None:
+        scores = score_array(frames, record["metric"], record["at"])
+        missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
+        # In the order of arms and seeds, as the trials are.
+        without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
+        states = states.mask(without, states + " without a value")
+    left = states[~states.isin(COUNTED)]
+    return {str(state): int(count) for state, count in left.value_counts().items()}
 
 
 def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:

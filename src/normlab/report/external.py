@@ -36,13 +36,17 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         UserError: The file cannot be read, a factor has no column, or a row fits no arm.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"arm": str})
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
     arms = {arm["label"]: arm["levels"] for arm in plan["arms"]}
     table["arm"] = [_arm(row, arms, path, n) for n, row in enumerate(_rows(table), start=2)]
+    _check_times(table, plan, path)
     if "seed" not in table:
         table["seed"] = table.groupby("arm").cumcount()
+    table["seed"] = _numbers(table["seed"], path)
+    if table["seed"].isna().any():
+        raise UserError(f"{path}: a row has no seed")
     if "state" not in table:
         table["state"] = "complete"
     for number, state in enumerate(table["state"], start=2):
@@ -53,10 +57,11 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         raise UserError(f"{path}: {arm}, seed {seed} is there twice")
     for metric in METRICS:
         if metric + _PERCENT in table:
-            table[metric] = table[metric + _PERCENT] / 100
-        elif metric not in table:
-            table[metric] = float("nan")
-        elif METRICS[metric].points and (table[metric].abs() > 1).any():
+            table[metric] = _numbers(table[metric + _PERCENT], path) / 100
+            continue
+        known = metric in table
+        table[metric] = _numbers(table[metric], path) if known else float("nan")
+        if METRICS[metric].points and (table[metric].abs() > 1).any():
             raise UserError(
                 f"{path}: {metric} is above 1: fractions of 1 are needed, or the column "
                 f"{metric}{_PERCENT}"
@@ -71,6 +76,29 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
     recorded = {**plan, "seeds": sorted(set(table["seed"].tolist()))}
     return Frames(recorded, trials, _last_epochs(trials), times=_times(trials, plan))
+
+
+def _numbers(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
+    """A column as numbers, empty cells as NaN."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[numbers.isna() & column.notna()]
+    if len(wrong):
+        line, value = int(wrong.index[0]) + 2, wrong.iloc[0]
+        raise UserError(f"{path}, line {line}: {column.name} is {value!r}: a number is needed")
+    return numbers
+
+
+def _check_times(table: pd.DataFrame, plan: dict[str, Any], path: Path) -> None:
+    """The columns that claims of time need are there."""
+    for claim in plan["claims"]:
+        for column in (_target_column(claim), claim["clock"]) if claim.get("clock") else ():
+            if column not in table:
+                raise UserError(f"{path}: claim {claim['name']} needs the column '{column}'")
+            table[column] = _numbers(table[column], path)
+
+
+def _target_column(claim: Mapping[str, Any]) -> str:
+    return f"{claim['clock']}_to_{claim['target']:g}"
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -111,24 +139,21 @@ def _last_epochs(trials: pd.DataFrame) -> pd.DataFrame:
 
 def _times(trials: pd.DataFrame, plan: dict[str, Any]) -> pd.DataFrame:
     """Times to the targets that the claims name."""
-    parts = []
+    parts = {}
     for claim in plan["claims"]:
-        column = f"{claim.get('clock')}_to_{claim.get('target'):g}" if claim.get("clock") else ""
-        if not column:
+        if not claim.get("clock"):
             continue
-        if column not in trials or claim["clock"] not in trials:
-            raise UserError(
-                f"claim {claim['name']} needs the columns '{column}' and '{claim['clock']}'"
-            )
-        whole = trials[claim["clock"]].astype(float)
-        reached = trials[column].notna()
+        whole, times = trials[claim["clock"]], trials[_target_column(claim)]
         part = trials[["arm", "seed", "id"]].assign(
             split=claim["split"],
             target=claim["target"],
-            reached=reached,
+            reached=times.notna(),
             epochs=1,
-            **{claim["clock"]: trials[column].astype(float).where(reached, whole)},
+            **{claim["clock"]: times.where(times.notna(), whole)},
         )
-        parts.append(part[trials["state"] != "pending"])
+        key = (claim["clock"], claim["target"], claim["split"])
+        parts[key] = part[trials["state"] != "pending"]
     columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts.values(), ignore_index=True)

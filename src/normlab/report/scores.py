@@ -67,7 +67,7 @@ def time_arrays(frames: Frames, claim: dict[str, Any]) -> Times:
 def images(frames: Frames, metric: str) -> float | None:
     """How many images a metric is a mean over, where one image is its least step."""
     column = f"{metric.partition('_')[0]}_images"
-    if not metric.endswith("accuracy") or column not in frames.trials:
+    if not metric.endswith(("accuracy", "micro_f1")) or column not in frames.trials:
         return None
     known = frames.trials[column].dropna()
     return float(known.iloc[0]) if len(known) else None

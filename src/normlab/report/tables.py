@@ -108,6 +108,7 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     images = dict(zip(counted["id"], counted["train_images"].astype(float), strict=True))
     epochs_of = frames.epochs[frames.epochs["id"].isin(counted["id"])]
+    diverged = set(counted.loc[counted["state"] == "diverged", "id"])
     rows = []
     for (arm, seed, trial), epochs in epochs_of.groupby(["arm", "seed", "id"], sort=False):
         ordered = epochs.sort_values("epoch")
@@ -117,7 +118,8 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
             if np.isnan(values).all():
                 continue
             held = np.convolve(values >= target, np.ones(hold), "valid") == hold
-            reached = bool(held.any())
+            # A training that diverged had it for a while at most: it never got there.
+            reached = bool(held.any()) and trial not in diverged
             at = int(held.argmax()) if reached else len(ordered) - 1
             rows.append(
                 {

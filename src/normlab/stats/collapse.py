@@ -34,8 +34,12 @@ def earned_scores(scores: npt.ArrayLike, diverged: npt.ArrayLike, chance: float)
 
 
 def collapsed(scores: npt.ArrayLike, chance: float) -> Flags:
-    """Scores below twice chance; a missing trial did not collapse."""
-    return np.asarray(scores, dtype=float) < 2 * chance
+    """Scores below twice chance; a missing trial did not collapse.
+
+    With fewer than 5 classes twice chance asks for much, with 2 for everything: there the bar is
+    a quarter of the way from chance to 1.
+    """
+    return np.asarray(scores, dtype=float) < chance + min(chance, (1 - chance) / 4)
 
 
 def without_collapsed(scores: npt.ArrayLike, chance: float) -> Values:

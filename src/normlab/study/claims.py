@@ -164,6 +164,12 @@ class Trend(AnyClaim):
     contrast: Literal["linear", "ends", "hump"] = "linear"
     """The fitted slope times the range; last minus first level; middle levels minus the ends."""
 
+    @model_validator(mode="after")
+    def _a_hump_has_no_direction(self) -> Trend:
+        if self.contrast == "hump" and self.direction == "falls":
+            raise ValueError("a hump does not fall: leave direction out, or take another contrast")
+        return self
+
     def sides(self, levels: Sequence[Any]) -> list[Selector]:
         """A side per level."""
         return [{**self.within, self.factor: level} for level in levels]

@@ -14,6 +14,7 @@ from normlab.models import build, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
+from normlab.study.checks import check_claim
 from normlab.study.outline import outline
 from normlab.study.spec import Study, Values
 
@@ -127,7 +128,12 @@ def make_plan(study: Study) -> Plan:
         )
     if not arms:
         raise UserError(f"{study.name}: its constraints leave no arm")
-    return Plan(study=study, arms=tuple(arms))
+    made = Plan(study=study, arms=tuple(arms))
+    if not study.varied:
+        recipes = {arm.label: arm.recipe for arm in arms}
+        for claim in outline(study)["claims"]:
+            check_claim(claim, recipes)
+    return made
 
 
 def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
@@ -163,7 +169,13 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
 def smallest_batch(recipe: Recipe) -> int:
     """Images in the smallest training batch: the last of an epoch may be ragged."""
     images = describe(recipe.data).train_images
-    kept = images - held_out(images, recipe.validation)
+    held = held_out(images, recipe.validation)
+    stops = recipe.early_stopping
+    if stops.patience and stops.split == "validation" and not held:
+        raise UserError(
+            f"early_stopping: validation {recipe.validation} of {images} images is none at all"
+        )
+    kept = images - held
     return kept % recipe.batch_size or min(recipe.batch_size, kept)
 
 

@@ -81,6 +81,8 @@ def pick(selector: Selector, arms: Arms) -> list[str]:
         if selector not in arms:
             raise UserError(unknown("arm", selector, arms))
         return [selector]
+    if not selector:
+        raise UserError("{} picks every arm: name levels, or an arm's label")
     known = dict.fromkeys(key for levels in arms.values() for key in levels)
     for key in selector:
         if key not in known:
@@ -94,9 +96,13 @@ def pick(selector: Selector, arms: Arms) -> list[str]:
 def _fits(levels: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     return all(
         key in levels
-        and any(is_level(levels[key], one) for one in (v if isinstance(v, list) else [v]))
+        and (is_level(levels[key], v) or (isinstance(v, list) and _is_any(levels[key], v)))
         for key, v in wanted.items()
     )
+
+
+def _is_any(level: Any, wanted: list[Any]) -> bool:
+    return any(is_level(level, one) for one in wanted)
 
 
 def _record(claim: AnyClaim, analysis: Analysis, arms: Arms, data: set[str]) -> dict[str, Any]:
@@ -159,7 +165,8 @@ def _margin(claim: AnyClaim, analysis: Analysis, data: set[str]) -> float:
     margin = claim.margin or (None if claim.metric else analysis.margin)
     if margin is None:
         if not metric.points:
-            raise UserError(f"the metric '{claim.metric}' has no usual margin: give the claim one")
+            name = claim.metric or analysis.metric
+            raise UserError(f"the metric '{name}' has no usual margin: give the claim one")
         margin = 0.1 if data <= _FINE else 0.3
     return margin / 100 if metric.points else margin
 

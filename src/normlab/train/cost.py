@@ -13,16 +13,20 @@ from normlab.recipe import Recipe
 
 
 @cache
-def flops(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> int:
+def flops(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> int | None:
     """Floating point operations of one image's forward pass, as torch counts them.
 
     Matrix products and convolutions, two for each multiplication with its addition; norms and
-    activations are left out, as is usual.
+    activations are left out, as is usual. None of a model that cannot be looked at without
+    computing.
     """
-    model = build(recipe, shape, num_classes, device="meta").model.eval()
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
-        model(torch.empty(1, *shape, device="meta"))
+    try:
+        model = build(recipe, shape, num_classes, device="meta").model.eval()
+        with counter, torch.no_grad():
+            model(torch.empty(1, *shape, device="meta"))
+    except (RuntimeError, NotImplementedError):
+        return None
     return int(counter.get_total_flops())
 
 
