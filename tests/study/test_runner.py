@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from normlab.errors import UserError
+from normlab.report import claim_table, load_frames
 from normlab.store import DATABASE, Store
 from normlab.study.engines import EpochTrained, Message, Started, Task, work
 from normlab.study.plan import Plan, make_plan
@@ -276,3 +277,28 @@ def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_res
     _, *records, last = work.perform(task, "cpu")
     assert records == [first, second]
     assert last == ended
+
+
+FORTH = {"kind": "better", "name": "c", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
+BACK = {**FORTH, "arm": {"norm": "none"}, "over": {"norm": "batch"}}
+
+
+def exploratory(folder: Path) -> list[object]:
+    with Store.read(folder) as store:
+        return claim_table(load_frames(store))["exploratory"].tolist()
+
+
+def test_a_claim_turned_round_after_a_killed_run_is_exploratory(tmp_path: Path) -> None:
+    run_plan(plan(claims=[FORTH]), tmp_path)
+    assert exploratory(tmp_path / "s") == [None]
+    with Store.write(tmp_path / "s") as store:  # killed before the run could note its look
+        store._connection.execute("DELETE FROM looks")
+    run_plan(plan(claims=[BACK]), tmp_path)
+    assert "before it was stated" in str(exploratory(tmp_path / "s")[0])
+
+
+def test_a_claim_on_trials_seen_in_another_study_is_exploratory(tmp_path: Path) -> None:
+    run_plan(plan(claims=[FORTH]), tmp_path)
+    summary = run_plan(plan("other", claims=[BACK]), tmp_path)
+    assert summary.adopted == {"s": 4}
+    assert "before it was stated" in str(exploratory(tmp_path / "other")[0])
