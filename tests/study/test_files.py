@@ -60,12 +60,3 @@ def test_finds_by_name_and_by_path(tmp_path: Path) -> None:
 def test_an_unknown_study_is_the_user_s_mistake(name: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find(name)
-
-
-@pytest.mark.parametrize("name", bundled())
-def test_a_bundled_study_begins_with_question_command_and_time(name: str) -> None:
-    lines = bundled()[name].read_text(encoding="utf-8").splitlines()
-    head = "\n".join(lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))])
-    assert "?" in head
-    assert f"normlab run {name}" in head
-    assert any(unit in head for unit in ("seconds", "minutes", "hour"))

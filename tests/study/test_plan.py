@@ -3,7 +3,6 @@ from typing import Any
 import pytest
 
 from normlab.errors import UserError
-from normlab.study.files import bundled
 from normlab.study.plan import Plan, make_plan
 from normlab.study.spec import Study
 
@@ -16,13 +15,6 @@ def study(**values: Any) -> Study:
 
 def labels(plan: Plan) -> list[str]:
     return [arm.label for arm in plan.arms]
-
-
-@pytest.mark.parametrize("name", bundled())
-@pytest.mark.parametrize("quick", [False, True])
-def test_every_bundled_study_can_be_planned(name: str, quick: bool) -> None:
-    plan = make_plan(Study.load(name).vary(quick=quick))
-    assert len({row.id for row in plan.rows()}) == len(plan.arms) * len(plan.study.seeds)
 
 
 def test_a_grid_is_the_product_of_its_factors() -> None:

@@ -139,6 +139,8 @@ def run(
         workers=_workers(workers), device=device, threads=threads, retry_failed=retry_failed
     )
     chosen = api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick)
+    if quick:
+        console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
     folder = runs / chosen.name
     if until_settled:
         if seeds is not None:
@@ -167,6 +169,19 @@ def run(
         raise typer.Exit(130)
     if summary.counts.get("failed") or summary.counts.get("invalid"):
         raise typer.Exit(1)
+
+
+def _quick_text(varied: Study, whole: Study) -> str:
+    """How a quick variant differs from its study: so many arms and seeds, these values."""
+    from normlab.recipe import value_text
+    from normlab.study.cells import cells
+
+    parts = [
+        f"{len(list(cells(varied)))} of {len(list(cells(whole)))} arms",
+        f"{len(varied.seeds)} of {len(whole.seeds)} seeds",
+        *(f"{key}={value_text(value)}" for key, value in varied.overrides.items()),
+    ]
+    return f"quick variant, which answers nothing: {', '.join(parts)}"
 
 
 def _run(study: Study, runs: Path, options: RunOptions) -> Summary:

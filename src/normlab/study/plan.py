@@ -18,6 +18,9 @@ from normlab.study.checks import check_claim
 from normlab.study.outline import outline
 from normlab.study.spec import Study, Values
 
+_SOME = 0.5
+"""A probability in place of any other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
@@ -154,6 +157,11 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
     parts = recipe.model_dump(
         mode="json",
         include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
+    )
+    # Arms that differ in how much they drop, and not where, have one look at one model.
+    p = parts["dropout"]["p"]
+    parts["dropout"]["p"] = (
+        [_SOME * (each > 0) for each in p] if isinstance(p, list) else _SOME * (p > 0)
     )
     try:
         facts = describe(recipe.data)

@@ -17,6 +17,8 @@ Arms = Mapping[str, Mapping[str, Any]]
 _FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}
 """Data sets on which a tenth of a point is a difference."""
 
+_SHOWN = 4  # arms in a message; `plan` lists them all
+
 _DECISIVE = (
     "kind", "metric", "at", "margin", "test", "sides", "levels", "contrast", "target", "split",
     "clock", "hold",
@@ -89,7 +91,8 @@ def pick(selector: Selector, arms: Arms) -> list[str]:
             raise UserError(unknown("factor", key, known))
     found = [label for label, levels in arms.items() if _fits(levels, selector)]
     if not found:
-        raise UserError(f"no arm has {value_text(selector)}; the arms are {', '.join(arms)}")
+        shown = [*arms][:_SHOWN] + (["..."] if len(arms) > _SHOWN else [])
+        raise UserError(f"no arm has {value_text(selector)}; the arms are {', '.join(shown)}")
     return found
 
 
