@@ -59,8 +59,9 @@ def draw_gradients(frames: Frames, record: Mapping[str, Any]) -> Drawn:
     data = detail_rows(frames, record["arms"], names, (0.0, math.inf))
     return Drawn(
         record["heading"] or "Norms of gradient and weights",
-        f"2-norms: of the gradient, penalties included and before any clipping, mean over an "
-        f"epoch's steps, where the recipe's diagnostics ask for it; of all parameters after it. {_READING}",
+        "2-norms: of the gradient, penalties included and before any clipping, mean over an "
+        "epoch's steps, where the recipe's diagnostics ask for it; of all parameters after the "
+        f"epoch. {_READING}",
         data,
         line_chart(data, frames.arms, "2-norm", scale=record["scale"], shared=False),
     )
