@@ -7,8 +7,10 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 import normlab
+from normlab.cli import app
 from normlab.errors import UserError
 from normlab.report import write_exports
 from tests.report.kinds import with_figures
@@ -66,3 +68,15 @@ def test_a_folder_that_cannot_be_written_is_said(finished: Path, tmp_path: Path)
     (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"file/arms\.tex cannot be written"):
         write_exports(finished, latex=tmp_path / "file")
+
+
+def test_the_command_names_every_file(illustrated: Path, tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    with_figures(illustrated, runs / "illustrated")
+    options = ["--figures", str(tmp_path / "f"), "--latex", str(tmp_path / "t")]
+    command = ["report", "illustrated", "--runs", str(runs), *options]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    names = [Path(line).name for line in result.output.splitlines()]
+    assert names[0] == "report.html"
+    assert {"disagreement.pdf", "misclassified.png", "arms.tex", "verdicts.md"} <= set(names)
