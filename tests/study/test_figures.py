@@ -138,8 +138,16 @@ def test_several_factors_name_a_line_together_and_panels_are_named_in_full() -> 
     )
     assert figure["numeric"] is False  # an interaction's axis has names
     assert places(figure)[:2] == [
-        ("0", "norm=batch", "norm=batch"),
-        ("0.2", "norm=batch, dropout.slots=1", "norm=batch"),
+        ("0", "norm=batch, dropout.slots=1", "norm=batch"),
+        ("0", "norm=batch, dropout.slots=2", "norm=batch"),
+    ]
+
+
+def test_levels_that_no_line_has_are_a_line_of_their_own() -> None:
+    (figure,) = records({"kind": "factor", "x": "norm", "lines": ["dropout.slots", "dropout.p"]})
+    assert places(figure)[:2] == [
+        ("batch", "dropout.p=0", None),
+        ("batch", "dropout.slots=1, dropout.p=0.2", None),
     ]
 
 

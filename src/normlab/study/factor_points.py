@@ -1,8 +1,9 @@
 """Where an arm stands in a figure against a factor: its place on the axis, its line, its panel.
 
 A factor that is nested in another has no level in some arms (with no dropout, the number of dropout
-layers means nothing). Such an arm stands in every line, or panel, where none of these has another
-at its place on the axis: all of them start there. Otherwise it is a line, or panel, of its own.
+layers means nothing). Such an arm stands in every line, or panel, that it agrees with otherwise,
+if none of these has another arm at its place on the axis: all of them start there. Else it is a
+line, or panel, of its own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from normlab.recipe import value_text
 from normlab.study.figures import Factor, Interaction
 
 Levels = Mapping[str, Any]
+Texts = tuple[str | None, ...]
 
 
 def factor_points(figure: Factor | Interaction, arms: Mapping[str, Levels]) -> dict[str, Any]:
@@ -45,34 +47,39 @@ def factor_points(figure: Factor | Interaction, arms: Mapping[str, Levels]) -> d
     def text(levels: Levels, key: str) -> str:
         return texts[key][str(levels[key])]
 
-    def named(levels: Levels, keys: Sequence[str], *, short: bool) -> str | None:
-        there = [key for key in keys if key in levels]
-        if short and len(keys) == 1 and there:
-            return text(levels, keys[0])
-        return ", ".join(f"{key}={text(levels, key)}" for key in there) or None
-
     places = {
-        label: (
-            levels[figure.x] if numeric else text(levels, figure.x),
-            named(levels, lines, short=True),
-            named(levels, panels, short=False),
-        )
+        label: levels[figure.x] if numeric else text(levels, figure.x)
         for label, levels in drawn.items()
     }
-    line_names = _filled({label: (x, line) for label, (x, line, _) in places.items()}, lines)
-    panel_names = _filled({label: (x, panel) for label, (x, _, panel) in places.items()}, panels)
+    names = {
+        keys: _filled(
+            {
+                label: (
+                    x,
+                    tuple(text(drawn[label], k) if k in drawn[label] else None for k in keys),
+                )
+                for label, x in places.items()
+            }
+        )
+        for keys in (lines, panels)
+    }
     points = [
-        {"arm": label, "x": x, "line": line, "panel": panel}
-        for label, (x, *_) in places.items()
-        for panel in panel_names[label]
-        for line in line_names[label]
+        {
+            "arm": label,
+            "x": x,
+            "line": _named(lines, line, short=len(lines) == 1),
+            "panel": _named(panels, panel, short=False),
+        }
+        for label, x in places.items()
+        for panel in names[panels][label]
+        for line in names[lines][label]
     ]
     return {
         "points": points,
         "numeric": numeric,
         "without": [label for label in arms if label not in drawn],
         "repeated": [
-            label for label in drawn if len(panel_names[label]) * len(line_names[label]) > 1
+            label for label in drawn if len(names[panels][label]) * len(names[lines][label]) > 1
         ],
     }
 
@@ -89,19 +96,27 @@ def _check_axis(figure: Factor | Interaction, values: Sequence[Any]) -> bool:
     return numeric
 
 
-def _filled(
-    places: Mapping[str, tuple[Any, str | None]], keys: Sequence[str]
-) -> dict[str, list[str | None]]:
-    """The names of each arm's lines (or panels); places are its x and its own name, if any."""
-    if not keys:
-        return {label: [None] for label in places}
-    every = list(dict.fromkeys(name for _, name in places.values() if name is not None))
-    taken = {x for x, name in places.values() if name is not None}
-    absent = f"no {' and '.join(keys)}"
-    return {
-        label: [name] if name is not None else [absent] if x in taken or not every else list(every)
-        for label, (x, name) in places.items()
-    }
+def _filled(places: Mapping[str, tuple[Any, Texts]]) -> dict[str, list[Texts]]:
+    """The levels of each arm's lines (or panels), from its x and its own; None for no level."""
+    whole = [(x, levels) for x, levels in places.values() if None not in levels]
+    found: dict[str, list[Texts]] = {}
+    for label, (x, mine) in places.items():
+        like = [
+            (other_x, levels)
+            for other_x, levels in whole
+            if all(one in {None, other} for one, other in zip(mine, levels, strict=True))
+        ]
+        joins = None in mine and like and all(other_x != x for other_x, _ in like)
+        found[label] = list(dict.fromkeys(levels for _, levels in like)) if joins else [mine]
+    return found
+
+
+def _named(keys: Sequence[str], levels: Texts, *, short: bool) -> str | None:
+    """A line's or panel's name: the level alone, or each with its factor."""
+    there = [(key, level) for key, level in zip(keys, levels, strict=True) if level is not None]
+    if keys and not there:
+        return f"no {' and '.join(keys)}"
+    return ", ".join(level if short else f"{key}={level}" for key, level in there) or None
 
 
 def _texts(levels: Iterable[Any]) -> dict[str, str]:
