@@ -33,14 +33,14 @@ def test_the_curve_falls_where_trials_get_there_and_ends_at_the_longest_training
         ["b", 300, 100, 1, 0, 1],
     ]
     drawn = draw(made, RECORD)
-    assert "reached by a 2 of 4, b 0 of 1" in drawn.caption
+    assert "It was reached by a 2 of 4, no trial of 1 arm." in drawn.caption
     drawn.chart.to_dict()
 
 
 def test_where_all_get_there_it_ends_at_zero(make: Make) -> None:
     made = make({"a": [[0.9, 0.9]], "b": [[0.5, 0.9]]})
     assert survival_rows(made, RECORD).groupby("arm")["share"].last().tolist() == [0, 0]
-    assert "All trials reached it" in draw(made, RECORD).caption
+    assert "It was reached by all trials." in draw(made, RECORD).caption
 
 
 def test_without_the_split_there_is_nothing_to_draw(make: Make) -> None:
