@@ -7,6 +7,7 @@ import pytest
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from tests.report.kinds import EVERY_KIND
 
 QUESTION = "Does <norm> matter & how much?"
 
@@ -27,3 +28,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     run_plan(make_plan(study), runs)
     return runs / "tiny"
+
+
+@pytest.fixture(scope="session")
+def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study with 4 arms x 2 seeds x 2 epochs and a figure of every kind."""
+    runs = tmp_path_factory.mktemp("runs")
+    study = Study.parse(
+        {
+            "name": "illustrated",
+            "question": QUESTION,
+            "base": {
+                "data": "digits",
+                "model": "digits-small",
+                "epochs": 2,
+                "lr": 0.05,
+                "batch_size": 64,
+                "l1": 0.0001,
+                "agc": 0.02,
+                "diagnostics": ["activations", "gradient_norm"],
+            },
+            "factors": {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]},
+            "seeds": 2,
+            "claims": [
+                {"kind": "better", "arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}}
+            ],
+            "published": [
+                {"arm": {"norm": "layer", "dropout.p": 0}, "values": {"test_accuracy": 90}}
+            ],
+            "figures": EVERY_KIND,
+        }
+    )
+    run_plan(make_plan(study), runs)
+    return runs / "illustrated"

@@ -8,12 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from normlab.report import html, write_report
-from normlab.report.figures import curve_figure
+from normlab.report import write_report
+from normlab.report.figures import KINDS
 from normlab.store import Store, TrialRow
+from normlab.study.figures import FIGURES
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from tests.report.kinds import EVERY_KIND, with_figures
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -87,6 +89,7 @@ def test_a_study_with_nothing_finished_still_has_a_report(tmp_path: Path) -> Non
     row = TrialRow(id="a", recipe={"lr": 0.1}, seed=0, data_digest="d", semantics=1)
     arm = {
         "label": "x",
+        "levels": {},
         "parameters": 1,
         "epochs": 1,
         "notes": [],
@@ -99,23 +102,6 @@ def test_a_study_with_nothing_finished_still_has_a_report(tmp_path: Path) -> Non
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "0 of 1 trials are finished" in page
     assert "spec-" not in page.split("<script>")[0]
-
-
-def test_long_curves_and_single_epochs_are_drawn() -> None:
-    def curves(epochs: int) -> pd.DataFrame:
-        rows = [
-            {"arm": "a", "split": s, "epoch": e, "mean": e, "low": e, "high": e, "seeds": 2}
-            for s in ("train", "test")
-            for e in range(1, epochs + 1)
-        ]
-        return pd.DataFrame(rows)
-
-    for epochs in (1, 4000):
-        figure = html._figure("x", "X", "", curve_figure(curves(epochs), ["a"], "X"))
-        spec = json.loads(figure["spec"])
-        (line,) = [layer for layer in spec["spec"]["layer"] if layer["mark"]["type"] == "line"]
-        assert line["mark"]["point"] is (epochs == 1)
-        assert sum(map(len, spec["datasets"].values())) == 2 * epochs
 
 
 def test_a_report_is_a_function_of_the_store(page: str, finished: Path) -> None:
@@ -164,12 +150,53 @@ def test_one_seed_and_one_epoch_are_drawn_too(tmp_path: Path) -> None:
     assert all("<svg" in figure for figure in figures)
 
 
-def test_figures_carry_their_data_and_the_arms_order(page: str) -> None:
-    specs = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page, re.S)
+def test_figures_carry_their_data_and_the_arms(page: str) -> None:
     arms = []
-    for text in specs:
+    for text in specifications(page).values():
         rows = [row for data in json.loads(text)["datasets"].values() for row in data]
         arms.append({row["arm"] for row in rows})
     everyone = {"batch", "group", "<b>exploding</b>"}
     # The diverged arm has accuracies to show and no finite loss.
     assert arms == [everyone, everyone, {"batch", "group"}]
+
+
+def specifications(page: str) -> dict[str, str]:
+    """The Vega-Lite text of every figure by name."""
+    found = r'<script type="application/json" id="spec-([^"]*)">(.*?)</script>'
+    return dict(re.findall(found, page, re.S))
+
+
+def test_a_figure_of_every_kind_is_in_the_page_in_the_study_s_order(illustrated: Path) -> None:
+    page = write_report(illustrated).read_text(encoding="utf-8")
+    names = [figure.get("name", figure["kind"]) for figure in EVERY_KIND]
+    assert {figure["kind"] for figure in EVERY_KIND} == set(FIGURES) == KINDS
+    found = [re.sub(r"-\d$", "", name) for name in specifications(page)]
+    assert found == names
+    assert "What &lt;b&gt; &amp; c cost" in page
+    assert "Not drawn" not in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
+def test_a_browser_draws_every_kind_offline_and_logs_no_warning(
+    illustrated: Path, tmp_path: Path
+) -> None:
+    logged, figures = browse(write_report(illustrated), tmp_path)
+    assert logged == []
+    assert len(figures) == len(EVERY_KIND)
+    for figure in figures:
+        assert "<svg" in figure
+        assert figure.count("<path") + figure.count("<image") > 10
+
+
+def test_a_figure_that_cannot_be_drawn_says_why(finished: Path, tmp_path: Path) -> None:
+    record = {"heading": None, "caption": None, "arms": ["batch"], "scale": "linear"}
+    figures: list[dict[str, object]] = [
+        {**record, "kind": "gradients", "name": "ours"},
+        {**record, "kind": "agc", "name": "agc"},
+        {**record, "kind": "dots", "name": "dots", "unresolved": "unknown arm 'x'."},
+    ]
+    folder = with_figures(finished, tmp_path / "tiny", figures)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert list(specifications(page)) == ["ours"]
+    assert "Not drawn: no epoch has recorded it." in page
+    assert "Not drawn: this variant of the study lacks it: unknown arm &#39;x&#39;." in page

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from normlab.report.claims import claim_table
+from normlab.report.claims import claim_table, published_text
 from normlab.report.frames import Frames
 from normlab.report.tables import arm_table
 
@@ -109,13 +109,12 @@ def verdicts_typeset(frames: Frames) -> Table:
     claims = {claim["name"]: claim for claim in frames.plan.get("claims", [])}
     rows = []
     for row in claim_table(frames).to_dict("records"):
-        published = claims[row["claim"]].get("published") or {}
         size = f", {row['size']}" if isinstance(row["size"], str) else ""
         note = " (exploratory)" if isinstance(row["exploratory"], str) else ""
         rows.append(
             [
                 str(row["claim"]),
-                "; ".join(f"{arm}: {value}" for arm, value in published.items()),
+                published_text(frames.plan, claims[row["claim"]]),
                 row["measured"] if isinstance(row["measured"], str) else "–",
                 f"{row['verdict']}{size}{note}",
                 _number(row["seeds"], 0),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from normlab.errors import UserError, unknown
 from normlab.recipe import value_text
 from normlab.study.claims import Analysis, Selector
+from normlab.study.factor_points import factor_points
 from normlab.study.figures import (
     AnyFigure,
     Bars,
@@ -90,7 +91,7 @@ def _resolved(
     if isinstance(figure, Factor | Interaction):
         found["metric"] = _plain(figure.metric) or analysis.metric
         found["at"] = figure.at or analysis.at
-        found |= _levels(figure, {label: arms[label] for label in found["arms"]})
+        found |= factor_points(figure, {label: arms[label] for label in found["arms"]})
     elif isinstance(figure, Dots | Bars):
         found["metrics"] = [_plain(metric) for metric in figure.metrics or (analysis.metric,)]
         found["at"] = figure.at or analysis.at
@@ -128,68 +129,3 @@ def _one(selector: Selector, arms: Arms) -> str:
     if len(found) > 1:
         raise UserError(f"{value_text(selector)} fits {len(found)} arms, {', '.join(found)}: one")
     return found[0]
-
-
-def _levels(figure: Factor | Interaction, arms: Arms) -> dict[str, Any]:
-    """For each arm drawn its place on the axis, its line and its panel.
-
-    Returns:
-        `points`: `arm`, `x`, `line` and `panel` (None where the figure has none); `numeric`:
-        whether x is a number; `without`: the arms that have no level of x.
-    """
-    keys = [figure.x, *(figure.lines or ()), *([figure.panels] if figure.panels else [])]
-    known = dict.fromkeys(key for levels in arms.values() for key in levels)
-    for key in keys:
-        if key not in known:
-            raise UserError(unknown("factor", key, known))
-    drawn = {label: levels for label, levels in arms.items() if figure.x in levels}
-    texts = {key: _texts([v[key] for v in drawn.values() if key in v]) for key in keys}
-    values = [levels[figure.x] for levels in drawn.values()]
-    numeric = isinstance(figure, Factor) and all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in values
-    )
-    if len(dict.fromkeys(map(str, values))) < 2:
-        raise UserError(f"two levels of {figure.x} are needed, the arms have {value_text(values)}")
-    log = isinstance(figure, Factor) and figure.scale == "log"
-    if log and not (numeric and min(values) > 0):
-        raise UserError(f"scale is 'log': {figure.x} has {value_text(values)}")
-
-    def text(levels: Mapping[str, Any], key: str) -> str:
-        return texts[key][str(levels[key])] if key in levels else f"no {key}"
-
-    points = [
-        {
-            "arm": label,
-            "x": levels[figure.x] if numeric else text(levels, figure.x),
-            "line": _named(levels, figure.lines or (), text),
-            "panel": f"{figure.panels}={text(levels, figure.panels)}" if figure.panels else None,
-        }
-        for label, levels in drawn.items()
-    ]
-    without = [label for label in arms if label not in drawn]
-    return {"points": points, "numeric": numeric, "without": without}
-
-
-def _named(levels: Mapping[str, Any], keys: Sequence[str], text: Any) -> str | None:
-    """A line's name: the level alone where one factor tells the lines apart."""
-    if len(keys) < 2:
-        return text(levels, keys[0]) if keys else None
-    return (
-        ", ".join(f"{key}={text(levels, key)}" for key in keys if key in levels) or "none of them"
-    )
-
-
-def _texts(levels: Iterable[Any]) -> dict[str, str]:
-    """Levels in few words: of a component its kind, where that tells it from the others."""
-    distinct = {str(level): level for level in levels}
-    kinds = [level["kind"] if _has_kind(level) else level for level in distinct.values()]
-    return {
-        key: str(level["kind"])
-        if _has_kind(level) and kinds.count(level["kind"]) == 1
-        else value_text(level)
-        for key, level in distinct.items()
-    }
-
-
-def _has_kind(level: Any) -> bool:
-    return isinstance(level, Mapping) and "kind" in level

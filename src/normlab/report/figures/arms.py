@@ -116,7 +116,9 @@ def _panel(
     axis = named_axis(arms, grid=grouped) if named else alt.Axis(labels=False, ticks=False)
     y = alt.Y("arm:N", sort=list(arms), title=None, axis=axis, scale=alt.Scale(padding=0.12))
     values = pd.concat([data["value"], data["low"], data["high"]])
-    domain = [0.0, fitted([0.0, *values])[1]] if bars else fitted(values)
+    domain = fitted([0.0, *values] if bars else values)
+    if bars and (values.dropna() >= 0).all():
+        domain[0] = 0.0
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     text = wrapped(title, width // 7).split("\n")
     ticks = alt.Axis(tickCount=max(3, width // 80))
@@ -137,7 +139,7 @@ def _panel(
     layers = []
     if bars:
         layers.append(
-            base.mark_bar(opacity=0.75).encode(x=x, color=series.color(), tooltip=tooltip)
+            base.mark_bar(opacity=0.55).encode(x=x, color=series.color(), tooltip=tooltip)
         )
     if "low" in means:  # a layer without rows has no extent, and the browser says so
         known = alt.Chart(means.dropna(subset=["low"])).encode(y=y, **lane)

@@ -22,6 +22,7 @@ from normlab.report.figures.base import (
     names_width,
     row_step,
 )
+from normlab.report.figures.measures import printed_values
 from normlab.report.frames import Frames
 
 VERDICTS = {
@@ -53,8 +54,8 @@ def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
 
     Returns:
         `claim`, `kind`, `verdict`, `unit` (of the axis), `estimate`, `low`, `high`, `margin` and
-        the `published` difference where the claim has a number for each of two arms; accuracies in
-        points.
+        the `published` difference where the source has a number for each of two arms; accuracies
+        in points.
 
     Raises:
         NotDrawnError: No claim has one.
@@ -66,11 +67,11 @@ def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
     if not len(table):
         raise NotDrawnError("no claim has an estimate yet")
     claims = {claim["name"]: claim for claim in frames.plan["claims"]}
-    rows = [_row(row, claims[row["claim"]]) for row in table.to_dict("records")]
+    rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
     return pd.DataFrame(rows).astype({"published": float})
 
 
-def _row(row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
+def _row(frames: Frames, row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
     points = claim["kind"] != "faster" and METRICS[claim["metric"]].points
     scale = 100.0 if points else 1.0
     if claim["kind"] == "faster":
@@ -85,13 +86,14 @@ def _row(row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
         "verdict": row["verdict"],
         "unit": unit,
         **{name: scale * row[name] for name in ("estimate", "low", "high", "margin")},
-        "published": _published(claim),
+        "published": _published(frames, claim),
     }
 
 
-def _published(claim: Mapping[str, Any]) -> float | None:
-    """The printed difference in the claim's direction, where the claim has both numbers."""
-    sides, printed = claim["sides"], claim["published"]
+def _published(frames: Frames, claim: Mapping[str, Any]) -> float | None:
+    """The printed difference in the claim's direction, where both arms have a number."""
+    sides = claim["sides"]
+    printed = {**printed_values(frames, claim["metric"] or ""), **claim["published"]}
     if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim["kind"] == "faster":
         return None
     first, second = (printed.get(side[0]) for side in sides)

@@ -58,7 +58,9 @@ def chosen_layers(
 
 def left_out(shown: int, there: int, what: str) -> str:
     """A sentence for a figure that has room for some only."""
-    return f" {shown} of {there} {what}: `layers` chooses others." if shown < there else ""
+    return (
+        f" {shown} of {there} {what}: the figure's layers choose others." if shown < there else ""
+    )
 
 
 def over_seeds(

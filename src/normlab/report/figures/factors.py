@@ -181,11 +181,15 @@ def _panel(
 
 def _caption(data: pd.DataFrame, record: Mapping[str, Any]) -> str:
     text = "Each small dot is one trial; the large marks are means with their 95 % intervals."
-    counts = pd.Series([(p["panel"], p["line"], p["x"]) for p in record["points"]]).value_counts()
-    if (counts > 1).any():
+    places = [(point["panel"], point["line"], point["x"]) for point in record["points"]]
+    if len(set(places)) < len(places):
         text += " A mean is over all arms that share these levels, each counting alike."
+    if record["repeated"]:
+        text += (
+            f" In every line or panel that has nothing else there: {'; '.join(record['repeated'])}."
+        )
     if record["without"]:
-        text += f" Without a level of {record['x']}: {', '.join(record['without'])}."
+        text += f" Without a level of {record['x']}: {'; '.join(record['without'])}."
     if not data.loc[data["part"] == "seed", "reached"].all():
         text += " A training that never got there counts with its whole length."
     if (data["part"] == "published").any():

@@ -113,7 +113,7 @@ def scored_rows(
         zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
             strict=True)
     )  # fmt: skip
-    printed = _published(frames, metric_key(metric))
+    printed = printed_values(frames, metric_key(metric))
     rows: list[dict[str, Any]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
@@ -158,7 +158,7 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[rows["part"] == name].dropna(axis="columns", how="all")
 
 
-def _published(frames: Frames, name: str) -> dict[str, float]:
+def printed_values(frames: Frames, name: str) -> dict[str, float]:
     """What the source printed, by arm; accuracies and F1 scores are in percent there."""
     return {
         arm: float(row["values"][name])

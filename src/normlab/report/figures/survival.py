@@ -25,6 +25,8 @@ from normlab.report.frames import Frames
 from normlab.report.scores import time_arrays
 from normlab.stats.survival import kaplan_meier
 
+_NAMED = 8  # arms whose counts the caption has
+
 
 def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
     """A figure of kind `survival`."""
@@ -81,14 +83,19 @@ def survival_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _successes(data: pd.DataFrame) -> str:
-    """How many trials reached it, where not all did."""
+    """How many trials reached it."""
     groups = data.groupby("arm", sort=False)
     reached, trials = groups["reached"].sum(), groups["at_risk"].max()
-    some = [f"{arm} {reached[arm]} of {trials[arm]}" for arm in reached.index[reached < trials]]
-    if not some:
-        return "All trials reached it."
-    others = "; of the other arms all trials" if len(some) < len(reached) else ""
-    return f"It was reached by {', '.join(some)}{others}."
+    some = reached.index[(reached > 0) & (reached < trials)]
+    parts = [f"{arm} {reached[arm]} of {trials[arm]}" for arm in some[:_NAMED]]
+    if len(some) > _NAMED:
+        parts.append(f"some trials of {len(some) - _NAMED} more arms")
+    for count, words in ((reached == trials, "all trials"), (reached == 0, "no trial")):
+        if count.all():
+            return f"It was reached by {words}."
+        if count.any():
+            parts.append(f"{words} of {count.sum()} {'arm' if count.sum() == 1 else 'arms'}")
+    return f"It was reached by {', '.join(parts)}."
 
 
 def survival_chart(data: pd.DataFrame, every: Sequence[str], title: str, percent: float) -> Chart:

@@ -1,0 +1,167 @@
+"""Figures of a study file: what is refused, and what of them a plan records."""
+
+import re
+
+import pytest
+
+from normlab.errors import UserError
+from normlab.study.outline import outline
+from normlab.study.spec import Study
+
+GRID = {
+    "norm": ["batch", {"kind": "group", "groups": 2}],
+    "dropout.p": [0, 0.2, 0.5],
+    "dropout.slots": [1, 2],
+}
+NEST = [{"nest": "dropout.slots", "within": {"dropout.p": [0.2, 0.5]}}]
+
+
+def study(*figures: object, **values: object) -> Study:
+    content: dict[str, object] = {
+        "name": "s",
+        "question": "?",
+        "base": {"data": "digits", "model": "digits-small"},
+        "factors": GRID,
+        "constraints": NEST,
+        "seeds": 2,
+        **values,
+    }
+    return Study.parse({**content, "figures": list(figures)})
+
+
+def records(*figures: object, **values: object) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = outline(study(*figures, **values))["figures"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ({"kind": "factr", "x": "norm"}, "unknown kind 'factr'. Did you mean 'factor'"),
+        ({"kind": "factor", "x": "dropot.p"}, "Did you mean 'dropout.p'"),
+        ({"kind": "factor", "x": "norm", "line": "norm"}, "Did you mean 'lines'"),
+        ({"kind": "factor", "x": "norm", "lines": "nrm"}, "unknown factor 'nrm'"),
+        ({"kind": "factor", "x": "dropout.p", "scale": "log"}, "scale is 'log'"),
+        ({"kind": "factor", "x": "norm", "arms": [{"norm": "batch"}]}, "two levels of norm"),
+        ({"kind": "dots", "metrics": "test_acuracy"}, "Did you mean 'test_accuracy'"),
+        ({"kind": "dots", "metrics": {"kind": "time_to", "target": 2}}, "metrics.target is 2"),
+        ({"kind": "dots", "metrics": []}, "name at least one"),
+        ({"kind": "dots", "arms": "nrom"}, "unknown arm 'nrom'"),
+        ({"kind": "dots", "arms": {"norm": "btch"}}, "no arm has {norm: btch}"),
+        ({"kind": "curves", "metric": "acuracy"}, "nearest: 'accuracy'"),
+        ({"kind": "curves", "splits": "tst"}, "nearest: 'test'"),
+        ({"kind": "sparsity", "threshold": 0.1}, "0.001 or 0.01"),
+        ({"kind": "misclassified", "arm": {"norm": "batch"}}, "fits 5 arms"),
+        ({"kind": "effects"}, "makes no claims"),
+        ({"kind": "dots", "name": "a b"}, "figures.name is 'a b'"),
+    ],
+)
+def test_a_mistake_names_what_is_wrong_and_the_nearest(
+    figure: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        records(figure)
+
+
+def test_names_are_kinds_with_numbers_and_differ() -> None:
+    found = records("dots", {"kind": "bars", "name": "dots-2"}, "dots", "curves")
+    assert [figure["name"] for figure in found] == ["dots", "dots-2", "dots-3", "curves"]
+    with pytest.raises(UserError, match="two of them have the name 'x'"):
+        records({"kind": "dots", "name": "x"}, {"kind": "bars", "name": "x"})
+
+
+def test_a_title_is_kept() -> None:
+    assert records({"kind": "dots", "title": "Arms"})[0]["heading"] == "Arms"
+
+
+def test_arms_are_those_that_any_selector_fits_in_the_plan_s_order() -> None:
+    (figure,) = records(
+        {"kind": "dots", "arms": [{"norm": "group", "dropout.p": 0}, {"norm": "batch"}]}
+    )
+    assert figure["arms"] == [
+        "norm=batch, dropout.p=0",
+        "norm=batch, dropout.p=0.2, dropout.slots=1",
+        "norm=batch, dropout.p=0.2, dropout.slots=2",
+        "norm=batch, dropout.p=0.5, dropout.slots=1",
+        "norm=batch, dropout.p=0.5, dropout.slots=2",
+        "norm=group, dropout.p=0",
+    ]
+
+
+def test_what_a_figure_leaves_open_is_the_analysis() -> None:
+    analysis = {"metric": "test_loss", "at": 3}
+    factor, dots = records({"kind": "factor", "x": "norm"}, "dots", analysis=analysis)
+    assert (factor["metric"], factor["at"]) == ("test_loss", 3)
+    assert (dots["metrics"], dots["at"]) == (["test_loss"], 3)
+
+
+def places(figure: dict[str, object]) -> list[tuple[object, ...]]:
+    points = figure["points"]
+    assert isinstance(points, list)
+    return [(p["x"], p["line"], p["panel"]) for p in points if p["arm"].startswith("norm=batch")]
+
+
+def test_an_arm_without_a_nested_level_stands_in_every_line_that_lacks_its_place() -> None:
+    (figure,) = records({"kind": "factor", "x": "dropout.p", "lines": "dropout.slots"})
+    assert figure["numeric"] is True
+    assert places(figure) == [
+        (0, "1", None),
+        (0, "2", None),
+        (0.2, "1", None),
+        (0.2, "2", None),
+        (0.5, "1", None),
+        (0.5, "2", None),
+    ]
+    assert figure["repeated"] == ["norm=batch, dropout.p=0", "norm=group, dropout.p=0"]
+
+
+def test_where_the_place_is_taken_it_is_a_line_of_its_own() -> None:
+    (figure,) = records({"kind": "factor", "x": "norm", "lines": "dropout.slots"})
+    assert (figure["numeric"], figure["repeated"]) == (False, [])
+    assert places(figure) == [
+        ("batch", "no dropout.slots", None),
+        ("batch", "1", None),
+        ("batch", "2", None),
+        ("batch", "1", None),
+        ("batch", "2", None),
+    ]
+
+
+def test_several_factors_name_a_line_together_and_panels_are_named_in_full() -> None:
+    (figure,) = records(
+        {
+            "kind": "interaction",
+            "x": "dropout.p",
+            "lines": ["norm", "dropout.slots"],
+            "panels": "norm",
+        }
+    )
+    assert figure["numeric"] is False  # an interaction's axis has names
+    assert places(figure)[:2] == [
+        ("0", "norm=batch, dropout.slots=1", "norm=batch"),
+        ("0", "norm=batch, dropout.slots=2", "norm=batch"),
+    ]
+
+
+def test_levels_that_no_line_has_are_a_line_of_their_own() -> None:
+    (figure,) = records({"kind": "factor", "x": "norm", "lines": ["dropout.slots", "dropout.p"]})
+    assert places(figure)[:2] == [
+        ("batch", "dropout.p=0", None),
+        ("batch", "dropout.slots=1, dropout.p=0.2", None),
+    ]
+
+
+def test_arms_without_a_place_on_the_axis_are_named() -> None:
+    (figure,) = records({"kind": "factor", "x": "dropout.slots"})
+    assert figure["without"] == ["norm=batch, dropout.p=0", "norm=group, dropout.p=0"]
+
+
+def test_a_variant_keeps_a_figure_that_it_lacks_the_arms_for_with_the_reason() -> None:
+    varied = study({"kind": "factor", "x": "dropout.p"}).vary(overrides={"dropout.p": 0.2})
+    (figure,) = outline(varied)["figures"]
+    assert "unknown factor 'dropout.p'" in figure["unresolved"]
+
+
+def test_figures_survive_what_a_run_changes() -> None:
+    made = study({"kind": "dots", "metrics": {"kind": "time_to", "target": 0.9}}, "gates")
+    assert made.vary(seeds=3).figures == made.figures
