@@ -157,7 +157,7 @@ def measured_text(record: dict[str, Any], found: Verdict) -> str:
     if record["kind"] == "faster":
         unit = " s" if record["clock"] == "seconds" else " images"
     text = f"{scale * found.estimate:+.3g}{unit}"
-    if np.isnan(found.low):
+    if not np.isfinite((found.low, found.high)).any():  # too few seeds, or a test without limits
         return text
     limits = f"{scale * found.low:.3g} to {scale * found.high:.3g}"
     return f"{text} ({100 * found.confidence:.3g} %: {limits})"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from normlab.recipe import value_text
 from normlab.report.frames import Frames
+from normlab.report.predictions import predictions
 from normlab.report.scores import images, score_array
 from normlab.report.tables import COUNTED
 from normlab.stats.factorial import factorial, logit_error
@@ -93,19 +92,8 @@ def _image_interval(frames: Frames, label: str, folder: Path) -> Intervals | Non
     small = trials["test_images"].le(MOST_IMAGES).all()
     if len(trials) < 2 or not small:
         return None
-    correct = [was_correct(folder, str(trial)) for trial in trials["id"]]
-    if any(row is None for row in correct):
+    answers = predictions(frames, label, folder)
+    if len(answers) < len(trials):  # a file is gone
         return None
-    stacked = np.stack([row for row in correct if row is not None])
+    stacked = np.stack([~answer.wrong for answer in answers])
     return two_way_bootstrap([stacked], np.random.default_rng(0))
-
-
-def was_correct(folder: Path, trial: str) -> npt.NDArray[np.bool_] | None:
-    """Which test images a trial's final weights got right, (images,); None if that was not kept."""
-    try:
-        content = (folder / "artifacts" / trial / "predictions.npz").read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            correct: npt.NDArray[np.bool_] = arrays["labels"] == arrays["predictions"]
-            return correct
-    except (OSError, ValueError, KeyError):
-        return None
