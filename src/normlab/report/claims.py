@@ -152,6 +152,8 @@ def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
 
 def measured_text(record: dict[str, Any], found: Verdict) -> str:
     """The estimate with its interval and unit: `+0.31 points (95 %: -0.10 to 0.72)`."""
+    if np.isnan(found.estimate):  # no trial of one side yet
+        return ""
     points = record["kind"] != "faster" and METRICS[record["metric"]].points
     scale, unit = (100, " points") if points else (1, "")
     if record["kind"] == "faster":
