@@ -88,7 +88,16 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def base(study: Study) -> dict[str, Any]:
     """Every key of the recipe that a study's base stands for, defaults included."""
-    plain = study.model_copy(update={"factors": {}, "arms": [], "constraints": [], "claims": []})
+    plain = study.model_copy(
+        update={
+            "factors": {},
+            "arms": [],
+            "constraints": [],
+            "claims": [],
+            "published": [],
+            "figures": [],
+        }
+    )
     recipe: Recipe = make_plan(plain).arms[0].recipe
     return flat(recipe.model_dump(mode="json"))
 
