@@ -1,12 +1,14 @@
 """Backends: which one runs, that they agree, what they keep, and what happens without one."""
 
 import copy
+import os
 import pickle
 import shutil
 import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -306,3 +308,32 @@ def test_an_import_path_that_leads_nowhere_is_the_user_s_mistake(name: str, mess
 def test_coefficients_are_all_an_own_kind_must_have() -> None:
     with pytest.raises(NotImplementedError):
         MomentNorm(4)(maps(2, 4, 3, 3))
+
+
+TRACE = """
+import hashlib, torch
+from normlab.norms import make
+torch.set_num_threads(1)
+torch.manual_seed(0)
+layer, x = make("batch", 16, activation="relu"), torch.randn(64, 16, 8, 8, requires_grad=True)
+y = layer(x)
+(y * torch.randn_like(y)).sum().backward()
+parts = (y, x.grad, layer.weight.grad, layer.running_var)
+print(hashlib.sha256(b"".join(p.detach().numpy().tobytes() for p in parts)).hexdigest())
+"""
+
+
+def test_the_process_that_compiles_computes_what_later_ones_load(tmp_path: Path) -> None:
+    # It did not once: a resumed trial differed in its last bits from one on a fresh machine.
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", TRACE],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(found) == 1

@@ -28,7 +28,9 @@ thread_number = types.ExternalFunction("normlab_thread_number", types.int32())
 team_size = types.ExternalFunction("normlab_team_size", types.int32())
 barrier = types.ExternalFunction("normlab_barrier", types.void())
 
-loop = njit(fastmath=FASTMATH, error_model="numpy")
+# Inlined, or the process that compiles would run each loop's own version where one that loads the
+# cache runs the copy inside the task, optimized by itself: equal to rounding, not to the bit.
+loop = njit(fastmath=FASTMATH, error_model="numpy", forceinline=True)
 
 
 @njit(inline="always")
