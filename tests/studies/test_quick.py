@@ -12,7 +12,7 @@ from normlab.store import Store
 
 SMALL = {
     "resnet50-cutout-copies": {"epochs": 1},
-    "mnist-l1-l2-gbn": {"data.limit": 100},
+    "mnist-gbn-splits": {"data.limit": 100, "epochs": 1},
     "mnist-norms": {"data.limit": 50, "epochs": 1},
     "resnet14-batch-size": {"data.limit": 20, "data.test_limit": 10, "epochs": 1},
 }
@@ -34,7 +34,7 @@ def test_the_quick_variant_runs_on_the_study_s_data(
     assert study.question in page
     with Store.read(tmp_path / name) as store:
         counts = {arm["parameters"] for arm in store.plan()["arms"]}
-    stated = {"mnist-l1-l2-gbn": 7_288, "mnist-norms": 7_704}
+    stated = {"mnist-gbn-splits": 7_288, "mnist-norms": 7_704}
     if name in stated:
         assert counts == {stated[name]}
         assert f"{stated[name]:,}" in page
