@@ -20,7 +20,7 @@ QUICK = ("--quick", "--set", "epochs=1", "--seeds", "1", "--workers", "1")
 def test_the_main_job(normlab: Run, tmp_path: Path) -> None:
     code, out, _ = normlab("run", "digits-norms", *QUICK)
     assert code == 0
-    assert "quick variant, which answers nothing: 5 of 5 arms, 1 of 3 seeds, epochs=1" in out
+    assert "quick variant, a rehearsal: 5 of 5 arms, 1 of 3 seeds, epochs=1" in out
     assert "training 5 trials on 1 worker" in out
     assert "report: runs/digits-norms/report.html" in out
     for arm in ("none", "batch", "instance", "group", "layer"):

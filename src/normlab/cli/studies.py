@@ -181,7 +181,7 @@ def _quick_text(varied: Study, whole: Study) -> str:
         f"{len(varied.seeds)} of {len(whole.seeds)} seeds",
         *(f"{key}={value_text(value)}" for key, value in varied.overrides.items()),
     ]
-    return f"quick variant, which answers nothing: {', '.join(parts)}"
+    return f"quick variant, a rehearsal: {', '.join(parts)}"
 
 
 def _run(study: Study, runs: Path, options: RunOptions) -> Summary:

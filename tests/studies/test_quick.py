@@ -1,0 +1,47 @@
+"""The quickest study of each source, trained in its quick variant and smaller still.
+
+With the real data sets where they are; else on the packaged digits, if the network takes 8x8 images.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from normlab import api
+from normlab.store import Store
+
+SMALL = {
+    "resnet50-cutout-copies": {"epochs": 1},
+    "mnist-gbn-splits": {"data.limit": 100, "epochs": 1},
+    "mnist-norms": {"data.limit": 50, "epochs": 1},
+    "resnet14-batch-size": {"data.limit": 20, "data.test_limit": 10, "epochs": 1},
+}
+ANY_SIZE = ("resnet50-cutout-copies", "resnet14-batch-size")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_quick_variant_runs_on_the_study_s_data(
+    name: str, tmp_path: Path, real_data: Path
+) -> None:
+    study = api.load_study(name, quick=True, seeds=1, set=SMALL[name])
+    kind = study.overrides.get("data", study.base["data"])
+    kind = kind["kind"] if isinstance(kind, dict) else kind
+    if not any(real_data.glob(f"{kind}*")):
+        pytest.skip(f"no {kind} in {real_data}")
+    results = api.run(study, runs=tmp_path)
+    assert set(results.trials["state"]) == {"complete"}
+    page = results.report().read_text(encoding="utf-8")
+    assert study.question in page
+    with Store.read(tmp_path / name) as store:
+        counts = {arm["parameters"] for arm in store.plan()["arms"]}
+    stated = {"mnist-gbn-splits": 7_288, "mnist-norms": 7_704}
+    if name in stated:
+        assert counts == {stated[name]}
+        assert f"{stated[name]:,}" in page
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+def test_the_quick_variant_runs_on_digits(name: str, tmp_path: Path) -> None:
+    values = {**SMALL[name], "data": "digits", "data.limit": 10, "data.test_limit": 5}
+    study = api.load_study(name, quick=True, seeds=1, set=values)
+    assert set(api.run(study, runs=tmp_path).trials["state"]) == {"complete"}
