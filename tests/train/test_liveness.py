@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from normlab.augment import Batch, Cutout, HorizontalFlip, Pipeline
 from normlab.data import splits
+from normlab.models import build
 from normlab.models.build import MODELS
 from normlab.models.convnet import ConvNet, digits_small
 from normlab.models.slots import Slots
@@ -19,6 +20,7 @@ from normlab.records import TrialResult
 from normlab.regularizers import DROPOUTS, Dropout, clip_adaptively
 from normlab.train import Finished, train
 from normlab.train import optimizer as optimizer_module
+from normlab.train.liveness import UpdateWatcher
 
 BASE = {"data": "digits", "model": "digits-small", "epochs": 2, "lr": 0.05, "batch_size": 64}
 GROUPED = {
@@ -338,6 +340,19 @@ def test_a_penalty_of_another_strength_is_found(
 
     monkeypatch.setattr(optimizer_module, name, half)
     assert "not as declared" in refused(values)
+
+
+@pytest.mark.parametrize("key", ["l1", "l2"])
+def test_a_penalty_that_nearly_cancels_the_gradient_raises_no_alarm(key: str) -> None:
+    recipe = Recipe.parse({**BASE, key: 0.01})
+    net = build(recipe, (1, 8, 8), 10).model
+    for parameter in net.parameters():
+        weight = parameter.detach()
+        penalty = weight.sign() if key == "l1" else weight
+        parameter.grad = -0.01 * penalty * (1 + 1e-6 * torch.randn_like(weight))
+    watcher = UpdateWatcher(recipe, net, lambda: 0.1)
+    optimizer_module.Updater(recipe, net, 1).step(0, watcher.updated)
+    assert [check.live for check in watcher.conclude()] == [True]
 
 
 EXPLODES = {"lr": 1e20, "norm": "none", "epochs": 1}
