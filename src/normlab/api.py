@@ -36,15 +36,22 @@ class Results:
     trials: pd.DataFrame
     epochs: pd.DataFrame
 
-    def report(self, *, figures: str | Path | None = None, latex: str | Path | None = None) -> Path:
+    def report(
+        self,
+        *,
+        figures: str | Path | None = None,
+        latex: str | Path | None = None,
+        csv: str | Path | None = None,
+    ) -> Path:
         """Write the report anew; returns its path.
 
         Args:
             figures: A folder for every figure as SVG and PDF, galleries as PNG too.
             latex: A folder for the tables of arms and verdicts as LaTeX and Markdown.
+            csv: A file for every epoch of every finished trial, which `claims_from` reads.
 
         Raises:
-            UserError: A folder cannot be written.
+            UserError: A folder or the file cannot be written.
         """
         from normlab.report import write_exports, write_report
 
@@ -52,6 +59,7 @@ class Results:
             self.folder,
             figures=Path(figures) if figures is not None else None,
             latex=Path(latex) if latex is not None else None,
+            csv=Path(csv) if csv is not None else None,
         )
         return write_report(self.folder)
 
@@ -233,7 +241,8 @@ def claims_from(
     """The verdicts on a study's claims from trials run elsewhere.
 
     Args:
-        csv: A row per trial, a column per factor; see `normlab.report.frames_from_csv`.
+        csv: A row per trial or per epoch, a column per factor; see
+            `normlab.report.frames_from_csv`.
         study: Whose claims; its models are not built and its data not read.
         test_images: How many images an accuracy is a mean over: the floor of its spread.
 

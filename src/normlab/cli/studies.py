@@ -239,6 +239,12 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Write the tables there too, as LaTeX and Markdown."),
     ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write every epoch there too, for `claims --from` elsewhere."
+        ),
+    ] = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Write a study's report from what its last run stored."""
@@ -247,7 +253,7 @@ def report(
 
     folder = runs / stored_name(study, runs)
     console.print(str(write_report(folder)), soft_wrap=True)
-    for path in write_exports(folder, figures=figures, latex=latex):
+    for path in write_exports(folder, figures=figures, latex=latex, csv=csv):
         console.print(str(path), soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Files for a paper: every figure as SVG and PDF, galleries as PNG too, tables to typeset."""
+"""Files to take along: figures as SVG and PDF, galleries as PNG too, tables to typeset, trials."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import vl_convert
 
 from normlab.errors import UserError
 from normlab.files import write_whole
+from normlab.report.epoch_rows import epoch_rows
 from normlab.report.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import load_frames
 from normlab.report.typeset import arms_typeset, verdicts_typeset
@@ -17,7 +18,11 @@ _DOTS = 2  # pixels of a PNG for each of the figure's
 
 
 def write_exports(
-    folder: Path, *, figures: Path | None = None, latex: Path | None = None
+    folder: Path,
+    *,
+    figures: Path | None = None,
+    latex: Path | None = None,
+    csv: Path | None = None,
 ) -> list[Path]:
     """Write a study's figures and tables as files of their own, from its store.
 
@@ -27,6 +32,7 @@ def write_exports(
             ``<name>.png``; no browser is needed for it.
         latex: Where the tables go: ``arms`` and, where there are claims, ``verdicts``, each as
             ``.tex`` and ``.md``.
+        csv: The file for every epoch of every finished trial; `frames_from_csv` reads it.
 
     Returns:
         What was written.
@@ -47,6 +53,8 @@ def write_exports(
         for name, table in tables.items():
             made[latex / f"{name}.tex"] = table.latex().encode()
             made[latex / f"{name}.md"] = table.markdown().encode()
+    if csv is not None:
+        made[csv] = epoch_rows(frames).encode()
     for path, content in made.items():
         try:
             write_whole(path, content)

@@ -1,4 +1,4 @@
-"""Trials run elsewhere, from a CSV file: a column per factor, a row per trial."""
+"""Trials run elsewhere, from a CSV file: a column per factor, a row per trial or per epoch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 from normlab.errors import UserError, unknown
 from normlab.metrics import METRICS
 from normlab.records import TrialState
+from normlab.report.epoch_rows import FACTS, last_rows
 from normlab.report.frames import Frames
 
 _PERCENT = "_percent"
@@ -27,6 +28,10 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     `seconds_to_<target>` or `examples_to_<target>`, empty where the target was never reached, and
     `seconds` or `examples` of the whole training. Other columns are left alone.
 
+    With a column `epoch` a row is an epoch of a trial, as `normlab report --csv` writes it; see
+    `normlab.report.epoch_rows`. Then claims may be about any epoch, and times are those at which
+    the accuracies reached their targets.
+
     Args:
         path: The file.
         plan: The study's plan as recorded; see `normlab.study.plan.Plan.as_record`.
@@ -35,26 +40,53 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     Raises:
         UserError: The file cannot be read, a factor has no column, or a row fits no arm.
     """
-    try:
-        table = pd.read_csv(path, dtype={"arm": str})
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+    table = _read(path)
+    by_epoch = "epoch" in table
     arms = {arm["label"]: arm["levels"] for arm in plan["arms"]}
     table["arm"] = [_arm(row, arms, path, n) for n, row in enumerate(_rows(table), start=2)]
-    _check_times(table, plan, path)
-    if "seed" not in table:
+    if "seed" not in table and not by_epoch:
         table["seed"] = table.groupby("arm").cumcount()
-    table["seed"] = _numbers(table["seed"], path)
-    if table["seed"].isna().any():
-        raise UserError(f"{path}: a row has no seed")
-    if "state" not in table:
-        table["state"] = "complete"
-    for number, state in enumerate(table["state"], start=2):
+    for column in ("seed", "epoch") if by_epoch else ("seed",):
+        table[column] = _numbers(table[column], path) if column in table else float("nan")
+        if table[column].isna().any():
+            raise UserError(f"{path}: a row has no {column}")
+    if not by_epoch:
+        _check_times(table, plan, path)
+    _check_metrics(table, path)
+    _check_unique(table, ["arm", "seed", *(["epoch"] if by_epoch else [])], path)
+    table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
+    ended = last_rows(table) if by_epoch else table.assign(epoch=1)
+    ended["state"] = ended["state"].fillna("complete") if "state" in ended else "complete"
+    for index, state in ended["state"].items():
         if state not in _STATES:
-            raise UserError(f"{path}, line {number}: {unknown('state', str(state), _STATES)}")
-    if doubled := table[table.duplicated(["arm", "seed"])].to_dict("records"):
-        arm, seed = doubled[0]["arm"], doubled[0]["seed"]
-        raise UserError(f"{path}: {arm}, seed {seed} is there twice")
+            line = int(str(index)) + 2
+            raise UserError(f"{path}, line {line}: {unknown('state', str(state), _STATES)}")
+    for column in FACTS:
+        ended[column] = _numbers(ended[column], path) if column in ended else float("nan")
+    if test_images is not None:
+        ended["test_images"] = test_images
+    seeds = sorted(set(ended["seed"].tolist()))
+    every = pd.DataFrame([{"arm": label, "seed": seed} for label in arms for seed in seeds])
+    trials = every.merge(ended, on=["arm", "seed"], how="left")
+    trials["state"] = trials["state"].fillna("pending")
+    trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
+    recorded = {**plan, "seeds": seeds}
+    if by_epoch:
+        return Frames(recorded, trials, table)
+    # Only the end is known: it stands for every epoch that a claim may ask for.
+    epochs = trials[trials["state"] != "pending"]
+    return Frames(recorded, trials, epochs, times=_times(trials, plan))
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={"arm": str})
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def _check_metrics(table: pd.DataFrame, path: Path) -> None:
+    """Every metric has a column of numbers, fractions of 1 where it is one, and one has values."""
     for metric in METRICS:
         if metric + _PERCENT in table:
             table[metric] = _numbers(table[metric + _PERCENT], path) / 100
@@ -68,14 +100,13 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
             )
     if table[list(METRICS)].isna().all(axis=None):
         raise UserError(f"{path} has no metric; allowed: {', '.join(METRICS)}, or with {_PERCENT}")
-    table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
-    table["test_images"] = test_images
-    every = [{"arm": label, "seed": seed} for label in arms for seed in sorted(set(table["seed"]))]
-    trials = pd.DataFrame(every).merge(table, on=["arm", "seed"], how="left")
-    trials["state"] = trials["state"].fillna("pending")
-    trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
-    recorded = {**plan, "seeds": sorted(set(table["seed"].tolist()))}
-    return Frames(recorded, trials, _last_epochs(trials), times=_times(trials, plan))
+
+
+def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:
+    if doubled := table[table.duplicated(keys)].to_dict("records"):
+        arm, *rest = (doubled[0][key] for key in keys)
+        which = ", ".join(f"{key} {value:g}" for key, value in zip(keys[1:], rest, strict=True))
+        raise UserError(f"{path}: {arm}, {which} is there twice")
 
 
 def _numbers(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
@@ -130,11 +161,6 @@ def _same(level: Any, cell: Any) -> bool:
     if isinstance(level, int | float) and isinstance(cell, int | float):
         return float(level) == float(cell)
     return str(level) == str(cell)
-
-
-def _last_epochs(trials: pd.DataFrame) -> pd.DataFrame:
-    """Only the end is known: it stands for every epoch that a claim may ask for."""
-    return trials[trials["state"] != "pending"].assign(epoch=1)
 
 
 def _times(trials: pd.DataFrame, plan: dict[str, Any]) -> pd.DataFrame:

@@ -1,0 +1,49 @@
+"""A study's trials as one CSV file, a row per epoch: to keep, to share, to judge elsewhere.
+
+Columns: `arm`, `seed`, `epoch`, every metric of `normlab.metrics` that has values, and `seconds` of
+that epoch's training. What is known of a trial at its end stands in the row of its last epoch:
+`state`, `gap`, the `FACTS`, and where and with what it ran.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from normlab.metrics import METRICS
+from normlab.records import FINISHED
+from normlab.report.frames import Frames
+
+COUNTS = ("parameters", "flops", "train_images", "validation_images", "test_images")
+FACTS = (*COUNTS, "examples_per_second")
+"""Numbers of a trial that are no results."""
+
+_RAN = ("device", "chip", "threads", "torch", "code")
+"""What of a trial's provenance is kept."""
+_DIGITS = "%.7g"
+
+
+def epoch_rows(frames: Frames) -> str:
+    """The CSV file of a study's finished trials; `frames_from_csv` reads it back.
+
+    Numbers keep 7 digits. Verdicts on the file are those on the store, but for looks: a file does
+    not know when results were seen.
+    """
+    finished = frames.trials[frames.trials["state"].isin(FINISHED)]
+    scored = [name for name, metric in METRICS.items() if metric.per_epoch]
+    epochs = frames.epochs[frames.epochs["id"].isin(finished["id"])]
+    epochs = epochs[["arm", "seed", "id", "epoch", *scored, "seconds"]]
+    ends = finished[["id", "epoch", "state", "gap", *FACTS]]
+    runs = finished["provenance"].map(lambda runs: runs[-1] if runs else {})
+    ends = ends.assign(**{name: [run.get(name) for run in runs] for name in _RAN})
+    table = epochs.merge(ends, on=["id", "epoch"], how="left").drop(columns="id")
+    for name in (*COUNTS, "threads"):  # whole numbers keep all their digits
+        table[name] = table[name].astype("Int64")
+    table = table.dropna(axis="columns", how="all")
+    return table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+
+
+def last_rows(epochs: pd.DataFrame) -> pd.DataFrame:
+    """A row per trial from a row per epoch: the last one, and the seconds of all of them."""
+    ordered = epochs.sort_values("epoch", kind="stable")
+    last: pd.DataFrame = ordered.groupby("id", sort=False).tail(1).copy()
+    return last.assign(seconds=last["id"].map(ordered.groupby("id")["seconds"].sum(min_count=1)))
