@@ -103,6 +103,56 @@ def test_threads_and_layouts_agree_with_the_reference(
     assert found["cpu"][1].is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("batch", {"momentum": 0.3}),
+        ("batch", {"momentum": None}),
+        ("ghost_batch", {"splits": 3}),
+        ("ghost_batch", {"splits": 12}),
+        ("ghost_batch", {"splits": 3, "running": "per_split"}),
+        ("ghost_batch", {"ghost_size": 5, "running": "per_split", "momentum": None}),
+    ],
+)
+def test_running_statistics_move_as_the_reference_s(
+    kind: str, options: dict[str, object], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    found = {}
+    try:
+        for backend in ("cpu", "reference"):
+            monkeypatch.setenv("NORMLAB_BACKEND", backend)
+            layer = make(kind, 6, **options)
+            for step in range(4):
+                layer(3 + step + 2 * maps(12, 6, 24, 24))
+            found[backend] = dict(layer.named_buffers())
+    finally:
+        torch.set_num_threads(before)
+    for name, buffer in found["reference"].items():
+        torch.testing.assert_close(found["cpu"][name], buffer, rtol=2e-6, atol=2e-6)
+
+
+def test_a_subclass_that_moves_its_statistics_itself_is_let() -> None:
+    class Still(BatchNorm):
+        def follow(self, mean: Tensor, var: Tensor) -> None:
+            self.running_mean += 1
+
+    layer = Still(6)
+    layer(maps(4, 6, 5, 5))
+    assert layer.running_mean.tolist() == [1] * 6
+    assert layer.running_var.tolist() == [1] * 6
+
+
+def test_autograd_sees_that_running_statistics_moved() -> None:
+    layer = BatchNorm(6)
+    product = layer.running_mean * torch.ones(6, requires_grad=True)
+    layer(maps(4, 6, 5, 5))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.sum().backward()
+
+
 @pytest.mark.parametrize("kind", ["batch", "layer"])
 def test_the_number_of_threads_changes_no_bit_of_the_output(kind: str) -> None:
     x, outputs = maps(8, 16, 24, 24), []

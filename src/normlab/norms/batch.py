@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normlab.norms.kernels import Pools, whole_batch
+from normlab.norms.kernels import Pools, Running, whole_batch
 from normlab.norms.moments import PooledNorm
 
 
@@ -74,6 +74,23 @@ class BatchNorm(PooledNorm):
         """Move the running statistics towards the batch's, variance unbiased."""
         count = images * pixels
         self.follow(mean[0], var[0] * (count / (count - 1)))
+
+    def running_statistics(self, dtype: torch.dtype) -> Running | None:
+        """The buffers."""
+        return self._moved_as(BatchNorm, dtype)
+
+    def _moved_as(
+        self, kind: type[BatchNorm], dtype: torch.dtype, *, per_split: bool = False
+    ) -> Running | None:
+        """The buffers, unless they lie otherwise or a subclass of `kind` moves them its own way."""
+        own = type(self)
+        if own.observe_blocks is not kind.observe_blocks or own.follow is not kind.follow:
+            return None
+        mean, var = self.running_mean, self.running_var
+        for buffer in (mean, var):
+            if buffer.dtype is not dtype or not buffer.is_cpu or not buffer.is_contiguous():
+                return None
+        return Running(mean, var, self.num_batches_tracked, self.momentum, per_split)
 
     def follow(self, mean: Tensor, var: Tensor) -> None:
         """Move the running mean and variance, each (C,), by the momentum."""

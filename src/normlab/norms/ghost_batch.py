@@ -17,10 +17,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from normlab.norms.batch import BatchNorm
-from normlab.norms.kernels import Pools, runs
+from normlab.norms.kernels import Pools, Running, runs
 
 
 class GhostBatchNorm(BatchNorm):
@@ -91,3 +92,7 @@ class GhostBatchNorm(BatchNorm):
         else:
             share = counts / images
             self.follow(share @ mean, share @ unbiased)
+
+    def running_statistics(self, dtype: torch.dtype) -> Running | None:
+        """The buffers."""
+        return self._moved_as(GhostBatchNorm, dtype, per_split=self.running == "per_split")

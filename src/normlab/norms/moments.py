@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from normlab.errors import unknown
 from normlab.norms import kernels
 from normlab.norms.activations import ACTIVATIONS
-from normlab.norms.kernels import Pools, autograd, reference
+from normlab.norms.kernels import Pools, Running, autograd, reference
 
 
 class Norm(nn.Module):
@@ -225,6 +225,12 @@ class PooledNorm(MomentNorm):
     def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
         """Update running statistics from those of the blocks, each (splits, groups)."""
 
+    def running_statistics(self, dtype: torch.dtype) -> Running | None:
+        """What a compiled backend may move for maps of this dtype, in place of `observe_blocks`.
+
+        None where there is nothing to move, or only `observe_blocks` can.
+        """
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; see the class for shapes.
 
@@ -239,11 +245,12 @@ class PooledNorm(MomentNorm):
                 plan = self._plans[key]
             except KeyError:
                 plan = self._plans[key] = self._plan(x)
-        parts = (self.weight, self.bias, self.gate()) if plan else ()
+        parts = (self.weight, self.bias, self.gate()) if plan else (None, None, None)
         if plan is None or not plan.fits(*parts):
             return super().forward(x)
-        y, work = autograd.pooled(plan, self, x, *parts)
-        if self.training:
+        running = self.running_statistics(x.dtype) if self.training else None
+        y, work = autograd.pooled(plan, self, x, *parts, running)
+        if self.training and running is None:
             self._observe_plan(plan, work, x)
         return y if plan.relu else self.activate(y)
 

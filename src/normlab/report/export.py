@@ -45,7 +45,7 @@ def write_exports(
     made: dict[Path, bytes] = {}
     if figures is not None:
         for figure in figures_of(frames, folder):
-            made |= {figures / name: content for name, content in _converted(figure).items()}
+            made |= {figures / name: content for name, content in figure_files(figure).items()}
     if latex is not None:
         tables = {"arms": arms_typeset(frames)}
         if frames.plan.get("claims"):
@@ -63,8 +63,8 @@ def write_exports(
     return list(made)
 
 
-def _converted(figure: Figure) -> dict[str, bytes]:
-    """A figure's files by name; one that is not drawn has none."""
+def figure_files(figure: Figure) -> dict[str, bytes]:
+    """A figure's files by name: SVG, PDF, of galleries PNG; one that is not drawn has none."""
     if figure.drawn is None:
         return {}
     spec = specification(figure.drawn)

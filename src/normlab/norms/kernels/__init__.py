@@ -25,7 +25,7 @@ from torch._C._functorch import peek_interpreter_stack
 
 from normlab.errors import UserError, unknown
 from normlab.norms.kernels import reference
-from normlab.norms.kernels.pools import Pools, each_image, runs, whole_batch
+from normlab.norms.kernels.pools import Pools, Running, each_image, runs, whole_batch
 
 BACKENDS = {
     "reference": "normlab.norms.kernels.reference",
@@ -104,6 +104,7 @@ def load(name: str) -> ModuleType:
 __all__ = [
     "BACKENDS",
     "Pools",
+    "Running",
     "choose",
     "each_image",
     "is_traced",

@@ -20,6 +20,7 @@ from torch.autograd import Function
 
 if TYPE_CHECKING:
     from normlab.norms.kernels.cpu import PooledPlan
+    from normlab.norms.kernels.pools import Running
 
 
 class Layer(Protocol):
@@ -55,6 +56,7 @@ def pooled(
     weight: Tensor | None,
     bias: Tensor | None,
     gate: Tensor | None,
+    running: Running | None,
 ) -> tuple[Tensor, Tensor]:
     """A kind whose statistics are those of blocks, by a plan made for maps like x.
 
@@ -62,7 +64,7 @@ def pooled(
         The normalized map, and the work space that `plan.block_statistics` reads.
     """
     works: list[Tensor] = []  # beside the outputs: one less for autograd to wrap
-    y: Tensor = _Pooled.apply(plan, layer, works, x, weight, bias, gate)  # type: ignore[no-untyped-call]
+    y: Tensor = _Pooled.apply(plan, layer, works, running, x, weight, bias, gate)  # type: ignore[no-untyped-call]
     return y, works[0]
 
 
@@ -129,13 +131,14 @@ class _Pooled(Function):
         plan: PooledPlan,
         layer: Layer,
         works: list[Tensor],
+        running: Running | None,
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
         gate: Tensor | None,
     ) -> Tensor:
         """The normalized map; the work space goes into `works`."""
-        y, work = plan.forward(x, weight, bias, gate)
+        y, work = plan.forward(x, weight, bias, gate, running)
         works.append(work)
         ctx.save_for_backward(x, weight, bias, gate)
         ctx.fixed = (plan, layer, work)  # the work space is nobody else's: it needs no hooks
@@ -148,12 +151,8 @@ class _Pooled(Function):
         x, weight, bias, gate = ctx.saved_tensors
         if torch.is_grad_enabled():  # create_graph
             again = _reference(lambda: layer.reference(x), (x, weight, bias, gate), dy)
-            return None, None, None, *again
-        dx, gradients = plan.backward(x, dy, work, weight, gate)
-        dweight, dbias, dgate = gradients.unbind()
-        if weight is None:
-            return None, None, None, dx, None, None, None if gate is None else dgate
-        return None, None, None, dx, dweight, dbias, None if gate is None else dgate
+            return None, None, None, None, *again
+        return None, None, None, None, *plan.backward(x, dy, work, weight, gate)
 
 
 class _Affine(Function):

@@ -17,8 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
-from normlab.norms.kernels.pools import Pools
+from normlab.norms.kernels.pools import Pools, Running
 
 NAME = "cpu"
 DTYPES = (torch.float32, torch.float64)
@@ -202,18 +203,18 @@ class PooledPlan:
         self.nhwc = _is_nhwc(x)
         self.blocks = (pools.splits, C // pools.channels)
         count = self.blocks[0] * self.blocks[1]
-        self.rows, self.work = 5 * N * C, 4 * N * C + 2 * count
+        self.work = 4 * N * C + 2 * count
         self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
         self.planned = (not affine, not affine, not gated)  # which parameters are None
         self.threads = _threads(x)
-        self.sides = 1 + (self.threads if self.threads > 1 and pools.splits == N else 0)
-        # The tensors behind the addresses below stay alive with the plan.
-        self.kept = (pools, torch.tensor(eps, dtype=x.dtype))
+        sides = 1 + (self.threads if self.threads > 1 and pools.splits == N else 0)
+        self.scratch = 5 * N * C + 3 * C * sides
+        self.numbers = (ctypes.c_double * 2)(eps)
+        self.pools = pools  # the tensor behind an address below stays alive with the plan
         sizes = (self.threads > 1, N, C, P, self.nhwc, relu, pools.splits, pools.channels)
-        known = (*sizes, affine, gated, _at(pools.starts), _at(self.kept[1]))
-        self.known = len(known)
-        self.forward_arguments = (ctypes.c_int64 * (self.known + 6))(*known)
-        self.backward_arguments = (ctypes.c_int64 * (self.known + 8))(*known)
+        known = (*sizes, affine, gated, _at(pools.starts), ctypes.addressof(self.numbers))
+        self.forward_arguments = (ctypes.c_int64 * 22)(*known)
+        self.backward_arguments = (ctypes.c_int64 * 22)(*known)
         self.lock = threading.Lock()  # on the arguments: a layer may run in several threads
         self.forward_task = _task("pooled_forward", x.dtype)
         self.backward_task = _task("pooled_backward", x.dtype)
@@ -225,33 +226,54 @@ class PooledPlan:
         )
 
     def forward(
-        self, x: Tensor, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        gate: Tensor | None,
+        running: Running | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The normalized map, and the work space: what backward and `block_statistics` read."""
+        """The normalized map, and the work space: what backward and `block_statistics` read.
+
+        Running statistics, if given, are moved in the same call.
+        """
         y = torch.empty_like(x)
         work = torch.empty(self.work, dtype=self.dtype)
         with self.lock:
             q = self.forward_arguments
             q[12], q[13], q[14] = x.data_ptr(), y.data_ptr(), work.data_ptr()
             q[15], q[16], q[17] = _at(weight), _at(bias), _at(gate)
+            q[18] = 0
+            if running is not None:
+                mean, var, batches, momentum, per_split = running
+                self.numbers[1] = -1.0 if momentum is None else momentum
+                q[18] = 2 if per_split else 1
+                q[19], q[20], q[21] = mean.data_ptr(), var.data_ptr(), batches.data_ptr()
             self.forward_task(q, self.threads)
+        if running is not None:
+            increment_version((running.mean, running.var, running.batches))
         return y, work
 
     def backward(
         self, x: Tensor, dy: Tensor, work: Tensor, weight: Tensor | None, gate: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """dx, and the gradients of gain, bias and gate: shape (3, C)."""
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """dx, and the gradients of gain, bias and gate: shape (C,), None of what is not there."""
         dy = _like(dy, self.nhwc)
         dx = torch.empty_like(x)
-        gradients = torch.empty((3 * self.sides, self.channels), dtype=self.dtype)
-        rows = torch.empty(self.rows, dtype=self.dtype)
+        rows = torch.empty(self.scratch, dtype=self.dtype)
+        # Three tensors and no views of one: autograd's care of views costs more than they do.
+        dweight = dbias = dgate = None
+        if weight is not None:
+            dweight, dbias = torch.empty_like(weight), torch.empty_like(weight)
+        if gate is not None:
+            dgate = torch.empty_like(gate)
         with self.lock:
             q = self.backward_arguments
             q[12], q[13], q[14] = x.data_ptr(), dy.data_ptr(), dx.data_ptr()
             q[15], q[16], q[17] = work.data_ptr(), _at(weight), _at(gate)
-            q[18], q[19] = gradients.data_ptr(), rows.data_ptr()
+            q[18], q[19], q[20], q[21] = rows.data_ptr(), _at(dweight), _at(dbias), _at(dgate)
             self.backward_task(q, self.threads)
-        return dx, gradients if self.sides == 1 else gradients[:3]
+        return dx, dweight, dbias, dgate
 
     def block_statistics(self, work: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of the blocks, each (splits, groups)."""

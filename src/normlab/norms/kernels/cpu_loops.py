@@ -317,6 +317,30 @@ def pool_forward(
 
 
 @loop
+def follow(M, V, starts, C, P, running_mean, running_var, batches, momentum, per_split):
+    """Move running statistics towards the blocks', variances unbiased within their block.
+
+    One block is a split of the batch by one channel. Momentum below 0 averages over all batches.
+    """
+    one, zero = M.dtype.type(1), M.dtype.type(0)
+    splits = len(starts) - 1
+    images = starts[splits]
+    for i in range(splits if per_split else 1):
+        batches[0] += 1
+        share = one / batches[0] if momentum < 0 else momentum
+        for c in range(C):
+            mean, var = zero, zero
+            for k in range(i, i + 1 if per_split else splits):
+                size = starts[k + 1] - starts[k]
+                weight = one if per_split else M.dtype.type(size / images)
+                count = size * P
+                mean += weight * M[k * C + c]
+                var += weight * V[k * C + c] * M.dtype.type(count / (count - 1))
+            running_mean[c] += share * (mean - running_mean[c])
+            running_var[c] += share * (var - running_var[c])
+
+
+@loop
 def pool_backward(
     d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc, dweight, dbias, dgate,
     C, P, s0, s1, size, affine, gated, eps,
@@ -389,6 +413,16 @@ def _integers(context, pointer):
     return types.CPointer(types.int64)(pointer), generate
 
 
+@intrinsic
+def _doubles(context, pointer):
+    """The same pointer, to float64 numbers."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(types.float64)(pointer), generate
+
+
 @njit(inline="always")
 def _share(q, N):
     """This thread, and the images that are its share; q[0] says whether there is a team."""
@@ -412,6 +446,29 @@ def factors(q_, q, first, N, C, step):
         array(q_, q[first + 1], count),
         array(q_, q[first + 2], count),
     )
+
+
+@njit(inline="always")
+def follow_running(q_, q, M, V, starts, C, P, momentum):
+    """`follow` the buffers that a forward's arguments name."""
+    batches = carray(_integers(_number_at(q_, q[21])), 1)
+    mean, var = array(q_, q[19], C), array(q_, q[20], C)
+    follow(M, V, starts, C, P, mean, var, batches, momentum, q[18] == 2)
+
+
+@njit(inline="always")
+def hand_over(q_, q, gradients, C, team):
+    """Sum up what a team's threads have, if it is one, and write the gradients that are wanted."""
+    for k in range(3):
+        if q[19 + k]:
+            wanted = array(q_, q[19 + k], C)
+            for c in range(C):
+                total = gradients[k * C + c]
+                if team:
+                    total = gradients[3 * C + k * C + c]
+                    for other in range(1, team):
+                        total += gradients[3 * C * (other + 1) + k * C + c]
+                wanted[c] = total
 
 
 def moments(q_):
@@ -468,10 +525,11 @@ def dx(q_):
 
 
 def pooled_forward(q_):
-    # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, eps, then
-    # x, y, work, weight, bias, gate
+    # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, (eps, momentum), then
+    # x, y, work, weight, bias, gate, follows (1 per batch, 2 per split), running_mean, running_var,
+    # batches
     # work holds mean, var, scale and shift of the N * C rows, then the blocks' M and V.
-    q = carray(_integers(q_), 18)
+    q = carray(_integers(q_), 22)
     N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
     thread, team, n0, n1 = _share(q, N)
     R, blocks = N * C, splits * (C // size)
@@ -486,7 +544,8 @@ def pooled_forward(q_):
     x, y = array(q_, q[12], R * P), array(q_, q[13], R * P)
     weight, bias, gate = array(q_, q[15], C), array(q_, q[16], C), array(q_, q[17], C)
     starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
-    eps = array(q_, q[11], 1)[0]
+    numbers = carray(_doubles(_number_at(q_, q[11])), 2)
+    eps, momentum = x.dtype.type(numbers[0]), x.dtype.type(numbers[1])
     # Where every image is a split of its own, a thread needs nobody else's.
     alone = splits == N or team == 1
     s0, s1 = (n0, n1) if splits == N else (0, splits)
@@ -507,17 +566,24 @@ def pooled_forward(q_):
         affine_nhwc(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
     else:
         affine_nchw(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+    if q[18]:
+        if alone and team > 1:  # the other threads' blocks
+            barrier()
+        if thread == 0:
+            follow_running(q_, q, M, V, starts, C, P, momentum)
 
 
 def pooled_backward(q_):
-    # as pooled_forward up to eps, then x, dy, dx, work, weight, gate, gradients, rows
-    # rows holds d0, d1, fa, fb and fc of the rows; gradients those of gain, bias and gate, C
-    # each, then room for as many again from each thread.
-    q = carray(_integers(q_), 20)
+    # as pooled_forward up to (eps, momentum), then x, dy, dx, work, weight, gate, rows, and where
+    # the gradients of gain, bias and gate go, 0 for none
+    # rows holds d0, d1, fa, fb and fc of the rows, then the three gradients, C each, and room for
+    # as many again from each thread.
+    q = carray(_integers(q_), 22)
     N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
     thread, team, n0, n1 = _share(q, N)
     R, blocks = N * C, splits * (C // size)
-    work, rows = array(q_, q[15], 4 * R + 2 * blocks), array(q_, q[19], 5 * R)
+    work = array(q_, q[15], 4 * R + 2 * blocks)
+    rows = array(q_, q[18], 5 * R + 3 * C * (team + 1))
     mean, var, scale, shift = (
         work[:R],
         work[R : 2 * R],
@@ -526,14 +592,14 @@ def pooled_backward(q_):
     )
     M, V = work[4 * R : 4 * R + blocks], work[4 * R + blocks :]
     d0, d1 = rows[:R], rows[R : 2 * R]
-    fa, fb, fc = rows[2 * R : 3 * R], rows[3 * R : 4 * R], rows[4 * R :]
+    fa, fb, fc = rows[2 * R : 3 * R], rows[3 * R : 4 * R], rows[4 * R : 5 * R]
     x, dy, out = array(q_, q[12], R * P), array(q_, q[13], R * P), array(q_, q[14], R * P)
     weight, gate = array(q_, q[16], C), array(q_, q[17], C)
     starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
-    eps = array(q_, q[11], 1)[0]
+    eps = x.dtype.type(carray(_doubles(_number_at(q_, q[11])), 2)[0])
     alone = splits == N or team == 1
     s0, s1 = (n0, n1) if splits == N else (0, splits)
-    gradients = array(q_, q[18], 3 * C * (team + 1))
+    gradients = rows[5 * R :]
     own = gradients[3 * C * (thread + 1) :] if team > 1 and splits == N else gradients
     if nhwc:
         sums_nhwc(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
@@ -553,10 +619,8 @@ def pooled_backward(q_):
         dx_nhwc(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
     else:
         dx_nchw(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
-    if team > 1 and splits == N:
+    shared = team > 1 and splits == N
+    if shared:
         barrier()
-        if thread == 0:
-            for i in range(3 * C):
-                gradients[i] = gradients[3 * C + i]
-                for other in range(1, team):
-                    gradients[i] += gradients[3 * C * (other + 1) + i]
+    if thread == 0:
+        hand_over(q_, q, gradients, C, team if shared else 0)

@@ -1,4 +1,4 @@
-"""Blocks of images and channels over which statistics are pooled."""
+"""Blocks of images and channels over which statistics are pooled, and what follows them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class Running(NamedTuple):
+    """Running statistics that a compiled backend moves with a forward pass.
+
+    Attributes:
+        mean: Shape (C,), as `var`, in the maps' dtype.
+        var: Unbiased.
+        batches: How often they moved: int64, no dimension.
+        momentum: Share of the new statistics; None for the plain mean.
+        per_split: Move once for each run of images, not once for all.
+    """
+
+    mean: Tensor
+    var: Tensor
+    batches: Tensor
+    momentum: float | None
+    per_split: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,170 @@
+"""Every number of the findings pages, from the CSV files beside them.
+
+    python docs/findings/derive.py                  # write the pages' tables and figures anew
+    python docs/findings/derive.py --check          # only compare; exit code 1 if a page differs
+    python docs/findings/derive.py --collect runs   # first take in the trials of the studies there
+
+A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
+table of the arms in `mnist-norms.csv`, and likewise `run`, `claims` and `figure` (with the figure's
+name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+--quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
+study grows over several machines and days. Figures are drawn from the files too; galleries need the
+trials' predictions, and are drawn while collecting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from normlab import api
+from normlab.files import write_whole
+from normlab.report import Frames, frames_from_csv, load_frames
+from normlab.report.epoch_rows import epoch_rows
+from normlab.report.export import figure_files
+from normlab.report.figures import GALLERIES, Figure, figures_of
+from normlab.report.typeset import arms_typeset, verdicts_typeset
+from normlab.store import DATABASE, Store
+from normlab.study.outline import outline
+
+HERE = Path(__file__).parent
+PART = re.compile(r"(<!-- (\w+) ([\w-]+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+QUICK = "-quick"
+
+
+def page_derived(page: str) -> str:
+    """A page's text with all its parts made anew."""
+
+    def part(found: re.Match[str]) -> str:
+        start, kind, name, option, end = found.groups()
+        return f"{start}\n{PARTS[kind](name, option)}\n{end}"
+
+    return PART.sub(part, page)
+
+
+def run_sentence(name: str, _: str | None) -> str:
+    """How much was trained, on what, how long."""
+    trials = read(name).trials
+    trials = trials[trials["state"] != "pending"]
+    arms, seeds = trials["arm"].nunique(), trials.groupby("arm")["seed"].nunique()
+    counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    epochs, images = _span(trials["epoch"]), _span(trials["train_images"])
+    threads = _span(trials["threads"])
+    hours = trials["seconds"].sum() / 3600
+    states = trials["state"].value_counts()
+    odd = "".join(f", {n} {state}" for state, n in states.items() if state != "complete")
+    variant = " of its quick variant" if name.endswith(QUICK) else ""
+    return (
+        f"[`{name}.csv`]({name}.csv): {len(trials)} trials{variant}{odd}; {arms} arms, "
+        f"{counted} seeds, {epochs} epochs on {images} images. {hours:.2f} hours of training steps on "
+        f"{', '.join(sorted(set(trials['chip'])))} ({threads} CPU thread a trial, torch "
+        f"{', '.join(sorted(set(trials['torch'])))}).\n"
+    )
+
+
+def arms_part(name: str, _: str | None) -> str:
+    """The table of arms."""
+    return arms_typeset(read(name)).markdown()
+
+
+def claims_part(name: str, _: str | None) -> str:
+    """The table of verdicts."""
+    return verdicts_typeset(read(name)).markdown()
+
+
+def figure_part(name: str, option: str | None) -> str:
+    """A figure of the study, as `draw` or `collect` left it."""
+    suffix = "png" if figure_of(name, option).kind in GALLERIES else "svg"
+    return f"![{figure_of(name, option).title}](figures/{name}-{option}.{suffix})\n"
+
+
+PARTS = {"run": run_sentence, "arms": arms_part, "claims": claims_part, "figure": figure_part}
+
+
+@cache
+def read(name: str) -> Frames:
+    """The trials of a file as a study's frames."""
+    quick = name.endswith(QUICK)
+    study = api.load_study(name.removesuffix(QUICK), quick=quick)
+    return frames_from_csv(HERE / f"{name}.csv", outline(study))
+
+
+def figure_of(name: str, option: str | None, folder: Path | None = None) -> Figure:
+    """A study's figure by name."""
+    figures = {figure.name: figure for figure in figures_of(read(name), folder)}
+    if option not in figures:
+        raise SystemExit(f"{name} has no figure '{option}': {', '.join(figures)}")
+    return figures[option]
+
+
+def draw(page: str, name: str | None = None, folder: Path | None = None) -> None:
+    """Draw a page's figures, all that the files tell or the galleries of one study's folder."""
+    for _, kind, study, option, _ in PART.findall(page):
+        if kind == "figure" and name in (None, study):
+            figure = figure_of(study, option, folder)
+            if (folder is not None) == (figure.kind in GALLERIES):
+                suffix = "png" if folder else "svg"
+                content = figure_files(figure)[f"{option}.{suffix}"]
+                write_whole(HERE / "figures" / f"{study}-{option}.{suffix}", content)
+
+
+def collect(runs: Path, quick: bool) -> None:
+    """Take the finished trials of every study folder into the files here."""
+    for folder in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
+        with Store.read(folder) as store:
+            frames = load_frames(store)
+        new = pd.read_csv(io.StringIO(epoch_rows(frames)), dtype=str, keep_default_na=False)
+        if not len(new):
+            continue
+        name = folder.name + (QUICK if quick else "")
+        path = HERE / f"{name}.csv"
+        if path.exists():
+            old = pd.read_csv(path, dtype=str, keep_default_na=False)
+            fresh = set(zip(new["arm"], new["seed"], strict=True))
+            kept = [key not in fresh for key in zip(old["arm"], old["seed"], strict=True)]
+            new = pd.concat([old[kept], new], ignore_index=True)
+        order = {arm: place for place, arm in enumerate(frames.arms)}
+        key = new.assign(arm=new["arm"].map(order), seed=new["seed"].astype(int))
+        key = key.assign(epoch=new["epoch"].astype(int)).sort_values(["arm", "seed", "epoch"])
+        new.loc[key.index].to_csv(path, index=False, lineterminator="\n")
+        for page in HERE.glob("*.md"):
+            draw(page.read_text(encoding="utf-8"), name, folder)
+        print(f"collected {path.name}")
+
+
+def _span(numbers: pd.Series[float]) -> str:
+    low, high = int(numbers.min()), int(numbers.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Derive the findings pages from their CSV files.")
+    parser.add_argument("--check", action="store_true", help="write nothing, compare")
+    parser.add_argument("--collect", type=Path, metavar="RUNS", help="take in trials first")
+    parser.add_argument("--quick", action="store_true", help="those are quick variants")
+    given = parser.parse_args()
+    if given.collect:
+        collect(given.collect, given.quick)
+    differ = []
+    for path in sorted(HERE.glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if not given.check:
+            draw(text)
+        derived = page_derived(text)
+        if derived != text:
+            differ.append(path.name)
+            if not given.check:
+                path.write_text(derived, encoding="utf-8")
+    print(f"{'differ' if given.check else 'written'}: {', '.join(differ) or 'none'}")
+    return 1 if given.check and differ else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
