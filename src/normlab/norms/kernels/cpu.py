@@ -207,7 +207,7 @@ class PooledPlan:
         self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
         self.planned = (not affine, not affine, not gated)  # which parameters are None
         self.threads = _threads(x)
-        sides = 1 + (self.threads if self.threads > 1 and pools.splits == N else 0)
+        sides = 1 + (self.threads if pools.splits >= self.threads > 1 else 0)
         self.scratch = 5 * N * C + 3 * C * sides
         self.numbers = (ctypes.c_double * 2)(eps)
         self.pools = pools  # the tensor behind an address below stays alive with the plan

@@ -1,15 +1,18 @@
 """The loops of the CPU backend, compiled by Numba when first used; see `normlab.norms.kernels.cpu`.
 
-x and y are maps of (N, C, H, W) with P = H * W pixels, given by the address of their first
-value; a row r is one (n, c). Factors and statistics are arrays over rows. Contiguous maps hold a
-row's pixels side by side ("nchw"); channels_last maps hold a pixel's channels side by side
-("nhwc"), where loops run over blocks of several pixels with the factors tiled to match: so they
-are long when C is small.
+x and y are maps of (N, C, H, W) with P = H * W pixels, given as flat arrays; a row r is one (n, c).
+Factors and statistics are arrays over rows. Contiguous maps hold a row's pixels side by side
+("nchw"); channels_last maps hold a pixel's channels side by side ("nhwc"), where loops run over
+blocks of several pixels with the factors tiled to match: so they are long when C is small.
 
 Every loop works on images n0 to n1, so that threads can share the work; a row's sums are made by
-one thread in one order. What Python calls are the tasks at the end: each takes the address of an
-array of 64-bit integers, addresses and sizes in the order of its first line, and is run by one
-thread or by a team of OpenMP's.
+one thread in one order. After the loops over maps stands what lies between them: from moments of
+rows to blocks and back to factors. A block is one of `splits` runs of images (from starts[i] to
+starts[i + 1]) by `size` consecutive channels; M and V are the blocks' mean and variance.
+
+What Python calls are the tasks at the end: each takes the address of an array of 64-bit integers,
+addresses and sizes in the order of its first line, and is run by one thread or by a team of
+OpenMP's. All of it is one file, since Numba compiles a task anew when the task's own file changed.
 """
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
@@ -22,7 +25,8 @@ from numba.extending import intrinsic
 # Sums may be reordered to use vector units; NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 _TILE = 64
-
+# Values that a thread keeps in cache between the loops of a forward or backward.
+_CACHED = 1 << 14
 
 thread_number = types.ExternalFunction("normlab_thread_number", types.int32())
 team_size = types.ExternalFunction("normlab_team_size", types.int32())
@@ -268,14 +272,46 @@ def dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, 
 
 
 @loop
+def moments_of(nhwc, x, mean, var, C, P, n0, n1):
+    """As `moments_nchw`, for maps of either layout; the next three likewise."""
+    if nhwc:
+        moments_nhwc(x, mean, var, C, P, n0, n1)
+    else:
+        moments_nchw(x, mean, var, C, P, n0, n1)
+
+
+@loop
+def affine_of(nhwc, x, center, scale, shift, y, C, P, step, relu, n0, n1):
+    if nhwc:
+        affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+    else:
+        affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+
+
+@loop
+def sums_of(nhwc, x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1):
+    if nhwc:
+        sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+    else:
+        sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+
+
+@loop
+def dx_of(nhwc, x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1):
+    if nhwc:
+        dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+    else:
+        dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+
+
+@loop
 def pool_forward(
     mean, var, starts, weight, bias, gate, M, V, scale, shift,
     C, s0, s1, size, affine, gated, eps,
 ):  # fmt: skip
     """Statistics of every block and from them the factors of every row.
 
-    A block is one of `splits` runs of images (from starts[i] to starts[i + 1]) by `size`
-    consecutive channels. With a gate, the result is gate * this + (1 - gate) * instance norm.
+    With a gate, the result is gate * this + (1 - gate) * instance norm.
     """
     groups = C // size
     one, zero = mean.dtype.type(1), mean.dtype.type(0)
@@ -317,6 +353,25 @@ def pool_forward(
 
 
 @loop
+def spread_blocks(M, V, weight, bias, mean, scale, shift, C, n0, n1, size, affine, eps):
+    """The factors of every row from the statistics of its block, which stand in for the row's own.
+
+    For blocks of one image, with `mean` of a row the block's: less to compute than from moments of
+    rows, and as exact, since every deviation is from the block's mean anyway.
+    """
+    groups = C // size
+    one, zero = M.dtype.type(1), M.dtype.type(0)
+    for n in range(n0, n1):
+        for g in range(groups):
+            center = M[n * groups + g]
+            root = one / np.sqrt(V[n * groups + g] + eps)
+            for c in range(g * size, (g + 1) * size):
+                mean[n * C + c] = center
+                scale[n * C + c] = root * weight[c] if affine else root
+                shift[n * C + c] = bias[c] if affine else zero
+
+
+@loop
 def follow(M, V, starts, C, P, running_mean, running_var, batches, momentum, per_split):
     """Move running statistics towards the blocks', variances unbiased within their block.
 
@@ -345,16 +400,13 @@ def pool_backward(
     d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc, dweight, dbias, dgate,
     C, P, s0, s1, size, affine, gated, eps,
 ):  # fmt: skip
-    """Gradients of gain, bias and gate, and the factors of dx = fa * dy + fb * (x - mean) + fc.
+    """The factors of dx = fa * dy + fb * (x - mean) + fc; adds to gradients of gain, bias, gate.
 
     With xhat = (x - M) * root over a block of K values and e = gain * dy:
     dx = root * (e - mean(e) - xhat * mean(e * xhat)), and (x - M) = (x - mean) + (mean - M).
     """
     groups = C // size
     one, zero = mean.dtype.type(1), mean.dtype.type(0)
-    dweight[:] = zero
-    dbias[:] = zero
-    dgate[:] = zero
     for i in range(s0, s1):
         first, last = starts[i], starts[i + 1]
         count = (last - first) * size * P
@@ -433,6 +485,12 @@ def _share(q, N):
 
 
 @njit(inline="always")
+def _splits_together(splits, N, C, P):
+    """Splits that are normalized before the next are read, while their values are in cache."""
+    return max(1, _CACHED * splits // (N * C * P))
+
+
+@njit(inline="always")
 def array(q_, address, count):
     """The numbers at an address, of the type the task is compiled for: that of its q_."""
     return carray(_number_at(q_, address), count)
@@ -477,10 +535,7 @@ def moments(q_):
     N, C, P = q[1], q[2], q[3]
     thread, team, n0, n1 = _share(q, N)
     x, mean, var = array(q_, q[5], N * C * P), array(q_, q[6], N * C), array(q_, q[7], N * C)
-    if q[4]:
-        moments_nhwc(x, mean, var, C, P, n0, n1)
-    else:
-        moments_nchw(x, mean, var, C, P, n0, n1)
+    moments_of(q[4], x, mean, var, C, P, n0, n1)
 
 
 def affine(q_):
@@ -490,10 +545,7 @@ def affine(q_):
     thread, team, n0, n1 = _share(q, N)
     x, y = array(q_, q[7], N * C * P), array(q_, q[11], N * C * P)
     center, scale, shift = factors(q_, q, 8, N, C, step)
-    if q[4]:
-        affine_nhwc(x, center, scale, shift, y, C, P, step, relu, n0, n1)
-    else:
-        affine_nchw(x, center, scale, shift, y, C, P, step, relu, n0, n1)
+    affine_of(q[4], x, center, scale, shift, y, C, P, step, relu, n0, n1)
 
 
 def sums(q_):
@@ -504,10 +556,7 @@ def sums(q_):
     x, dy = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P)
     center, scale, shift = factors(q_, q, 9, N, C, step)
     d0, d1 = array(q_, q[12], N * C), array(q_, q[13], N * C)
-    if q[4]:
-        sums_nhwc(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
-    else:
-        sums_nchw(x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
+    sums_of(q[4], x, dy, center, scale, shift, d0, d1, C, P, step, relu, n0, n1)
 
 
 def dx(q_):
@@ -518,10 +567,7 @@ def dx(q_):
     x, dy, out = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P), array(q_, q[15], N * C * P)
     center, scale, shift = factors(q_, q, 9, N, C, step)
     fa, fb, fc = factors(q_, q, 12, N, C, step)
-    if q[4]:
-        dx_nhwc(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
-    else:
-        dx_nchw(x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
+    dx_of(q[4], x, dy, center, scale, shift, fa, fb, fc, out, C, P, step, relu, n0, n1)
 
 
 def pooled_forward(q_):
@@ -546,26 +592,33 @@ def pooled_forward(q_):
     starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
     numbers = carray(_doubles(_number_at(q_, q[11])), 2)
     eps, momentum = x.dtype.type(numbers[0]), x.dtype.type(numbers[1])
-    # Where every image is a split of its own, a thread needs nobody else's.
-    alone = splits == N or team == 1
-    s0, s1 = (n0, n1) if splits == N else (0, splits)
-    if nhwc:
-        moments_nhwc(x, mean, var, C, P, n0, n1)
-    else:
-        moments_nchw(x, mean, var, C, P, n0, n1)
-    if not alone:
-        barrier()
-    if alone or thread == 0:
-        pool_forward(
-            mean, var, starts, weight, bias, gate, M, V, scale, shift,
-            C, s0, s1, size, q[8], q[9], eps,
-        )  # fmt: skip
-    if not alone:
-        barrier()
-    if nhwc:
-        affine_nhwc(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
-    else:
-        affine_nchw(x, mean, scale, shift, y, C, P, C, relu, n0, n1)
+    # With a split or more for every thread none needs what another has.
+    alone = splits >= team
+    s0, s1 = (splits * thread // team, splits * (thread + 1) // team) if alone else (0, splits)
+    together = _splits_together(splits, N, C, P) if alone else splits
+    # A block of one image lies in one piece.
+    single = splits == N and alone and not nhwc and not q[9]
+    for i in range(s0, s1, together):
+        k = min(i + together, s1)
+        if alone:
+            n0, n1 = starts[i], starts[k]
+        if single:
+            moments_nchw(x, M, V, C // size, size * P, n0, n1)
+            spread_blocks(
+                M, V, weight, bias, mean, scale, shift, C, n0, n1, size, q[8], eps
+            )  # fmt: skip
+        else:
+            moments_of(nhwc, x, mean, var, C, P, n0, n1)
+        if not alone:
+            barrier()
+        if not single and (alone or thread == 0):
+            pool_forward(
+                mean, var, starts, weight, bias, gate, M, V, scale, shift,
+                C, i, k, size, q[8], q[9], eps,
+            )  # fmt: skip
+        if not alone:
+            barrier()
+        affine_of(nhwc, x, mean, scale, shift, y, C, P, C, relu, n0, n1)
     if q[18]:
         if alone and team > 1:  # the other threads' blocks
             barrier()
@@ -597,29 +650,30 @@ def pooled_backward(q_):
     weight, gate = array(q_, q[16], C), array(q_, q[17], C)
     starts = carray(_integers(_number_at(q_, q[10])), splits + 1)
     eps = x.dtype.type(carray(_doubles(_number_at(q_, q[11])), 2)[0])
-    alone = splits == N or team == 1
-    s0, s1 = (n0, n1) if splits == N else (0, splits)
+    alone = splits >= team
+    s0, s1 = (splits * thread // team, splits * (thread + 1) // team) if alone else (0, splits)
+    together = _splits_together(splits, N, C, P) if alone else splits
     gradients = rows[5 * R :]
-    own = gradients[3 * C * (thread + 1) :] if team > 1 and splits == N else gradients
-    if nhwc:
-        sums_nhwc(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
-    else:
-        sums_nchw(x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
-    if not alone:
-        barrier()
-    if alone or thread == 0:
-        pool_backward(
-            d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc,
-            own[:C], own[C : 2 * C], own[2 * C : 3 * C],
-            C, P, s0, s1, size, q[8], q[9], eps,
-        )  # fmt: skip
-    if not alone:
-        barrier()
-    if nhwc:
-        dx_nhwc(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
-    else:
-        dx_nchw(x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
-    shared = team > 1 and splits == N
+    shared = alone and team > 1
+    own = gradients[3 * C * (thread + 1) :] if shared else gradients
+    if shared or thread == 0:
+        own[: 3 * C] = x.dtype.type(0)
+    for i in range(s0, s1, together):
+        k = min(i + together, s1)
+        if alone:
+            n0, n1 = starts[i], starts[k]
+        sums_of(nhwc, x, dy, mean, scale, shift, d0, d1, C, P, C, relu, n0, n1)
+        if not alone:
+            barrier()
+        if alone or thread == 0:
+            pool_backward(
+                d0, d1, mean, var, starts, weight, gate, M, V, scale, fa, fb, fc,
+                own[:C], own[C : 2 * C], own[2 * C : 3 * C],
+                C, P, i, k, size, q[8], q[9], eps,
+            )  # fmt: skip
+        if not alone:
+            barrier()
+        dx_of(nhwc, x, dy, mean, scale, shift, fa, fb, fc, out, C, P, C, relu, n0, n1)
     if shared:
         barrier()
     if thread == 0:
