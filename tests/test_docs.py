@@ -1,12 +1,14 @@
 """Docs that cannot rot: what they show runs, and what there is they name."""
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 from normlab.metrics import METRICS
 from normlab.recipe import (
@@ -63,9 +65,33 @@ def test_the_readme_names_every_command() -> None:
     from normlab.cli import app
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    names += ["show model", "check norm"]
+    names += ["show model", "show study", "check norm"]
     for name in names:
         assert f"normlab {name}" in README
+
+
+def test_the_first_study_s_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from normlab.cli import app
+
+    guide = (ROOT / "docs" / "first-study.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for line in "".join(blocks(guide, "sh")).splitlines():
+        command, _, _ = line.partition("#")
+        words, _, target = command.partition(">")
+        name, *arguments = shlex.split(words)
+        assert name == "normlab"
+        if arguments[0] == "run":
+            arguments += ["--quick", "--workers", "1", "--set", "epochs=1", "--seeds", "1"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, (line, result.output)
+        if target:
+            (tmp_path / target.strip()).write_text(result.output, encoding="utf-8")
+            (change,) = blocks(guide, "yaml")
+            mine = {**parse_yaml(result.output), **parse_yaml(change)}
+            (tmp_path / target.strip()).write_text(yaml.safe_dump(mine), encoding="utf-8")
+    assert (tmp_path / "runs" / "mine" / "report.html").is_file()
 
 
 def test_the_guide_to_an_own_norm_runs() -> None:

@@ -29,7 +29,7 @@ from normlab.report import Frames, frames_from_csv, load_frames
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.export import figure_files
 from normlab.report.figures import GALLERIES, Figure, figures_of
-from normlab.report.typeset import arms_typeset, verdicts_typeset
+from normlab.report.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.outline import outline
 
@@ -78,13 +78,37 @@ def claims_part(name: str, _: str | None) -> str:
     return verdicts_typeset(read(name)).markdown()
 
 
+def last_part(name: str, _: str | None, epochs: int = 5, target: float = 0.994) -> str:
+    """How the test accuracy moves in the last epochs, and who reached a target at any epoch."""
+    frames = read(name)
+    lasting = frames.epochs.sort_values("epoch").groupby("id").tail(epochs)
+    trials = lasting.groupby(["arm", "id"])["test_accuracy"].agg(["min", "max"]).reset_index()
+    best = frames.epochs.groupby(["arm", "id"])["test_accuracy"].max().reset_index()
+    rows = []
+    for arm in frames.arms:
+        own, top = trials[trials["arm"] == arm], best.loc[best["arm"] == arm, "test_accuracy"]
+        ends = [f"{100 * own[side].mean():.2f}" for side in ("min", "max")]
+        rows.append(
+            [arm, *ends, f"{100 * top.mean():.2f}", f"{(top >= target).sum()} of {len(top)}"]
+        )
+    names = ("Lowest", "Highest", "Best epoch", f"Reached {100 * target:g} %")
+    return Table([("Arm", "l"), *((name, "r") for name in names)], rows).markdown()
+
+
 def figure_part(name: str, option: str | None) -> str:
     """A figure of the study, as `draw` or `collect` left it."""
-    suffix = "png" if figure_of(name, option).kind in GALLERIES else "svg"
-    return f"![{figure_of(name, option).title}](figures/{name}-{option}.{suffix})\n"
+    figure = figure_of(read(name), option)
+    suffix = "png" if figure.kind in GALLERIES else "svg"
+    return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"
 
 
-PARTS = {"run": run_sentence, "arms": arms_part, "claims": claims_part, "figure": figure_part}
+PARTS = {
+    "run": run_sentence,
+    "arms": arms_part,
+    "last": last_part,
+    "claims": claims_part,
+    "figure": figure_part,
+}
 
 
 @cache
@@ -95,23 +119,34 @@ def read(name: str) -> Frames:
     return frames_from_csv(HERE / f"{name}.csv", outline(study))
 
 
-def figure_of(name: str, option: str | None, folder: Path | None = None) -> Figure:
+def figure_of(frames: Frames, option: str | None, folder: Path | None = None) -> Figure:
     """A study's figure by name."""
-    figures = {figure.name: figure for figure in figures_of(read(name), folder)}
+    figures = {figure.name: figure for figure in figures_of(frames, folder)}
     if option not in figures:
-        raise SystemExit(f"{name} has no figure '{option}': {', '.join(figures)}")
+        raise SystemExit(f"{frames.plan['name']} has no figure '{option}': {', '.join(figures)}")
     return figures[option]
 
 
-def draw(page: str, name: str | None = None, folder: Path | None = None) -> None:
-    """Draw a page's figures, all that the files tell or the galleries of one study's folder."""
+def draw(page: str) -> None:
+    """Draw a page's figures, but for its galleries."""
+    for _, kind, name, option, _ in PART.findall(page):
+        if kind == "figure":
+            figure = figure_of(read(name), option)
+            if figure.kind not in GALLERIES:
+                content = figure_files(figure)[f"{option}.svg"]
+                write_whole(HERE / "figures" / f"{name}-{option}.svg", content)
+
+
+def draw_galleries(page: str, name: str, frames: Frames, folder: Path) -> None:
+    """Draw a study's galleries that a page shows, from the predictions in its folder."""
     for _, kind, study, option, _ in PART.findall(page):
-        if kind == "figure" and name in (None, study):
-            figure = figure_of(study, option, folder)
-            if (folder is not None) == (figure.kind in GALLERIES):
-                suffix = "png" if folder else "svg"
-                content = figure_files(figure)[f"{option}.{suffix}"]
-                write_whole(HERE / "figures" / f"{study}-{option}.{suffix}", content)
+        if (kind, study) == ("figure", name):
+            figure = figure_of(frames, option, folder)
+            if figure.kind in GALLERIES:
+                if figure.drawn is None:
+                    raise SystemExit(f"{name}, {option}: {figure.caption}")
+                content = figure_files(figure)[f"{option}.png"]
+                write_whole(HERE / "figures" / f"{name}-{option}.png", content)
 
 
 def collect(runs: Path, quick: bool) -> None:
@@ -134,7 +169,7 @@ def collect(runs: Path, quick: bool) -> None:
         key = key.assign(epoch=new["epoch"].astype(int)).sort_values(["arm", "seed", "epoch"])
         new.loc[key.index].to_csv(path, index=False, lineterminator="\n")
         for page in HERE.glob("*.md"):
-            draw(page.read_text(encoding="utf-8"), name, folder)
+            draw_galleries(page.read_text(encoding="utf-8"), name, frames, folder)
         print(f"collected {path.name}")
 
 

@@ -174,6 +174,18 @@ def test_list_names_everything(normlab: Run) -> None:
         assert all(entry in out for entry in entries)
 
 
+def test_show_study_prints_a_file_that_runs_as_a_copy(normlab: Run, tmp_path: Path) -> None:
+    code, text, _ = normlab("show", "study", "mnist-norms")
+    assert code == 0
+    assert text.startswith("# Batch, group or layer norm on MNIST")
+    (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+    assert normlab("show", "study", "mine.yaml")[1] == text
+    found = [
+        json.loads(normlab("plan", name, "--json")[1]) for name in ("mnist-norms", "mine.yaml")
+    ]
+    assert found[0]["arms"] == found[1]["arms"]
+
+
 def test_show_model_prints_the_table_and_its_total(normlab: Run) -> None:
     code, out, _ = normlab("show", "model", "mnist-7288")
     assert code == 0

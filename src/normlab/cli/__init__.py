@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from normlab.cli.catalogs import list_, show_model
+from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.studies import plan, report, run, status
@@ -32,6 +32,7 @@ app.add_typer(check, name="check")
 check.command("norm")(check_norm)
 app.add_typer(show, name="show")
 show.command("model")(show_model)
+show.command("study")(show_study)
 
 
 @app.callback(invoke_without_command=True)

@@ -107,6 +107,17 @@ def show_model(
         console.print(f"note: {note}")
 
 
+def show_study(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="See `normlab list studies`.")],
+) -> None:
+    """Show a study's file as it is, to read or to copy: `show study NAME > mine.yaml`."""
+    import sys
+
+    from normlab.study.files import read_text
+
+    sys.stdout.write(read_text(name))
+
+
 def _bundled() -> list[str]:
     from normlab.study.files import bundled
 

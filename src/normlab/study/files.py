@@ -40,16 +40,28 @@ def find(reference: str | Path) -> Path:
     raise UserError(unknown("study", name, known) + " A path to a study file works too.")
 
 
+def read_text(reference: str | Path) -> str:
+    """The text of a study's file, by bundled name or by path.
+
+    Raises:
+        UserError: There is none, or it cannot be read.
+    """
+    path = find(reference)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
         UserError: Not readable, not YAML, a key given twice, or not a mapping.
     """
+    text = read_text(path)
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from None
+        content = parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
