@@ -1,8 +1,11 @@
 """Each finding of the linter on a study that has the slip, and none on one that has not."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from normlab.study.lint import lint
+from normlab.study.lint import RULES, Finding, lint
 from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 
@@ -10,7 +13,7 @@ BASE = {"data": "digits", "model": "digits-small", "batch_size": 32}
 CLEAN = {"factors": {"norm": ["none", "batch"]}, "seeds": 2}
 
 
-def findings(values: dict[str, object], **base: object) -> list[str]:
+def findings(values: dict[str, object], **base: object) -> list[Finding]:
     content = {"name": "s", "question": "?", "base": {**BASE, **base}, **CLEAN, **values}
     return lint(make_plan(Study.parse(content)))
 
@@ -20,50 +23,99 @@ def test_a_clean_study_has_none() -> None:
 
 
 GHOST = {"kind": "ghost_batch", "splits": 2}
-CASES: list[tuple[dict[str, object], dict[str, object], str]] = [
-    ({"seeds": 1}, {}, "one seed"),
-    ({"factors": {"batch_size": [16, 64]}}, {}, "batch sizes 16, 64 share one learning rate"),
-    ({}, {"validation": 0}, "no validation images (none, batch)"),
-    ({}, {"early_stopping": {"patience": 3, "split": "train"}}, "stops by its own scores"),
-    ({}, {"batch_size": 4}, "batch: batch norm takes its statistics from 4 images"),
-    ({}, {"l2": {"strength": 0.1, "roles": "all"}}, "l2 acts on the norms' gains too"),
-    (
-        {
-            "factors": {},
-            "arms": [
-                {"label": "b", "set": {"norm": "batch"}},
-                {"label": "g", "set": {"norm": GHOST, "batch_size": 64}},
-            ],
-        },
-        {},
-        "g: ghosts of 32 images in batches of 64 beside batch norm at 32",
-    ),
-    (
-        {"factors": {"norm": [{**GHOST, "splits": 3}]}},
-        {},
-        "the last ghost of a batch has 10 images",
-    ),
-    (
-        {
-            "factors": {"norm": ["none", "batch"], "lr": [0.1, 0.2]},
-            "claims": [
-                {
-                    "kind": "better",
-                    "arm": {"norm": "batch", "lr": 0.1},
-                    "over": {"norm": "none", "lr": 0.2},
-                    "name": "c",
-                }
-            ],
-        },
-        {},
-        "claim c: its sides differ in norm, lr at once",
-    ),
-]
+LR = [{"label": "a", "set": {}}, {"label": "b", "set": {"norm": "batch", "lr": 0.3}}]
+CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
+    "one-seed": [({"seeds": 1}, {}, "one seed")],
+    "unequal-updates": [
+        ({"factors": {"batch_size": [16, 64]}}, {}, "batch sizes 16, 64 share one learning rate")
+    ],
+    "own-learning-rate": [({"factors": {}, "arms": LR}, {}, "a learning rate of their own (b)")],
+    "no-validation": [({}, {"validation": 0}, "no validation images (none, batch)")],
+    "stops-by-train": [
+        ({}, {"early_stopping": {"patience": 3, "split": "train"}}, "stops by its own scores")
+    ],
+    "small-batch": [
+        ({}, {"batch_size": 4}, "batch: batch norm takes its statistics from 4 images")
+    ],
+    # Of 1,198 training images.
+    "last-batch": [
+        ({}, {"batch_size": 399, "validation": 0}, "has 1 image, not 399 (batch)"),
+        ({}, {"batch_size": 239, "validation": 0}, "has 3 images, not 239 (batch)"),
+    ],
+    "dropout-before-batch-norm": [
+        ({}, {"dropout": 0.1}, "before norms with batch statistics (batch)")
+    ],
+    "groups": [
+        (
+            {"factors": {"norm": ["none", {"kind": "group", "groups": 32}]}},
+            {},
+            "not every layer can have the groups",
+        )
+    ],
+    "ghost-confound": [
+        (
+            {
+                "factors": {},
+                "arms": [
+                    {"label": "b", "set": {"norm": "batch"}},
+                    {"label": "g", "set": {"norm": GHOST, "batch_size": 64}},
+                ],
+            },
+            {},
+            "g: ghosts of 32 images in batches of 64 beside batch norm at 32",
+        )
+    ],
+    "uneven-ghosts": [
+        (
+            {"factors": {"norm": [{**GHOST, "splits": 3}]}},
+            {},
+            "the last ghost of a batch has 10 images",
+        )
+    ],
+    "penalty-on-norms": [
+        ({}, {"l2": {"strength": 0.1, "roles": "all"}}, "l2 acts on the norms' gains too")
+    ],
+    "two-at-once": [
+        (
+            {
+                "factors": {"norm": ["none", "batch"], "lr": [0.1, 0.2]},
+                "claims": [
+                    {
+                        "kind": "better",
+                        "arm": {"norm": "batch", "lr": 0.1},
+                        "over": {"norm": "none", "lr": 0.2},
+                        "name": "c",
+                    }
+                ],
+            },
+            {},
+            "claim c: its sides differ in norm, lr at once",
+        )
+    ],
+}
 
 
-@pytest.mark.parametrize(("values", "base", "words"), CASES)
-def test_a_slip_is_found(values: dict[str, object], base: dict[str, object], words: str) -> None:
-    assert any(words in finding for finding in findings(values, **base))
+@pytest.mark.parametrize("rule", RULES)
+def test_a_slip_is_found_by_its_rule(rule: str) -> None:
+    for values, base, words in CASES[rule]:
+        found = [finding.says for finding in findings(values, **base) if finding.rule == rule]
+        assert any(words in says for says in found), found
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_has_a_card_with_its_reference(rule: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "lint.md").read_text(encoding="utf-8")
+    card = re.split(r"^## ", page, flags=re.MULTILINE)[1:][list(RULES).index(rule)]
+    assert card.startswith(f"{rule}\n")
+    for part in ("**Finds.**", "**Why.**", "**What to do.**", RULES[rule].reference):
+        assert part in " ".join(card.split())
+
+
+def test_dropout_is_no_slip_before_norms_of_single_images_or_behind_the_last() -> None:
+    found = findings({"factors": {"norm": ["none", "layer"]}}, dropout=0.1)
+    assert "dropout-before-batch-norm" not in {finding.rule for finding in found}
+    found = findings({}, dropout={"p": 0.1, "slots": [3]})
+    assert "dropout-before-batch-norm" not in {finding.rule for finding in found}
 
 
 def test_batch_sizes_with_epochs_that_match_their_updates_are_no_slip() -> None:

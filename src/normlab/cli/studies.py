@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from normlab.cli.lint import findings_record, print_findings
 from normlab.cli.options import (
     DEFAULT_RUNS,
     Json,
@@ -59,7 +60,12 @@ def plan(
     findings = lint(made)
     if json:
         plans = without_nan(claims.to_dict("records"))
-        record = {**made.as_record(), "states": states, "claim_plans": plans, "findings": findings}
+        record = {
+            **made.as_record(),
+            "states": states,
+            "claim_plans": plans,
+            "findings": findings_record(findings),
+        }
         print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
@@ -96,10 +102,7 @@ def plan(
     if len(claims):
         console.print()
         print_claim_plans(claims)
-    if findings:
-        console.print()
-    for finding in findings:
-        console.print(f"mind: {finding}", soft_wrap=True)
+    print_findings(findings)
 
 
 def run(

@@ -1,6 +1,6 @@
 """Models from scratch, the roles of their parameters, and their layer table."""
 
-from normlab.models.build import MODELS, Built, build
+from normlab.models.build import MODELS, Built, build, drops_before_norm
 from normlab.models.roles import head_of, roles, select
 from normlab.models.surgery import Change, swap_norm
 from normlab.models.table import LayerRow, layer_table, parameter_count
@@ -11,6 +11,7 @@ __all__ = [
     "Change",
     "LayerRow",
     "build",
+    "drops_before_norm",
     "head_of",
     "layer_table",
     "parameter_count",

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from normlab.models.convnet import digits_small, mnist_7288, mnist_7704
 from normlab.models.own import build_own
 from normlab.models.resnet import resnet, resnet50
 from normlab.models.slots import Slots
+from normlab.models.surgery import MAP_NORMS
 from normlab.recipe import Recipe
+from normlab.regularizers import DROPOUTS
 
 MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
     "digits-small": digits_small,
@@ -71,3 +74,17 @@ def build(
         dropout_slots=tuple(sorted(slots.dropout_slots)),
         residual_branches=slots.residual_branches,
     )
+
+
+def drops_before_norm(model: nn.Module) -> bool:
+    """Whether a norm stands behind a layer that drops values, in the order of registration."""
+    dropped = False
+    for module in model.modules():
+        if isinstance(module, _DROPOUTS):
+            dropped |= bool(module.p)
+        elif dropped and isinstance(module, MAP_NORMS):
+            return True
+    return False
+
+
+_DROPOUTS = (*DROPOUTS.values(), _DropoutNd)

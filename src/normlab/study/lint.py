@@ -1,15 +1,18 @@
-"""What a study does that its author may not mean: one sentence each, none of them an error."""
+"""What a study does that its author may not mean: a linter of plans. None of it is an error.
+
+Each rule has a card in `docs/lint.md`.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from normlab.recipe import Recipe
 from normlab.recipe.norms import GhostBatchNorm
 from normlab.study.outline import outline
-from normlab.study.plan import Arm, Plan
+from normlab.study.plan import Plan, smallest_batch
 
 _BY_BATCH = {"batch", "torch_batch", "batch_instance", "batch_renorm", "switchable", "evonorm_b0"}
 """Norms whose statistics are those of the batch."""
@@ -17,18 +20,31 @@ _BY_BATCH = {"batch", "torch_batch", "batch_instance", "batch_renorm", "switchab
 _SMALL = 8  # images whose statistics are mostly noise
 
 
-def lint(plan: Plan) -> list[str]:
+class Rule(NamedTuple):
+    """Something to look for in a plan.
+
+    Attributes:
+        check: From a plan to a sentence for each place.
+        why: What it does to a result.
+        reference: Where that was shown.
+    """
+
+    check: Callable[[Plan], Iterable[str]]
+    why: str
+    reference: str
+
+
+class Finding(NamedTuple):
+    """One place where a rule found something: the rule's name, and the place in a sentence."""
+
+    rule: str
+    says: str
+
+
+def lint(plan: Plan) -> list[Finding]:
     """Everything that looks like a confound or a slip in a plan."""
-    findings = (
-        *_seeds(plan),
-        *_updates(plan.arms),
-        *_selection(plan.arms),
-        *_batches(plan.arms),
-        *_ghosts(plan.arms),
-        *_penalties(plan.arms),
-        *_contrasts(plan),
-    )
-    return list(dict.fromkeys(findings))
+    found = (Finding(name, says) for name, rule in RULES.items() for says in rule.check(plan))
+    return list(dict.fromkeys(found))
 
 
 def ghost_size(recipe: Recipe) -> int | None:
@@ -44,9 +60,9 @@ def _seeds(plan: Plan) -> Iterator[str]:
         yield "one seed: no interval, and no claim can be settled"
 
 
-def _updates(arms: Sequence[Arm]) -> Iterator[str]:
+def _updates(plan: Plan) -> Iterator[str]:
     alike: dict[tuple[float, int], set[int]] = {}
-    for arm in arms:
+    for arm in plan.arms:
         recipe = arm.recipe
         alike.setdefault((recipe.lr, recipe.epochs), set()).add(recipe.batch_size)
     for sizes in alike.values():
@@ -57,41 +73,79 @@ def _updates(arms: Sequence[Arm]) -> Iterator[str]:
             )
 
 
-def _selection(arms: Sequence[Arm]) -> Iterator[str]:
-    without = [arm.label for arm in arms if not arm.recipe.validation]
+def _selection(plan: Plan) -> Iterator[str]:
+    without = [arm.label for arm in plan.arms if not arm.recipe.validation]
     if without:
         yield f"no validation images ({_listed(without)}): nothing can be selected honestly"
-    rules = {arm.label: arm.recipe.early_stopping for arm in arms}
+
+
+def _stopping(plan: Plan) -> Iterator[str]:
+    rules = {arm.label: arm.recipe.early_stopping for arm in plan.arms}
     on_train = [label for label, rule in rules.items() if rule.patience and rule.split == "train"]
     if on_train:
         yield f"training stops by its own scores ({_listed(on_train)}), which overfitting improves"
 
 
-def _batches(arms: Sequence[Arm]) -> Iterator[str]:
-    for arm in arms:
+def _batches(plan: Plan) -> Iterator[str]:
+    for arm in plan.arms:
         if arm.recipe.norm.kind in _BY_BATCH and arm.recipe.batch_size < _SMALL:
             kind, size = arm.recipe.norm.kind, arm.recipe.batch_size
             yield f"{arm.label}: {kind} norm takes its statistics from {size} images"
 
 
-def _ghosts(arms: Sequence[Arm]) -> Iterator[str]:
-    batches = {arm.recipe.batch_size for arm in arms if arm.recipe.norm.kind == "batch"}
-    for arm in arms:
+def _last_batch(plan: Plan) -> Iterator[str]:
+    last: dict[tuple[int, int], list[str]] = {}
+    for arm in plan.arms:
+        if arm.recipe.norm.kind in {*_BY_BATCH, "ghost_batch"}:
+            size, left = arm.recipe.batch_size, smallest_batch(arm.recipe)
+            if left < min(size, _SMALL):
+                last.setdefault((size, left), []).append(arm.label)
+    for (size, left), labels in last.items():
+        images = "1 image" if left == 1 else f"{left} images"
+        yield f"the last batch of an epoch has {images}, not {size} ({_listed(labels)})"
+
+
+def _dropout(plan: Plan) -> Iterator[str]:
+    kinds = {*_BY_BATCH, "ghost_batch"}
+    found = [a.label for a in plan.arms if a.drops_before_norm and a.recipe.norm.kind in kinds]
+    if found:
+        yield f"dropout stands before norms with batch statistics ({_listed(found)})"
+
+
+def _groups(plan: Plan) -> Iterator[str]:
+    for arm in plan.arms:
+        if arm.recipe.norm.kind == "group" and any("groups" in note for note in arm.notes):
+            yield f"{arm.label}: not every layer can have the groups it should: see its notes"
+
+
+def _ghost_confound(plan: Plan) -> Iterator[str]:
+    batches = {arm.recipe.batch_size for arm in plan.arms if arm.recipe.norm.kind == "batch"}
+    for arm in plan.arms:
         size, batch = ghost_size(arm.recipe), arm.recipe.batch_size
-        if size is None:
-            continue
-        if batch not in batches and size in batches:
+        if size is not None and batch not in batches and size in batches:
             yield (
                 f"{arm.label}: ghosts of {size} images in batches of {batch} beside batch norm at "
                 f"{size}: the same noise of statistics, fewer updates"
             )
-        if batch % size:
+
+
+def _ghost_sizes(plan: Plan) -> Iterator[str]:
+    for arm in plan.arms:
+        size, batch = ghost_size(arm.recipe), arm.recipe.batch_size
+        if size is not None and batch % size:
             yield f"{arm.label}: the last ghost of a batch has {batch % size} images, not {size}"
 
 
-def _penalties(arms: Sequence[Arm]) -> Iterator[str]:
+def _tuned(plan: Plan) -> Iterator[str]:
+    own = {arm.label: [key for key in arm.levels if key in _TUNED] for arm in plan.arms}
+    some = [label for label, keys in own.items() if keys]
+    if some and len(some) < len(own):
+        yield f"only some arms have a learning rate of their own ({_listed(some)})"
+
+
+def _penalties(plan: Plan) -> Iterator[str]:
     for key in ("l1", "l2", "weight_decay"):
-        penalties = {arm.label: getattr(arm.recipe, key) for arm in arms}
+        penalties = {arm.label: getattr(arm.recipe, key) for arm in plan.arms}
         found = [label for label, p in penalties.items() if p.strength and "norm_gain" in p.roles]
         if found:
             yield f"{key} acts on the norms' gains too ({_listed(found)})"
@@ -117,3 +171,75 @@ def _values(levels: Mapping[str, Mapping[str, Any]], arms: Sequence[str], key: s
 def _listed(values: Iterable[Any], most: int = 4) -> str:
     texts = [str(value) for value in values]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+_TUNED = {"lr", "momentum", "schedule", "optimizer", "optimizer.lr"}
+
+RULES: dict[str, Rule] = {
+    "one-seed": Rule(
+        _seeds,
+        "repeats of one setting differ by as much as the settings that are compared",
+        "Bouthillier et al. 2021, arXiv:2103.03098",
+    ),
+    "unequal-updates": Rule(
+        _updates,
+        "a difference may be that of the updates and not of what the study is about",
+        "Smith et al. 2018, arXiv:1711.00489; Shallue et al. 2019, arXiv:1811.03600",
+    ),
+    "own-learning-rate": Rule(
+        _tuned,
+        "an arm that was tuned beats arms that were not, whatever it tests",
+        "Sivaprasad et al. 2020, arXiv:1910.11758",
+    ),
+    "no-validation": Rule(
+        _selection,
+        "whoever picks an epoch or an arm by the test images reports a biased accuracy",
+        "Cawley & Talbot 2010, JMLR 11:2079-2107",
+    ),
+    "stops-by-train": Rule(
+        _stopping,
+        "the training loss falls while the model learns by heart",
+        "Prechelt 1998, Early stopping - but when?",
+    ),
+    "small-batch": Rule(
+        _batches,
+        "statistics of few images are noise, and differ from those that evaluation uses",
+        "Wu & He 2018, arXiv:1803.08494; Ioffe 2017, arXiv:1702.03275",
+    ),
+    "last-batch": Rule(
+        _last_batch,
+        "its statistics are noise and move the running ones as much as those of a whole batch",
+        "Wu & Johnson 2021, arXiv:2105.07576",
+    ),
+    "dropout-before-batch-norm": Rule(
+        _dropout,
+        "dropout raises the variance in training alone, and the running variance is wrong in eval",
+        "Li et al. 2019, arXiv:1801.05134",
+    ),
+    "groups": Rule(
+        _groups,
+        "groups must divide the channels: with other numbers the layers are other norms",
+        "Wu & He 2018, arXiv:1803.08494",
+    ),
+    "ghost-confound": Rule(
+        _ghost_confound,
+        "the statistics are alike and the updates are not, so norms are not what differs",
+        "Hoffer et al. 2017, arXiv:1705.08741; Summers & Dinneen 2020, arXiv:1906.03548",
+    ),
+    "uneven-ghosts": Rule(
+        _ghost_sizes,
+        "one ghost's statistics are noisier than the others'",
+        "Hoffer et al. 2017, arXiv:1705.08741",
+    ),
+    "penalty-on-norms": Rule(
+        _penalties,
+        "behind a norm the size of weights means nothing, that of gains does: another regularizer",
+        "van Laarhoven 2017, arXiv:1706.05350; Zhang et al. 2019, arXiv:1810.12281",
+    ),
+    "two-at-once": Rule(
+        _contrasts,
+        "the claim is about one of them and the difference may come from the other",
+        "Lipton & Steinhardt 2018, arXiv:1807.03341",
+    ),
+}
+"""Name -> rule, in the order of their findings."""

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from normlab.data import data_digest, describe, held_out
 from normlab.errors import UserError
-from normlab.models import build, layer_table, parameter_count
+from normlab.models import build, drops_before_norm, layer_table, parameter_count
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
@@ -32,6 +32,7 @@ class Arm:
         recipe: The whole recipe.
         parameters: Trainable values of its model.
         notes: Where the model gets something other than the recipe wants.
+        drops_before_norm: Whether a norm stands behind a layer that drops values.
         trials: Trial id by seed.
     """
 
@@ -40,6 +41,7 @@ class Arm:
     recipe: Recipe
     parameters: int
     notes: tuple[str, ...]
+    drops_before_norm: bool
     trials: Mapping[int, str]
 
 
@@ -110,7 +112,7 @@ def make_plan(study: Study) -> Plan:
     arms: list[Arm] = []
     for label, levels, overrides in cells(study):
         recipe = _recipe(study, label, {**levels, **overrides})
-        parameters, notes = _inspect(recipe, label)
+        look = _inspect(recipe, label)
         trials = {seed: trial_id(recipe, seed, data_digest(recipe)) for seed in study.seeds}
         for other in arms:
             if other.label == label:
@@ -124,8 +126,9 @@ def make_plan(study: Study) -> Plan:
                 label=label,
                 levels=levels,
                 recipe=recipe,
-                parameters=parameters,
-                notes=notes,
+                parameters=look.parameters,
+                notes=look.notes,
+                drops_before_norm=look.drops_before_norm,
                 trials=trials,
             )
         )
@@ -153,7 +156,15 @@ def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
     return Recipe.parse(values, where)
 
 
-def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
+class _Look(NamedTuple):
+    """What a plan says of an arm's model; see `Arm`."""
+
+    parameters: int
+    notes: tuple[str, ...]
+    drops_before_norm: bool
+
+
+def _inspect(recipe: Recipe, label: str) -> _Look:
     parts = recipe.model_dump(
         mode="json",
         include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
@@ -166,12 +177,10 @@ def _inspect(recipe: Recipe, label: str) -> tuple[int, tuple[str, ...]]:
     try:
         facts = describe(recipe.data)
         batch = min(smallest_batch(recipe), 2)
-        parameters, notes = _built(
-            json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch
-        )
+        look = _built(json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch)
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
-    return parameters, (*notes, *facts.notes)
+    return look._replace(notes=(*look.notes, *facts.notes))
 
 
 def smallest_batch(recipe: Recipe) -> int:
@@ -188,11 +197,9 @@ def smallest_batch(recipe: Recipe) -> int:
 
 
 @cache
-def _built(
-    parts: str, shape: tuple[int, int, int], num_classes: int, batch: int
-) -> tuple[int, tuple[str, ...]]:
-    """Parameters and notes of a model, looked at without allocating it or reading the data."""
+def _built(parts: str, shape: tuple[int, int, int], num_classes: int, batch: int) -> _Look:
+    """A look at a model, without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
     built = build(recipe, shape, num_classes, device="meta")
     layer_table(built.model, shape, images=batch)
-    return parameter_count(built.model), built.notes
+    return _Look(parameter_count(built.model), built.notes, drops_before_norm(built.model))
