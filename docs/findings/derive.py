@@ -21,6 +21,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from normlab import api
@@ -29,6 +30,7 @@ from normlab.report import Frames, frames_from_csv, load_frames
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.export import figure_files
 from normlab.report.figures import GALLERIES, Figure, figures_of
+from normlab.report.scores import score_array
 from normlab.report.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.outline import outline
@@ -78,20 +80,19 @@ def claims_part(name: str, _: str | None) -> str:
     return verdicts_typeset(read(name)).markdown()
 
 
-def last_part(name: str, _: str | None, epochs: int = 5, target: float = 0.994) -> str:
-    """How the test accuracy moves in the last epochs, and who reached a target at any epoch."""
+def last_part(name: str, _: str | None, target: float = 0.994) -> str:
+    """The worst of the last five epochs beside the best of all, and who reached a target at all."""
     frames = read(name)
-    lasting = frames.epochs.sort_values("epoch").groupby("id").tail(epochs)
-    trials = lasting.groupby(["arm", "id"])["test_accuracy"].agg(["min", "max"]).reset_index()
-    best = frames.epochs.groupby(["arm", "id"])["test_accuracy"].max().reset_index()
+    worst = score_array(frames, "test_accuracy", "worst_of_last_5")
+    best = frames.epochs.groupby(["arm", "seed"])["test_accuracy"].max()
     rows = []
-    for arm in frames.arms:
-        own, top = trials[trials["arm"] == arm], best.loc[best["arm"] == arm, "test_accuracy"]
-        ends = [f"{100 * own[side].mean():.2f}" for side in ("min", "max")]
-        rows.append(
-            [arm, *ends, f"{100 * top.mean():.2f}", f"{(top >= target).sum()} of {len(top)}"]
-        )
-    names = ("Lowest", "Highest", "Best epoch", f"Reached {100 * target:g} %")
+    for arm, lasting in zip(frames.arms, worst, strict=True):
+        top = best[arm]
+        means = [f"{100 * value:.2f}" for value in (np.nanmean(lasting), top.mean())]
+        counts = [(np.nan_to_num(scores) >= target).sum() for scores in (lasting, top.to_numpy())]
+        rows.append([arm, *means, *(f"{count} of {len(top)}" for count in counts)])
+    goal = f"{100 * target:g} %"
+    names = ("Worst of the last 5", "Best of all", f"All of the last 5 at {goal}", f"Any at {goal}")
     return Table([("Arm", "l"), *((name, "r") for name in names)], rows).markdown()
 
 

@@ -40,3 +40,12 @@ METRICS: dict[str, Metric] = {
     "seconds": Metric("training seconds", higher=False, points=False, per_epoch=False),
 }
 """Name -> metric. Scores are turned round where less is better, so that `better` means better."""
+
+WORST_OF_LAST = "worst_of_last_"
+"""With a number: the worst value of so many last epochs. A score reached once does not do."""
+
+
+def last_epochs(at: str | int) -> int | None:
+    """How many epochs `worst_of_last_<number>` is about; None for other epochs that count."""
+    name = str(at)
+    return int(name.removeprefix(WORST_OF_LAST)) if name.startswith(WORST_OF_LAST) else None

@@ -78,6 +78,19 @@ def test_scores_may_be_of_another_epoch_and_less_may_be_better() -> None:
     assert score_array(made, "gap", "last")[0, 0] == -0.01
 
 
+def test_the_worst_of_the_last_epochs_is_the_lowest_score_or_the_highest_loss() -> None:
+    made = frames(study())
+    curve = [0.5, 0.8, 0.7, 0.9]
+    epochs = pd.DataFrame(
+        {"arm": "b", "seed": 0, "id": "b0", "epoch": range(1, 5), "test_accuracy": curve,
+         "test_loss": [9.0, 2.0, 3.0, 1.0]}
+    )  # fmt: skip
+    made = replace(made, epochs=epochs.iloc[::-1])
+    assert score_array(made, "test_accuracy", "worst_of_last_3")[1, 0] == 0.7
+    assert score_array(made, "test_accuracy", "worst_of_last_1")[1, 0] == 0.9
+    assert score_array(made, "test_loss", "worst_of_last_2")[1, 0] == -3.0
+
+
 def test_times_are_censored_at_the_longest_training() -> None:
     claim = {"kind": "faster", "arm": "b", "than": "a", "target": 0.8, "split": "train"}
     made = frames(study(claim))

@@ -167,6 +167,8 @@ def test_a_claim_of_time_about_several_arms_is_refused() -> None:
     ("claim", "base", "words"),
     [
         ({"at": 50}, {}, "epoch 50 is beyond its 10 epochs"),
+        ({"at": "worst_of_last_11"}, {}, "epoch 11 is beyond its 10 epochs"),
+        ({"at": "worst_of_last_0"}, {}, "at"),
         ({"at": "best_validation"}, {"validation": 0}, "no validation images"),
         ({"metric": "validation_accuracy"}, {"validation": 0}, "no validation images"),
         ({"metric": "train_accuracy"}, {"augment": ["mixup"]}, "mean nothing under mixup"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normlab.metrics import METRICS
+from normlab.metrics import METRICS, last_epochs
 from normlab.report.frames import Frames
 from normlab.report.tables import COUNTED, time_table
 from normlab.stats.collapse import earned_scores
@@ -21,7 +21,7 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
     Args:
         frames: The study.
         metric: One of `normlab.metrics`.
-        at: `last`, `best_validation`, or the number of an epoch.
+        at: `last`, `best_validation`, the number of an epoch, or `worst_of_last_<number>`.
 
     Returns:
         (arms, seeds) in the plan's order. Trials that are invalid, failed or missing are NaN; of a
@@ -83,6 +83,10 @@ def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
     if at == "best_validation":
         scored = epochs.dropna(subset=["validation_accuracy"])
         chosen = scored.loc[scored.groupby("id", sort=False)["validation_accuracy"].idxmax()]
+    elif (count := last_epochs(at)) is not None:
+        ends = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)
+        worst = ends.groupby("id")[metric].agg("min" if METRICS[metric].higher else "max")
+        return {str(trial): float(value) for trial, value in worst.items()}
     else:
         chosen = epochs[epochs["epoch"] == at]
     return dict(zip(chosen["id"], chosen[metric], strict=True))

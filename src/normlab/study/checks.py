@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from normlab.errors import UserError
-from normlab.metrics import METRICS
+from normlab.metrics import METRICS, last_epochs
 from normlab.recipe import Recipe
 
 
@@ -27,8 +27,9 @@ def check_claim(claim: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> None
     split = claim.get("split") or str(claim["metric"]).partition("_")[0]
     for label in dict.fromkeys(label for side in claim["sides"] for label in side):
         recipe, where = recipes[label], f"claim {claim['name']}, arm '{label}'"
-        if isinstance(at, int) and at > recipe.epochs:
-            raise UserError(f"{where}: epoch {at} is beyond its {recipe.epochs} epochs")
+        needed = at if isinstance(at, int) else last_epochs(at) or 1
+        if needed > recipe.epochs:
+            raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
         if "validation" in (split, str(at).removeprefix("best_")) and not recipe.validation:
             raise UserError(f"{where}: it has no validation images (validation is 0)")
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]

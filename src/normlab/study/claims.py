@@ -12,13 +12,18 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
 from normlab.errors import unknown
-from normlab.metrics import METRICS
+from normlab.metrics import METRICS, WORST_OF_LAST
 from normlab.recipe.base import Component, Spec, catalog, chosen_from, listed
 
 Selector = str | dict[str, Any]
 """An arm's label, or recipe keys with the levels wanted."""
 
 Points = Annotated[float, Field(gt=0)]
+At = (
+    Literal["last", "best_validation"]
+    | Annotated[int, Field(ge=1)]
+    | Annotated[str, Field(pattern=rf"^{WORST_OF_LAST}[1-9][0-9]*$")]
+)
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -28,9 +33,9 @@ class Analysis(Spec):
     title: ClassVar[str] = "analysis"
     metric: str = "test_accuracy"
     """What claims are about, if they do not say; see `normlab.metrics`."""
-    at: Literal["last", "best_validation"] | Annotated[int, Field(ge=1)] = "last"
+    at: At = "last"
     """The epoch whose value counts: the last one, the one with the best validation accuracy (the
-    first of equals), or that number."""
+    first of equals), that number, or the worst of so many last ones (`worst_of_last_5`)."""
     margin: Points | None = None
     """Least difference that matters: points (of 100) for accuracies and F1 scores, else the
     metric's unit. Left out: 0.1 points on handwritten digits and garments, 0.3 on all else."""
@@ -84,7 +89,7 @@ class AnyClaim(Component):
     published: dict[str, float | str] = {}
     confound: Name | None = None
     metric: str | None = None
-    at: Literal["last", "best_validation"] | Annotated[int, Field(ge=1)] | None = None
+    at: At | None = None
     margin: Points | None = None
     test: Literal["t", "permutation"] = "t"
 

@@ -21,7 +21,7 @@ from pydantic import (
 from normlab.errors import unknown
 from normlab.metrics import METRICS
 from normlab.recipe.base import Component, catalog, chosen_from, listed
-from normlab.study.claims import Selector
+from normlab.study.claims import At, Selector
 
 Scale = Literal["linear", "log"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -64,7 +64,6 @@ Measures = Annotated[tuple[Measure, ...], BeforeValidator(_some)]
 Selectors = Annotated[tuple[Selector, ...], BeforeValidator(_some)]
 Names = Annotated[tuple[Text, ...], BeforeValidator(_some)]
 Splits = Annotated[tuple[Literal["train", "validation", "test"], ...], BeforeValidator(_some)]
-At = Literal["last", "best_validation"] | Count
 
 
 class AnyFigure(Component):
