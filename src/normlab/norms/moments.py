@@ -239,14 +239,19 @@ class PooledNorm(MomentNorm):
         """
         plan = None
         if not kernels.is_traced(x):
-            state = (self.training, self.eps, self.activation, torch.get_num_threads())
-            key = (state, x.shape, x.stride(), x.dtype, x.device)
+            # On small maps a look-up costs as much as the arithmetic: what is cheap to ask for.
+            key = (
+                x.shape, x.stride(), x.dtype, x.is_cpu, self.training, self.eps,
+                self.activation, torch.get_num_threads(),
+            )  # fmt: skip
             try:
                 plan = self._plans[key]
             except KeyError:
                 plan = self._plans[key] = self._plan(x)
-        parts = (self.weight, self.bias, self.gate()) if plan else (None, None, None)
-        if plan is None or not plan.fits(*parts):
+        if plan is None:
+            return super().forward(x)
+        parts = self.weight, self.bias, self.gate()
+        if not plan.fits(*parts):
             return super().forward(x)
         running = self.running_statistics(x.dtype) if self.training else None
         y, work = autograd.pooled(plan, self, x, *parts, running)

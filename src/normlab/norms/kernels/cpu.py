@@ -219,10 +219,13 @@ class PooledPlan:
         self.forward_task = _task("pooled_forward", x.dtype)
         self.backward_task = _task("pooled_backward", x.dtype)
 
-    def fits(self, *parameters: Tensor | None) -> bool:
+    def fits(self, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None) -> bool:
         """Whether gain, bias and gate are as planned: there or not, of that dtype, contiguous."""
-        return self.planned == tuple(p is None for p in parameters) and all(
-            p is None or (p.dtype is self.dtype and p.is_contiguous()) for p in parameters
+        return (
+            (weight is None, bias is None, gate is None) == self.planned
+            and (weight is None or (weight.dtype is self.dtype and weight.is_contiguous()))
+            and (bias is None or (bias.dtype is self.dtype and bias.is_contiguous()))
+            and (gate is None or (gate.dtype is self.dtype and gate.is_contiguous()))
         )
 
     def forward(
