@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from normlab.errors import UserError
 from normlab.norms import BatchNorm, GroupNorm, LayerNorm, MomentNorm, kernels, make
 from normlab.norms.conformance import assert_conforms
-from normlab.norms.kernels import cpu
+from normlab.norms.kernels import Pools, cpu, runs
 from tests.norms.own import SharedDeviation
 
 KINDS: list[tuple[str, dict[str, object]]] = [
@@ -134,6 +134,22 @@ def test_running_statistics_move_as_the_reference_s(
         torch.testing.assert_close(found["cpu"][name], buffer, rtol=2e-6, atol=2e-6)
 
 
+def test_a_subclass_with_blocks_of_its_own_moves_its_statistics_by_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Halves(BatchNorm):
+        def pools(self, images: int, pixels: int) -> Pools:
+            return runs((2, images - 2))
+
+    found = []
+    for backend in ("cpu", "reference"):
+        monkeypatch.setenv("NORMLAB_BACKEND", backend)
+        layer = Halves(6)
+        layer(maps(4, 6, 5, 5))
+        found.append(layer.running_mean)
+    torch.testing.assert_close(*found)
+
+
 def test_a_subclass_that_moves_its_statistics_itself_is_let() -> None:
     class Still(BatchNorm):
         def follow(self, mean: Tensor, var: Tensor) -> None:
@@ -143,6 +159,33 @@ def test_a_subclass_that_moves_its_statistics_itself_is_let() -> None:
     layer(maps(4, 6, 5, 5))
     assert layer.running_mean.tolist() == [1] * 6
     assert layer.running_var.tolist() == [1] * 6
+
+
+@pytest.mark.parametrize("momentum", [1.0, None, -0.5])
+def test_running_statistics_of_any_momentum_keep_small_variances(
+    momentum: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for backend in ("cpu", "reference"):
+        monkeypatch.setenv("NORMLAB_BACKEND", backend)
+        layer = BatchNorm(6, momentum=momentum)
+        layer(1e-4 * maps(4, 6, 5, 5))
+        found.append(layer.running_var)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=0)
+
+
+def test_a_smaller_team_than_asked_for_stays_within_its_memory() -> None:
+    code = """
+import torch
+from normlab.norms import make
+torch.set_num_threads(4)
+norm = make("ghost_batch", 64, splits=3)
+for _ in range(50):
+    y = norm(torch.randn(12, 64, 32, 32, requires_grad=True))
+    y.sum().backward()
+"""
+    environment = {**os.environ, "OMP_THREAD_LIMIT": "2", "MALLOC_PERTURB_": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_autograd_sees_that_running_statistics_moved() -> None:

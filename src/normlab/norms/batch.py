@@ -84,8 +84,9 @@ class BatchNorm(PooledNorm):
     ) -> Running | None:
         """The buffers, unless they lie otherwise or a subclass of `kind` moves them its own way."""
         own = type(self)
-        if own.observe_blocks is not kind.observe_blocks or own.follow is not kind.follow:
-            return None
+        for name in ("observe_blocks", "follow", "pools"):
+            if getattr(own, name) is not getattr(kind, name):
+                return None
         mean, var = self.running_mean, self.running_var
         for buffer in (mean, var):
             if buffer.dtype is not dtype or not buffer.is_cpu or not buffer.is_contiguous():

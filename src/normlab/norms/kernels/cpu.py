@@ -3,7 +3,7 @@
 Numba compiles without a compiler on the machine, once per machine (it keeps a cache). With small
 maps it is calls that norms cost, not arithmetic: so a whole forward or backward is one call through
 ctypes with the addresses of the tensors, and what does not change between steps is kept in a plan.
-ctypes lets go of the GIL meanwhile, so plain Python threads share the images of a large map.
+Torch's own OpenMP team shares the images of a large map.
 """
 
 from __future__ import annotations
@@ -207,7 +207,8 @@ class PooledPlan:
         self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
         self.planned = (not affine, not affine, not gated)  # which parameters are None
         self.threads = _threads(x)
-        sides = 1 + (self.threads if pools.splits >= self.threads > 1 else 0)
+        # The team may be smaller than asked for, and then share its work another way.
+        sides = 1 + (self.threads if self.threads > 1 else 0)
         self.scratch = 5 * N * C + 3 * C * sides
         self.numbers = (ctypes.c_double * 2)(eps)
         self.pools = pools  # the tensor behind an address below stays alive with the plan
@@ -249,8 +250,8 @@ class PooledPlan:
             q[18] = 0
             if running is not None:
                 mean, var, batches, momentum, per_split = running
-                self.numbers[1] = -1.0 if momentum is None else momentum
-                q[18] = 2 if per_split else 1
+                self.numbers[1] = momentum or 0.0
+                q[18] = 1 + 2 * per_split + 4 * (momentum is None)
                 q[19], q[20], q[21] = mean.data_ptr(), var.data_ptr(), batches.data_ptr()
             self.forward_task(q, self.threads)
         if running is not None:

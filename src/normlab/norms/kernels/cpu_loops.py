@@ -357,7 +357,7 @@ def spread_blocks(M, V, weight, bias, mean, scale, shift, C, n0, n1, size, affin
     """The factors of every row from the statistics of its block, which stand in for the row's own.
 
     For blocks of one image, with `mean` of a row the block's: less to compute than from moments of
-    rows, and as exact, since every deviation is from the block's mean anyway.
+    rows, and exact to rounding, since every deviation is from the block's mean anyway.
     """
     groups = C // size
     one, zero = M.dtype.type(1), M.dtype.type(0)
@@ -372,17 +372,27 @@ def spread_blocks(M, V, weight, bias, mean, scale, shift, C, n0, n1, size, affin
 
 
 @loop
-def follow(M, V, starts, C, P, running_mean, running_var, batches, momentum, per_split):
+def lerp(start, end, share):
+    """As torch's: exact at both ends, so that a small variance survives the start's 1."""
+    one = type(start)(1)
+    if share < 0.5:
+        return start + share * (end - start)
+    return end - (end - start) * (one - share)
+
+
+@loop
+def follow(M, V, starts, C, P, running_mean, running_var, batches, momentum, per_split, average):
     """Move running statistics towards the blocks', variances unbiased within their block.
 
-    One block is a split of the batch by one channel. Momentum below 0 averages over all batches.
+    One block is a split of the batch by one channel. With `average` they are the plain mean over
+    all batches, else they move by the momentum.
     """
     one, zero = M.dtype.type(1), M.dtype.type(0)
     splits = len(starts) - 1
     images = starts[splits]
     for i in range(splits if per_split else 1):
         batches[0] += 1
-        share = one / batches[0] if momentum < 0 else momentum
+        share = M.dtype.type(one / batches[0]) if average else momentum
         for c in range(C):
             mean, var = zero, zero
             for k in range(i, i + 1 if per_split else splits):
@@ -391,8 +401,8 @@ def follow(M, V, starts, C, P, running_mean, running_var, batches, momentum, per
                 count = size * P
                 mean += weight * M[k * C + c]
                 var += weight * V[k * C + c] * M.dtype.type(count / (count - 1))
-            running_mean[c] += share * (mean - running_mean[c])
-            running_var[c] += share * (var - running_var[c])
+            running_mean[c] = lerp(running_mean[c], mean, share)
+            running_var[c] = lerp(running_var[c], var, share)
 
 
 @loop
@@ -511,7 +521,8 @@ def follow_running(q_, q, M, V, starts, C, P, momentum):
     """`follow` the buffers that a forward's arguments name."""
     batches = carray(_integers(_number_at(q_, q[21])), 1)
     mean, var = array(q_, q[19], C), array(q_, q[20], C)
-    follow(M, V, starts, C, P, mean, var, batches, momentum, q[18] == 2)
+    per_split, average = q[18] & 2 != 0, q[18] & 4 != 0
+    follow(M, V, starts, C, P, mean, var, batches, momentum, per_split, average)
 
 
 @njit(inline="always")
@@ -572,8 +583,8 @@ def dx(q_):
 
 def pooled_forward(q_):
     # team, N, C, P, nhwc, relu, splits, size, affine, gated, starts, (eps, momentum), then
-    # x, y, work, weight, bias, gate, follows (1 per batch, 2 per split), running_mean, running_var,
-    # batches
+    # x, y, work, weight, bias, gate, follows (1: yes, 2: per split, 4: the plain mean),
+    # running_mean, running_var, batches
     # work holds mean, var, scale and shift of the N * C rows, then the blocks' M and V.
     q = carray(_integers(q_), 22)
     N, C, P, nhwc, relu, splits, size = q[1], q[2], q[3], q[4], q[5], q[6], q[7]
