@@ -74,9 +74,12 @@ def test_the_command_names_every_file(illustrated: Path, tmp_path: Path) -> None
     runs = tmp_path / "runs"
     with_figures(illustrated, runs / "illustrated")
     options = ["--figures", str(tmp_path / "f"), "--latex", str(tmp_path / "t")]
+    options += ["--csv", str(tmp_path / "trials.csv")]
     command = ["report", "illustrated", "--runs", str(runs), *options]
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0
     names = [Path(line).name for line in result.output.splitlines()]
     assert names[0] == "report.html"
     assert {"disagreement.pdf", "misclassified.png", "arms.tex", "verdicts.md"} <= set(names)
+    assert names[-1] == "trials.csv"
+    assert pd.read_csv(tmp_path / "trials.csv")["epoch"].max() == 2

@@ -12,10 +12,11 @@ import pandas as pd
 from normlab.errors import UserError, unknown
 from normlab.metrics import METRICS
 from normlab.records import TrialState
-from normlab.report.epoch_rows import FACTS, last_rows
+from normlab.report.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.report.frames import Frames
 
 _PERCENT = "_percent"
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
 _STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
 
 
@@ -28,9 +29,10 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     `seconds_to_<target>` or `examples_to_<target>`, empty where the target was never reached, and
     `seconds` or `examples` of the whole training. Other columns are left alone.
 
-    With a column `epoch` a row is an epoch of a trial, as `normlab report --csv` writes it; see
-    `normlab.report.epoch_rows`. Then claims may be about any epoch, and times are those at which
-    the accuracies reached their targets.
+    With the columns `seed` and `epoch` a row is an epoch of a trial, as `normlab report --csv`
+    writes it; see `normlab.report.epoch_rows`. Then claims may be about any epoch, and times are
+    those at which the accuracies reached their targets: claims of time need `train_accuracy` or
+    `validation_accuracy`, and `seconds` or `train_images`.
 
     Args:
         path: The file.
@@ -40,20 +42,19 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     Raises:
         UserError: The file cannot be read, a factor has no column, or a row fits no arm.
     """
-    table = _read(path)
-    by_epoch = "epoch" in table
+    table = _read(path, plan)
+    times = [_target_column(claim) for claim in plan["claims"] if claim.get("clock")]
+    by_epoch = {"seed", "epoch"} <= set(table) and not set(times) & set(table)
     arms = {arm["label"]: arm["levels"] for arm in plan["arms"]}
     table["arm"] = [_arm(row, arms, path, n) for n, row in enumerate(_rows(table), start=2)]
-    if "seed" not in table and not by_epoch:
+    if "seed" not in table:
         table["seed"] = table.groupby("arm").cumcount()
-    for column in ("seed", "epoch") if by_epoch else ("seed",):
-        table[column] = _numbers(table[column], path) if column in table else float("nan")
-        if table[column].isna().any():
-            raise UserError(f"{path}: a row has no {column}")
-    if not by_epoch:
-        _check_times(table, plan, path)
+    keys = ["seed", "epoch"] if by_epoch else ["seed"]
+    for column, least in zip(keys, (0, 1), strict=False):
+        table[column] = _whole_numbers(table[column], least, path)
+    _check_claims_of_time(table, plan, path, by_epoch=by_epoch)
     _check_metrics(table, path)
-    _check_unique(table, ["arm", "seed", *(["epoch"] if by_epoch else [])], path)
+    _check_unique(table, ["arm", *keys], path)
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)
     ended["state"] = ended["state"].fillna("complete") if "state" in ended else "complete"
@@ -61,8 +62,9 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         if state not in _STATES:
             line = int(str(index)) + 2
             raise UserError(f"{path}, line {line}: {unknown('state', str(state), _STATES)}")
-    for column in FACTS:
-        ended[column] = _numbers(ended[column], path) if column in ended else float("nan")
+    for column in (*FACTS, *OF_ARMS):
+        known = column in ended
+        ended[column] = pd.to_numeric(ended[column], errors="coerce") if known else float("nan")
     if test_images is not None:
         ended["test_images"] = test_images
     seeds = sorted(set(ended["seed"].tolist()))
@@ -70,19 +72,30 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     trials = every.merge(ended, on=["arm", "seed"], how="left")
     trials["state"] = trials["state"].fillna("pending")
     trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
-    recorded = {**plan, "seeds": seeds}
+    recorded = {**plan, "seeds": seeds, "arms": [_with_facts(arm, ended) for arm in plan["arms"]]}
     if by_epoch:
         return Frames(recorded, trials, table)
-    # Only the end is known: it stands for every epoch that a claim may ask for.
+    # Only the end is known: it stands for the last epoch, and for the first.
     epochs = trials[trials["state"] != "pending"]
     return Frames(recorded, trials, epochs, times=_times(trials, plan))
 
 
-def _read(path: Path) -> pd.DataFrame:
+def _read(path: Path, plan: dict[str, Any]) -> pd.DataFrame:
+    """The file as it is: of labels and levels only an empty cell is missing, `null` is a word."""
+    words = {"arm", *(key for arm in plan["arms"] for key in arm["levels"])}
     try:
-        return pd.read_csv(path, dtype={"arm": str})
+        columns = pd.read_csv(path, nrows=0).columns
+        missing = {name: [""] if name in words else _MISSING for name in columns}
+        return pd.read_csv(path, dtype={"arm": str}, keep_default_na=False, na_values=missing)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def _with_facts(arm: dict[str, Any], ended: pd.DataFrame) -> dict[str, Any]:
+    """An arm of the plan with what the file tells of its model and data."""
+    rows = ended[ended["arm"] == arm["label"]]
+    found = {name: rows[name].dropna() for name in OF_ARMS}
+    return {**arm, **{name: int(values.iloc[0]) for name, values in found.items() if len(values)}}
 
 
 def _check_metrics(table: pd.DataFrame, path: Path) -> None:
@@ -105,7 +118,7 @@ def _check_metrics(table: pd.DataFrame, path: Path) -> None:
 def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:
     if doubled := table[table.duplicated(keys)].to_dict("records"):
         arm, *rest = (doubled[0][key] for key in keys)
-        which = ", ".join(f"{key} {value:g}" for key, value in zip(keys[1:], rest, strict=True))
+        which = ", ".join(f"{key} {value}" for key, value in zip(keys[1:], rest, strict=True))
         raise UserError(f"{path}: {arm}, {which} is there twice")
 
 
@@ -119,10 +132,28 @@ def _numbers(column: pd.Series[Any], path: Path) -> pd.Series[Any]:
     return numbers
 
 
-def _check_times(table: pd.DataFrame, plan: dict[str, Any], path: Path) -> None:
+def _whole_numbers(column: pd.Series[Any], least: int, path: Path) -> pd.Series[Any]:
+    numbers = _numbers(column, path)
+    if numbers.isna().any():
+        raise UserError(f"{path}: a row has no {column.name}")
+    wrong = numbers[(numbers % 1 != 0) | (numbers < least)]
+    if len(wrong):
+        line, value = int(wrong.index[0]) + 2, wrong.iloc[0]
+        allowed = f"a whole number from {least} on is needed"
+        raise UserError(f"{path}, line {line}: {column.name} is {value:g}: {allowed}")
+    return numbers.astype(int)
+
+
+def _check_claims_of_time(
+    table: pd.DataFrame, plan: dict[str, Any], path: Path, *, by_epoch: bool
+) -> None:
     """The columns that claims of time need are there."""
     for claim in plan["claims"]:
-        for column in (_target_column(claim), claim["clock"]) if claim.get("clock") else ():
+        if not claim.get("clock"):
+            continue
+        clock = {"seconds": "seconds", "examples": "train_images" if by_epoch else "examples"}
+        first = f"{claim['split']}_accuracy" if by_epoch else _target_column(claim)
+        for column in (first, clock[claim["clock"]]):
             if column not in table:
                 raise UserError(f"{path}: claim {claim['name']} needs the column '{column}'")
             table[column] = _numbers(table[column], path)

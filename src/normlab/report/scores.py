@@ -85,8 +85,10 @@ def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
         chosen = scored.loc[scored.groupby("id", sort=False)["validation_accuracy"].idxmax()]
     elif (count := last_epochs(at)) is not None:
         ends = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)
-        worst = ends.groupby("id")[metric].agg("min" if METRICS[metric].higher else "max")
-        return {str(trial): float(value) for trial, value in worst.items()}
+        values = ends.groupby("id")[metric]
+        worst = values.agg("min" if METRICS[metric].higher else "max")
+        # A trial that has fewer epochs, or no number in one of them, was not held to it.
+        return {str(k): float(v) for k, v in worst.where(values.count() == count).items()}
     else:
         chosen = epochs[epochs["epoch"] == at]
     return dict(zip(chosen["id"], chosen[metric], strict=True))

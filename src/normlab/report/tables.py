@@ -54,10 +54,8 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     table["flops"] = groups["flops"].first()
     table["seconds"] = groups["seconds"].mean()
     table["examples_per_second"] = groups["examples_per_second"].mean()
-    if all("parameters" in arm for arm in frames.plan["arms"]):
-        table["parameters"] = [arm["parameters"] for arm in frames.plan["arms"]]
-    else:  # of trials run elsewhere no model was built: their file may tell
-        table["parameters"] = groups["parameters"].first()
+    # Of trials run elsewhere no model was built: their file may tell, or not.
+    table["parameters"] = [arm.get("parameters", np.nan) for arm in frames.plan["arms"]]
     return table.reset_index()
 
 
