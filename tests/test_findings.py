@@ -1,10 +1,14 @@
 """The findings pages say what their CSV files say."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
+
+from normlab.cli import app
 
 FOLDER = Path(__file__).parents[1] / "docs" / "findings"
 PAGES = sorted(path.name for path in FOLDER.glob("source-*.md"))
@@ -28,24 +32,40 @@ def test_every_source_has_a_page() -> None:
 def test_a_page_says_what_its_files_say(name: str, derive: ModuleType) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
     parts = derive.PART.findall(text)
-    assert {kind for _, kind, *_ in parts} >= {"run", "arms", "claims"}
+    assert {kind for _, kind, *_ in parts} >= {"run", "arms"}
     assert derive.page_derived(text) == text
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_changed_number_is_found(name: str, derive: ModuleType) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
-    table = derive.PART.search(text, text.index("<!-- arms")).group(0)
-    changed = text.replace(table, table.replace("1", "2"))
+    start = text.index("-->", text.index("<!-- arms ")) + len("-->")
+    end = text.index("<!-- end -->", start)
+    table = text[start:end]
+    changed = text[:start] + table.replace("1", "2") + text[end:]
+    assert changed != text
     assert derive.page_derived(changed) == text
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_figure_of_a_page_is_there(name: str) -> None:
-    text = (FOLDER / name).read_text(encoding="utf-8")
-    for line in text.splitlines():
-        if line.startswith("!["):
-            assert (FOLDER / line.partition("](")[2].rstrip(")")).is_file(), line
+def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: ModuleType) -> None:
+    shown = 0
+    for name in PAGES:
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        for path, content in derive.drawings(text):
+            assert path.read_bytes() == content, path
+        for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+            assert (FOLDER / link).is_file(), link
+            shown += 1
+    assert shown > 0
+
+
+def test_trials_of_another_variant_are_not_taken_in(derive: ModuleType, tmp_path: Path) -> None:
+    run = ["--set", "epochs=1", "--set", "data.limit=5", "--seeds", "1", "--workers", "1"]
+    where = ["--runs", str(tmp_path)]
+    result = CliRunner().invoke(app, ["run", "digits-norms", "--quick", *run, *where])
+    assert result.exit_code == 0, result.output
+    with pytest.raises(SystemExit, match="was run with other values"):
+        derive.collect(tmp_path, quick=False)
 
 
 def test_every_file_of_trials_is_on_a_page() -> None:

@@ -5,8 +5,8 @@
     python docs/findings/derive.py --collect runs   # first take in the trials of the studies there
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
-table of the arms in `mnist-norms.csv`, and likewise `run`, `claims` and `figure` (with the figure's
-name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `last` (the last epochs) and
+`figure` (with the figure's name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -18,6 +18,7 @@ import argparse
 import io
 import re
 import sys
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,12 +26,14 @@ import numpy as np
 import pandas as pd
 
 from normlab import api
+from normlab.cli.output import counted
 from normlab.files import write_whole
 from normlab.report import Frames, frames_from_csv, load_frames
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.export import figure_files
 from normlab.report.figures import GALLERIES, Figure, figures_of
 from normlab.report.scores import score_array
+from normlab.report.tables import COUNTED
 from normlab.report.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.outline import outline
@@ -38,6 +41,8 @@ from normlab.study.outline import outline
 HERE = Path(__file__).parent
 PART = re.compile(r"(<!-- (\w+) ([\w-]+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 QUICK = "-quick"
+TARGET = 0.994
+"""What source B asks for."""
 
 
 def page_derived(page: str) -> str:
@@ -54,19 +59,19 @@ def run_sentence(name: str, _: str | None) -> str:
     """How much was trained, on what, how long."""
     trials = read(name).trials
     trials = trials[trials["state"] != "pending"]
-    arms, seeds = trials["arm"].nunique(), trials.groupby("arm")["seed"].nunique()
-    counted = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    epochs, images = _span(trials["epoch"]), _span(trials["train_images"])
-    threads = _span(trials["threads"])
-    hours = trials["seconds"].sum() / 3600
     states = trials["state"].value_counts()
-    odd = "".join(f", {n} {state}" for state, n in states.items() if state != "complete")
+    odd = "".join(f", {n} of them {state}" for state, n in states.items() if state != "complete")
     variant = " of its quick variant" if name.endswith(QUICK) else ""
+    arms, seeds = trials["arm"].nunique(), trials.groupby("arm")["seed"].nunique()
+    hours = trials["seconds"].sum() / 3600
+    where = ", ".join(sorted(set(trials["chip"].dropna())))
+    torch = ", ".join(sorted(set(trials["torch"].dropna())))
     return (
-        f"[`{name}.csv`]({name}.csv): {len(trials)} trials{variant}{odd}; {arms} arms, "
-        f"{counted} seeds, {epochs} epochs on {images} images. {hours:.2f} hours of training steps on "
-        f"{', '.join(sorted(set(trials['chip'])))} ({threads} CPU thread a trial, torch "
-        f"{', '.join(sorted(set(trials['torch'])))}).\n"
+        f"[`{name}.csv`]({name}.csv): {len(trials)} trials{variant}{odd}; "
+        f"{counted(arms, 'arm')}, {_span(seeds)} {'seed' if seeds.max() == 1 else 'seeds'}, "
+        f"{_span(trials['epoch'])} {'epoch' if trials['epoch'].max() == 1 else 'epochs'} on "
+        f"{_span(trials['train_images'])} images. {hours:.2f} hours of training steps on {where} "
+        f"({_span(trials['threads'])} thread a trial, torch {torch}).\n"
     )
 
 
@@ -80,18 +85,20 @@ def claims_part(name: str, _: str | None) -> str:
     return verdicts_typeset(read(name)).markdown()
 
 
-def last_part(name: str, _: str | None, target: float = 0.994) -> str:
+def last_part(name: str, _: str | None) -> str:
     """The worst of the last five epochs beside the best of all, and who reached a target at all."""
     frames = read(name)
     worst = score_array(frames, "test_accuracy", "worst_of_last_5")
-    best = frames.epochs.groupby(["arm", "seed"])["test_accuracy"].max()
+    counts = frames.trials["state"].isin(COUNTED)
+    best = frames.epochs.groupby("id")["test_accuracy"].max()
     rows = []
-    for arm, lasting in zip(frames.arms, worst, strict=True):
-        top = best[arm]
-        means = [f"{100 * value:.2f}" for value in (np.nanmean(lasting), top.mean())]
-        counts = [(np.nan_to_num(scores) >= target).sum() for scores in (lasting, top.to_numpy())]
-        rows.append([arm, *means, *(f"{count} of {len(top)}" for count in counts)])
-    goal = f"{100 * target:g} %"
+    for arm, scores in zip(frames.arms, worst, strict=True):
+        ids = frames.trials.loc[counts & (frames.trials["arm"] == arm), "id"]
+        lasting, top = scores[~np.isnan(scores)], best.reindex(ids).to_numpy()
+        means = [f"{100 * values.mean():.2f}" if len(values) else "–" for values in (lasting, top)]
+        reached = [f"{(values >= TARGET).sum()} of {len(top)}" for values in (lasting, top)]
+        rows.append([arm, *means, *reached])
+    goal = f"{100 * TARGET:g} %"
     names = ("Worst of the last 5", "Best of all", f"All of the last 5 at {goal}", f"Any at {goal}")
     return Table([("Arm", "l"), *((name, "r") for name in names)], rows).markdown()
 
@@ -128,14 +135,16 @@ def figure_of(frames: Frames, option: str | None, folder: Path | None = None) ->
     return figures[option]
 
 
-def draw(page: str) -> None:
-    """Draw a page's figures, but for its galleries."""
+def drawings(page: str) -> Iterator[tuple[Path, bytes]]:
+    """A page's figures, but for its galleries: where each is, and what the file says it is."""
     for _, kind, name, option, _ in PART.findall(page):
         if kind == "figure":
             figure = figure_of(read(name), option)
             if figure.kind not in GALLERIES:
-                content = figure_files(figure)[f"{option}.svg"]
-                write_whole(HERE / "figures" / f"{name}-{option}.svg", content)
+                yield (
+                    HERE / "figures" / f"{name}-{option}.svg",
+                    figure_files(figure)[f"{option}.svg"],
+                )
 
 
 def draw_galleries(page: str, name: str, frames: Frames, folder: Path) -> None:
@@ -155,6 +164,9 @@ def collect(runs: Path, quick: bool) -> None:
     for folder in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
         with Store.read(folder) as store:
             frames = load_frames(store)
+        declared = api.load_study(folder.name, quick=quick)
+        if frames.plan["overrides"] != declared.overrides:
+            raise SystemExit(f"{folder}: was run with other values: {frames.plan['overrides']}")
         new = pd.read_csv(io.StringIO(epoch_rows(frames)), dtype=str, keep_default_na=False)
         if not len(new):
             continue
@@ -192,7 +204,8 @@ def main() -> int:
     for path in sorted(HERE.glob("*.md")):
         text = path.read_text(encoding="utf-8")
         if not given.check:
-            draw(text)
+            for figure, content in drawings(text):
+                write_whole(figure, content)
         derived = page_derived(text)
         if derived != text:
             differ.append(path.name)

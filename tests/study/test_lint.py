@@ -29,13 +29,20 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
     "unequal-updates": [
         ({"factors": {"batch_size": [16, 64]}}, {}, "batch sizes 16, 64 share one learning rate")
     ],
-    "own-learning-rate": [({"factors": {}, "arms": LR}, {}, "a learning rate of their own (b)")],
+    "own-learning-rate": [
+        ({"factors": {}, "arms": LR}, {}, "only some arms have lr of their own (b)")
+    ],
     "no-validation": [({}, {"validation": 0}, "no validation images (none, batch)")],
     "stops-by-train": [
         ({}, {"early_stopping": {"patience": 3, "split": "train"}}, "stops by its own scores")
     ],
     "small-batch": [
-        ({}, {"batch_size": 4}, "batch: batch norm takes its statistics from 4 images")
+        ({}, {"batch_size": 4}, "batch: batch norm takes its statistics from 4 images"),
+        (
+            {"factors": {"norm": [{"kind": "ghost_batch", "ghost_size": 2}]}},
+            {},
+            "ghost_batch norm takes its statistics from 2 images",
+        ),
     ],
     # Of 1,198 training images.
     "last-batch": [
@@ -116,6 +123,32 @@ def test_dropout_is_no_slip_before_norms_of_single_images_or_behind_the_last() -
     assert "dropout-before-batch-norm" not in {finding.rule for finding in found}
     found = findings({}, dropout={"p": 0.1, "slots": [3]})
     assert "dropout-before-batch-norm" not in {finding.rule for finding in found}
+
+
+@pytest.mark.parametrize(
+    ("rule", "values", "base"),
+    [
+        (
+            "penalty-on-norms",
+            {"factors": {"norm": ["none"]}},
+            {"l2": {"strength": 0.1, "roles": "all"}},
+        ),
+        (
+            "own-learning-rate",
+            {"factors": {}, "arms": [LR[0], {"label": "b", "set": {"norm": "layer", "lr": 0.01}}]},
+            {"lr": 0.01},
+        ),
+        ("own-learning-rate", {"factors": {"lr": [0.1, 0.2]}}, {}),
+        (
+            "small-batch",
+            {},
+            {"batch_size": 4, "augment": [{"kind": "cutout", "size": 3, "copies": 2}]},
+        ),
+        ("small-batch", {"factors": {"norm": ["none", "batch_renorm"]}}, {"batch_size": 4}),
+    ],
+)
+def test_no_false_alarm(rule: str, values: dict[str, object], base: dict[str, object]) -> None:
+    assert rule not in {finding.rule for finding in findings(values, **base)}
 
 
 def test_batch_sizes_with_epochs_that_match_their_updates_are_no_slip() -> None:

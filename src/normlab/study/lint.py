@@ -88,16 +88,25 @@ def _stopping(plan: Plan) -> Iterator[str]:
 
 def _batches(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
-        if arm.recipe.norm.kind in _BY_BATCH and arm.recipe.batch_size < _SMALL:
-            kind, size = arm.recipe.norm.kind, arm.recipe.batch_size
-            yield f"{arm.label}: {kind} norm takes its statistics from {size} images"
+        recipe, kind = arm.recipe, arm.recipe.norm.kind
+        # Batch renorm is made for small batches.
+        if kind in {*_BY_BATCH, "ghost_batch"} - {"batch_renorm"}:
+            images = _copies(recipe) * (ghost_size(recipe) or recipe.batch_size)
+            if images < _SMALL:
+                yield f"{arm.label}: {kind} norm takes its statistics from {images} images"
+
+
+def _copies(recipe: Recipe) -> int:
+    """How often an image stands in a batch."""
+    return math.prod(getattr(spec, "copies", 1) for spec in recipe.augment)
 
 
 def _last_batch(plan: Plan) -> Iterator[str]:
     last: dict[tuple[int, int], list[str]] = {}
     for arm in plan.arms:
         if arm.recipe.norm.kind in {*_BY_BATCH, "ghost_batch"}:
-            size, left = arm.recipe.batch_size, smallest_batch(arm.recipe)
+            copies = _copies(arm.recipe)
+            size, left = copies * arm.recipe.batch_size, copies * smallest_batch(arm.recipe)
             if left < min(size, _SMALL):
                 last.setdefault((size, left), []).append(arm.label)
     for (size, left), labels in last.items():
@@ -137,15 +146,22 @@ def _ghost_sizes(plan: Plan) -> Iterator[str]:
 
 
 def _tuned(plan: Plan) -> Iterator[str]:
-    own = {arm.label: [key for key in arm.levels if key in _TUNED] for arm in plan.arms}
-    some = [label for label, keys in own.items() if keys]
-    if some and len(some) < len(own):
-        yield f"only some arms have a learning rate of their own ({_listed(some)})"
+    for key in ("lr", "schedule", "optimizer"):
+        own = {arm.label for arm in plan.arms if any(_root(k) == key for k in arm.levels)}
+        base = [getattr(arm.recipe, key) for arm in plan.arms if arm.label not in own]
+        some = [a.label for a in plan.arms if a.label in own and getattr(a.recipe, key) not in base]
+        if some and base:
+            yield f"only some arms have {key} of their own ({_listed(some)})"
+
+
+def _root(key: str) -> str:
+    """The part of a recipe that a level's key is about."""
+    return "optimizer" if key in {"momentum", "nesterov"} else key.partition(".")[0]
 
 
 def _penalties(plan: Plan) -> Iterator[str]:
     for key in ("l1", "l2", "weight_decay"):
-        penalties = {arm.label: getattr(arm.recipe, key) for arm in plan.arms}
+        penalties = {arm.label: getattr(arm.recipe, key) for arm in plan.arms if arm.has_gains}
         found = [label for label, p in penalties.items() if p.strength and "norm_gain" in p.roles]
         if found:
             yield f"{key} acts on the norms' gains too ({_listed(found)})"
@@ -172,8 +188,6 @@ def _listed(values: Iterable[Any], most: int = 4) -> str:
     texts = [str(value) for value in values]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
-
-_TUNED = {"lr", "momentum", "schedule", "optimizer", "optimizer.lr"}
 
 RULES: dict[str, Rule] = {
     "one-seed": Rule(
@@ -233,7 +247,7 @@ RULES: dict[str, Rule] = {
     ),
     "penalty-on-norms": Rule(
         _penalties,
-        "behind a norm the size of weights means nothing, that of gains does: another regularizer",
+        "before a norm the size of weights means nothing, that of gains does: another regularizer",
         "van Laarhoven 2017, arXiv:1706.05350; Zhang et al. 2019, arXiv:1810.12281",
     ),
     "two-at-once": Rule(

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from normlab.data import data_digest, describe, held_out
 from normlab.errors import UserError
-from normlab.models import build, drops_before_norm, layer_table, parameter_count
+from normlab.models import build, drops_before_norm, layer_table, parameter_count, roles
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
@@ -32,7 +32,8 @@ class Arm:
         recipe: The whole recipe.
         parameters: Trainable values of its model.
         notes: Where the model gets something other than the recipe wants.
-        drops_before_norm: Whether a norm stands behind a layer that drops values.
+        drops_before_norm: Whether a norm is registered behind a layer that drops values.
+        has_gains: Whether its norms have gains.
         trials: Trial id by seed.
     """
 
@@ -42,6 +43,7 @@ class Arm:
     parameters: int
     notes: tuple[str, ...]
     drops_before_norm: bool
+    has_gains: bool
     trials: Mapping[int, str]
 
 
@@ -129,6 +131,7 @@ def make_plan(study: Study) -> Plan:
                 parameters=look.parameters,
                 notes=look.notes,
                 drops_before_norm=look.drops_before_norm,
+                has_gains=look.has_gains,
                 trials=trials,
             )
         )
@@ -162,6 +165,7 @@ class _Look(NamedTuple):
     parameters: int
     notes: tuple[str, ...]
     drops_before_norm: bool
+    has_gains: bool
 
 
 def _inspect(recipe: Recipe, label: str) -> _Look:
@@ -202,4 +206,9 @@ def _built(parts: str, shape: tuple[int, int, int], num_classes: int, batch: int
     recipe = Recipe.parse(json.loads(parts))
     built = build(recipe, shape, num_classes, device="meta")
     layer_table(built.model, shape, images=batch)
-    return _Look(parameter_count(built.model), built.notes, drops_before_norm(built.model))
+    return _Look(
+        parameters=parameter_count(built.model),
+        notes=built.notes,
+        drops_before_norm=drops_before_norm(built.model),
+        has_gains="norm_gain" in roles(built.model).values(),
+    )
