@@ -104,7 +104,7 @@ def last_part(name: str, _: str | None) -> str:
 
 
 def figure_part(name: str, option: str | None) -> str:
-    """A figure of the study, as `draw` or `collect` left it."""
+    """A figure of the study, drawn from the file, or a gallery as `collect` left it."""
     figure = figure_of(read(name), option)
     suffix = "png" if figure.kind in GALLERIES else "svg"
     return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"

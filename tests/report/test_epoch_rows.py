@@ -35,6 +35,18 @@ CLAIMS: list[dict[str, Any]] = [
 ]
 
 
+def plan_of(**values: Any) -> dict[str, Any]:
+    """The plan of a small study: of batch and layer norm, if nothing else is said."""
+    study = {
+        "name": "s",
+        "question": "?",
+        "base": {"data": "digits", "model": "digits-small"},
+        "factors": {"norm": ["batch", "layer"]},
+        "seeds": 2,
+    }
+    return outline(Study.parse({**study, **values}))
+
+
 def frames_of(folder: Path, plan: dict[str, Any] | None = None) -> Frames:
     with Store.read(folder) as store:
         return load_frames(store, {**store.plan(), **(plan or {})})
@@ -43,18 +55,8 @@ def frames_of(folder: Path, plan: dict[str, Any] | None = None) -> Frames:
 @pytest.fixture
 def both(illustrated: Path, tmp_path: Path) -> tuple[Frames, Frames]:
     """The study from its store and from its file, with claims about every kind of number."""
-    plan = outline(
-        Study.parse(
-            {
-                "name": "illustrated",
-                "question": "?",
-                "base": {"data": "digits", "model": "digits-small"},
-                "factors": {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]},
-                "seeds": 2,
-                "claims": CLAIMS,
-            }
-        )
-    )
+    factors = {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]}
+    plan = plan_of(factors=factors, claims=CLAIMS)
     stored = frames_of(illustrated, {"claims": plan["claims"]})
     path = tmp_path / "trials.csv"
     path.write_text(epoch_rows(stored), encoding="utf-8")
@@ -69,16 +71,11 @@ def test_the_verdicts_on_the_file_are_those_on_the_store(both: tuple[Frames, Fra
 
 def test_a_diverged_trial_counts_as_it_does_in_the_store(finished: Path, tmp_path: Path) -> None:
     claim = {"kind": "better", "arm": {"norm": "batch"}, "over": "<b>exploding</b>", "at": 3}
-    study = {
-        "name": "tiny",
-        "question": "?",
-        "base": {"data": "digits", "model": "digits-small"},
-        "factors": {"norm": ["batch", {"kind": "group", "groups": 32}]},
-        "arms": [{"label": "<b>exploding</b>", "set": {"norm": "none"}}],
-        "seeds": 2,
-        "claims": [claim, {**claim, "at": "worst_of_last_3"}],
-    }
-    plan = outline(Study.parse(study))
+    plan = plan_of(
+        factors={"norm": ["batch", {"kind": "group", "groups": 32}]},
+        arms=[{"label": "<b>exploding</b>", "set": {"norm": "none"}}],
+        claims=[claim, {**claim, "at": "worst_of_last_3"}],
+    )
     stored = frames_of(finished, {"claims": plan["claims"]})
     (tmp_path / "trials.csv").write_text(epoch_rows(stored), encoding="utf-8")
     read = frames_from_csv(tmp_path / "trials.csv", plan)
@@ -128,45 +125,24 @@ def test_what_ends_a_trial_is_in_the_row_of_its_last_epoch(finished: Path) -> No
     ],
 )
 def test_a_mistake_in_a_file_of_epochs_is_named(text: str, words: str, tmp_path: Path) -> None:
-    study = {
-        "name": "s",
-        "question": "?",
-        "base": {"data": "digits", "model": "digits-small"},
-        "factors": {"norm": ["batch", "layer"]},
-        "seeds": 2,
-    }
     path = tmp_path / "trials.csv"
     path.write_text("norm,seed,epoch,test_accuracy,state\n" + text, encoding="utf-8")
     with pytest.raises(UserError, match=words):
-        frames_from_csv(path, outline(Study.parse(study)))
+        frames_from_csv(path, plan_of())
 
 
 def test_a_level_that_is_called_null_is_no_missing_one(tmp_path: Path) -> None:
-    study = {
-        "name": "s",
-        "question": "?",
-        "base": {"data": "digits", "model": "digits-small"},
-        "factors": {"clip_grad_norm": [None, 1.0]},
-        "seeds": 2,
-    }
+    plan = plan_of(factors={"clip_grad_norm": [None, 1.0]})
     path = tmp_path / "trials.csv"
-    labels = [arm["label"] for arm in outline(Study.parse(study))["arms"]]
+    labels = [arm["label"] for arm in plan["arms"]]
     path.write_text("arm,test_accuracy\n" + "".join(f"{label},0.9\n" for label in labels))
-    assert set(frames_from_csv(path, outline(Study.parse(study))).trials["state"]) == {"complete"}
+    assert set(frames_from_csv(path, plan).trials["state"]) == {"complete"}
 
 
 def test_a_claim_of_time_names_the_column_it_lacks(tmp_path: Path) -> None:
-    study = {
-        "name": "s",
-        "question": "?",
-        "base": {"data": "digits", "model": "digits-small"},
-        "factors": {"norm": ["batch", "layer"]},
-        "seeds": 2,
-        "claims": [
-            {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "layer"}, "target": 0.5}
-        ],
-    }
+    sides = {"arm": {"norm": "batch"}, "than": {"norm": "layer"}}
+    plan = plan_of(claims=[{"kind": "faster", "target": 0.5, **sides}])
     path = tmp_path / "trials.csv"
     path.write_text("norm,seed,epoch,test_accuracy\nbatch,0,1,0.9\nbatch,0,2,0.9\n")
     with pytest.raises(UserError, match="needs the column 'validation_accuracy'"):
-        frames_from_csv(path, outline(Study.parse(study)))
+        frames_from_csv(path, plan)

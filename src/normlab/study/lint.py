@@ -14,8 +14,11 @@ from normlab.recipe.norms import GhostBatchNorm
 from normlab.study.outline import outline
 from normlab.study.plan import Plan, smallest_batch
 
-_BY_BATCH = {"batch", "torch_batch", "batch_instance", "batch_renorm", "switchable", "evonorm_b0"}
-"""Norms whose statistics are those of the batch."""
+_BY_BATCH = {
+    "batch", "torch_batch", "ghost_batch", "batch_instance", "batch_renorm", "switchable",
+    "evonorm_b0",
+}  # fmt: skip
+"""Norms whose statistics are those of the batch, or of its ghosts."""
 
 _SMALL = 8  # images whose statistics are mostly noise
 
@@ -90,7 +93,7 @@ def _batches(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
         recipe, kind = arm.recipe, arm.recipe.norm.kind
         # Batch renorm is made for small batches.
-        if kind in {*_BY_BATCH, "ghost_batch"} - {"batch_renorm"}:
+        if kind in _BY_BATCH - {"batch_renorm"}:
             images = _copies(recipe) * (ghost_size(recipe) or recipe.batch_size)
             if images < _SMALL:
                 yield f"{arm.label}: {kind} norm takes its statistics from {images} images"
@@ -104,7 +107,7 @@ def _copies(recipe: Recipe) -> int:
 def _last_batch(plan: Plan) -> Iterator[str]:
     last: dict[tuple[int, int], list[str]] = {}
     for arm in plan.arms:
-        if arm.recipe.norm.kind in {*_BY_BATCH, "ghost_batch"}:
+        if arm.recipe.norm.kind in _BY_BATCH:
             copies = _copies(arm.recipe)
             size, left = copies * arm.recipe.batch_size, copies * smallest_batch(arm.recipe)
             if left < min(size, _SMALL):
@@ -115,8 +118,7 @@ def _last_batch(plan: Plan) -> Iterator[str]:
 
 
 def _dropout(plan: Plan) -> Iterator[str]:
-    kinds = {*_BY_BATCH, "ghost_batch"}
-    found = [a.label for a in plan.arms if a.drops_before_norm and a.recipe.norm.kind in kinds]
+    found = [a.label for a in plan.arms if a.drops_before_norm and a.recipe.norm.kind in _BY_BATCH]
     if found:
         yield f"dropout stands before norms with batch statistics ({_listed(found)})"
 
