@@ -11,9 +11,11 @@ from normlab.regularizers import (
     SpatialDropout,
     StochasticDepth,
     drop_block,
+    dropout,
     spatial_dropout,
     stochastic_depth,
 )
+from normlab.regularizers.dropout import RARE
 
 SETTINGS: dict[str, dict[str, int]] = {
     "dropout": {},
@@ -75,6 +77,38 @@ def test_the_gradient_is_the_mask_s(kind: str) -> None:
     y.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, y.detach())
+
+
+@pytest.mark.parametrize("p", [1e-4, 0.03, RARE, 0.4])
+def test_dropout_drops_every_element_as_often_and_independently(p: float) -> None:
+    draws, size = 60_000, 16
+    dropped = (dropout(torch.ones(draws, size), p, SEED(0)) == 0).double()
+    often, pairs = dropped.mean(0), (dropped[:, 1:] * dropped[:, :-1]).mean()
+    assert torch.allclose(often, torch.full_like(often, p), atol=5 * (p / draws) ** 0.5)
+    assert float(pairs) == pytest.approx(p**2, abs=5 * p / (draws * size) ** 0.5)
+    # The spread of the number dropped is that of independent draws too.
+    counts = dropped.view(1000, -1).sum(1)
+    mean = 60 * size * p
+    assert float(counts.mean()) == pytest.approx(mean, abs=5 * (mean / 1000) ** 0.5)
+    assert float(counts.var()) == pytest.approx(mean * (1 - p), rel=0.3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_dropout_drops_the_first_and_the_last_element_of_few(count: int) -> None:
+    generator = SEED(0)
+    masks = torch.stack([dropout(torch.ones(count), RARE, generator) == 0 for _ in range(4000)])
+    assert torch.allclose(masks.double().mean(0), torch.tensor(RARE).double(), atol=0.03)
+
+
+def test_dropout_goes_on_where_the_distances_fell_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Distances of 1 hit every element: many more draws than the four standard deviations allow for.
+    monkeypatch.setattr(torch.Tensor, "geometric_", lambda self, *_, **__: self.fill_(1))
+    assert dropout(torch.ones(3, 500), 0.01).count_nonzero() == 0
+
+
+def test_dropout_of_a_transposed_input() -> None:
+    x = torch.ones(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    assert torch.equal(dropout(x, 0.1, SEED(0)), dropout(x.contiguous(), 0.1, SEED(0)))
 
 
 def test_spatial_dropout_drops_whole_maps() -> None:
