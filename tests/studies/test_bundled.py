@@ -94,7 +94,7 @@ def test_it_begins_with_question_commands_and_expected_time(name: str) -> None:
 def test_it_names_its_source_and_its_quick_run(name: str) -> None:
     text = " ".join(line.removeprefix("# ") for line in head(name))
     assert any(f"ource {letter}" in text for letter in "ABCD")
-    assert f"normlab run {name} --quick" in text or name == "mnist-l1-l2-gbn"
+    assert f"normlab run {name} --quick" in text
 
 
 @pytest.mark.parametrize("name", NAMES)
