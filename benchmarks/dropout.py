@@ -18,11 +18,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from norms import interleaved, ratio
 from torch import Tensor, nn
 
 from normlab.regularizers import Dropout
 from normlab.train.memory import keep_freed_memory
+from norms import interleaved, ratio
 
 SHAPES = [(64, 10, 26, 26), (64, 16, 8, 8), (32, 256, 32, 32)]
 RATES = [0.01, 0.03, 0.1, 0.2, 0.5]

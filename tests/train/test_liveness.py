@@ -20,7 +20,7 @@ from normlab.records import TrialResult
 from normlab.regularizers import DROPOUTS, Dropout, clip_adaptively
 from normlab.train import Finished, train
 from normlab.train import optimizer as optimizer_module
-from normlab.train.liveness import UpdateWatcher
+from normlab.train.liveness import RandomnessWatcher, UpdateWatcher
 
 BASE = {"data": "digits", "model": "digits-small", "epochs": 2, "lr": 0.05, "batch_size": 64}
 GROUPED = {
@@ -268,6 +268,28 @@ def test_dropout_that_is_not_what_is_declared_is_found(
 ) -> None:
     monkeypatch.setitem(DROPOUTS, "dropout", layer)
     assert words in refused({"dropout": 0.2})
+
+
+@pytest.mark.parametrize(("p", "shared"), [(0.2, 20), (0.03, 100), (0.95, 100)])
+def test_masks_that_show_on_few_values_are_no_finding(p: float, shared: int) -> None:
+    # Nearly dead activations, as in a net without norms: two masks may agree on what is left of them.
+    model = nn.Sequential(AlwaysTheSame(p))
+    recipe = Recipe.model_validate({"data": "digits", "model": "digits-small", "dropout": p})
+    watcher = RandomnessWatcher(recipe, model)
+    first, second = torch.zeros(2, 4, 1000)
+    first[:, :500], second[:, 500 - shared // 4 :] = 1.0, 1.0
+    model(first)
+    model(second)
+    watcher.evaluating()
+    model.eval()(first)
+    assert [check.live for check in watcher.conclude()] == [True]
+    second[:, : 500 - shared // 4] = 1.0
+    watcher = RandomnessWatcher(recipe, model.train())
+    model(second)
+    model(second)
+    watcher.evaluating()
+    model.eval()(first)
+    assert [check.found for check in watcher.conclude()] == ["0 dropped the same in two steps"]
 
 
 def test_dropout_that_stands_nowhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from normlab.regularizers import DropBlock, RandomLayer, SpatialDropout, Stochas
 from normlab.train.liveness.watcher import Watcher
 
 _CERTAIN = 25.0
-"""Expected drops above which having seen none, or the same twice, is no chance: e^-25."""
+"""What was seen is no chance if its probability is below e^-25."""
 
 
 @dataclass
@@ -25,20 +25,21 @@ class _Seen:
 
     Attributes:
         alive: Units (values, or the maps or images that go as a whole) that were not 0 before the
-            layer, over the steps looked at: so many independent draws.
+            layer, over the steps looked at.
         kept: Those of them that were not 0 after it.
-        compared: Draws of the first two steps alone.
         first: Of the first step, which units were not 0 before the layer and which were 0 after.
+        compared: Units that were not 0 before the layer in both of the first two steps. Few, where
+            the activations in front are mostly 0: only there can two masks be told apart.
         fresh: Whether the second step's mask differed from the first's.
         evaluated: It was seen in evaluation, where `changed` says that it was not the identity.
     """
 
     alive: int = 0
     kept: int = 0
-    compared: int = 0
     steps: int = 0
     in_eval_mode: bool = False
     first: tuple[Tensor, Tensor] | None = None
+    compared: int = 0
     fresh: bool | None = None
     evaluated: bool = False
     changed: bool = False
@@ -96,9 +97,9 @@ class RandomnessWatcher(Watcher):
             seen.alive += int(alive.sum())
             seen.kept += int((alive & ~gone).sum())
             if seen.steps <= 2:
-                seen.compared = seen.alive
                 if seen.first is not None and seen.first[0].shape == alive.shape:
                     comparable = alive & seen.first[0]
+                    seen.compared = int(comparable.sum())
                     seen.fresh = bool((comparable & (gone ^ seen.first[1])).any())
                 seen.first = (alive, gone) if seen.steps == 1 else None
 
@@ -135,16 +136,22 @@ class RandomnessWatcher(Watcher):
 
     def _wrong_share(self, name: str) -> str | None:
         seen, layer = self.seen[name], self.layers[name]
-        share = self._dropped(name)
-        if not share and layer.p * seen.alive > _CERTAIN:
+        share, p = self._dropped(name), layer.p
+        if not share and -math.log1p(-p) * _draws(layer, seen.alive) > _CERTAIN:
             return "dropped nothing in training"
         # DropBlock's p is approximate by definition, and its blocks are no independent draws.
-        spread = 6 * math.sqrt(layer.p * (1 - layer.p) / max(seen.alive, 1))
-        if not isinstance(layer, DropBlock) and abs(share - layer.p) > spread + 0.01:
-            return f"dropped {share:.3f} where p is {layer.p}"
-        if seen.fresh is False and layer.p * seen.compared > _CERTAIN:
+        spread = 6 * math.sqrt(p * (1 - p) / max(seen.alive, 1))
+        if not isinstance(layer, DropBlock) and abs(share - p) > spread + 0.01:
+            return f"dropped {share:.3f} where p is {p}"
+        alike = math.log1p(-2 * p * (1 - p))  # of a unit: dropped twice or kept twice
+        if seen.fresh is False and -alike * _draws(layer, seen.compared) > _CERTAIN:
             return "dropped the same in two steps"
         return None
+
+
+def _draws(layer: RandomLayer, units: int) -> float:
+    """Independent draws behind the units, at least: a block has one for all its values."""
+    return units / layer.block_size**2 if isinstance(layer, DropBlock) else units
 
 
 def _units(layer: RandomLayer, values: Tensor) -> Tensor:
