@@ -91,3 +91,30 @@ def test_a_study_without_claims_says_so(normlab: Run) -> None:
     normlab("run", "digits-norms", "--quick", "--set", "epochs=1", "--seeds", "1", "--workers", "1")
     code, out, _ = normlab("claims", "digits-norms")
     assert (code, out.strip()) == (0, "the study makes no claims")
+
+
+def test_a_quick_variant_says_that_it_answers_nothing(normlab: Run, tmp_path: Path) -> None:
+    file = tmp_path / "rates.yaml"
+    file.write_text(
+        """
+        question: Which rate?
+        base: {data: digits, model: digits-small, epochs: 1, data.limit: 20}
+        factors: {lr: [0.01, 0.02, 0.05]}
+        seeds: 2
+        claims:
+          - {kind: better, name: three, arm: {lr: 0.05}, over: {lr: 0.01}}
+          - {kind: better, name: two, arm: {lr: 0.02}, over: {lr: 0.01}}
+        quick: {factors: {lr: [0.01, 0.02]}}
+        """
+    )
+    _, out, _ = normlab("run", str(file), "--quick", "--workers", "1", "--runs", str(tmp_path))
+    assert "nan" not in out
+    three = next(line for line in out.splitlines() if line.startswith("three "))
+    assert three.split() == ["three", "not", "in", "this", "variant"]
+    page = (tmp_path / "rates" / "report.html").read_text(encoding="utf-8")
+    assert "Quick variant, a rehearsal" in page
+    assert "<td>2</td>" in page
+    assert "<td>2.0</td>" not in page
+    normlab("run", str(file), "--workers", "1", "--runs", str(tmp_path))
+    whole = (tmp_path / "rates" / "report.html").read_text(encoding="utf-8")
+    assert "rehearsal" not in whole

@@ -14,28 +14,21 @@ def print_verdicts(found: pd.DataFrame) -> None:
     """The verdicts as a table, then why each of them."""
     from normlab.cli.output import console, table
 
-    rows = []
-    for row in found.to_dict("records"):
-        size = f", {row['size']}" if isinstance(row["size"], str) else ""
-        settle = row["seeds_to_settle"]
-        known = settle is not None and not math.isnan(settle)
-        rows.append(
-            (
-                row["claim"],
-                f"{row['verdict']}{size}",
-                row["measured"],
-                row["seeds"],
-                f"{settle:.0f}" if known else None,
-            )
+    records, rows = without_nan(found.to_dict("records")), []
+    for row in records:
+        size = f", {row['size']}" if row["size"] else ""
+        seeds, settle = (
+            None if row[key] is None else f"{row[key]:.0f}" for key in ("seeds", "seeds_to_settle")
         )
+        rows.append((row["claim"], f"{row['verdict']}{size}", row["measured"], seeds, settle))
     columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
     console.print(table(columns, rows, left=["verdict", "measured"]))
     console.print()
-    for row in found.to_dict("records"):
+    for row in records:
         console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
-        if isinstance(row["exploratory"], str):
+        if row["exploratory"]:
             console.print(f"  exploratory: {row['exploratory']}", soft_wrap=True)
-        if isinstance(row["left_out"], str) and row["left_out"]:
+        if row["left_out"]:
             console.print(f"  left out: {row['left_out']}", soft_wrap=True)
 
 

@@ -130,9 +130,6 @@ def _claims(frames: Frames) -> list[dict[str, Any]]:
             {
                 **cells,
                 "margin": margin_text(record) if "margin" in record else None,
-                "seeds_to_settle": _number(cells["seeds_to_settle"])
-                if cells["seeds_to_settle"]
-                else None,
                 "published": published_text(frames.plan, record),
                 "source": record.get("source"),
                 "confound": record.get("confound"),

@@ -88,6 +88,7 @@ class Plan:
             **outline(self.study),
             "factors": sorted({key for arm in self.arms for key in arm.levels}),
             "overrides": self.study.overrides,
+            "rehearsal": self.study.rehearsal,
             "arms": [
                 {
                     "label": arm.label,

@@ -82,7 +82,7 @@ class Quick(Spec):
     factors: dict[str, Levels] = {}
 
 
-_SET_BY_A_RUN = {"name", "sequential", "varied"}
+_SET_BY_A_RUN = {"name", "sequential", "varied", "rehearsal"}
 """Fields that no study file has."""
 
 
@@ -108,6 +108,8 @@ class Study(Spec):
     """Looks at which seeds are added until claims are settled; `--until-settled` sets them."""
     varied: bool = False
     """Whether this is a variant: claims about arms that it leaves out are no mistake."""
+    rehearsal: bool = False
+    """Whether this is the quick variant, which answers nothing."""
     overrides: Values = {}
     """Recipe values that hold in every arm, whatever base, factors and arms say."""
 
@@ -130,7 +132,7 @@ class Study(Spec):
         content = read(path)
         if "name" in content:
             raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
-        for key in ("sequential", "varied"):  # how it is run, not what it is
+        for key in _SET_BY_A_RUN - {"name"}:  # how it is run, not what it is
             if key in content:
                 known = set(cls.model_fields) - _SET_BY_A_RUN
                 raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
@@ -168,4 +170,5 @@ class Study(Spec):
         if seeds is not None:
             changed["seeds"] = seeds
         changed["varied"] = self.varied or quick or bool(overrides) or seeds is not None
+        changed["rehearsal"] = self.rehearsal or quick
         return type(self).parse(changed, where=self.name)
