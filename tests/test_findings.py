@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from normlab.cli import app
+from normlab.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "docs" / "findings"
 PAGES = sorted(path.name for path in FOLDER.glob("source-*.md"))
@@ -22,11 +23,6 @@ def derive() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def marks(svg: str) -> list[str]:
-    """What a figure draws of its data: long paths and labels, which no font of a machine moves."""
-    return re.findall(r' d="([^"]{60,})"', svg) + re.findall(r'aria-label="([^"]*: [^"]*)"', svg)
 
 
 def test_every_source_has_a_page() -> None:
@@ -57,22 +53,53 @@ def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: Modul
     for name in PAGES:
         text = (FOLDER / name).read_text(encoding="utf-8")
         for path, content in derive.drawings(text):
-            stored = marks(path.read_text(encoding="utf-8"))
+            stored = derive.marks(path.read_text(encoding="utf-8"))
             assert len(stored) > 1
-            assert marks(content.decode()) == stored, path
+            assert derive.marks(content.decode()) == stored, path
         for link in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
             assert (FOLDER / link).is_file(), link
             shown += 1
     assert shown > 0
 
 
-def test_trials_of_another_variant_are_not_taken_in(derive: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (
+            "<!-- run mnist-l1-l2-gbn -->\nMine.\n<!-- arms mnist-l1-l2-gbn -->\n<!-- end -->",
+            "no '<",
+        ),
+        ("<!-- rnu mnist-l1-l2-gbn -->\n<!-- end -->", "has no mark; those known are run"),
+        ("<!-- run mnist-norms-grid -->\n<!-- end -->", "mnist-norms-grid.csv is not there"),
+        ("<!-- run mnist-nroms -->\n<!-- end -->", "Did you mean 'mnist-norms'"),
+        ("<!-- figure mnist-l1-l2-gbn curvs -->\n<!-- end -->", "Did you mean 'curves"),
+    ],
+)
+def test_a_slip_in_a_page_loses_nothing(
+    page: str, message: str, derive: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(page)
+    with pytest.raises(UserError, match=re.escape(message)):
+        derive.derive(path, check=False)
+    assert path.read_text() == page
+    remark = "<!-- note for me -->\nText.\n"
+    assert derive.page_derived(remark) == remark
+
+
+def test_trials_of_another_variant_are_not_taken_in(
+    derive: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = ["--set", "epochs=1", "--set", "data.limit=5", "--seeds", "1", "--workers", "1"]
     where = ["--runs", str(tmp_path)]
     result = CliRunner().invoke(app, ["run", "digits-norms", "--quick", *run, *where])
     assert result.exit_code == 0, result.output
-    with pytest.raises(SystemExit, match="was run with other values"):
+    with pytest.raises(UserError, match="was run with other values"):
         derive.collect(tmp_path, quick=False)
+    (tmp_path / "digits-norms").rename(tmp_path / "mine")
+    with pytest.raises(UserError, match="no bundled study was run"):
+        derive.collect(tmp_path, quick=False)
+    assert "left alone: mine" in capsys.readouterr().out
 
 
 def test_every_file_of_trials_is_on_a_page() -> None:

@@ -27,6 +27,7 @@ import pandas as pd
 
 from normlab import api
 from normlab.cli.output import counted
+from normlab.errors import UserError, unknown
 from normlab.files import write_whole
 from normlab.report import Frames, frames_from_csv, load_frames
 from normlab.report.epoch_rows import epoch_rows
@@ -36,22 +37,31 @@ from normlab.report.scores import score_array
 from normlab.report.tables import COUNTED
 from normlab.report.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
+from normlab.study.files import bundled
 from normlab.study.outline import outline
 
 HERE = Path(__file__).parent
-PART = re.compile(r"(<!-- (\w+) ([\w-]+)(?: ([\w-]+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 QUICK = "-quick"
 TARGET = 0.994
 """What source B asks for."""
 
 
 def page_derived(page: str) -> str:
-    """A page's text with all its parts made anew."""
+    """A page's text with all its parts made anew.
+
+    Raises:
+        UserError: A mark without its end, an end without a mark, or a study without a file.
+    """
 
     def part(found: re.Match[str]) -> str:
         start, kind, name, option, end = found.groups()
         return f"{start}\n{PARTS[kind](name, option)}\n{end}"
 
+    whole = len(PART.findall(page))
+    if len(START.findall(page)) > whole:
+        raise UserError(f"a mark has no '{END}'")
+    if page.count(END) > whole:
+        raise UserError(f"a '{END}' has no mark; those known are {', '.join(PARTS)}")
     return PART.sub(part, page)
 
 
@@ -94,9 +104,12 @@ def last_part(name: str, _: str | None) -> str:
     rows = []
     for arm, scores in zip(frames.arms, worst, strict=True):
         ids = frames.trials.loc[counts & (frames.trials["arm"] == arm), "id"]
-        lasting, top = scores[~np.isnan(scores)], best.reindex(ids).to_numpy()
-        means = [f"{100 * values.mean():.2f}" if len(values) else "–" for values in (lasting, top)]
-        reached = [f"{(values >= TARGET).sum()} of {len(top)}" for values in (lasting, top)]
+        both = (scores[~np.isnan(scores)], best.reindex(ids).to_numpy())
+        means = [f"{100 * values.mean():.2f}" if len(values) else "–" for values in both]
+        reached = [
+            f"{(values >= TARGET).sum()} of {len(values)}" if len(values) else "–"
+            for values in both
+        ]
         rows.append([arm, *means, *reached])
     goal = f"{100 * TARGET:g} %"
     names = ("Worst of the last 5", "Best of all", f"All of the last 5 at {goal}", f"Any at {goal}")
@@ -117,21 +130,27 @@ PARTS = {
     "claims": claims_part,
     "figure": figure_part,
 }
+END = "<!-- end -->"
+START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")
+PART = re.compile(rf"({START.pattern})(?:(?!<!-- ).)*({END})", re.DOTALL)
+"""A part holds no mark of another one, so that a forgotten end takes no text away."""
 
 
 @cache
 def read(name: str) -> Frames:
     """The trials of a file as a study's frames."""
-    quick = name.endswith(QUICK)
+    quick, path = name.endswith(QUICK), HERE / f"{name}.csv"
     study = api.load_study(name.removesuffix(QUICK), quick=quick)
-    return frames_from_csv(HERE / f"{name}.csv", outline(study))
+    if not path.exists():
+        raise UserError(f"{path.name} is not there: --collect RUNS takes trials in")
+    return frames_from_csv(path, outline(study))
 
 
 def figure_of(frames: Frames, option: str | None, folder: Path | None = None) -> Figure:
     """A study's figure by name."""
     figures = {figure.name: figure for figure in figures_of(frames, folder)}
     if option not in figures:
-        raise SystemExit(f"{frames.plan['name']} has no figure '{option}': {', '.join(figures)}")
+        raise UserError(f"{frames.plan['name']}: {unknown('figure', str(option), figures)}")
     return figures[option]
 
 
@@ -154,19 +173,30 @@ def draw_galleries(page: str, name: str, frames: Frames, folder: Path) -> None:
             figure = figure_of(frames, option, folder)
             if figure.kind in GALLERIES:
                 if figure.drawn is None:
-                    raise SystemExit(f"{name}, {option}: {figure.caption}")
+                    raise UserError(f"{name}, {option}: {figure.caption}")
                 content = figure_files(figure)[f"{option}.png"]
                 write_whole(HERE / "figures" / f"{name}-{option}.png", content)
 
 
 def collect(runs: Path, quick: bool) -> None:
-    """Take the finished trials of every study folder into the files here."""
+    """Take the finished trials of every bundled study's folder into the files here.
+
+    Raises:
+        UserError: No such folder, or trials of another variant; nothing is taken in then.
+    """
+    every = {}
     for folder in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
+        if folder.name not in bundled():
+            print(f"left alone: {folder.name} is no bundled study")
+            continue
         with Store.read(folder) as store:
-            frames = load_frames(store)
-        declared = api.load_study(folder.name, quick=quick)
-        if frames.plan["overrides"] != declared.overrides:
-            raise SystemExit(f"{folder}: was run with other values: {frames.plan['overrides']}")
+            every[folder] = load_frames(store)
+        declared, found = api.load_study(folder.name, quick=quick), every[folder].plan["overrides"]
+        if found != declared.overrides:
+            raise UserError(f"{folder}: was run with other values: {found}")
+    if not every:
+        raise UserError(f"no bundled study was run under {runs}")
+    for folder, frames in every.items():
         new = pd.read_csv(io.StringIO(epoch_rows(frames)), dtype=str, keep_default_na=False)
         if not len(new):
             continue
@@ -198,21 +228,39 @@ def main() -> int:
     parser.add_argument("--collect", type=Path, metavar="RUNS", help="take in trials first")
     parser.add_argument("--quick", action="store_true", help="those are quick variants")
     given = parser.parse_args()
-    if given.collect:
-        collect(given.collect, given.quick)
-    differ = []
-    for path in sorted(HERE.glob("*.md")):
-        text = path.read_text(encoding="utf-8")
-        if not given.check:
-            for figure, content in drawings(text):
-                write_whole(figure, content)
-        derived = page_derived(text)
-        if derived != text:
-            differ.append(path.name)
-            if not given.check:
-                path.write_text(derived, encoding="utf-8")
+    try:
+        if given.collect:
+            collect(given.collect, given.quick)
+        differ = [name for path in sorted(HERE.glob("*.md")) for name in derive(path, given.check)]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     print(f"{'differ' if given.check else 'written'}: {', '.join(differ) or 'none'}")
     return 1 if given.check and differ else 0
+
+
+def derive(path: Path, check: bool) -> list[str]:
+    """Make a page and its figures anew, or only compare; names of those that are not as derived."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        derived = page_derived(text)
+    except UserError as error:
+        raise UserError(f"{path.name}: {error}") from None
+    differ = [] if derived == text else [path.name]
+    if differ and not check:
+        write_whole(path, derived.encode())
+    for figure, content in drawings(text):
+        stored = figure.read_bytes() if figure.exists() else b""
+        if marks(stored.decode()) != marks(content.decode()):
+            differ.append(f"{figure.parent.name}/{figure.name}")
+        if not check and stored != content:
+            write_whole(figure, content)
+    return differ
+
+
+def marks(svg: str) -> list[str]:
+    """What a figure draws of its data: long paths and labels, which no font of a machine moves."""
+    return re.findall(r' d="([^"]{60,})"', svg) + re.findall(r'aria-label="([^"]*: [^"]*)"', svg)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_every_figure_is_an_svg_and_a_pdf(exported: Path) -> None:
 
 def test_a_gallery_is_a_png_with_its_images_too(illustrated: Path, tmp_path: Path) -> None:
     folder = with_figures(illustrated, tmp_path / "study")
-    written = write_exports(folder, figures=tmp_path)
+    written = write_exports(folder, figures=tmp_path).written
     assert {path.suffix for path in written} == {".svg", ".pdf", ".png"}
     assert {path.stem for path in tmp_path.glob("*.png")} == {"misclassified", "disagreement"}
     with Image.open(tmp_path / "misclassified.png") as image:

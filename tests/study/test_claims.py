@@ -66,6 +66,36 @@ def test_a_trend_over_words_falls_in_reverse_order() -> None:
     assert rises["sides"] == falls["sides"][::-1]  # type: ignore[index]
 
 
+def test_two_claims_have_two_names() -> None:
+    with pytest.raises(UserError, match="claims: two of them have the name 'a'"):
+        outline(study({**CLAIM, "name": "a"}, {**CLAIM, "name": "a", "margin": 1}))
+    made = outline(study(CLAIM, {**CLAIM, "margin": 1}, {**CLAIM, "metric": "test_ece"}))["claims"]
+    name = made[0]["name"]
+    assert [claim["name"] for claim in made] == [name, f"{name} (2)", f"{name} (3)"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"test_acuracy": 90}, "Did you mean 'test_accuracy'"),
+        ({"test_accuracy": 0.9}, "test_accuracy is 0.9: percent, 0 to 100, is needed"),
+        ({"test_macro_f1": 101}, "percent, 0 to 100, is needed"),
+        ({"test_loss": -3}, "test_loss is -3: at least 0 is needed"),
+        ({}, "at least 1 item"),
+    ],
+)
+def test_a_published_number_is_in_its_unit(values: dict[str, object], message: str) -> None:
+    rows = [{"arm": {"norm": "batch", "batch_size": 16}, "values": values}]
+    with pytest.raises(UserError, match=message):
+        study(published=rows)
+
+
+def test_published_columns_of_the_source_s_own_and_words_are_taken() -> None:
+    values = {"best_test_accuracy": 99.4, "train_loss / 32": 0.03, "test_accuracy": "about 99"}
+    rows = [{"arm": {"norm": "batch", "batch_size": 16}, "values": {**values, "gap": -0.2}}]
+    assert outline(study(published=rows))["published"][0]["values"]["gap"] == -0.2
+
+
 def test_an_interaction_is_two_gains() -> None:
     found = record(
         {
@@ -92,8 +122,14 @@ def test_margins_are_points_of_accuracies_and_units_of_all_else() -> None:
     assert record(CLAIM, analysis={"margin": 0.5})["margin"] == 0.005
     assert record({**CLAIM, "margin": 2})["margin"] == 0.02
     assert record({**CLAIM, "metric": "test_loss", "margin": 0.02})["margin"] == 0.02
+    # That of the analysis is of its metric, whether the claim names it or not.
+    named = {**CLAIM, "metric": "test_accuracy"}
+    assert record(named, analysis={"margin": 0.5})["margin"] == 0.005
+    assert record({**CLAIM, "metric": "test_macro_f1"}, analysis={"margin": 5})["margin"] == 0.001
     with pytest.raises(UserError, match="'test_loss' has no usual margin"):
         record({**CLAIM, "metric": "test_loss"})
+    with pytest.raises(UserError, match="that of analysis is of test_accuracy"):
+        record({**CLAIM, "metric": "test_loss"}, analysis={"margin": 1})
 
 
 def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
@@ -112,7 +148,22 @@ def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
         ({**CLAIM, "arm": "norm=batch, batch_size=32"}, ["unknown arm", "batch_size=64"]),
         ({**CLAIM, "metric": "test_acuracy"}, ["unknown metric 'test_acuracy'", "test_accuracy"]),
         ({**CLAIM, "margin": -1}, ["margin is -1"]),
+        ({**CLAIM, "arm": ["batch"]}, ["claims.0.arm is ['batch']: an arm's label or levels"]),
+        ({**CLAIM, "arm": {"norm": ["batch", "layer"]}}, ["norm has no level layer"]),
+        (
+            {**CLAIM, "over": {"norm": "batch", "batch_size": 16}},
+            ["the arm 'norm=batch, batch_size=16' is on two sides"],
+        ),
+        ({"kind": "best", "arm": {"norm": "batch"}, "over": []}, ["there is none beside"]),
         ({"kind": "trend", "factor": "lr"}, ["unknown factor 'lr'"]),
+        (
+            {"kind": "trend", "factor": "batch_size", "within": {"nrom": "batch"}},
+            ["unknown factor 'nrom'", "'norm'"],
+        ),
+        (
+            {"kind": "trend", "factor": "batch_size", "within": {"norm": "btach"}},
+            ["no arm has {norm: btach}"],
+        ),
         ({**CLAIM, "kind": "faster"}, ["unknown key", "'over'"]),
         (
             {

@@ -6,6 +6,7 @@ import pytest
 
 from normlab.errors import UserError
 from normlab.study.outline import outline
+from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 
 GRID = {
@@ -44,16 +45,29 @@ def records(*figures: object, **values: object) -> list[dict[str, object]]:
         ({"kind": "factor", "x": "dropout.p", "scale": "log"}, "scale is 'log'"),
         ({"kind": "factor", "x": "norm", "arms": [{"norm": "batch"}]}, "two levels of norm"),
         ({"kind": "dots", "metrics": "test_acuracy"}, "Did you mean 'test_accuracy'"),
-        ({"kind": "dots", "metrics": {"kind": "time_to", "target": 2}}, "metrics.target is 2"),
+        ({"kind": "dots", "metrics": {"kind": "time_to", "target": 2}}, "metrics.0.target is 2"),
         ({"kind": "dots", "metrics": []}, "name at least one"),
         ({"kind": "dots", "arms": "nrom"}, "unknown arm 'nrom'"),
         ({"kind": "dots", "arms": {"norm": "btch"}}, "no arm has {norm: btch}"),
         ({"kind": "curves", "metric": "acuracy"}, "nearest: 'accuracy'"),
         ({"kind": "curves", "splits": "tst"}, "nearest: 'test'"),
         ({"kind": "sparsity", "threshold": 0.1}, "0.001 or 0.01"),
-        ({"kind": "misclassified", "arm": {"norm": "batch"}}, "fits 5 arms"),
+        ({"kind": "misclassified", "arm": {"norm": "batch"}}, "fits 5: norm=batch"),
         ({"kind": "effects"}, "makes no claims"),
-        ({"kind": "dots", "name": "a b"}, "figures.name is 'a b'"),
+        ({"kind": "dots", "name": "a b"}, "figures.0.name is 'a b'"),
+        (
+            {"kind": "dots", "titel": "Dots"},
+            "Did you mean 'title'? Allowed: arms, at, caption, kind",
+        ),
+        ({"kind": "dots", "title": 5}, "figures.0.title is 5"),
+        ({"kind": "dots", "at": "worst_of_last"}, "worst_of_last_5, or an epoch's number"),
+        ({"kind": "dots", "at": 0}, "figures.0.at is 0: allowed: last"),
+        ({"kind": "dots", "metrics": ["gap", "gap"]}, "gap is there twice"),
+        ({"kind": "dots", "metrics": "time_to"}, "needs a target"),
+        ({"kind": "dots", "arms": {"norm": ["batch", "layer"]}}, "no level layer; it has batch"),
+        ({"kind": "dots", "arms": 5}, "figures.0.arms is 5: a list is needed"),
+        ({"kind": "factor", "x": "norm", "lines": "norm"}, "norm is x and cannot be lines"),
+        ({"kind": "factor", "x": "norm", "lines": ["dropout.p"] * 2}, "is among lines twice"),
     ],
 )
 def test_a_mistake_names_what_is_wrong_and_the_nearest(
@@ -165,3 +179,47 @@ def test_a_variant_keeps_a_figure_that_it_lacks_the_arms_for_with_the_reason() -
 def test_figures_survive_what_a_run_changes() -> None:
     made = study({"kind": "dots", "metrics": {"kind": "time_to", "target": 0.9}}, "gates")
     assert made.vary(seeds=3).figures == made.figures
+
+
+@pytest.mark.parametrize(
+    ("figure", "message"),
+    [
+        ({"kind": "dots", "metrics": "validation_loss"}, "no arm has validation images"),
+        ({"kind": "bars", "at": "best_validation"}, "no arm has validation images"),
+        (
+            {"kind": "factor", "x": "norm", "metric": {"kind": "time_to", "target": 0.9}},
+            "no arm has",
+        ),
+        ({"kind": "survival", "target": 0.9}, "no arm has validation images"),
+        ({"kind": "curves", "splits": "validation"}, "no arm has validation images"),
+        ({"kind": "dots", "at": 4}, "4 epochs are needed, and its arms train 3"),
+        ({"kind": "dots", "at": "worst_of_last_4"}, "4 epochs are needed"),
+        ({"kind": "survival", "target": 0.9, "split": "train", "hold": 4}, "4 epochs are needed"),
+    ],
+)
+def test_what_no_arm_could_ever_show_is_refused(figure: dict[str, object], message: str) -> None:
+    base = {"data": "digits", "model": "digits-small", "epochs": 3, "validation": 0}
+    factors = {"factors": {"norm": ["batch", "layer"]}, "constraints": []}
+    with pytest.raises(UserError, match=message) as caught:
+        make_plan(study(figure, base=base, **factors))
+    assert str(caught.value).startswith(f"figure {figure['kind']}: ")
+    shown = ("curves", {"kind": "dots", "at": 3}, {"kind": "dots", "metrics": "gap", "at": "last"})
+    assert len(make_plan(study(*shown, base=base, **factors)).arms) == 2
+    # A quick variant may train shorter than the study that its figures are of.
+    make_plan(study(figure, base=base, **factors).vary(quick=True))
+
+
+@pytest.mark.parametrize(
+    ("analysis", "message"),
+    [
+        ({"at": "best_validation"}, "analysis: no arm has validation images"),
+        ({"metric": "validation_accuracy"}, "analysis: no arm has validation images"),
+        ({"at": 4}, "analysis: 4 epochs are needed"),
+    ],
+)
+def test_an_analysis_of_what_no_arm_has_is_refused(
+    analysis: dict[str, object], message: str
+) -> None:
+    base = {"data": "digits", "model": "digits-small", "epochs": 3, "validation": 0}
+    with pytest.raises(UserError, match=message):
+        make_plan(study(base=base, factors={}, constraints=[], analysis=analysis))

@@ -21,7 +21,12 @@ from normlab.cli.options import (
     parse_sets,
     stored_name,
 )
-from normlab.cli.verdicts import print_claim_plans, print_verdicts, without_nan
+from normlab.cli.verdicts import (
+    print_claim_plans,
+    print_hopeless,
+    print_verdicts,
+    without_nan,
+)
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -188,11 +193,18 @@ def _quick_text(varied: Study, whole: Study) -> str:
 
 
 def _run(study: Study, runs: Path, options: RunOptions) -> Summary:
+    """Train what a plan lacks, after a word on what it cannot settle and what looks like a slip."""
     from normlab import api
+    from normlab.cli.output import console
     from normlab.cli.progress import reporter
+    from normlab.study.lint import lint
     from normlab.study.runner import run_plan
 
     made = api.plan(study)
+    if not study.varied:
+        print_hopeless(api.claim_plans(made, runs=runs))
+        for finding in lint(made):
+            console.print(f"mind: {finding.says}", soft_wrap=True)
     with reporter(made) as bars:
         summary = run_plan(made, runs, options, bars)
     _print_summary(made, summary)
@@ -256,8 +268,11 @@ def report(
 
     folder = runs / stored_name(study, runs)
     console.print(str(write_report(folder)), soft_wrap=True)
-    for path in write_exports(folder, figures=figures, latex=latex, csv=csv):
+    made = write_exports(folder, figures=figures, latex=latex, csv=csv)
+    for path in made.written:
         console.print(str(path), soft_wrap=True)
+    for name, reason in made.not_drawn.items():
+        console.print(f"{name}: {reason}", soft_wrap=True)
 
 
 def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:

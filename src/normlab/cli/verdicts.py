@@ -59,6 +59,13 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
         console.print(
             "?: no spread over seeds is known yet: run two seeds, or state analysis.spread"
         )
+    print_hopeless(claims)
+
+
+def print_hopeless(claims: pd.DataFrame) -> None:
+    """The claims that no outcome of the planned seeds could settle, and why."""
+    from normlab.cli.output import console
+
     for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
         text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
         console.print(text, soft_wrap=True)

@@ -22,14 +22,18 @@ class Spec(BaseModel):
 
     title: ClassVar[str] = "mapping"
     """What the messages call this model."""
+    internal: ClassVar[frozenset[str]] = frozenset()
+    """Fields that no file has: messages leave them out."""
 
     @model_validator(mode="before")
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
+            written = {field.alias or name for name, field in cls.model_fields.items()}
             for key in value:
-                if key not in cls.model_fields:
-                    message = unknown(f"key of {cls.title}", str(key), cls.model_fields)
+                if key not in written | cls.model_fields.keys():
+                    allowed = written - cls.internal
+                    message = unknown(f"key of {cls.title}", str(key), allowed)
                     raise PydanticCustomError("unknown_key", "{message}", {"message": message})
         return value
 
@@ -120,6 +124,15 @@ def chosen_from(
     return choose
 
 
+_SHAPES = {
+    "tuple_type": "list",
+    "list_type": "list",
+    "dict_type": "mapping",
+    "model_type": "mapping",
+}
+"""Pydantic's words for what a file's author calls otherwise."""
+
+
 def _refused(message: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{message}", {"message": message})
 
@@ -133,11 +146,14 @@ def explain(error: ValidationError, where: str = "") -> str:
         location = item["loc"]
         shown = not isinstance(item["input"], Mapping)
         if item["type"] == "refused":
-            # Made below, by a component: its lines name the field themselves.
-            message = "\n".join(
-                f"{where}.{line}" if where else line for line in message.splitlines()
-            )
-            lines.append(message)
+            # Made below, by a component: its lines name the field themselves, but not which of a
+            # list it is.
+            *_, field, index = (None, None, *location)
+            named = f"{field}.{index}" if isinstance(index, int) else ""
+            for line in message.splitlines():
+                rest = line.removeprefix(str(field))
+                text = named + rest if named and rest != line else line
+                lines.append(f"{where}.{text}" if where else text)
             continue
         if item["type"] == "missing":
             message, shown = "is required", False
@@ -145,6 +161,8 @@ def explain(error: ValidationError, where: str = "") -> str:
             allowed = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
             guess = nearest(str(item["input"]), allowed)
             message = f"allowed: {', '.join(allowed)}" + (f" (nearest: '{guess}')" if guess else "")
+        elif item["type"] in _SHAPES:
+            message = f"a {_SHAPES[item['type']]} is needed"
         elif item["type"] == "unknown_key":
             shown = False
         elif item["type"] == "value_error":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import vl_convert
 
@@ -17,13 +18,20 @@ from normlab.store import Store
 _DOTS = 2  # pixels of a PNG for each of the figure's
 
 
+class Exports(NamedTuple):
+    """What was written, and the figures that could not be drawn by name, each with the reason."""
+
+    written: list[Path]
+    not_drawn: dict[str, str]
+
+
 def write_exports(
     folder: Path,
     *,
     figures: Path | None = None,
     latex: Path | None = None,
     csv: Path | None = None,
-) -> list[Path]:
+) -> Exports:
     """Write a study's figures and tables as files of their own, from its store.
 
     Args:
@@ -34,17 +42,17 @@ def write_exports(
             ``.tex`` and ``.md``.
         csv: The file for every epoch of every finished trial; `frames_from_csv` reads it.
 
-    Returns:
-        What was written.
-
     Raises:
         UserError: The folder holds no runs, or a file cannot be written.
     """
     with Store.read(folder) as store:
         frames = load_frames(store)
     made: dict[Path, bytes] = {}
+    not_drawn: dict[str, str] = {}
     if figures is not None:
         for figure in figures_of(frames, folder):
+            if figure.drawn is None:
+                not_drawn[figure.name] = figure.caption
             made |= {figures / name: content for name, content in figure_files(figure).items()}
     if latex is not None:
         tables = {"arms": arms_typeset(frames)}
@@ -60,7 +68,7 @@ def write_exports(
             write_whole(path, content)
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    return list(made)
+    return Exports(list(made), not_drawn)
 
 
 def figure_files(figure: Figure) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError, nearest, unknown
 from normlab.metrics import METRICS
 from normlab.records import TrialState
 from normlab.report.epoch_rows import FACTS, OF_ARMS, last_rows
@@ -100,6 +100,7 @@ def _with_facts(arm: dict[str, Any], ended: pd.DataFrame) -> dict[str, Any]:
 
 def _check_metrics(table: pd.DataFrame, path: Path) -> None:
     """Every metric has a column of numbers, fractions of 1 where it is one, and one has values."""
+    columns = [name for name in table.columns if name not in {"arm", "seed", "epoch", "state"}]
     for metric in METRICS:
         if metric + _PERCENT in table:
             table[metric] = _numbers(table[metric + _PERCENT], path) / 100
@@ -111,8 +112,16 @@ def _check_metrics(table: pd.DataFrame, path: Path) -> None:
                 f"{path}: {metric} is above 1: fractions of 1 are needed, or the column "
                 f"{metric}{_PERCENT}"
             )
+        below = table.index[table[metric] < 0]
+        if len(below) and metric != "gap":
+            line, value = int(below[0]) + 2, table.loc[below[0], metric]
+            raise UserError(f"{path}, line {line}: {metric} is {value:g}: at least 0 is needed")
     if table[list(METRICS)].isna().all(axis=None):
-        raise UserError(f"{path} has no metric; allowed: {', '.join(METRICS)}, or with {_PERCENT}")
+        near = {str(column): nearest(str(column), METRICS) for column in columns}
+        hints = "".join(f" Is '{c}' meant as '{name}'?" for c, name in near.items() if name)
+        raise UserError(
+            f"{path} has no metric.{hints} Allowed: {', '.join(METRICS)}, or with {_PERCENT}"
+        )
 
 
 def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:

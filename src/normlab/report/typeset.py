@@ -26,7 +26,8 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
+    '"': "''",  # \textquotedbl needs another font encoding than the usual one
+    "µ": r"$\mu$",
     # At the start of a row these would be read as an option of the row before.
     "[": "{[}",
     "]": "{]}",
@@ -76,7 +77,7 @@ def escape_latex(text: str) -> str:
 
 def escape_markdown(text: str) -> str:
     """Text as Markdown shows it in a table's cell, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|~#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|~#$&])", r"\\\1", " ".join(text.split()))
 
 
 def arms_typeset(frames: Frames) -> Table:

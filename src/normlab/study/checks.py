@@ -1,4 +1,4 @@
-"""Mistakes that only a claim and the recipes of its arms together show."""
+"""Mistakes that only a claim or a figure and the recipes of its arms together show."""
 
 from __future__ import annotations
 
@@ -35,3 +35,38 @@ def check_claim(claim: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> None
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
         if split == "train" and claim["metric"] != "train_loss" and mixes:
             raise UserError(f"{where}: running training scores mean nothing under {mixes[0]}")
+
+
+def check_figure(figure: Mapping[str, Any], recipes: Mapping[str, Recipe], where: str) -> None:
+    """Refuse a figure for which none of its arms can give a number.
+
+    Args:
+        figure: As recorded; see `normlab.study.resolve_figures`.
+        recipes: Of every arm by label.
+        where: What the message calls it.
+
+    Raises:
+        UserError: An epoch beyond every arm's training, or validation scores where no arm has
+            validation images.
+    """
+    if "unresolved" in figure:
+        return
+    arms = [recipes[label] for label in figure.get("arms", recipes)]
+    epochs, needed, splits = max(r.epochs for r in arms), 1, set(figure.get("splits", ()))
+    metrics = figure.get("metrics", [figure.get("metric")])
+    for metric in [*metrics, figure] if "target" in figure else metrics:
+        if isinstance(metric, Mapping):
+            splits.add(metric["split"])
+            needed = max(needed, metric["hold"])
+        elif metric in METRICS:
+            splits.add(metric.partition("_")[0])
+            if METRICS[metric].per_epoch:
+                at = figure["at"]
+                needed = max(needed, at if isinstance(at, int) else last_epochs(at) or 1)
+                splits |= {"validation"} if at == "best_validation" else set()
+    if needed > epochs:
+        raise UserError(f"{where}: {needed} epochs are needed, and its arms train {epochs}")
+    # Curves show the splits that are there.
+    needs = splits == {"validation"} if figure["kind"] == "curves" else "validation" in splits
+    if needs and not any(recipe.validation for recipe in arms):
+        raise UserError(f"{where}: no arm has validation images (validation is 0)")

@@ -6,24 +6,44 @@ their label. A selector that fits several arms means the mean over them.
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from normlab.errors import unknown
+from normlab.errors import nearest, unknown
 from normlab.metrics import METRICS, WORST_OF_LAST
 from normlab.recipe.base import Component, Spec, catalog, chosen_from, listed
 
-Selector = str | dict[str, Any]
+
+def _picks(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        text = "an arm's label or levels, {factor: level}, are needed"
+        raise ValueError(text)  # noqa: TRY004 (pydantic's word for a value that it refuses)
+    return value
+
+
+Selector = Annotated[str | dict[str, Any], BeforeValidator(_picks)]
 """An arm's label, or recipe keys with the levels wanted."""
 
+
+def _epoch(value: Any) -> Any:
+    """One message for all that is allowed."""
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    words = ["last", "best_validation"]
+    text = str(value)
+    if number or value in words or re.fullmatch(rf"{WORST_OF_LAST}[1-9][0-9]*", text):
+        return value
+    guess = nearest(text, [*words, f"{WORST_OF_LAST}5"])
+    hint = f" (nearest: '{guess}')" if guess else ""
+    allowed = f"{', '.join(words)}, {WORST_OF_LAST}5, or an epoch's number from 1 on"
+    raise ValueError(f"allowed: {allowed}{hint}")
+
+
 Points = Annotated[float, Field(gt=0)]
-At = (
-    Literal["last", "best_validation"]
-    | Annotated[int, Field(ge=1)]
-    | Annotated[str, Field(pattern=rf"^{WORST_OF_LAST}[1-9][0-9]*$")]
-)
+At = Annotated[int | str, BeforeValidator(_epoch)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -237,4 +257,19 @@ class Published(Spec):
 
     title: ClassVar[str] = "published"
     arm: Selector
-    values: dict[str, float | str]
+    values: Annotated[dict[str, float | str], Field(min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def _as_printed(cls, values: dict[str, float | str]) -> dict[str, float | str]:
+        for name, value in values.items():
+            if name not in METRICS:
+                # A column of the source's own may have any name, but hardly one letter off.
+                if difflib.get_close_matches(name, METRICS, n=1, cutoff=0.9):
+                    raise ValueError(unknown("metric", name, METRICS))
+            elif isinstance(value, int | float) and name != "gap":
+                if METRICS[name].points and (0 < value < 1 or not 0 <= value <= 100):
+                    raise ValueError(f"{name} is {value:g}: percent, 0 to 100, is needed")
+                if value < 0:
+                    raise ValueError(f"{name} is {value:g}: at least 0 is needed")
+        return values

@@ -40,6 +40,11 @@ def factor_points(figure: Factor | Interaction, arms: Mapping[str, Levels]) -> d
     for key in (figure.x, *lines, *panels):
         if key not in known:
             raise UserError(unknown("factor", key, known))
+    if figure.x in (*lines, *panels):
+        raise UserError(f"{figure.x} is x and cannot be lines or panels too")
+    for key in lines:
+        if lines.count(key) > 1:
+            raise UserError(f"{key} is among lines twice")
     drawn = {label: levels for label, levels in arms.items() if figure.x in levels}
     numeric = _check_axis(figure, [levels[figure.x] for levels in drawn.values()])
     texts = {key: _texts([v[key] for v in arms.values() if key in v]) for key in known}
@@ -87,12 +92,14 @@ def factor_points(figure: Factor | Interaction, arms: Mapping[str, Levels]) -> d
 def _check_axis(figure: Factor | Interaction, values: Sequence[Any]) -> bool:
     """Whether the axis is one of numbers."""
     if len(dict.fromkeys(map(str, values))) < 2:
-        raise UserError(f"two levels of {figure.x} are needed, the arms have {value_text(values)}")
+        texts = ", ".join(dict.fromkeys(map(value_text, values))) or "none"
+        raise UserError(f"two levels of {figure.x} are needed, the arms have {texts}")
     if isinstance(figure, Interaction):
         return False
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
     if figure.scale == "log" and not (numeric and min(values) > 0):
-        raise UserError(f"scale is 'log': {figure.x} has {value_text(values)}")
+        texts = ", ".join(dict.fromkeys(map(value_text, values)))
+        raise UserError(f"scale is 'log': numbers above 0 are needed, {figure.x} has {texts}")
     return numeric
 
 

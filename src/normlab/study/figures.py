@@ -6,16 +6,15 @@ study's metric at the study's epoch (`analysis`) unless it says otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     SerializeAsAny,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 
 from normlab.errors import unknown
@@ -47,6 +46,8 @@ _time_to = chosen_from({"time_to": TimeTo})
 
 def _measure(value: Any, info: ValidationInfo) -> Any:
     """A metric's name, or a mapping for what needs a target."""
+    if value == "time_to":
+        raise ValueError("'time_to' needs a target: {kind: time_to, target: 0.9}")
     if isinstance(value, str) and value not in METRICS:
         raise ValueError(unknown("metric", value, [*METRICS, "time_to"]))
     return value if isinstance(value, str) else _time_to(value, info)
@@ -71,21 +72,15 @@ class AnyFigure(Component):
 
     Attributes:
         name: Its place in the page and its file's name; left out, its kind (and a number).
-        heading: Above it; written `title`.
+        heading: Above it; written `title`, a name that is taken here.
         caption: What the study's author says below it, in front of how to read it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
-    heading: Text | None = None
+    heading: Text | None = Field(None, alias="title")
     caption: Text | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _titled(cls, value: Any) -> Any:
-        # `title` is taken: it is what messages call a model.
-        if isinstance(value, Mapping) and "title" in value and "heading" not in value:
-            return {"heading" if key == "title" else key: item for key, item in value.items()}
-        return value
+    model_config = ConfigDict(populate_by_name=True)
 
 
 class OfArms(AnyFigure):
@@ -131,6 +126,15 @@ class ByArm(OfArms):
     at: At | None = None
     together: bool = False
     """Metrics of one unit in one panel instead of one each."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _distinct(cls, value: tuple[Measure, ...] | None) -> tuple[Measure, ...] | None:
+        for metric in value or ():
+            if (value or ()).count(metric) > 1:
+                name = metric if isinstance(metric, str) else "time_to"
+                raise ValueError(f"{name} is there twice")
+        return value
 
 
 class Dots(ByArm):

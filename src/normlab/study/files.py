@@ -65,7 +65,8 @@ def read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds {type(content).__name__}: a mapping is needed")
+        found = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise UserError(f"{path} {found}: a mapping is needed")
     return content
 
 

@@ -14,7 +14,7 @@ from normlab.models import build, drops_before_norm, layer_table, parameter_coun
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
-from normlab.study.checks import check_claim
+from normlab.study.checks import check_claim, check_figure
 from normlab.study.outline import outline
 from normlab.study.spec import Study, Values
 
@@ -141,8 +141,13 @@ def make_plan(study: Study) -> Plan:
     made = Plan(study=study, arms=tuple(arms))
     if not study.varied:
         recipes = {arm.label: arm.recipe for arm in arms}
-        for claim in outline(study)["claims"]:
+        record = outline(study)
+        for claim in record["claims"]:
             check_claim(claim, recipes)
+        for figure in record["figures"]:
+            check_figure(figure, recipes, f"figure {figure['name']}")
+        # What is shown of every arm where the study lists no figures.
+        check_figure({"kind": "dots", **record["analysis"]}, recipes, "analysis")
     return made
 
 

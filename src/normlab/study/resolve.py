@@ -40,19 +40,36 @@ def resolve_claims(
             a factor fixed on the command line) it is kept with `unresolved`, the reason.
 
     Raises:
-        UserError: A claim names arms or levels that are not there, or needs a margin.
+        UserError: A claim names arms or levels that are not there, has an arm on two sides or needs
+            a margin, or two claims have one name.
     """
-    records = []
+    given = [claim.name for claim in claims if claim.name]
+    for name in given:
+        if given.count(name) > 1:
+            raise UserError(f"claims: two of them have the name '{name}'")
+    records: list[dict[str, Any]] = []
     for number, claim in enumerate(claims, start=1):
         try:
-            records.append(_record(claim, analysis, arms, data))
+            record = _record(claim, analysis, arms, data, strict=strict)
         except UserError as error:
             where = f"claim {claim.name or number}"
             if strict:
                 raise UserError(f"{where}: {error}") from None
             head = {"name": claim.name or f"{number}", "kind": claim.kind, "says": claim.says}
-            records.append({**head, "unresolved": str(error)})
+            record = {**head, "unresolved": str(error)}
+        if not claim.name:
+            record["name"] = _apart(record["name"], [*given, *(r["name"] for r in records)])
+        records.append(record)
     return records
+
+
+def _apart(name: str, others: Sequence[str]) -> str:
+    """A made name, with a number where another claim has it: of another metric, say."""
+    number, found = 1, name
+    while found in others:
+        number += 1
+        found = f"{name} ({number})"
+    return found
 
 
 def resolve_published(
@@ -66,18 +83,23 @@ def resolve_published(
     rows = []
     for row in published:
         try:
-            rows.append({"arms": pick(row.arm, arms), "values": dict(row.values)})
+            rows.append({"arms": pick(row.arm, arms, strict=strict), "values": dict(row.values)})
         except UserError as error:
             if strict:
                 raise UserError(f"published: {error}") from None
     return rows
 
 
-def pick(selector: Selector, arms: Arms) -> list[str]:
+def pick(selector: Selector, arms: Arms, *, strict: bool) -> list[str]:
     """Labels of the arms that a selector fits, in the plan's order.
 
+    Args:
+        selector: A label, or levels.
+        arms: To pick from.
+        strict: Whether each of several levels wanted must be there: a variant may lack some.
+
     Raises:
-        UserError: No such label, no arm with such a factor, or no arm that fits.
+        UserError: No such label, no arm with such a factor or level, or no arm that fits.
     """
     if isinstance(selector, str):
         if selector not in arms:
@@ -85,15 +107,31 @@ def pick(selector: Selector, arms: Arms) -> list[str]:
         return [selector]
     if not selector:
         raise UserError("{} picks every arm: name levels, or an arm's label")
-    known = dict.fromkeys(key for levels in arms.values() for key in levels)
-    for key in selector:
-        if key not in known:
-            raise UserError(unknown("factor", key, known))
+    for key, wanted in selector.items():
+        _check_levels(key, wanted, arms, strict=strict)
     found = [label for label, levels in arms.items() if _fits(levels, selector)]
     if not found:
         shown = [*arms][:_SHOWN] + (["..."] if len(arms) > _SHOWN else [])
         raise UserError(f"no arm has {value_text(selector)}; the arms are {', '.join(shown)}")
     return found
+
+
+def _check_levels(key: str, wanted: Any, arms: Arms, *, strict: bool) -> None:
+    """A factor's name, and in a list of levels each of them, is one that arms have."""
+    known = dict.fromkeys(key for levels in arms.values() for key in levels)
+    if key not in known:
+        raise UserError(unknown("factor", key, known))
+    there = [levels[key] for levels in arms.values() if key in levels]
+    if (
+        not strict
+        or not isinstance(wanted, list)
+        or any(is_level(level, wanted) for level in there)
+    ):
+        return
+    for one in wanted:
+        if not any(is_level(level, one) for level in there):
+            texts = dict.fromkeys(value_text(level) for level in there)
+            raise UserError(f"{key} has no level {value_text(one)}; it has {', '.join(texts)}")
 
 
 def _fits(levels: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -108,11 +146,19 @@ def _is_any(level: Any, wanted: list[Any]) -> bool:
     return any(is_level(level, one) for one in wanted)
 
 
-def _record(claim: AnyClaim, analysis: Analysis, arms: Arms, data: set[str]) -> dict[str, Any]:
-    levels = _levels(claim, arms)
-    sides = [pick(selector, arms) for selector in claim.sides(levels)]
+def _record(
+    claim: AnyClaim, analysis: Analysis, arms: Arms, data: set[str], *, strict: bool
+) -> dict[str, Any]:
+    levels = _levels(claim, arms, strict=strict)
+    sides = [pick(selector, arms, strict=strict) for selector in claim.sides(levels)]
     if isinstance(claim, Best) and claim.over is None:
         sides += [[label] for label in arms if label not in sides[0]]
+    if len(sides) < 2:
+        raise UserError(f"'{claim.kind}' compares arms, and there is none beside {sides[0][0]}")
+    placed = [label for side in sides for label in side]
+    for label in placed:
+        if placed.count(label) > 1:
+            raise UserError(f"the arm '{label}' is on two sides")
     if isinstance(claim, Faster):
         for selector, side in zip(claim.sides(levels), sides, strict=True):
             if len(side) > 1:
@@ -144,9 +190,11 @@ def _record(claim: AnyClaim, analysis: Analysis, arms: Arms, data: set[str]) -> 
     return {**record, "hash": digest({key: record.get(key) for key in _DECISIVE})[:12]}
 
 
-def _levels(claim: AnyClaim, arms: Arms) -> list[Any]:
+def _levels(claim: AnyClaim, arms: Arms, *, strict: bool) -> list[Any]:
     if not isinstance(claim, Trend):
         return []
+    if claim.within:
+        pick(claim.within, arms, strict=strict)
     found: list[Any] = []
     for levels in arms.values():
         if claim.factor in levels and _fits(levels, claim.within):
@@ -164,12 +212,15 @@ def _margin(claim: AnyClaim, analysis: Analysis, data: set[str]) -> float:
     """The margin in the scores' own unit: fractions of 1 for what is shown in points."""
     if isinstance(claim, Faster):
         return claim.margin
-    metric = METRICS[claim.metric or analysis.metric]
-    margin = claim.margin or (None if claim.metric else analysis.margin)
+    name = claim.metric or analysis.metric
+    metric = METRICS[name]
+    margin = claim.margin or (analysis.margin if name == analysis.metric else None)
     if margin is None:
         if not metric.points:
-            name = claim.metric or analysis.metric
-            raise UserError(f"the metric '{name}' has no usual margin: give the claim one")
+            text = f"the metric '{name}' has no usual margin: give the claim one"
+            if analysis.margin:
+                text += f" (that of analysis is of {analysis.metric})"
+            raise UserError(text)
         margin = 0.1 if data <= _FINE else 0.3
     return margin / 100 if metric.points else margin
 

@@ -52,7 +52,7 @@ def resolve_figures(
     for name, figure in zip(names, figures, strict=True):
         record = figure.model_dump(mode="json", exclude={"name"}) | {"name": name}
         try:
-            record |= _resolved(figure, analysis, arms, claims, seeds)
+            record |= _resolved(figure, analysis, arms, claims, seeds, strict=strict)
         except UserError as error:
             if strict:
                 raise UserError(f"figure {name}: {error}") from None
@@ -83,11 +83,13 @@ def _resolved(
     arms: Arms,
     claims: Sequence[str],
     seeds: Sequence[int],
+    *,
+    strict: bool,
 ) -> dict[str, Any]:
     """What of a figure's record depends on the study."""
     found: dict[str, Any] = {}
     if isinstance(figure, OfArms):
-        found["arms"] = _arms(figure.arms, arms)
+        found["arms"] = _arms(figure.arms, arms, strict=strict)
     if isinstance(figure, Factor | Interaction):
         found["metric"] = _plain(figure.metric) or analysis.metric
         found["at"] = figure.at or analysis.at
@@ -116,16 +118,17 @@ def _plain(metric: Any) -> Any:
     return metric if metric is None or isinstance(metric, str) else metric.model_dump(mode="json")
 
 
-def _arms(selectors: Sequence[Selector] | None, arms: Arms) -> list[str]:
+def _arms(selectors: Sequence[Selector] | None, arms: Arms, *, strict: bool) -> list[str]:
     """Labels that any of the selectors fits, in the plan's order."""
     if selectors is None:
         return list(arms)
-    picked = {label for selector in selectors for label in pick(selector, arms)}
+    picked = {label for one in selectors for label in pick(one, arms, strict=strict)}
     return [label for label in arms if label in picked]
 
 
 def _one(selector: Selector, arms: Arms) -> str:
-    found = pick(selector, arms)
+    found = pick(selector, arms, strict=False)
     if len(found) > 1:
-        raise UserError(f"{value_text(selector)} fits {len(found)} arms, {', '.join(found)}: one")
+        shown = "; ".join(found)
+        raise UserError(f"one arm is needed, and {value_text(selector)} fits {len(found)}: {shown}")
     return found[0]

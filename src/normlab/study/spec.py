@@ -82,14 +82,11 @@ class Quick(Spec):
     factors: dict[str, Levels] = {}
 
 
-_SET_BY_A_RUN = {"name", "sequential", "varied", "rehearsal"}
-"""Fields that no study file has."""
-
-
 class Study(Spec):
     """A base recipe, factors that vary over it, and seeds."""
 
     title: ClassVar[str] = "a study"
+    internal: ClassVar[frozenset[str]] = frozenset({"name", "sequential", "varied", "rehearsal"})
 
     name: Annotated[str, Field(pattern=r"^[\w][\w .+-]*$")]
     """The study's file name without ending: also its folder's under `runs`."""
@@ -132,10 +129,9 @@ class Study(Spec):
         content = read(path)
         if "name" in content:
             raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
-        for key in _SET_BY_A_RUN - {"name"}:  # how it is run, not what it is
-            if key in content:
-                known = set(cls.model_fields) - _SET_BY_A_RUN
-                raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
+        for key in content.keys() & cls.internal:  # how it is run, not what it is
+            known = cls.model_fields.keys() - cls.internal
+            raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
         return cls.parse({**content, "name": path.stem}, where=path.name)
 
     def at_look(self, seeds: int, looks: tuple[int, ...]) -> Self:

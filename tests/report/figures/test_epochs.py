@@ -123,6 +123,13 @@ def test_many_layers_are_thinned_to_six_from_the_first_to_the_last(make: Make) -
     assert there == 53
 
 
+def test_a_layer_is_named_whole_or_as_show_model_prints_it(make: Make) -> None:
+    found = {f"layers.{name}": [0.0, 1.0, 2.0, 3.0] for name in ("norm1", "norm10", "norm2.rho")}
+    frames = make(VALUES, details={"b": [{"activations": found}] * 2})
+    rows, _ = activation_rows(frames, layers(layers=["norm2", "norm1", "layers.norm1"]))
+    assert rows["layer"].unique().tolist() == ["layers.norm2.rho", "layers.norm1"]
+
+
 def test_a_layer_that_is_not_there_is_the_user_s_mistake(make: Make) -> None:
     details = {"b": [{"activations": {"norm1": [0, 1, 2, 3]}}] * 2}
     with pytest.raises(UserError, match="unknown norm layer 'nrm1'"):

@@ -1,17 +1,21 @@
 """Figures of metrics after training: seeds, means, intervals and published numbers."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import pytest
+import vl_convert
 from scipy import stats
 
 from normlab.report import Frames
-from normlab.report.figures import NotDrawnError
+from normlab.report.figures import VEGA_LITE, NotDrawnError, specification
 from normlab.report.figures.arms import arm_chart, arm_rows
 from normlab.report.figures.arms import draw as draw_arms
+from normlab.report.figures.base import named_axis
 from normlab.report.figures.factors import draw as draw_factor
 from normlab.report.figures.factors import factor_rows
 from normlab.report.figures.measures import part
@@ -69,6 +73,36 @@ def test_published_numbers_stand_beside_the_arm_they_are_of(make: Make) -> None:
     rows = arm_rows(make(SCORES, published=published), dots("test_accuracy", "test_loss"))
     printed = part(rows, "published")[["metric", "arm", "value"]].to_numpy().tolist()
     assert printed == [["Test accuracy, %", "a", 91.5], ["Test loss", "b", 0.2]]
+
+
+def test_every_number_that_was_printed_of_an_arm_is_shown(make: Make) -> None:
+    published = [{"arms": ["a"], "values": {"test_accuracy": value}} for value in (90, 93)]
+    rows = arm_rows(make(SCORES, published=published), dots())
+    assert part(rows, "published")["value"].tolist() == [90, 93]
+    published.append({"arms": ["b"], "values": {"test_accuracy": 80}})
+    rows = factor_rows(make(SCORES, published=published), factor([("a", 1, "x"), ("b", 1, "x")]))
+    assert part(rows, "published")["value"].tolist() == [(91.5 + 80) / 2]
+
+
+def test_a_time_s_interval_ends_with_the_longest_training(make: Make) -> None:
+    values = {"a": [[0.5, 0.9, 0.9], [0.5, 0.5, 0.5]], "b": [[0.5, 0.5, 0.5]] * 2}
+    metric = {"kind": "time_to", "target": 0.9, "split": "train", "clock": "seconds", "hold": 1}
+    means = part(arm_rows(make(values), dots(metric)), "mean")
+    assert means["value"].tolist() == pytest.approx([5, 6])
+    assert means["high"].tolist() == pytest.approx([6, 6])
+
+
+def test_a_time_that_must_hold_says_so_and_is_no_published_one(make: Make) -> None:
+    values = {"a": [[0.5, 0.9, 0.9]] * 2, "b": [[0.9, 0.9, 0.9]] * 2}
+    metric = {"kind": "time_to", "target": 0.9, "split": "train", "clock": "seconds", "hold": 2}
+    published = [{"arms": ["a"], "values": {"seconds_to_0.9": 3}}]
+    rows = arm_rows(make(values, published=published), dots(metric))
+    assert not len(part(rows, "published"))
+    assert rows["metric"].unique() == [
+        "Seconds until 90 % running training accuracy in 2 epochs in a row"
+    ]
+    rows = arm_rows(make(values, published=published), dots({**metric, "hold": 1}))
+    assert part(rows, "published")["value"].tolist() == [3]
 
 
 def test_time_to_accuracy_is_a_restricted_mean_and_says_who_never_got_there(make: Make) -> None:
@@ -148,6 +182,33 @@ def test_an_unfinished_arm_leaves_its_mean_out(make: Make) -> None:
 def test_factors_are_drawn(make: Make, points: list[tuple[str, Any, str | None]]) -> None:
     spec = draw_factor(make(SCORES), factor(points)).chart.to_dict()
     assert ("vconcat" in spec) is (points[0][2] is not None)  # a key for the lines
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+@pytest.mark.parametrize("levels", [(16, 64), (0.25, 0.5), (100, 1000), (0.0001, 0.001)])
+def test_the_axis_says_the_levels_and_rounds_none(
+    make: Make, levels: tuple[float, float], scale: str
+) -> None:
+    points = [(arm, x, None) for arm, x in zip("ab", levels, strict=True)]
+    drawn = draw_factor(make(SCORES), factor(points, scale=scale))
+    svg = vl_convert.vegalite_to_svg(specification(drawn), vl_version=VEGA_LITE)
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert {f"{level:g}" for level in levels} <= set(texts)
+
+
+def test_long_names_stand_in_the_middle_of_their_rows() -> None:
+    name = "a name of so many words that it takes two lines of the axis"
+    frame = pd.DataFrame({"name": [name, "short"], "value": [1.0, 2.0]})
+    chart = (
+        alt.Chart(frame)
+        .mark_point()
+        .encode(alt.Y("name:N", axis=named_axis([name, "short"])), alt.X("value:Q"))
+        .properties(height=alt.Step(60))
+    )
+    svg = vl_convert.vegalite_to_svg(chart.to_dict(), vl_version=VEGA_LITE)
+    places = re.findall(r'translate\(-8,([\d.]+)\)"[^>]*>(?:<tspan>)?(a name|short)', svg)
+    first, second = (float(place) for place, _ in places)
+    assert second - first == pytest.approx(60 + 15 / 2)  # half a line up
 
 
 def test_lines_stand_beside_each_other_on_an_axis_of_numbers(make: Make) -> None:

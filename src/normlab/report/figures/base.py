@@ -185,6 +185,21 @@ def named_axis(names: Sequence[str], most: int = 46, **options: Any) -> alt.Axis
     texts = {name: wrapped(name, most).split("\n") for name in names}
     # A list is drawn as lines; the expression's own strings are JSON's.
     expression = f"{json.dumps(texts)}[datum.value]"
+    # Vega lets further lines hang below the row's middle: each label moves up by half of them.
+    further = {name: len(lines) - 1 for name, lines in texts.items() if len(lines) > 1}
+    if further:
+        shifts = {name: -_LINE * lines / 2 for name, lines in further.items()}
+        options["labelOffset"] = {
+            "condition": [
+                {
+                    "test": f"indexof({json.dumps([n for n in shifts if shifts[n] == shift])}, "
+                    "datum.value) >= 0",
+                    "value": shift,
+                }
+                for shift in sorted(set(shifts.values()))
+            ],
+            "value": 0,
+        }
     return alt.Axis(labelExpr=expression, labelLimit=0, labelPadding=8, ticks=False, **options)
 
 

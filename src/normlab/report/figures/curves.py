@@ -34,7 +34,10 @@ _TITLES = {
 _PERCENT = ("accuracy", "macro_f1", "micro_f1", "ece")
 _OF_SPLITS = (*_PERCENT, "loss")
 
-_READING = "Mean over seeds with its 95 % interval as a band. Click a name to pick it out."
+_READING = (
+    "Mean over seeds with its 95 % interval as a band, cut where the figure ends. Click a name to "
+    "pick it out."
+)
 
 
 def draw_curves(frames: Frames, record: Mapping[str, Any]) -> Drawn:

@@ -93,7 +93,8 @@ def _row(frames: Frames, row: Mapping[Any, Any], claim: Mapping[str, Any]) -> di
 def _published(frames: Frames, claim: Mapping[str, Any]) -> float | None:
     """The printed difference in the claim's direction, where both arms have a number."""
     sides = claim["sides"]
-    printed = {**printed_values(frames, claim["metric"] or ""), **claim["published"]}
+    rows = printed_values(frames, claim["metric"])
+    printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim["published"]}
     if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim["kind"] == "faster":
         return None
     first, second = (printed.get(side[0]) for side in sides)

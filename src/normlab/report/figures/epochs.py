@@ -46,11 +46,15 @@ def chosen_layers(
     names = list(dict.fromkeys(name for values in found for name in values))
     if not names:
         raise NotDrawnError("no epoch has recorded it")
-    for name in wanted or ():
-        if name not in names:
-            raise UserError(unknown(what, name, names))
     if wanted is not None:
-        return list(wanted)
+        chosen: list[str] = []
+        for name in wanted:
+            # By its whole name or a part between dots: `norm1`, as `show model` prints it.
+            fits = [n for n in names if f".{name}." in f".{n}."]
+            if not fits:
+                raise UserError(unknown(what, name, names))
+            chosen += [n for n in fits if n not in chosen]
+        return chosen
     if len(names) <= _MOST:
         return names
     return [names[round(place)] for place in np.linspace(0, len(names) - 1, _MOST)]

@@ -108,7 +108,10 @@ def _axis(record: Mapping[str, Any], levels: Sequence[Any], x: pd.Series[Any]) -
         if log
         else alt.Scale(domain=fitted([*levels, *x]), nice=False, zero=False)
     )
-    axis = alt.Axis(values=list(levels), format="~g", labelOverlap="parity")
+    # An axis' own format rounds to the distance of its ticks: 16 would be 2e+1, 0.25 be 0.3.
+    axis = alt.Axis(
+        values=list(levels), labelExpr="format(datum.value, '~g')", labelOverlap="parity"
+    )
     return alt.X("x:Q", title=record["x"], scale=scale, axis=axis)
 
 

@@ -55,12 +55,15 @@ def metric_title(metric: Metric) -> str:
         return f"{words}, %" if spec.points else words
     what = {"seconds": "Seconds", "examples": "Images"}[metric["clock"]]
     split = {"train": "running training", "validation": "validation"}[metric["split"]]
-    return f"{what} until {100 * metric['target']:g} % {split} accuracy"
+    held = f" in {metric['hold']} epochs in a row" if metric["hold"] > 1 else ""
+    return f"{what} until {100 * metric['target']:g} % {split} accuracy{held}"
 
 
-def metric_key(metric: Metric) -> str:
-    """What a published value or a column of a table is called."""
-    return metric if isinstance(metric, str) else f"{metric['clock']}_to_{metric['target']:g}"
+def published_key(metric: Metric) -> str | None:
+    """What a published value is called; None where no source's number is meant."""
+    if isinstance(metric, str):
+        return metric
+    return f"{metric['clock']}_to_{metric['target']:g}" if metric["hold"] == 1 else None
 
 
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
@@ -84,7 +87,7 @@ def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) 
 def _timed(study: Times) -> Measured:
     within = study.reached & (study.times <= study.budget)
     values = np.minimum(study.times, study.budget)
-    return Measured(values, restricted_moments(study), within, (0.0, np.inf))
+    return Measured(values, restricted_moments(study), within, (0.0, study.budget))
 
 
 def scored_rows(
@@ -113,7 +116,7 @@ def scored_rows(
         zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
             strict=True)
     )  # fmt: skip
-    printed = printed_values(frames, metric_key(metric))
+    printed = printed_values(frames, published_key(metric))
     rows: list[dict[str, Any]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
@@ -146,7 +149,9 @@ def scored_rows(
         ]
         known = [printed[arm] for arm in arms if arm in printed]
         if len(known) == len(arms):
-            rows.append({**columns, "part": "published", "value": float(np.mean(known))})
+            # Of one arm every number that was printed, of several the mean of theirs.
+            shown = known[0] if len(known) == 1 else [np.mean([np.mean(one) for one in known])]
+            rows += [{**columns, "part": "published", "value": float(value)} for value in shown]
     if not any(row["part"] == "mean" for row in rows):
         raise NotDrawnError(f"no finished trial has the {metric_title(metric)} yet")
     names = ["arm", "part", "value", "low", "high", "seeds", "seed", "id", "reached"]
@@ -158,11 +163,12 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[rows["part"] == name].dropna(axis="columns", how="all")
 
 
-def printed_values(frames: Frames, name: str) -> dict[str, float]:
+def printed_values(frames: Frames, name: str | None) -> dict[str, list[float]]:
     """What the source printed, by arm; accuracies and F1 scores are in percent there."""
-    return {
-        arm: float(row["values"][name])
-        for row in frames.plan.get("published", [])
-        if isinstance(row["values"].get(name), int | float)
-        for arm in row["arms"]
-    }
+    found: dict[str, list[float]] = {}
+    for row in frames.plan.get("published", []):
+        value = row["values"].get(name)
+        if isinstance(value, int | float):
+            for arm in row["arms"]:
+                found.setdefault(arm, []).append(float(value))
+    return found

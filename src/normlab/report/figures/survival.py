@@ -112,9 +112,10 @@ def survival_chart(data: pd.DataFrame, every: Sequence[str], title: str, percent
     # Lines that run together lie a little below each other.
     step = min(0.8, 6 / len(series.names))
     shown = data.assign(drawn=data["share"] - step * data["arm"].map(series.names.index))
-    x = alt.X(
-        "time:Q", title=title, scale=alt.Scale(nice=False), axis=alt.Axis(format="~s", tickCount=8)
-    )
+    # Thousands as k; below 1 no letter: 40m of a second would be read as minutes.
+    label = "format(datum.value, datum.value < 1000 ? '~g' : '~s')"
+    axis = alt.Axis(labelExpr=label, tickCount=8)
+    x = alt.X("time:Q", title=title, scale=alt.Scale(nice=False), axis=axis)
     y = alt.Y(
         "drawn:Q",
         title=f"Trials below {percent:g} %, %",

@@ -56,8 +56,10 @@ class _Claim:
         if self.test not in {"t", "permutation"}:
             raise UserError(f"{self.kind}: {unknown('test', self.test, ('t', 'permutation'))}")
         sides = [members(side) for side in self.sides]
-        if any(not side for side in sides) or len(set(sides)) < len(sides):
-            raise UserError(f"{self.kind}: sides {sides} must be distinct and not empty")
+        if any(not side for side in sides):
+            raise UserError(f"{self.kind}: a side has no arm")
+        if len(set(sides)) < len(sides):
+            raise UserError(f"{self.kind}: two sides are the same arms")
         if len(sides) < 2:
             raise UserError(f"{self.kind}: needs two sides or more, has {len(sides)}")
 
