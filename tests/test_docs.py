@@ -137,7 +137,7 @@ def documented() -> Iterator[str]:
         Published,
     ):
         yield from spec.model_fields
-    yield from set(Study.model_fields) - {"sequential", "varied"}  # no study file has these
+    yield from Study.model_fields.keys() - (Study.internal - {"name"})
     catalogs: list[dict[str, type[Component]]] = [
         DATA,
         MODELS,
