@@ -33,7 +33,10 @@ def test_a_study_made_in_python(tmp_path: Path) -> None:
         }
     )
     found = normlab.run(study, runs=tmp_path)
-    assert found.trials[["arm", "seed"]].to_numpy().tolist() == [["batch_size=32", 7], ["batch_size=64", 7]]
+    assert found.trials[["arm", "seed"]].to_numpy().tolist() == [
+        ["batch_size=32", 7],
+        ["batch_size=64", 7],
+    ]
 
 
 def test_mistakes_raise_user_errors(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normlab.errors import UserError
-from normlab.models import Built, build, layer_table, parameter_count
+from normlab.models import Built, build, layer_count, layer_table, parameter_count
 from normlab.models.blocks import ALPHA
 from normlab.models.residual import Scale
 from normlab.norms import ACTIVATIONS, NORMS, BatchNorm, FilterResponseNorm, NoNorm, Norm
@@ -87,6 +87,13 @@ def test_known_counts() -> None:
 def test_it_has_6n_plus_2_weighted_layers(n: int) -> None:
     rows = layer_table(made(n=n).model, COLOR32)
     assert sum(row.kind in {"Conv2d", "Linear"} for row in rows) == 6 * n + 2
+    assert layer_count(rows) == 6 * n + 2
+
+
+def test_convolutions_of_shortcuts_make_it_no_deeper() -> None:
+    rows = layer_table(made(shortcut="projection").model, COLOR32)
+    assert sum(row.kind in {"Conv2d", "Linear"} for row in rows) > 14
+    assert layer_count(rows) == 14
 
 
 def test_the_layer_table_of_14_layers() -> None:

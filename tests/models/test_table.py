@@ -32,6 +32,7 @@ class Branches(nn.Module):
 def test_a_sum_sees_what_its_wider_branch_sees() -> None:
     fields = {row.name: row.receptive_field for row in table(Branches())}
     assert fields == {"thin": 1, "wide": 5, "behind": 5 + 2 * 2}
+    assert {row.name: row.depth for row in table(Branches())} == {"thin": 1, "wide": 1, "behind": 2}
 
 
 def test_dilation_widens_the_field() -> None:

@@ -59,6 +59,10 @@ def test_every_number_of_the_arms_leads_to_trials_that_are_there(page: str, fini
     assert all("href=" in cell for cell in cells)
 
 
+def test_it_says_how_deep_the_model_is(page: str) -> None:
+    assert "All arms: 4 layers with weights from image to class, 10 classes." in page
+
+
 def test_what_a_user_wrote_is_escaped(page: str) -> None:
     assert "Does &lt;norm&gt; matter &amp; how much?" in page
     assert "<b>exploding</b>" not in page.replace("\\u003c", "&lt;")

@@ -58,7 +58,7 @@ def show_model(
 
     from normlab.cli.output import console, print_json, table
     from normlab.data import describe
-    from normlab.models import build, layer_table, parameter_count
+    from normlab.models import build, layer_count, layer_table, parameter_count
     from normlab.recipe import MODELS, Recipe, with_value
     from normlab.recipe.models import OwnModel
 
@@ -83,7 +83,8 @@ def show_model(
     channels, height, width = facts.shape
     console.print(
         f"{name} with norm {recipe.norm.kind} on {recipe.data.kind} "
-        f"({channels}x{height}x{width}, {facts.num_classes} classes)"
+        f"({channels}x{height}x{width}, {facts.num_classes} classes): "
+        f"{layer_count(rows)} layers with weights from image to class"
     )
     columns = ["layer", "type", "kernel", "padding", "stride", "map", "receptive field"]
     columns += ["formula", "parameters"]

@@ -3,7 +3,7 @@
 from normlab.models.build import MODELS, Built, build, drops_before_norm
 from normlab.models.roles import head_of, roles, select
 from normlab.models.surgery import Change, swap_norm
-from normlab.models.table import LayerRow, layer_table, parameter_count
+from normlab.models.table import LayerRow, layer_count, layer_table, parameter_count
 
 __all__ = [
     "MODELS",
@@ -13,6 +13,7 @@ __all__ = [
     "build",
     "drops_before_norm",
     "head_of",
+    "layer_count",
     "layer_table",
     "parameter_count",
     "roles",

@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from normlab.errors import UserError
 from normlab.models.residual import Add
+from normlab.models.roles import WEIGHTED
 from normlab.norms import NORMS, EvoNormS0, GroupNorm, MomentNorm, NoNorm, Norm, TorchGroupNorm
 
 _VIEW = "_normlab_view"
@@ -25,7 +26,12 @@ _LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer: sizes in pixels; None where the layer has no such thing."""
+    """One layer: sizes in pixels; None where the layer has no such thing.
+
+    Attributes:
+        depth: Convolutions and linear layers on the longest way from the image to here, this one
+            included: what "a ResNet of 14 layers" counts (He et al. 2016). A shortcut's run beside.
+    """
 
     name: str
     kind: str
@@ -37,6 +43,7 @@ class LayerRow:
     receptive_field: int
     formula: str
     parameters: int
+    depth: int
 
 
 def layer_table(
@@ -93,6 +100,7 @@ def layer_table(
                         receptive_field=view.field,
                         formula=formula,
                         parameters=parameters,
+                        depth=view.depth,
                     )
                 )
 
@@ -118,10 +126,11 @@ def layer_table(
 
 
 class _View(NamedTuple):
-    """What one value of a map sees of the image: pixels a side, and from one to the next."""
+    """What one value of a map sees of the image: pixels a side, from one to the next; how deep."""
 
     field: int = 1
     jump: int = 1
+    depth: int = 0
 
 
 class _Views(TorchFunctionMode):
@@ -160,7 +169,12 @@ def _seen_through(module: nn.Module, window: _Window, view: _View) -> _View:
     kernel, _, stride = window
     dilation = _side(getattr(module, "dilation", 1))
     field = view.field + ((kernel or 1) - 1) * dilation * view.jump
-    return _View(field, view.jump * (stride or 1))
+    return _View(field, view.jump * (stride or 1), view.depth + isinstance(module, WEIGHTED))
+
+
+def layer_count(rows: Iterable[LayerRow]) -> int:
+    """Layers with weights on the longest way through a model, from its table."""
+    return max((row.depth for row in rows), default=0)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -99,9 +99,12 @@ def render(
         "interval": _interval,
         "number": _number,
         "value": value_text,
+        "model": _model,
     }
+    models = {_model(arm) for arm in frames.plan["arms"] if arm.get("layers")}
     return environment.get_template("report.html").render(
         plan=frames.plan,
+        model=models.pop() if len(models) == 1 else None,
         arms=arms.to_dict("records"),
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
@@ -136,6 +139,12 @@ def _claims(frames: Frames) -> list[dict[str, Any]]:
             }
         )
     return shown
+
+
+def _model(arm: dict[str, Any]) -> str:
+    """Depth and outputs of an arm's model in words."""
+    layers, classes = arm["layers"], arm["classes"]
+    return f"{layers} layers with weights from image to class, {classes} classes"
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

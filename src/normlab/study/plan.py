@@ -10,7 +10,14 @@ from typing import Any, NamedTuple
 
 from normlab.data import data_digest, describe, held_out
 from normlab.errors import UserError
-from normlab.models import build, drops_before_norm, layer_table, parameter_count, roles
+from normlab.models import (
+    build,
+    drops_before_norm,
+    layer_count,
+    layer_table,
+    parameter_count,
+    roles,
+)
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
@@ -31,6 +38,7 @@ class Arm:
         levels: The factors' values that make this arm, by recipe key.
         recipe: The whole recipe.
         parameters: Trainable values of its model.
+        layers: Layers with weights on the longest way through it.
         notes: Where the model gets something other than the recipe wants.
         drops_before_norm: Whether a norm is registered behind a layer that drops values.
         has_gains: Whether its norms have gains.
@@ -41,6 +49,7 @@ class Arm:
     levels: Mapping[str, Any]
     recipe: Recipe
     parameters: int
+    layers: int
     notes: tuple[str, ...]
     drops_before_norm: bool
     has_gains: bool
@@ -96,6 +105,7 @@ class Plan:
                     "recipe": arm.recipe.canonical(),
                     "epochs": arm.recipe.epochs,
                     "parameters": arm.parameters,
+                    "layers": arm.layers,
                     "classes": describe(arm.recipe.data).num_classes,
                     "notes": list(arm.notes),
                     "trials": {str(seed): trial for seed, trial in arm.trials.items()},
@@ -130,6 +140,7 @@ def make_plan(study: Study) -> Plan:
                 levels=levels,
                 recipe=recipe,
                 parameters=look.parameters,
+                layers=look.layers,
                 notes=look.notes,
                 drops_before_norm=look.drops_before_norm,
                 has_gains=look.has_gains,
@@ -169,6 +180,7 @@ class _Look(NamedTuple):
     """What a plan says of an arm's model; see `Arm`."""
 
     parameters: int
+    layers: int
     notes: tuple[str, ...]
     drops_before_norm: bool
     has_gains: bool
@@ -211,8 +223,8 @@ def _built(parts: str, shape: tuple[int, int, int], num_classes: int, batch: int
     """A look at a model, without allocating it or reading the data."""
     recipe = Recipe.parse(json.loads(parts))
     built = build(recipe, shape, num_classes, device="meta")
-    layer_table(built.model, shape, images=batch)
     return _Look(
+        layers=layer_count(layer_table(built.model, shape, images=batch)),
         parameters=parameter_count(built.model),
         notes=built.notes,
         drops_before_norm=drops_before_norm(built.model),
