@@ -21,9 +21,15 @@ def nearest(name: str, allowed: Iterable[str]) -> str | None:
     return by_lower[found[0]] if found else None
 
 
+def listing(names: Iterable[str]) -> str:
+    """Names in a row, apart by semicolons where one of them has a comma."""
+    every = list(names)
+    return ("; " if any("," in name for name in every) else ", ").join(every)
+
+
 def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     """One sentence for a name that is not known: what it was, the nearest, what is allowed."""
     names = sorted(allowed)
     guess = nearest(name, names)
     hint = f" Did you mean '{guess}'?" if guess else ""
-    return f"unknown {what} '{name}'.{hint} Allowed: {', '.join(names)}."
+    return f"unknown {what} '{name}'.{hint} Allowed: {listing(names)}."

@@ -37,7 +37,7 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a: [1", "not valid YAML"), (b"- 1", "holds list: a mapping"), (b"\xff\xfe\x00a", "cannot be read"),
+    [(b"a: [1", "not valid YAML"), (b"- 1", "holds a list: a mapping"), (b"", "is empty: a mapping"), (b"\xff\xfe\x00a", "cannot be read"),
      (b"!!python/object/apply:os.getcwd []", "not valid YAML")],
 )  # fmt: skip
 def test_bad_files_are_the_user_s_mistake(tmp_path: Path, content: bytes, message: str) -> None:

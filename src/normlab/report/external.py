@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from normlab.errors import UserError, nearest, unknown
+from normlab.errors import UserError, listing, nearest, unknown
 from normlab.metrics import METRICS
 from normlab.records import TrialState
 from normlab.report.epoch_rows import FACTS, OF_ARMS, last_rows
@@ -190,7 +190,7 @@ def _arm(row: dict[str, Any], arms: Mapping[str, Any], path: Path, line: int) ->
         if all(_same(level, row[key]) for key, level in levels.items()):
             return label
     factors = {key: row[key] for levels in arms.values() for key in levels}
-    raise UserError(f"{where}: {factors} fits no arm; the arms are {', '.join(arms)}")
+    raise UserError(f"{where}: {factors} fits no arm; the arms are: {listing(arms)}")
 
 
 def _same(level: Any, cell: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError, listing, unknown
 from normlab.metrics import METRICS
 from normlab.recipe import digest, value_text
 from normlab.study.claims import Analysis, AnyClaim, Best, Faster, Published, Selector, Trend
@@ -112,7 +112,7 @@ def pick(selector: Selector, arms: Arms, *, strict: bool) -> list[str]:
     found = [label for label, levels in arms.items() if _fits(levels, selector)]
     if not found:
         shown = [*arms][:_SHOWN] + (["..."] if len(arms) > _SHOWN else [])
-        raise UserError(f"no arm has {value_text(selector)}; the arms are {', '.join(shown)}")
+        raise UserError(f"no arm has {value_text(selector)}; the arms are: {listing(shown)}")
     return found
 
 
@@ -164,7 +164,7 @@ def _record(
             if len(side) > 1:
                 raise UserError(
                     f"'faster' compares one arm with one, and {_text(selector)} fits "
-                    f"{len(side)}: {', '.join(side)}"
+                    f"{len(side)}: {listing(side)}"
                 )
     numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in levels)
     falls = isinstance(claim, Trend) and claim.direction == "falls"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError, listing, unknown
 from normlab.recipe import value_text
 from normlab.study.claims import Analysis, Selector
 from normlab.study.factor_points import factor_points
@@ -129,6 +129,6 @@ def _arms(selectors: Sequence[Selector] | None, arms: Arms, *, strict: bool) -> 
 def _one(selector: Selector, arms: Arms) -> str:
     found = pick(selector, arms, strict=False)
     if len(found) > 1:
-        shown = "; ".join(found)
-        raise UserError(f"one arm is needed, and {value_text(selector)} fits {len(found)}: {shown}")
+        text = f"{value_text(selector)} fits {len(found)}: {listing(found)}"
+        raise UserError(f"one arm is needed, and {text}")
     return found[0]
