@@ -52,8 +52,8 @@ def test_named_trends() -> None:
     [
         (lambda: Better(0, 1, 0.0), "better: margin 0.0 must be above 0"),
         (lambda: Better(0, 1, float("nan")), "margin nan"),
-        (lambda: Better(0, 0, 0.1), "distinct"),
-        (lambda: Better((), 0, 0.1), "not empty"),
+        (lambda: Better(0, 0, 0.1), "better: two sides are the same arms"),
+        (lambda: Better((), 0, 0.1), "a side has no arm"),
         (lambda: Equal(0, 1, 0.1, test="permutatoin"), "Did you mean 'permutation'"),
         (lambda: Best(0, (), 0.1), "two sides"),
         (lambda: Ranking((1,), 0.1), "two sides"),
@@ -61,7 +61,7 @@ def test_named_trends() -> None:
         (lambda: Trend((0, 1, 2), 0.1, (1.0, 2.0, 2.0)), "3 distinct numbers"),
         (lambda: Trend((0, 1, 2), 0.1, contrast="liner"), "Did you mean 'linear'"),
         (lambda: Trend((0, 1), 0.1, contrast="hump"), "three levels"),
-        (lambda: Faster(1, 1), "distinct"),
+        (lambda: Faster(1, 1), "faster: two sides are the same arms"),
     ],
 )
 def test_mistakes_are_named(make: object, message: str) -> None:
