@@ -1,17 +1,19 @@
 """Figures of numbers by epoch: curves, clipping, sparsity, gradients, layers."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+import vl_convert
 from scipy import stats
 
 from normlab.errors import UserError
 from normlab.report import Frames
-from normlab.report.figures import NotDrawnError
+from normlab.report.figures import VEGA_LITE, NotDrawnError, specification
 from normlab.report.figures.curves import curve_rows, detail_rows, draw_curves, sparsity_rows
-from normlab.report.figures.layers import activation_rows, draw_gates, gate_rows
+from normlab.report.figures.layers import activation_rows, draw_activations, draw_gates, gate_rows
 from normlab.report.figures.lines import line_chart
 
 Make = Callable[..., Frames]
@@ -128,6 +130,17 @@ def test_a_layer_is_named_whole_or_as_show_model_prints_it(make: Make) -> None:
     frames = make(VALUES, details={"b": [{"activations": found}] * 2})
     rows, _ = activation_rows(frames, layers(layers=["norm2", "norm1", "layers.norm1"]))
     assert rows["layer"].unique().tolist() == ["layers.norm2.rho", "layers.norm1"]
+
+
+def test_long_names_of_layers_are_broken_at_dots_and_not_cut(make: Make) -> None:
+    names = [f"layers.stage{s}.block{b}.branch.norm1" for s in (1, 2, 3) for b in (1, 2)]
+    found = {name: [0.0, 1.0, 2.0, 3.0] for name in ("layers.stem", *names[1:])}
+    frames = make(VALUES, details={"b": [{"activations": found}] * 2})
+    drawn = draw_activations(frames, layers())
+    svg = vl_convert.vegalite_to_svg(specification(drawn), vl_version=VEGA_LITE)
+    lines = re.findall(r">([a-z][\w.]*)</t", svg)
+    assert {"stem", "stage3.block2.branch", "norm1"} <= set(lines)
+    assert "…" not in svg
 
 
 def test_a_layer_that_is_not_there_is_the_user_s_mistake(make: Make) -> None:

@@ -192,7 +192,7 @@ def _grid(chart: Callable[[pd.DataFrame, bool], Any], data: pd.DataFrame) -> Cha
         here = list(dict.fromkeys(data.loc[data["arm"] == arm, "layer"]))
         header = alt.Header(
             labels=here != above,
-            labelExpr=f"{json.dumps(_short(here, width // 6))}[datum.value]",
+            labelExpr=f"{json.dumps(_lines(here, width // 6))}[datum.value]",
             labelLimit=width + 14,
             labelFontSize=11,
             labelFontWeight="normal",
@@ -206,16 +206,25 @@ def _grid(chart: Callable[[pd.DataFrame, bool], Any], data: pd.DataFrame) -> Cha
     return rows[0] if len(rows) == 1 else below(*rows)
 
 
-def _short(names: Sequence[str], most: int) -> dict[str, str]:
-    """Dotted names without the parts that all begin with; of what is too long the end."""
+def _lines(names: Sequence[str], most: int) -> dict[str, list[str]]:
+    """Dotted names without the parts that all begin with, broken at dots where they are long."""
     parts = [name.split(".") for name in names]
     common = 0
     while len(names) > 1 and len({tuple(part[: common + 1]) for part in parts}) == 1:
         common += 1
-    texts = {name: ".".join(part[common:]) for name, part in zip(names, parts, strict=True)}
-    return {
-        name: text if len(text) <= most else "…" + text[1 - most :] for name, text in texts.items()
-    }
+    found: dict[str, list[str]] = {}
+    for name, part in zip(names, parts, strict=True):
+        lines = [""]
+        for word in part[common:]:
+            longer = f"{lines[-1]}.{word}" if lines[-1] else word
+            if lines[-1] and len(longer) > most:
+                lines.append(word)
+            else:
+                lines[-1] = longer
+        found[name] = lines
+    # Headers hang from the top: all have as many lines, the last one stands on the panel.
+    most_lines = max(map(len, found.values()))
+    return {name: [""] * (most_lines - len(lines)) + lines for name, lines in found.items()}
 
 
 def _most_layers(data: pd.DataFrame) -> int:
