@@ -17,19 +17,16 @@ bilinear in one resampling with black beyond the border.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import platform
 import random
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
+from timing import begin, interleaved, keep, options, ratio
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,8 +34,6 @@ from normlab.augment import Pipeline
 from normlab.models import build
 from normlab.recipe import Recipe
 from normlab.recipe.augment import AUGMENTATIONS
-from normlab.train.memory import keep_freed_memory
-from norms import interleaved, ratio
 
 Picture = Image.Image
 MEAN, STD = 0.1307, 0.3081
@@ -120,7 +115,7 @@ def ours(images: Tensor, names: tuple[str, ...]) -> Callable[[Tensor], Tensor]:
 def training_step(images: Tensor) -> Callable[[Tensor], None]:
     """Forward, backward and update of the net of source C."""
     recipe = Recipe.parse({"data": "mnist", "model": "mnist-7704", "dropout": 0.03})
-    model, _ = build(recipe, (1, 28, 28), 10)
+    model = build(recipe, (1, 28, 28), 10).model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     labels = torch.arange(len(images)) % 10
 
@@ -155,14 +150,8 @@ def measure(source: str, names: tuple[str, ...], count: int, rounds: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Augmentation beside PIL, as ratios.")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    keep_freed_memory()  # both sides, as in normlab's workers
-    print(f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {given.threads} threads")  # fmt: skip
+    given = options("Augmentation beside PIL, as ratios.", rounds=40).parse_args()
+    begin(given)
     print(f"{'source':8}{'transforms':42}{'batch':>6}{'ours ms':>9}{'PIL ms':>9}{'ratio':>8}{'step ms':>9}")  # fmt: skip
     rows = []
     for source, names in SOURCES.items():
@@ -175,9 +164,7 @@ def main() -> None:
                     f"{row['pil_ms']:>9.2f}{row['pil/ours']:>8.1f}{row.get('step_ms', ''):>9}",
                     flush=True,
                 )
-    if given.json:
-        found = {"threads": given.threads, "torch": torch.__version__, "rows": rows}
-        given.json.write_text(json.dumps(found, indent=1))
+    keep(rows, given)
 
 
 if __name__ == "__main__":

@@ -10,19 +10,14 @@ ratios theirs / ours. The shapes are of the 7,704-parameter net at batch 64 and 
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
+from timing import begin, interleaved, keep, options, ratio
 from torch import Tensor, nn
 
 from normlab.regularizers import Dropout
-from normlab.train.memory import keep_freed_memory
-from norms import interleaved, ratio
 
 SHAPES = [(64, 10, 26, 26), (64, 16, 8, 8), (32, 256, 32, 32)]
 RATES = [0.01, 0.03, 0.1, 0.2, 0.5]
@@ -33,16 +28,9 @@ def step(layer: nn.Module, x: Tensor, upstream: Tensor) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Dropout beside torch.nn's, as ratios.")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    keep_freed_memory()  # both sides, as in normlab's workers
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, torch {torch.__version__}, {given.threads} threads")
-    rows = []
+    given = options("Dropout beside torch.nn's, as ratios.", rounds=60).parse_args()
+    begin(given)
+    rows: list[dict[str, object]] = []
     for shape in SHAPES:
         for p in RATES:
             x = torch.randn(shape, requires_grad=True)
@@ -52,13 +40,12 @@ def main() -> None:
                 {"ours": step(ours, x, upstream), "theirs": step(nn.Dropout(p), x, upstream)},
                 given.rounds,
             )
-            row = {"shape": "x".join(map(str, shape)), "p": p}
+            row: dict[str, object] = {"shape": "x".join(map(str, shape)), "p": p}
             row |= {f"{name}_ms": round(1e3 * median(took), 4) for name, took in times.items()}
             row["theirs / ours"] = round(ratio(times, "theirs", "ours"), 2)
             rows.append(row)
             print(row)
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    keep(rows, given)
 
 
 if __name__ == "__main__":

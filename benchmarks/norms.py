@@ -14,19 +14,15 @@ and nn.ReLU), `chunks` for ghost batch norm (a loop of F.batch_norm over torch.c
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import geometric_mean, median
 
 import torch
+from timing import begin, interleaved, keep, options, ratio
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normlab.norms import MomentNorm, kernels, make
-from normlab.train.memory import keep_freed_memory
 
 SHAPES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
     "mnist-7288": ((128, 8, 26, 26), (128, 8, 24, 24), (128, 8, 22, 22), (128, 16, 9, 9), (128, 16, 7, 7), (128, 16, 5, 5)),
@@ -99,37 +95,13 @@ def step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], object]:
     return lambda: torch.autograd.grad(layer(x), wanted, dy)
 
 
-def interleaved(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side, taken in turn."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 3):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
-            if turn >= 3:
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
-def ratio(times: dict[str, list[float]], top: str, bottom: str) -> float:
-    """Median of the ratios pair by pair."""
-    return median(a / b for a, b in zip(times[top], times[bottom], strict=True))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Norm and ReLU beside torch.nn, as ratios.")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--rounds", type=int, default=60)
+    parser = options("Norm and ReLU beside torch.nn, as ratios.", rounds=60)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--large", action="store_true")
     parser.add_argument("--compiled", action="store_true")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    keep_freed_memory()  # both sides, as in normlab's workers
-    print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {given.threads} threads"
-    )
+    begin(given)
     print(
         f"{'model':14}{'shape':20}{'layout':18}{'kind':16}{'backend':11}{'ours us':>9}{'theirs us':>11}{'ratio':>8}"
     )
@@ -139,12 +111,7 @@ def main() -> None:
             for layout in (torch.contiguous_format, torch.channels_last):
                 rows += measure(model, shape, layout, given)
     summary(rows)
-    if given.json:
-        given.json.write_text(
-            json.dumps(
-                {"threads": given.threads, "torch": torch.__version__, "rows": rows}, indent=1
-            )
-        )
+    keep(rows, given)
 
 
 def measure(
