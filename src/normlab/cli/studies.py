@@ -195,16 +195,15 @@ def _quick_text(varied: Study, whole: Study) -> str:
 def _run(study: Study, runs: Path, options: RunOptions) -> Summary:
     """Train what a plan lacks, after a word on what it cannot settle and what looks like a slip."""
     from normlab import api
-    from normlab.cli.output import console
     from normlab.cli.progress import reporter
     from normlab.study.lint import lint
     from normlab.study.runner import run_plan
 
     made = api.plan(study)
-    if not study.varied:
+    # Where seeds are added at looks, the first few need not settle anything.
+    if not study.varied and not study.sequential:
         print_hopeless(api.claim_plans(made, runs=runs))
-        for finding in lint(made):
-            console.print(f"mind: {finding.says}", soft_wrap=True)
+        print_findings(lint(made))
     with reporter(made) as bars:
         summary = run_plan(made, runs, options, bars)
     _print_summary(made, summary)

@@ -29,11 +29,10 @@ class Spec(BaseModel):
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
-            written = {field.alias or name for name, field in cls.model_fields.items()}
-            for key in value:
-                if key not in written | cls.model_fields.keys():
-                    allowed = written - cls.internal
-                    message = unknown(f"key of {cls.title}", str(key), allowed)
+            for key in value.keys() - cls.model_fields.keys():
+                written = {field.alias or name for name, field in cls.model_fields.items()}
+                if key not in written:
+                    message = unknown(f"key of {cls.title}", str(key), written - cls.internal)
                     raise PydanticCustomError("unknown_key", "{message}", {"message": message})
         return value
 

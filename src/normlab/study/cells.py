@@ -62,9 +62,8 @@ def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
     texts = {key: _level_text(value, factors[key]) for key, value in levels.items()}
     if not texts:
         return "base"
-    if len(factors) == 1 and all(
-        isinstance(v, str | Mapping) for v in next(iter(factors.values()))
-    ):
+    every = [level for values in factors.values() for level in values]
+    if len(factors) == 1 and all(isinstance(level, str | Mapping) for level in every):
         return next(iter(texts.values()))  # names speak for themselves, numbers do not
     return ", ".join(f"{key}={text}" for key, text in texts.items())
 

@@ -23,17 +23,16 @@ def check_claim(claim: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> None
     """
     if "unresolved" in claim:
         return
-    at = claim["at"] if claim["metric"] is None or METRICS[claim["metric"]].per_epoch else "last"
-    split = claim.get("split") or str(claim["metric"]).partition("_")[0]
+    splits, needed = _needs(claim["metric"], claim["at"])
+    splits.add(claim.get("split"))
     for label in dict.fromkeys(label for side in claim["sides"] for label in side):
         recipe, where = recipes[label], f"claim {claim['name']}, arm '{label}'"
-        needed = at if isinstance(at, int) else last_epochs(at) or 1
         if needed > recipe.epochs:
             raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
-        if "validation" in (split, str(at).removeprefix("best_")) and not recipe.validation:
+        if "validation" in splits and not recipe.validation:
             raise UserError(f"{where}: it has no validation images (validation is 0)")
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
-        if split == "train" and claim["metric"] != "train_loss" and mixes:
+        if "train" in splits and claim["metric"] != "train_loss" and mixes:
             raise UserError(f"{where}: running training scores mean nothing under {mixes[0]}")
 
 
@@ -59,14 +58,27 @@ def check_figure(figure: Mapping[str, Any], recipes: Mapping[str, Recipe], where
             splits.add(metric["split"])
             needed = max(needed, metric["hold"])
         elif metric in METRICS:
-            splits.add(metric.partition("_")[0])
-            if METRICS[metric].per_epoch:
-                at = figure["at"]
-                needed = max(needed, at if isinstance(at, int) else last_epochs(at) or 1)
-                splits |= {"validation"} if at == "best_validation" else set()
+            of_metric, epoch = _needs(metric, figure.get("at", "last"))
+            splits |= of_metric
+            needed = max(needed, epoch)
     if needed > epochs:
         raise UserError(f"{where}: {needed} epochs are needed, and its arms train {epochs}")
     # Curves show the splits that are there.
     needs = splits == {"validation"} if figure["kind"] == "curves" else "validation" in splits
     if needs and not any(recipe.validation for recipe in arms):
         raise UserError(f"{where}: no arm has validation images (validation is 0)")
+
+
+def _needs(metric: str | None, at: str | int) -> tuple[set[str | None], int]:
+    """The splits that a score at an epoch rests on, and how many epochs it needs.
+
+    Args:
+        metric: None for a time, which has a split of its own.
+        at: As in `normlab.study.claims.Analysis`.
+    """
+    if metric is not None and not METRICS[metric].per_epoch:
+        at = "last"
+    splits: set[str | None] = {metric.partition("_")[0]} if metric is not None else set()
+    if at == "best_validation":
+        splits.add("validation")
+    return splits, at if isinstance(at, int) else last_epochs(at) or 1

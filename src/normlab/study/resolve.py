@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -155,9 +156,8 @@ def _record(
         sides += [[label] for label in arms if label not in sides[0]]
     if len(sides) < 2:
         raise UserError(f"'{claim.kind}' compares arms, and there is none beside {sides[0][0]}")
-    placed = [label for side in sides for label in side]
-    for label in placed:
-        if placed.count(label) > 1:
+    for label, places in Counter(label for side in sides for label in side).items():
+        if places > 1:
             raise UserError(f"the arm '{label}' is on two sides")
     if isinstance(claim, Faster):
         for selector, side in zip(claim.sides(levels), sides, strict=True):

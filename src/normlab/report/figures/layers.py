@@ -10,7 +10,16 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from normlab.report.figures.base import COLORS, WIDTH, Chart, Drawn, NotDrawnError, below, fitted
+from normlab.report.figures.base import (
+    COLORS,
+    WIDTH,
+    Chart,
+    Drawn,
+    NotDrawnError,
+    below,
+    fitted,
+    wrapped,
+)
 from normlab.report.figures.epochs import chosen_layers, details, left_out
 from normlab.report.frames import Frames
 
@@ -212,16 +221,10 @@ def _lines(names: Sequence[str], most: int) -> dict[str, list[str]]:
     common = 0
     while len(names) > 1 and len({tuple(part[: common + 1]) for part in parts}) == 1:
         common += 1
-    found: dict[str, list[str]] = {}
-    for name, part in zip(names, parts, strict=True):
-        lines = [""]
-        for word in part[common:]:
-            longer = f"{lines[-1]}.{word}" if lines[-1] else word
-            if lines[-1] and len(longer) > most:
-                lines.append(word)
-            else:
-                lines[-1] = longer
-        found[name] = lines
+    found = {
+        name: wrapped(" ".join(part[common:]), most).replace(" ", ".").split("\n")
+        for name, part in zip(names, parts, strict=True)
+    }
     # Headers hang from the top: all have as many lines, the last one stands on the panel.
     most_lines = max(map(len, found.values()))
     return {name: [""] * (most_lines - len(lines)) + lines for name, lines in found.items()}
