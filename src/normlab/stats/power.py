@@ -12,6 +12,7 @@ Spreads are standard deviations over seeds, of a pilot or stated; seeds are per 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -90,7 +91,7 @@ def seeds_for_better(
     """
     return _fewest(
         lambda seeds: better_power(design, effect, seeds, alpha=alpha) >= power,
-        at_least=_by_normal(design, effect, -special.ndtri(alpha / 2) + special.ndtri(power)),
+        guess=_by_t(design, effect, alpha / 2, 1 - power),
     )
 
 
@@ -104,10 +105,10 @@ def seeds_for_equal(
     power: float = 0.8,
 ) -> int | None:
     """Seeds an arm with which arms that differ by `effect` are found within the margin."""
-    room = margin - abs(effect)
+    missed = (1 - power) / (1 if effect else 2)  # without an effect on either side alike
     return _fewest(
         lambda seeds: equal_power(design, margin, seeds, effect=effect, alpha=alpha) >= power,
-        at_least=_by_normal(design, room, -special.ndtri(alpha) + special.ndtri(power)),
+        guess=_by_t(design, margin - abs(effect), alpha, missed),
     )
 
 
@@ -147,11 +148,18 @@ def _variance_ratios(arms: int, seeds: int) -> Values:
     return ratios
 
 
-def _by_normal(design: Design, distance: float, quantiles: float) -> int:
-    """Seeds that known variances would need: fewer than are needed."""
+def _by_t(design: Design, distance: float, *tails: float) -> int:
+    """About the seeds at which the t quantiles of the tails, in standard errors, fit a distance."""
+    sigma = _sigma(design)
     if not distance > 0:
         return MOST_SEEDS
-    return int(min(MOST_SEEDS, np.square(quantiles * _sigma(design) / distance)))
+    parts = np.square(np.multiply(design.weights, design.spreads))
+    balance = np.square(parts.sum()) / np.square(parts).sum() if sigma else 1.0
+    needed = 2.0
+    for _ in range(4):  # from below and from above in turn
+        quantiles = special.stdtrit(balance * max(needed - 1, 1.0), tails)
+        needed = min(MOST_SEEDS, np.square(quantiles.sum() * sigma / distance))
+    return math.ceil(needed)
 
 
 def _bisect(enough: Callable[[float], bool]) -> float:
@@ -164,15 +172,16 @@ def _bisect(enough: Callable[[float], bool]) -> float:
     return high
 
 
-def _fewest(enough: Callable[[int], bool], *, at_least: int) -> int | None:
-    low = max(1, min(at_least, MOST_SEEDS) - 1)
-    high, step = low + 1, 1
-    while not enough(high):
-        if high >= MOST_SEEDS:
-            return None
-        step *= 2
-        low, high = high, min(high + step, MOST_SEEDS)
+def _fewest(enough: Callable[[int], bool], *, guess: int) -> int | None:
+    low, high = 1, MOST_SEEDS + 1  # one seed has no spread
+    tried, step = min(max(guess, 2), MOST_SEEDS), 1
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+        low, high = (low, tried) if enough(tried) else (tried, high)
+        if low == 1:
+            tried = max(high - step, 2)
+        elif high > MOST_SEEDS:
+            tried = min(low + step, MOST_SEEDS)
+        else:
+            tried = (low + high) // 2
+        step *= 2
+    return high if high <= MOST_SEEDS else None

@@ -174,24 +174,30 @@ def _restricted(
     times: Values, reached: Flags, study: Times, members: Flags
 ) -> tuple[Values, Values]:
     """Restricted means and their variances for groups (groups, trials) of the same trials."""
-    hit = reached & (times <= study.budget)
-    times = np.minimum(times, study.budget)
-    order = np.lexsort((~hit, times))  # at equal times those that reached it come first
+    # After the last trial the clock runs on to the budget, where nobody ends.
+    ends = np.append(np.minimum(times, study.budget), study.budget)
+    hit = np.append(reached & (times <= study.budget), False)
+    ended = np.vstack([members.T, np.zeros(len(members), dtype=bool)])
+    order = np.lexsort((~hit, ends))  # at equal times those that reached it come first
     count = members.sum(axis=1)
-    risk, share = count.astype(float), np.ones(len(members))
-    members = np.asfortranarray(members)  # a trial of all groups at a time
-    mean, now, passed = np.zeros(len(members)), 0.0, []
-    for trial in order:
-        mean = mean + share * (times[trial] - now)
-        now, here = times[trial], members[:, trial]
-        if hit[trial]:
-            # Where the last one at risk reaches it no area is left, whatever 1 / (r - 1) would be.
-            many = here & (risk > 1)
-            passed.append((mean, many / np.where(many, risk * (risk - 1), 1.0)))
-            share = share * np.where(here, 1 - 1 / np.maximum(risk, 1.0), 1.0)
-        risk = risk - here
-    mean = mean + share * (study.budget - now)
-    squared = sum((weight * np.square(mean - area) for area, weight in passed), np.zeros_like(mean))
+    # By the number at risk: 1 / r, and 1 / (r (r - 1)) but 0 for the last one, who leaves no area.
+    ranks = np.arange(len(times) + 1.0)
+    gone = np.divide(1.0, ranks, out=np.zeros_like(ranks), where=ranks > 0)
+    weights = np.divide(gone, ranks - 1, out=np.zeros_like(ranks), where=ranks > 1)
+    kept = 1 - gone
+    risk, share, now = count.copy(), np.ones(len(members)), 0.0
+    # Sums over those that reached it so far, with A the area since: of w A^2, of w A, and of w.
+    mean, squared, area, weight = np.zeros((4, len(members)))
+    for until, hits, here in zip(ends[order], hit[order], ended[order], strict=True):
+        step = share * (until - now)
+        mean += step
+        squared += step * (2 * area + weight * step)
+        area += weight * step
+        now = until
+        if hits:
+            weight += weights.take(risk * here)
+            share *= kept.take(risk * here)
+        risk -= here
     squared *= np.where(count > 1, count / np.maximum(count - 1.0, 1.0), np.nan)
     return mean, np.maximum(squared, study.resolution**2 / 12 / np.maximum(count, 1))
 
