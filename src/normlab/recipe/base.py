@@ -29,7 +29,9 @@ class Spec(BaseModel):
     @classmethod
     def _known_keys(cls, value: Any) -> Any:
         if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
-            for key in value.keys() - cls.model_fields.keys():
+            for key in value:
+                if key in cls.model_fields:
+                    continue
                 written = {field.alias or name for name, field in cls.model_fields.items()}
                 if key not in written:
                     message = unknown(f"key of {cls.title}", str(key), written - cls.internal)
