@@ -102,6 +102,10 @@ def test_a_mistake_is_named_with_what_is_allowed(
         assert part in message
 
 
+def test_of_several_unknown_keys_the_first_written_is_named() -> None:
+    assert "'zzz9'" in refused(**{f"zzz{number}": 1 for number in range(9, -1, -1)})
+
+
 def test_required_keys_are_named() -> None:
     with pytest.raises(UserError, match="model: is required"):
         Recipe.parse({"data": "digits"})
