@@ -69,6 +69,12 @@ def test_trials_run_elsewhere_are_judged(normlab: Run, file: str, tmp_path: Path
     assert code == 0
     assert "supported, materially" in out
     assert "+5 points" in out
+    ranked = STUDY.replace("kind: better, name: helps, arm: {norm: batch}, over: {norm: none}",
+                           "kind: ranking, order: [{norm: none}, {norm: batch}]")  # fmt: skip
+    Path(file).write_text(ranked)
+    code, out, _ = normlab("claims", "--from", str(tmp_path / "t.csv"), "--study", file)
+    assert code == 0
+    assert "\n  In reverse: none over batch.\n" in out
 
 
 @pytest.mark.parametrize(

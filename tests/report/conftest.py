@@ -51,7 +51,9 @@ def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "factors": {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]},
             "seeds": 2,
             "claims": [
-                {"kind": "better", "arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}}
+                {"kind": "better", "arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}},
+                {"kind": "ranking", "order": [{"norm": "batch_instance"}, {"norm": "layer"}]},
+                {"kind": "ranking", "order": [{"norm": "layer"}, {"norm": "batch_instance"}]},
             ],
             "published": [
                 {"arm": {"norm": "layer", "dropout.p": 0}, "values": {"test_accuracy": 90}}

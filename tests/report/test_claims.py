@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from scipy import stats
 from normlab.errors import UserError
 from normlab.records import EpochRecord, TrialResult
 from normlab.report import Frames, claim_plans, claim_table, frames_from_csv, load_frames
-from normlab.report.claims import published_text
+from normlab.report.claim_words import published_text
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.scores import score_array, time_arrays
 from normlab.store import Store, TrialRow
@@ -110,6 +111,70 @@ def test_a_verdict_is_welch_s_interval_at_the_family_s_share() -> None:
     assert first["alpha"] == 0.025
     assert (first["verdict"], second["margin"]) == ("supported", 0.03)
     assert first["measured"].startswith("+4.33 points (97.5 %:")
+
+
+def of_four(*claims: dict[str, object], seeds: int = 3) -> list[dict[str, Any]]:
+    """Verdicts on claims about four arms: d above b, c and a, which is as good as c but noisier."""
+    rates = {"a": 0.1, "b": 0.2, "c": 0.1, "d": 0.3}
+    arms = [{"label": arm, "set": {"lr": lr}} for arm, lr in rates.items()]
+    made = study(*claims, seeds=seeds, arms=arms)
+    scores = {
+        "a": [0.807, 0.813, 0.810], "b": [0.850, 0.851, 0.852], "c": [0.811, 0.810, 0.812],
+        "d": [0.900, 0.901, 0.902],
+    }  # fmt: skip
+    table = claim_table(frames(made, {arm: values[:seeds] for arm, values in scores.items()}))
+    return table.to_dict("records")
+
+
+def test_a_ranking_says_which_pairs_hold_and_which_one_the_numbers_are_of() -> None:
+    reverse, still_open, holds = of_four(
+        {"kind": "ranking", "order": ["d", "c", "b", "a"]},
+        {"kind": "ranking", "order": ["d", "b", "a", "c"]},
+        {"kind": "ranking", "order": ["d", "b", "c"]},
+    )
+    assert reverse["verdict"] == "refuted"
+    assert reverse["measured"].endswith("), c over b")
+    assert reverse["detail"] == "In order: d over c, b over a. In reverse: c over b."
+    assert still_open["verdict"] == "inconclusive"
+    assert still_open["measured"].endswith("), a over c")
+    assert still_open["detail"] == "In order: d over b, b over a. Open: a over c."
+    assert holds["verdict"] == "supported"
+    assert holds["measured"].endswith("), b over c")
+    assert holds["detail"] == ""
+
+
+def test_the_best_one_says_what_is_better_and_what_could_be_it() -> None:
+    beaten, still_open, holds = of_four(
+        {"kind": "best", "arm": "b"},
+        {"kind": "best", "arm": "c", "over": ["a"]},
+        {"kind": "best", "arm": "d"},
+    )
+    assert beaten["measured"].endswith("), b over d")
+    assert beaten["detail"] == "Better: d. Could be the best: d."
+    assert still_open["verdict"] == "inconclusive"
+    assert still_open["detail"] == "Could be the best: c, a."
+    assert (holds["verdict"], holds["detail"]) == ("supported", "")
+    assert holds["measured"].endswith("), d over b")
+
+
+def test_one_run_has_no_detail_but_says_which_pair_it_shows() -> None:
+    ranking, best = of_four(
+        {"kind": "ranking", "order": ["d", "c", "b", "a"]}, {"kind": "best", "arm": "b"}, seeds=1
+    )
+    assert ranking["measured"] == "-3.9 points, c over b"
+    assert best["measured"] == "-5 points, b over d"
+    assert (ranking["detail"], best["detail"]) == ("", "")
+
+
+def test_a_side_of_several_arms_is_named_as_their_mean() -> None:
+    (row,) = of_four({"kind": "ranking", "order": [{"lr": 0.1}, "b", "d"]})
+    assert row["detail"] == "In reverse: the mean over a and 1 more over b, b over d."
+
+
+def test_a_race_says_how_many_arrived() -> None:
+    claim = {"kind": "faster", "arm": "b", "than": "a", "target": 0.8, "split": "train"}
+    (row,) = claim_table(frames(study(claim))).to_dict("records")
+    assert row["detail"] == "Reached the target: a 0 of 3, b 3 of 3."
 
 
 def test_invalid_and_failed_trials_are_said() -> None:

@@ -73,6 +73,15 @@ def test_it_names_the_diverged_trials_and_what_the_model_got_instead(page: str) 
     assert "32 groups wanted of 16 channels: 16 groups given, which is instance norm" in page
 
 
+def test_a_claim_of_several_pairs_says_what_it_leaves_open(illustrated: Path) -> None:
+    page = write_report(illustrated).read_text(encoding="utf-8")
+    reasons = re.findall(r'<tr class="why">(.*?)</tr>', page, re.S)
+    # Not both orders can be the right one.
+    assert re.search(
+        r"(In reverse|Open): the mean over .+ over the mean over", reasons[1] + reasons[2]
+    )
+
+
 def test_it_needs_nothing_from_outside(page: str) -> None:
     assert not [link for link in Links(page).links if "//" in link]
     assert "@import" not in page.split("</style>", maxsplit=1)[0]

@@ -26,6 +26,8 @@ def print_verdicts(found: pd.DataFrame) -> None:
     console.print()
     for row in records:
         console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
+        if row["detail"]:
+            console.print(f"  {row['detail']}", soft_wrap=True)
         if row["exploratory"]:
             console.print(f"  exploratory: {row['exploratory']}", soft_wrap=True)
         if row["left_out"]:

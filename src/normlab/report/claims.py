@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from normlab.metrics import METRICS
+from normlab.report.claim_words import detail_text, measured_text
 from normlab.report.frames import Frames
 from normlab.report.scores import images, score_array, time_arrays
 from normlab.report.tables import COUNTED
@@ -55,12 +55,13 @@ def claim_table(frames: Frames) -> pd.DataFrame:
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
-    `measured` in words, `reason`, `exploratory`, `left_out`.
+    `measured` in words, `reason`, `detail` in words (which pairs of a ranking are shown, which
+    arms could be the best one, how many trials reached the target), `exploratory`, `left_out`.
     """
     columns = [
         "claim", "kind", "says", "metric", "verdict", "size", "estimate", "low", "high",
         "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "measured", "reason",
-        "exploratory", "left_out",
+        "detail", "exploratory", "left_out",
     ]  # fmt: skip
     rows = []
     for judged in judge(frames):
@@ -75,7 +76,8 @@ def claim_table(frames: Frames) -> pd.DataFrame:
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
                 "metric": record["metric"] or f"{record['clock']} to {record['target']:g}",
                 "seeds": min(found.seeds),
-                "measured": measured_text(record, found),
+                "measured": measured_text(record, found, frames.arms),
+                "detail": detail_text(found, record, frames.arms),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
                     f"{n} {state}" for state, n in (judged.left_out or {}).items()
@@ -148,46 +150,3 @@ def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
             planned, now = len(then["seeds"]), len(frames.plan["seeds"])
             return f"{day}, when {planned} seeds were planned; now there are {now}"
     return None
-
-
-def measured_text(record: dict[str, Any], found: Verdict) -> str:
-    """The estimate with its interval and unit: `+0.31 points (95 %: -0.10 to 0.72)`."""
-    if np.isnan(found.estimate):  # no trial of one side yet
-        return ""
-    points = record["kind"] != "faster" and METRICS[record["metric"]].points
-    scale, unit = (100, " points") if points else (1, "")
-    if record["kind"] == "faster":
-        unit = " s" if record["clock"] == "seconds" else " images"
-    text = f"{scale * found.estimate:+.3g}{unit}"
-    if not np.isfinite((found.low, found.high)).any():  # too few seeds, or a test without limits
-        return text
-    limits = f"{scale * found.low:.3g} to {scale * found.high:.3g}"
-    return f"{text} ({100 * found.confidence:.3g} %: {limits})"
-
-
-def margin_text(record: dict[str, Any]) -> str:
-    """A claim's margin with its unit."""
-    if record["kind"] == "faster":
-        return f"{100 * record['margin']:g} %"
-    unit = METRICS[record["metric"]]
-    return f"{100 * record['margin']:g} points" if unit.points else f"{record['margin']:g}"
-
-
-def published_text(plan: dict[str, Any], record: dict[str, Any], most: int = 8) -> str:
-    """What the source printed: the claim's own numbers, else those of its arms; empty if neither.
-
-    Args:
-        plan: As recorded: `published` has the source's numbers by arm.
-        record: The claim.
-        most: Arms to name; more are not.
-    """
-    own = record.get("published") or {}
-    if own:
-        return ", ".join(f"{name} {value}" for name, value in own.items())
-    labels = [label for side in record.get("sides", []) for label in side]
-    found = [
-        f"{' and '.join(row['arms'])} {row['values'][record['metric']]}"
-        for row in plan.get("published", [])
-        if set(row["arms"]) <= set(labels) and record["metric"] in row["values"]
-    ]
-    return ", ".join(found[:most]) + (", ..." if len(found) > most else "")

@@ -17,7 +17,8 @@ from markupsafe import Markup
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.recipe import value_text
-from normlab.report.claims import claim_table, margin_text, published_text
+from normlab.report.claim_words import margin_text, published_text
+from normlab.report.claims import claim_table
 from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification

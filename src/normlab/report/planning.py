@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from normlab.metrics import METRICS
-from normlab.report.claims import margin_text, rules
+from normlab.report.claim_words import margin_text
+from normlab.report.claims import rules
 from normlab.report.frames import Frames
 from normlab.report.scores import score_array, time_arrays
 from normlab.stats.claims import claim_from, plan_claim

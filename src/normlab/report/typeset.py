@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from normlab.report.claims import claim_table, published_text
+from normlab.report.claim_words import published_text
+from normlab.report.claims import claim_table
 from normlab.report.frames import Frames
 from normlab.report.tables import arm_table
 

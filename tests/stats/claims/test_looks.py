@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from normlab.stats import Times
-from normlab.stats.claims import Better, Faster, Rules, verdict_at_looks
+from normlab.stats.claims import Best, Better, Faster, Ranking, Rules, verdict_at_looks
 from normlab.stats.claims.reasons import NOT_YET, TOO_FEW
 from normlab.stats.sequential import LOOKS, look_alphas
 
@@ -42,6 +42,15 @@ def test_before_the_first_look_nothing_is_settled() -> None:
     assert (found.verdict, found.reason, found.size) == ("inconclusive", NOT_YET, None)
     found = verdict_at_looks(CLAIM, scores(0.5, 1), Rules(), LOOKS)
     assert found.reason == TOO_FEW
+
+
+def test_before_the_first_look_no_pair_is_shown_and_no_side_ruled_out() -> None:
+    table = np.vstack([scores(0.5, 4), scores(0.5, 4)])
+    for claim in (Ranking((0, 1, 2), 0.003), Best(1, (0, 2), 0.003)):
+        assert verdict_at_looks(claim, table, Rules(), [4]).pairs
+        found = verdict_at_looks(claim, table, Rules(), LOOKS)
+        assert (found.reason, found.pairs) == (NOT_YET, ())
+        assert found.candidates == (claim.sides if isinstance(claim, Best) else ())
 
 
 def test_one_look_is_the_plain_test() -> None:

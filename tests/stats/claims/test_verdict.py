@@ -80,6 +80,7 @@ def test_best_is_refuted_by_one_better_side() -> None:
     assert found.verdict == "refuted"
     assert found.candidates == (2,)
     assert [pair.reversed for pair in found.pairs] == [False, True]
+    assert found.between == (0, 2)
     # Corrected for two rivals.
     half = stats.t.ppf(1 - 0.05 / 4, 14) * np.sqrt(2 / 8)
     assert (found.low, found.high) == pytest.approx((-2 - half, -2 + half))
@@ -109,6 +110,7 @@ def test_ranking() -> None:
         (2, 0, True, False),
         (0, 1, False, True),
     ]
+    assert found.between == (0, 1)
 
 
 def test_an_open_ranking_names_the_pairs_that_hold() -> None:

@@ -15,6 +15,7 @@ from normlab.stats.claims.kinds import (
     Ranking,
     Side,
     Trend,
+    members,
 )
 from normlab.stats.claims.looks import verdict_at_looks
 from normlab.stats.claims.planning import Chances, ClaimPlan, plan_claim, predict
@@ -44,6 +45,7 @@ __all__ = [
     "claim_from",
     "could_settle",
     "decide",
+    "members",
     "plan_claim",
     "predict",
     "verdict",

@@ -66,7 +66,8 @@ class Verdict:
         kind: Of the claim.
         verdict: `supported`, `refuted` or `inconclusive`.
         reason: Why, in one plain sentence.
-        estimate: The contrast in the claim's direction; of `best` and `ranking` the smallest pair.
+        estimate: The contrast in the claim's direction; of `best` and `ranking` the one of
+            `between`.
         low: Limits that belong to the verdict; NaN where an arm has fewer than two seeds.
         high: See `low`.
         confidence: Of these limits: 1 - alpha, or of `equal` 1 - 2 alpha unless it is refuted.
@@ -75,6 +76,8 @@ class Verdict:
         margin: In the scores' unit; of `faster` in units of time.
         seeds: Trials with a score, per arm of the claim in the order of `Claim.arms`; paired:
             complete seeds.
+        between: Of `best` and `ranking`: the pair with the most against the claim, whose limits
+            the verdict rests on.
         size: `materially` above the margin, `immaterially` below it, None where open.
         seeds_to_settle: Seeds an arm that would settle it, None where settled or unknown.
         pairs: Of `best` and `ranking`: each contrast.
@@ -93,6 +96,7 @@ class Verdict:
     alpha: float
     margin: float
     seeds: tuple[int, ...]
+    between: tuple[Side, Side] | None = None
     size: Size | None = None
     seeds_to_settle: int | None = None
     pairs: tuple[Pair, ...] = ()

@@ -12,7 +12,7 @@ from normlab.stats.best import compare_with_best
 from normlab.stats.claims import reasons
 from normlab.stats.claims.base import Rules, Verdict
 from normlab.stats.claims.evidence import estimates
-from normlab.stats.claims.kinds import Best, Claim, Faster, MeanClaim, Side, indicator
+from normlab.stats.claims.kinds import Best, Claim, Faster, MeanClaim, Ranking, Side, indicator
 from normlab.stats.claims.outcome import outcome
 from normlab.stats.claims.settle import observed_designs, seeds_to_settle
 from normlab.stats.contrasts import Estimates, pair_weights, welch
@@ -68,7 +68,7 @@ def _of_scores(claim: MeanClaim, scores: Values, rules: Rules, rng: np.random.Ge
     arms, weights = moments(scores), claim.contrasts(len(scores))
     seeds = tuple(int(count) for count in arms.seeds[list(claim.arms)])
     if min(seeds) < 2:
-        return _unknown(claim, float(welch(arms, weights).estimate.min()), rules, seeds), []
+        return _unknown(claim, welch(arms, weights).estimate, rules, seeds), []
     found = estimates(claim, scores, weights, rules, rng)
     judged = outcome(claim, found, alpha=rules.claim_alpha, margin=claim.margin, seeds=seeds)
     if isinstance(claim, Best):
@@ -85,7 +85,7 @@ def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generato
     successes = tuple(study.successes(arm) for arm in claim.arms)
     if min(seeds) < 2 or not any(successes):
         difference = float(arms.mean[claim.second] - arms.mean[claim.first])
-        judged = _unknown(claim, difference, rules, seeds)
+        judged = _unknown(claim, np.array([difference]), rules, seeds)
         return replace(judged, margin=margin, successes=successes), []
     found = restricted_difference(study, claim.first, claim.second, rng)
     judged = outcome(claim, found, alpha=rules.claim_alpha, margin=margin, seeds=seeds)
@@ -93,12 +93,13 @@ def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generato
     return replace(judged, successes=successes), [design]
 
 
-def _unknown(claim: Claim, estimate: float, rules: Rules, seeds: tuple[int, ...]) -> Verdict:
+def _unknown(claim: Claim, seen: Values, rules: Rules, seeds: tuple[int, ...]) -> Verdict:
+    at = int(seen.argmin())
     return Verdict(
         kind=claim.kind,
         verdict="inconclusive",
         reason=reasons.TOO_FEW if min(seeds) < 2 else reasons.NEVER_REACHED,
-        estimate=estimate,
+        estimate=float(seen[at]),
         low=np.nan,
         high=np.nan,
         confidence=1 - rules.claim_alpha,
@@ -106,6 +107,7 @@ def _unknown(claim: Claim, estimate: float, rules: Rules, seeds: tuple[int, ...]
         alpha=rules.claim_alpha,
         margin=claim.margin,
         seeds=seeds,
+        between=claim.pairs[at] if isinstance(claim, Best | Ranking) else None,
         candidates=claim.sides if isinstance(claim, Best) else (),
     )
 

@@ -120,6 +120,11 @@ class Best(_Claim):
         """The best one first."""
         return self.side, *self.others
 
+    @property
+    def pairs(self) -> tuple[tuple[Side, Side], ...]:
+        """The best one with each of the others, in the order of the contrasts."""
+        return tuple((self.side, other) for other in self.others)
+
     def contrasts(self, arms: int) -> Values:
         """(others, arms): side - other."""
         return differences(self.side, self.others, arms)
@@ -139,10 +144,14 @@ class Ranking(_Claim):
         """From the best to the worst."""
         return self.order
 
+    @property
+    def pairs(self) -> tuple[tuple[Side, Side], ...]:
+        """Each side with the next, in the order of the contrasts."""
+        return tuple(zip(self.order, self.order[1:], strict=False))
+
     def contrasts(self, arms: int) -> Values:
         """(sides - 1, arms): each minus the next."""
-        pairs = zip(self.order, self.order[1:], strict=False)
-        return np.vstack([differences(first, (second,), arms) for first, second in pairs])
+        return np.vstack([differences(first, (second,), arms) for first, second in self.pairs])
 
 
 @dataclass(frozen=True)

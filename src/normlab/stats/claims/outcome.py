@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from normlab.stats.claims import reasons
 from normlab.stats.claims.base import Pair, Size, Verdict, Word
-from normlab.stats.claims.kinds import Best, Claim, Equal, Ranking
+from normlab.stats.claims.kinds import Best, Claim, Equal, Ranking, Side
 from normlab.stats.claims.rows import REFUTED, SUPPORTED, decide
 from normlab.stats.contrasts import Estimates, tost, two_sided
 from normlab.stats.intervals import Values
@@ -29,6 +29,7 @@ def outcome(
     word = WORDS[int(decide(claim, found, alpha, margin))]
     size: Size | None = None
     pairs: tuple[Pair, ...] = ()
+    between: tuple[Side, Side] | None = None
     level = alpha  # of the limits shown
     if isinstance(claim, Equal):
         level = alpha if word == "refuted" else 2 * alpha
@@ -42,7 +43,7 @@ def outcome(
         size = _size(low, high, margin) if word == "supported" else None
         p, reason = _above_p(found, word, margin), reasons.better(word, size, float(high[at]))
     if isinstance(claim, Best | Ranking):
-        pairs = _pairs(claim, found, word, alpha)
+        pairs, between = _pairs(claim, found, word, alpha), claim.pairs[at]
         reason = reasons.best(word) if isinstance(claim, Best) else reasons.ranking(word, pairs)
     return Verdict(
         kind=claim.kind,
@@ -56,6 +57,7 @@ def outcome(
         alpha=alpha,
         margin=margin,
         seeds=tuple(seeds),
+        between=between,
         size=size,
         pairs=pairs,
     )
@@ -88,7 +90,6 @@ def _size(low: Values, high: Values, margin: float) -> Size | None:
 def _pairs(claim: Best | Ranking, found: Estimates, word: Word, alpha: float) -> tuple[Pair, ...]:
     low, high = found.limits(alpha)
     corrected_low, corrected_high = found.limits(alpha / len(low))
-    firsts = [claim.side] * len(low) if isinstance(claim, Best) else claim.order[:-1]
     return tuple(
         Pair(
             first=first,
@@ -99,5 +100,5 @@ def _pairs(claim: Best | Ranking, found: Estimates, word: Word, alpha: float) ->
             holds=word == "supported" or bool(corrected_low[at] > 0),
             reversed=bool(corrected_high[at] < 0),
         )
-        for at, (first, second) in enumerate(zip(firsts, claim.sides[1:], strict=True))
+        for at, (first, second) in enumerate(claim.pairs)
     )
