@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from torch import Tensor
-
 from normlab.norms.kernels import Pools, each_image
 from normlab.norms.moments import PooledNorm
 
@@ -71,10 +69,6 @@ class GroupNorm(PooledNorm):
         self.groups = check_groups("GroupNorm", num_channels, groups, channels_per_group)
 
     refuses_in_eval: ClassVar[bool] = True
-
-    def values_per_group(self, x: Tensor) -> int:
-        """Values that share a mean and a variance in maps x, (N, C, H, W)."""
-        return x.shape[1] // self.groups * x.shape[2] * x.shape[3]
 
     def require(self, images: int, pixels: int) -> None:
         """Raise ValueError where torch does: on a single image with one value per group."""
