@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("normlab")
 
 if TYPE_CHECKING:
-    from normlab.api import Results, Status, load_study, plan, results, run, status
+    from normlab.api import (
+        Results,
+        Status,
+        claims,
+        claims_from,
+        load_study,
+        plan,
+        results,
+        run,
+        status,
+    )
     from normlab.errors import UserError
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
@@ -22,6 +32,8 @@ _HOMES = {
     "Status": "normlab.api",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
+    "claims": "normlab.api",
+    "claims_from": "normlab.api",
     "load_study": "normlab.api",
     "plan": "normlab.api",
     "results": "normlab.api",
@@ -37,6 +49,8 @@ __all__ = [
     "Study",
     "UserError",
     "__version__",
+    "claims",
+    "claims_from",
     "load_study",
     "plan",
     "results",

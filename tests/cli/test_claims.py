@@ -58,6 +58,16 @@ def test_a_claim_no_outcome_could_settle_is_refused(normlab: Run, tmp_path: Path
     assert "cannot be settled: helps" in out
 
 
+def test_a_run_says_so_too_also_with_other_values_but_not_of_a_rehearsal(
+    normlab: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(STUDY.replace("name: helps", "name: helps, test: permutation"))
+    run = ("run", str(path), "--workers", "1", "--set", "epochs=1", "--set", "data.limit=5")
+    assert "cannot be settled: helps" in normlab(*run)[1]
+    assert "cannot be settled: helps" not in normlab(*run, "--quick")[1]
+
+
 def test_trials_run_elsewhere_are_judged(normlab: Run, file: str, tmp_path: Path) -> None:
     rows = [
         f"{norm},{score + seed / 10}"

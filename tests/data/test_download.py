@@ -13,7 +13,7 @@ import pytest
 
 from normlab.data.cifar10 import CIFAR10
 from normlab.data.cifar100 import CIFAR100
-from normlab.data.download import cache_folder, download
+from normlab.data.download import cache_folder, download, offline
 from normlab.data.fashion_mnist import FASHION_MNIST
 from normlab.data.kmnist import KMNIST
 from normlab.data.mnist import MNIST
@@ -85,6 +85,23 @@ def test_downloads_once(site: Site, tmp_path: Path) -> None:
     assert target.read_bytes() == CONTENT
     download(site.url, target, md5=MD5)
     assert site.ranges == [None]
+
+
+def test_offline_takes_what_is_there_as_published_and_asks_for_nothing(
+    site: Site, tmp_path: Path
+) -> None:
+    target = tmp_path / "file.bin"
+    with offline(), pytest.raises(UserError, match=r"file\.bin is not on this machine"):
+        download(site.url, target, md5=MD5)
+    target.write_bytes(CONTENT[:-1])  # as an interrupted copy leaves it
+    with offline(), pytest.raises(UserError, match=r"file\.bin is not on this machine"):
+        download(site.url, target, md5=MD5)
+    target.write_bytes(CONTENT)
+    with offline():
+        assert download(site.url, target, md5=MD5) == target
+    assert site.ranges == []
+    target.unlink()
+    assert download(site.url, target, md5=MD5) == target  # again as ever
 
 
 def test_goes_on_where_it_broke_off(site: Site, tmp_path: Path) -> None:

@@ -408,6 +408,14 @@ def test_two_claims_may_share_a_target_and_the_whole_time_is_needed(tmp_path: Pa
         ("norm,test_accuracy\nlayer,0.9\n", "line 2.*fits no arm.*batch"),
         ("norm,test_accuracy\nbatch,99.5\n", "fractions of 1 are needed"),
         ("norm,test_accuracy\nbatch,-0.5\n", "line 2: test_accuracy is -0.5: at least 0 is needed"),
+        (
+            "norm,test_accuracy_percent\nbatch,99\nbatch,-5\n",
+            "line 3: test_accuracy_percent is -5: at least 0 is needed",
+        ),
+        (
+            "norm,test_accuracy_percent\nbatch,9900\n",
+            "line 2: test_accuracy_percent is 9900, above 100",
+        ),
         ("norm,test_acc\nbatch,0.5\n", "Is 'test_acc' meant as 'test_accuracy'?"),
         ("norm,accuracy\nbatch,0.9\n", "has no metric"),
         ("norm,seed,test_accuracy\nbatch,0,0.9\nbatch,0,0.8\n", "seed 0 is there twice"),

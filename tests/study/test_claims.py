@@ -66,6 +66,12 @@ def test_a_trend_over_words_falls_in_reverse_order() -> None:
     assert rises["sides"] == falls["sides"][::-1]  # type: ignore[index]
 
 
+def test_a_hump_is_named_as_one() -> None:
+    hump = record({"kind": "trend", "factor": "norm", "contrast": "hump"})
+    assert hump["name"] == "norm has a hump"
+    assert record({"kind": "trend", "factor": "norm"})["name"] == "norm rises"
+
+
 def test_two_claims_have_two_names() -> None:
     with pytest.raises(UserError, match="claims: two of them have the name 'a'"):
         outline(study({**CLAIM, "name": "a"}, {**CLAIM, "name": "a", "margin": 1}))
@@ -174,6 +180,16 @@ def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
                 "metric": "test_loss",
             },
             ["is about time"],
+        ),
+        (
+            {
+                "kind": "faster",
+                "arm": {"norm": "batch"},
+                "than": {"norm": "none"},
+                "target": 0.9,
+                "test": "t",
+            },
+            ["test is 't': allowed: permutation"],
         ),
     ],
 )

@@ -24,6 +24,8 @@ def test_a_clean_study_has_none() -> None:
 
 GHOST = {"kind": "ghost_batch", "splits": 2}
 LR = [{"label": "a", "set": {}}, {"label": "b", "set": {"norm": "batch", "lr": 0.3}}]
+FIRST, OTHER = {"norm": "batch", "lr": 0.1}, {"norm": "none", "lr": 0.2}
+
 CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
     "one-seed": [({"seeds": 1}, {}, "one seed")],
     "unequal-updates": [
@@ -54,10 +56,11 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
     ],
     "groups": [
         (
-            {"factors": {"norm": ["none", {"kind": "group", "groups": 32}]}},
+            {"factors": {"norm": ["none", {"kind": kind, "groups": 32}]}},
             {},
             "not every layer can have the groups",
         )
+        for kind in ("group", "torch_group", "evonorm_s0")
     ],
     "ghost-confound": [
         (
@@ -86,17 +89,15 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
         (
             {
                 "factors": {"norm": ["none", "batch"], "lr": [0.1, 0.2]},
-                "claims": [
-                    {
-                        "kind": "better",
-                        "arm": {"norm": "batch", "lr": 0.1},
-                        "over": {"norm": "none", "lr": 0.2},
-                        "name": "c",
-                    }
-                ],
+                "claims": [{**claim, "name": "c"}],
             },
             {},
             "claim c: its sides differ in norm, lr at once",
+        )
+        for claim in (
+            {"kind": "better", "arm": FIRST, "over": OTHER},
+            {"kind": "best", "arm": FIRST, "over": [OTHER]},
+            {"kind": "ranking", "order": [FIRST, OTHER]},
         )
     ],
 }

@@ -158,8 +158,8 @@ def run(
         if max_seeds is not None:
             raise UserError("--max-seeds needs --until-settled")
         looks = [chosen]
-    for look in looks:
-        summary = _run(look, runs, options)
+    for number, look in enumerate(looks):
+        summary = _run(look, runs, options, warn=number == 0 and not chosen.rehearsal)
         if summary.interrupted or not until_settled:
             break
         left = api.unsettled(look.name, runs=runs)
@@ -192,16 +192,15 @@ def _quick_text(varied: Study, whole: Study) -> str:
     return f"quick variant, a rehearsal: {', '.join(parts)}"
 
 
-def _run(study: Study, runs: Path, options: RunOptions) -> Summary:
-    """Train what a plan lacks, after a word on what it cannot settle and what looks like a slip."""
+def _run(study: Study, runs: Path, options: RunOptions, *, warn: bool) -> Summary:
+    """Train what a plan lacks; `warn` of what it cannot settle and what looks like a slip."""
     from normlab import api
     from normlab.cli.progress import reporter
     from normlab.study.lint import lint
     from normlab.study.runner import run_plan
 
     made = api.plan(study)
-    # Where seeds are added at looks, the first few need not settle anything.
-    if not study.varied and not study.sequential:
+    if warn:
         print_hopeless(api.claim_plans(made, runs=runs))
         print_findings(lint(made))
     with reporter(made) as bars:

@@ -59,7 +59,8 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
     console.print(table(columns, rows))
     if any(row[2] == "?" for row in rows):
         console.print(
-            "?: no spread over seeds is known yet: run two seeds, or state analysis.spread"
+            "?: no spread over seeds is known yet: run two seeds, or, for claims about "
+            "analysis.metric, state analysis.spread"
         )
     print_hopeless(claims)
 

@@ -15,7 +15,7 @@ from normlab.stats.collapse import collapse_rates, collapsed
 def collapse_table(frames: Frames) -> pd.DataFrame:
     """A row per arm: counted `trials`, those `collapsed`, and `p` of the arm's rate.
 
-    Collapsed is a final test accuracy below twice chance. p is Fisher's exact test against all
+    Collapsed is a final test accuracy below `collapse_bar`. p is Fisher's exact test against all
     other arms, Bonferroni-adjusted over the arms; 1 where none collapsed.
     """
     scores = score_array(frames, "test_accuracy", "last")

@@ -102,26 +102,35 @@ def _check_metrics(table: pd.DataFrame, path: Path) -> None:
     """Every metric has a column of numbers, fractions of 1 where it is one, and one has values."""
     columns = [name for name in table.columns if name not in {"arm", "seed", "epoch", "state"}]
     for metric in METRICS:
-        if metric + _PERCENT in table:
-            table[metric] = _numbers(table[metric + _PERCENT], path) / 100
-            continue
-        known = metric in table
-        table[metric] = _numbers(table[metric], path) if known else float("nan")
-        if METRICS[metric].points and (table[metric].abs() > 1).any():
-            raise UserError(
-                f"{path}: {metric} is above 1: fractions of 1 are needed, or the column "
-                f"{metric}{_PERCENT}"
+        percent = metric + _PERCENT in table
+        column, most = (metric + _PERCENT, 100) if percent else (metric, 1)
+        read = (
+            _numbers(table[column], path)
+            if column in table
+            else pd.Series(float("nan"), table.index)
+        )
+        if METRICS[metric].points and (read.abs() > most).any():
+            line, value = _first(read, read.abs() > most)
+            hint = (
+                "" if percent else f": fractions of 1 are needed, or the column {metric}{_PERCENT}"
             )
-        below = table.index[table[metric] < 0]
-        if len(below) and metric != "gap":
-            line, value = int(below[0]) + 2, table.loc[below[0], metric]
-            raise UserError(f"{path}, line {line}: {metric} is {value:g}: at least 0 is needed")
+            raise UserError(f"{path}, line {line}: {column} is {value:g}, above {most}{hint}")
+        if metric != "gap" and (read < 0).any():
+            line, value = _first(read, read < 0)
+            raise UserError(f"{path}, line {line}: {column} is {value:g}: at least 0 is needed")
+        table[metric] = read / most
     if table[list(METRICS)].isna().all(axis=None):
         near = {str(column): nearest(str(column), METRICS) for column in columns}
         hints = "".join(f" Is '{c}' meant as '{name}'?" for c, name in near.items() if name)
         raise UserError(
             f"{path} has no metric.{hints} Allowed: {', '.join(METRICS)}, or with {_PERCENT}"
         )
+
+
+def _first(column: pd.Series[Any], wrong: pd.Series[bool]) -> tuple[int, float]:
+    """Line of the file and value of the first cell that is wrong."""
+    row = column[wrong].index[0]
+    return int(row) + 2, float(column[row])
 
 
 def _check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:

@@ -23,7 +23,9 @@ from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
+from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
+from normlab.stats.collapse import collapse_bar
 from normlab.store import Store
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
@@ -113,6 +115,7 @@ def render(
         effects=effects.to_dict("records"),
         robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
         collapsed=collapse_table(frames).query("collapsed > 0").to_dict("records"),
+        collapse_bar=collapse_bar(chance(frames)),
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),

@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from normlab.data import describe, load
-from normlab.data.download import cache_folder
-from normlab.data.published import data_folder
+from normlab.data.download import offline
 from normlab.errors import UserError
 from normlab.recipe import DATA
 from normlab.recipe.data import Data
 from normlab.report.figures.base import NotDrawnError
 
-_DOWNLOADED = {"mnist", "fashion-mnist", "kmnist", "cifar10", "cifar100"}
 _SIDE = 84  # pixels that an image has on the page
 
 
@@ -58,16 +56,11 @@ def images_of(arm: Mapping[str, Any]) -> Images:
         NotDrawnError: They are not on this machine, or not those of the plan.
     """
     spec = _data(arm)
-    if (
-        spec.kind in _DOWNLOADED
-        and data_folder() is None
-        and not (cache_folder() / spec.kind).exists()
-    ):
-        raise NotDrawnError(f"the images of '{spec.kind}' are not on this machine")
     try:
-        found = load(spec)
+        with offline():
+            found = load(spec)
     except UserError as error:
-        raise NotDrawnError(f"the images are not there: {error}") from None
+        raise NotDrawnError(f"the images of '{spec.kind}' cannot be shown: {error}") from None
     return Images(found.test_images, found.test_labels, found.max_value)
 
 

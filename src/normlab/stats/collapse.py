@@ -33,13 +33,18 @@ def earned_scores(scores: npt.ArrayLike, diverged: npt.ArrayLike, chance: float)
     return np.where(np.isnan(scores) & np.asarray(diverged, dtype=bool), chance, scores)
 
 
-def collapsed(scores: npt.ArrayLike, chance: float) -> Flags:
-    """Scores below twice chance; a missing trial did not collapse.
+def collapse_bar(chance: float) -> float:
+    """The score below which a trial never learned: twice chance.
 
     With fewer than 5 classes twice chance asks for much, with 2 for everything: there the bar is
     a quarter of the way from chance to 1.
     """
-    return np.asarray(scores, dtype=float) < chance + min(chance, (1 - chance) / 4)
+    return chance + min(chance, (1 - chance) / 4)
+
+
+def collapsed(scores: npt.ArrayLike, chance: float) -> Flags:
+    """Scores below the bar; a missing trial did not collapse."""
+    return np.asarray(scores, dtype=float) < collapse_bar(chance)
 
 
 def without_collapsed(scores: npt.ArrayLike, chance: float) -> Values:

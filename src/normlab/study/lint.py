@@ -125,7 +125,7 @@ def _dropout(plan: Plan) -> Iterator[str]:
 
 def _groups(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
-        if arm.recipe.norm.kind == "group" and any("groups" in note for note in arm.notes):
+        if hasattr(arm.recipe.norm, "groups") and any("groups" in note for note in arm.notes):
             yield f"{arm.label}: not every layer can have the groups it should: see its notes"
 
 
@@ -173,7 +173,7 @@ def _contrasts(plan: Plan) -> Iterator[str]:
     """Two sides of a claim that differ in more than one factor, and no confound is stated."""
     levels = {arm.label: arm.levels for arm in plan.arms}
     for claim in outline(plan.study)["claims"]:
-        if claim["kind"] not in {"better", "equal", "faster"} or "unresolved" in claim:
+        if "unresolved" in claim or len(claim["sides"]) != 2:
             continue
         first, second = claim["sides"]
         keys = dict.fromkeys(key for label in (*first, *second) for key in levels[label])

@@ -180,7 +180,7 @@ def _record(
         "metric": None if isinstance(claim, Faster) else claim.metric or analysis.metric,
         "at": claim.at or analysis.at,
         "margin": _margin(claim, analysis, data),
-        "test": "permutation" if isinstance(claim, Faster) else claim.test,
+        "test": claim.test,
         "sides": sides,
         "levels": [-v if falls else v for v in levels] if numeric else [],
     }
@@ -229,7 +229,8 @@ def _words(claim: AnyClaim, levels: list[Any]) -> str:
     """A claim without a name, in words: its kind and what its arms are picked by."""
     if isinstance(claim, Trend):
         place = f" within {_text(claim.within)}" if claim.within else ""
-        return f"{claim.factor} {claim.direction}{place}"
+        does = "has a hump" if claim.contrast == "hump" else claim.direction
+        return f"{claim.factor} {does}{place}"
     texts = [_text(selector) for selector in claim.sides(levels)]
     if isinstance(claim, Best) and claim.over is None:
         texts.append("every other")
