@@ -70,6 +70,7 @@ def test_what_a_user_wrote_is_escaped(page: str) -> None:
 
 def test_it_names_the_diverged_trials_and_what_the_model_got_instead(page: str) -> None:
     assert "2 trials diverged" in page
+    assert re.search(r"below 20.0 %, hardly above chance: 2 of 2 of .+ \(p = \d", page)
     assert "32 groups wanted of 16 channels: 16 groups given, which is instance norm" in page
 
 
