@@ -41,13 +41,23 @@ def idx(values: Bytes) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + sizes + values.tobytes()
 
 
-def idx_set(whole: IdxSet, folder: Path) -> IdxSet:
-    """Three classes of 6x6 images, 4, 5 and 6 for training and 2 of each for test, in `folder`."""
-    labels = {"train": np.repeat(np.arange(3), (4, 5, 6)), "test": np.repeat(np.arange(3), 2)}
+def idx_set(
+    whole: IdxSet,
+    folder: Path,
+    *,
+    side: int = 6,
+    train: tuple[int, ...] = (4, 5, 6),
+    test: tuple[int, ...] = (2, 2, 2),
+) -> IdxSet:
+    """Noise of `side` x `side` pixels in `folder`, so many images of each class as given."""
+    labels = {
+        part: np.repeat(np.arange(len(counts)), counts)
+        for part, counts in (("train", train), ("test", test))
+    }
     files = {}
     for part, classes in labels.items():
         made = {
-            f"{part}_images": noise(len(classes), len(classes), 6, 6),
+            f"{part}_images": noise(len(classes), len(classes), side, side),
             f"{part}_labels": np.random.RandomState(0).permutation(classes).astype(np.uint8),
         }
         for key, values in made.items():
@@ -58,10 +68,10 @@ def idx_set(whole: IdxSet, folder: Path) -> IdxSet:
     return replace(
         whole,
         files=files,
-        side=6,
-        class_names=("a", "b", "c"),
-        train_counts=(4, 5, 6),
-        test_counts=(2, 2, 2),
+        side=side,
+        class_names=tuple("abcdefghij"[: len(train)]),
+        train_counts=train,
+        test_counts=test,
     )
 
 
