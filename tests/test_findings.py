@@ -72,6 +72,7 @@ def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: Modul
         ("<!-- rnu mnist-l1-l2-gbn -->\n<!-- end -->", "has no mark; those known are run"),
         ("<!-- run mnist-norms-grid -->\n<!-- end -->", "mnist-norms-grid.csv is not there"),
         ("<!-- run mnist-nroms -->\n<!-- end -->", "Did you mean 'mnist-norms'"),
+        ("<!-- figure resnet14-norms gates -->\n<!-- end -->", "resnet14-norms, gates: "),
         ("<!-- figure mnist-l1-l2-gbn curvs -->\n<!-- end -->", "Did you mean 'curves"),
     ],
 )

@@ -160,6 +160,8 @@ def drawings(page: str) -> Iterator[tuple[Path, bytes]]:
         if kind == "figure":
             figure = figure_of(read(name), option)
             if figure.kind not in GALLERIES:
+                if figure.drawn is None:
+                    raise UserError(f"{name}, {option}: {figure.caption}")
                 yield (
                     HERE / "figures" / f"{name}-{option}.svg",
                     figure_files(figure)[f"{option}.svg"],

@@ -38,9 +38,10 @@ def detail_text(found: Verdict, record: dict[str, Any], arms: Sequence[str]) -> 
     """
     parts: dict[str, list[str]] = {}
     if found.kind == "ranking" and found.verdict != "supported":
+        parts = {"In order": [], "In reverse": [], "Open": []}
         for pair in found.pairs:
             key = "In order" if pair.holds else "In reverse" if pair.reversed else "Open"
-            parts.setdefault(key, []).append(_pair((pair.first, pair.second), arms))
+            parts[key].append(_pair((pair.first, pair.second), arms))
     elif found.kind == "best" and found.pairs and found.verdict != "supported":
         parts["Better"] = [_name(pair.second, arms) for pair in found.pairs if pair.reversed]
         parts["Could be the best"] = [_name(side, arms) for side in found.candidates]

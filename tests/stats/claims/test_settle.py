@@ -13,6 +13,7 @@ from normlab.stats.claims import (
     could_settle,
     verdict,
 )
+from normlab.stats.power import Design, seeds_for_better
 
 SPREAD = 0.0045
 PATTERN = np.array([-1.0, -1, -1, 1, 1, 1]) * np.sqrt(5 / 6) * SPREAD
@@ -105,3 +106,19 @@ def test_every_open_pair_of_a_ranking_must_be_settled() -> None:
     assert found.verdict == "inconclusive"
     # One pair is open, with a power of 1 - 0.2 / 2: more than the 37 seeds of a single pair.
     assert found.seeds_to_settle == 49
+
+
+def test_a_pair_in_reverse_settles_a_ranking_sooner_than_all_in_order() -> None:
+    means = np.array([[0.9], [0.905], [0.9045]])
+    claim = Ranking((0, 1, 2), 0.003)
+    found = verdict(claim, means + PATTERN, Rules())
+    assert found.verdict == "inconclusive"
+    seeds = found.seeds_to_settle
+    # At half of alpha, for there are two pairs; the other pair alone would need 49.
+    assert seeds == seeds_for_better(Design((SPREAD, SPREAD)), 0.005, alpha=0.025, power=0.8) < 49
+    rng = np.random.default_rng(0)
+    words = [
+        verdict(claim, means + SPREAD * rng.standard_normal((3, seeds)), Rules()).verdict
+        for _ in range(400)
+    ]
+    assert 0.75 < words.count("refuted") / 400 < 0.88

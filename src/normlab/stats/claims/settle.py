@@ -140,7 +140,8 @@ def seeds_to_settle(
 
     As many as the margin needs with the spreads seen: they support a difference of the margin and
     refute one of 0. If the claim has that many and is open, the truth lies in between, and the
-    farther of both, 0 or the margin, is to be excluded at the difference seen.
+    farther of both, 0 or the margin, is to be excluded at the difference seen. Of several pairs
+    each must hold, or one be in reverse at the difference seen: the fewer of the two.
     """
     if judged.verdict != "inconclusive" or not designs:
         return None
@@ -155,11 +156,25 @@ def seeds_to_settle(
         equal = isinstance(claim, Equal)
         search = partial(_for_equal if equal else _for_better, design, judged.margin, estimate)
         needed.append(search(now, alpha=alpha, power=power))
+    supported = None if None in needed else max((n for n in needed if n is not None), default=None)
+    ways = [supported, *_to_reverse(judged, designs, alpha=alpha / len(designs), power=rules.power)]
+    found = min((seeds for seeds in ways if seeds is not None), default=None)
+    least = 0
     if claim.test == "permutation":
-        needed.append(fewest_for_permutation(claim, rules, alpha=alpha))
-    if not needed or None in needed:
-        return None
-    return max(now + 1, *(seeds for seeds in needed if seeds is not None))
+        fewest = fewest_for_permutation(claim, rules, alpha=alpha)
+        found, least = (None, 0) if fewest is None else (found, fewest)
+    return None if found is None else max(now + 1, found, least)
+
+
+def _to_reverse(
+    judged: Verdict, designs: Sequence[Design], *, alpha: float, power: float
+) -> list[int | None]:
+    """Seeds that would show each pair in reverse whose difference seen is."""
+    return [
+        seeds_for_better(design, -pair.estimate, alpha=alpha, power=power)
+        for pair, design in zip(judged.pairs, designs, strict=False)
+        if pair.estimate < 0
+    ]
 
 
 def _for_better(
