@@ -245,13 +245,13 @@ def derive(path: Path, check: bool) -> list[str]:
     """Make a page and its figures anew, or only compare; names of those that are not as derived."""
     text = path.read_text(encoding="utf-8")
     try:
-        derived = page_derived(text)
+        derived, drawn = page_derived(text), list(drawings(text))
     except UserError as error:
         raise UserError(f"{path.name}: {error}") from None
     differ = [] if derived == text else [path.name]
     if differ and not check:
         write_whole(path, derived.encode())
-    for figure, content in drawings(text):
+    for figure, content in drawn:
         stored = figure.read_bytes() if figure.exists() else b""
         if marks(stored.decode()) != marks(content.decode()):
             differ.append(f"{figure.parent.name}/{figure.name}")
