@@ -12,7 +12,7 @@ from normlab.stats.best import compare_with_best
 from normlab.stats.claims import reasons
 from normlab.stats.claims.base import Rules, Verdict
 from normlab.stats.claims.evidence import estimates
-from normlab.stats.claims.kinds import Best, Claim, Faster, MeanClaim, Ranking, Side, indicator
+from normlab.stats.claims.kinds import Best, Claim, Faster, MeanClaim, Side, indicator
 from normlab.stats.claims.outcome import outcome
 from normlab.stats.claims.settle import observed_designs, seeds_to_settle
 from normlab.stats.contrasts import Estimates, pair_weights, welch
@@ -107,8 +107,8 @@ def _unknown(claim: Claim, seen: Values, rules: Rules, seeds: tuple[int, ...]) -
         alpha=rules.claim_alpha,
         margin=claim.margin,
         seeds=seeds,
-        between=claim.pairs[at] if isinstance(claim, Best | Ranking) else None,
-        candidates=claim.sides if isinstance(claim, Best) else (),
+        between=claim.pairs[at] if claim.pairs else None,
+        candidates=claim.candidates,
     )
 
 

@@ -69,6 +69,16 @@ class _Claim:
         raise NotImplementedError
 
     @property
+    def pairs(self) -> tuple[tuple[Side, Side], ...]:
+        """Of a claim that several pairs must fulfil: each, in the order of the contrasts."""
+        return ()
+
+    @property
+    def candidates(self) -> tuple[Side, ...]:
+        """Sides that could be the best one before anything is known; of other claims none."""
+        return ()
+
+    @property
     def arms(self) -> tuple[int, ...]:
         """The arms that the claim speaks of."""
         return tuple(sorted({arm for side in self.sides for arm in members(side)}))
@@ -122,8 +132,13 @@ class Best(_Claim):
 
     @property
     def pairs(self) -> tuple[tuple[Side, Side], ...]:
-        """The best one with each of the others, in the order of the contrasts."""
+        """The best one with each of the others."""
         return tuple((self.side, other) for other in self.others)
+
+    @property
+    def candidates(self) -> tuple[Side, ...]:
+        """All."""
+        return self.sides
 
     def contrasts(self, arms: int) -> Values:
         """(others, arms): side - other."""
@@ -146,7 +161,7 @@ class Ranking(_Claim):
 
     @property
     def pairs(self) -> tuple[tuple[Side, Side], ...]:
-        """Each side with the next, in the order of the contrasts."""
+        """Each side with the next."""
         return tuple(zip(self.order, self.order[1:], strict=False))
 
     def contrasts(self, arms: int) -> Values:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from normlab.stats.claims import reasons
 from normlab.stats.claims.base import Rules, Verdict
 from normlab.stats.claims.judge import verdict
-from normlab.stats.claims.kinds import Best, Claim
+from normlab.stats.claims.kinds import Claim
 from normlab.stats.sequential import look_alphas
 from normlab.stats.survival import Times
 
@@ -49,8 +49,12 @@ def verdict_at_looks(
             return found
     if not taken:
         reason = reasons.TOO_FEW if min(found.seeds) < 2 else reasons.NOT_YET
-        sides = claim.sides if isinstance(claim, Best) else ()
         return replace(
-            found, verdict="inconclusive", size=None, reason=reason, pairs=(), candidates=sides
+            found,
+            verdict="inconclusive",
+            size=None,
+            reason=reason,
+            pairs=(),
+            candidates=claim.candidates,
         )
     return found

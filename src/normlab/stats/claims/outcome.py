@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from normlab.stats.claims import reasons
 from normlab.stats.claims.base import Pair, Size, Verdict, Word
-from normlab.stats.claims.kinds import Best, Claim, Equal, Ranking, Side
+from normlab.stats.claims.kinds import Best, Claim, Equal, Ranking
 from normlab.stats.claims.rows import REFUTED, SUPPORTED, decide
 from normlab.stats.contrasts import Estimates, tost, two_sided
 from normlab.stats.intervals import Values
@@ -29,7 +29,6 @@ def outcome(
     word = WORDS[int(decide(claim, found, alpha, margin))]
     size: Size | None = None
     pairs: tuple[Pair, ...] = ()
-    between: tuple[Side, Side] | None = None
     level = alpha  # of the limits shown
     if isinstance(claim, Equal):
         level = alpha if word == "refuted" else 2 * alpha
@@ -43,7 +42,7 @@ def outcome(
         size = _size(low, high, margin) if word == "supported" else None
         p, reason = _above_p(found, word, margin), reasons.better(word, size, float(high[at]))
     if isinstance(claim, Best | Ranking):
-        pairs, between = _pairs(claim, found, word, alpha), claim.pairs[at]
+        pairs = _pairs(claim, found, word, alpha)
         reason = reasons.best(word) if isinstance(claim, Best) else reasons.ranking(word, pairs)
     return Verdict(
         kind=claim.kind,
@@ -57,7 +56,7 @@ def outcome(
         alpha=alpha,
         margin=margin,
         seeds=tuple(seeds),
-        between=between,
+        between=claim.pairs[at] if claim.pairs else None,
         size=size,
         pairs=pairs,
     )

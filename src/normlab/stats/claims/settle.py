@@ -156,14 +156,12 @@ def seeds_to_settle(
         equal = isinstance(claim, Equal)
         search = partial(_for_equal if equal else _for_better, design, judged.margin, estimate)
         needed.append(search(now, alpha=alpha, power=power))
-    supported = None if None in needed else max((n for n in needed if n is not None), default=None)
-    ways = [supported, *_to_reverse(judged, designs, alpha=alpha / len(designs), power=rules.power)]
-    found = min((seeds for seeds in ways if seeds is not None), default=None)
-    least = 0
-    if claim.test == "permutation":
-        fewest = fewest_for_permutation(claim, rules, alpha=alpha)
-        found, least = (None, 0) if fewest is None else (found, fewest)
-    return None if found is None else max(now + 1, found, least)
+    in_order = None if None in needed else max((n for n in needed if n is not None), default=None)
+    reverse = _to_reverse(judged, designs, alpha=alpha / len(designs), power=rules.power)
+    ways = [seeds for seeds in (in_order, *reverse) if seeds is not None]
+    permuting = claim.test == "permutation"
+    fewest = fewest_for_permutation(claim, rules, alpha=alpha) if permuting else now + 1
+    return None if fewest is None or not ways else max(now + 1, fewest, min(ways))
 
 
 def _to_reverse(
