@@ -9,6 +9,7 @@ from normlab.study.outline import outline
 from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 
+FASTER = {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "none"}, "target": 0.9}
 FACTORS = {"norm": ["none", "batch", {"kind": "group", "groups": 4}], "batch_size": [16, 64]}
 
 
@@ -171,26 +172,8 @@ def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
             ["no arm has {norm: btach}"],
         ),
         ({**CLAIM, "kind": "faster"}, ["unknown key", "'over'"]),
-        (
-            {
-                "kind": "faster",
-                "arm": {"norm": "batch"},
-                "than": {"norm": "none"},
-                "target": 0.9,
-                "metric": "test_loss",
-            },
-            ["is about time"],
-        ),
-        (
-            {
-                "kind": "faster",
-                "arm": {"norm": "batch"},
-                "than": {"norm": "none"},
-                "target": 0.9,
-                "test": "t",
-            },
-            ["test is 't': allowed: permutation"],
-        ),
+        ({**FASTER, "metric": "test_loss"}, ["is about time"]),
+        ({**FASTER, "test": "t"}, ["test is 't': allowed: permutation"]),
     ],
 )
 def test_a_mistake_is_named(claim: dict[str, object], parts: list[str]) -> None:
@@ -267,7 +250,7 @@ def test_a_level_that_is_a_list_can_be_named() -> None:
     [
         {**CLAIM, "arm": {}},
         {"kind": "trend", "factor": "batch_size", "contrast": "hump", "direction": "falls"},
-        {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "none"}, "target": 0.9},
+        FASTER,
     ],
 )
 def test_what_has_no_meaning_is_refused(claim: dict[str, object]) -> None:

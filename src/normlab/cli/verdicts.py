@@ -37,13 +37,13 @@ def print_verdicts(found: pd.DataFrame) -> None:
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
     from normlab.cli.output import console, table
-    from normlab.metrics import METRICS
+    from normlab.report.claim_words import in_points
 
     rows = []
     for row in without_nan(claims.to_dict("records")):
-        points = row["kind"] != "faster" and METRICS[row["metric"]].points
-        scale, unit = (100, " points") if points or row["kind"] == "faster" else (1, "")
-        unit = " %" if row["kind"] == "faster" else unit
+        scale, unit = (100, " points") if in_points(row) else (1, "")
+        if row["kind"] == "faster":
+            scale, unit = 100, " %"
         effect, needed = row["smallest_effect"], row["seeds_needed"]
         rows.append(
             (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,11 @@ from normlab.metrics import METRICS
 from normlab.stats.claims import Side, Verdict, members
 
 
+def in_points(claim: Mapping[str, Any]) -> bool:
+    """Whether a claim's numbers are shown in points of 100: those of accuracies and their like."""
+    return claim["kind"] != "faster" and METRICS[claim["metric"]].points
+
+
 def measured_text(record: dict[str, Any], found: Verdict, arms: Sequence[str]) -> str:
     """The estimate with its interval and unit: `+0.31 points (95 %: -0.10 to 0.72)`.
 
@@ -19,8 +24,7 @@ def measured_text(record: dict[str, Any], found: Verdict, arms: Sequence[str]) -
     """
     if np.isnan(found.estimate):  # no trial of one side yet
         return ""
-    points = record["kind"] != "faster" and METRICS[record["metric"]].points
-    scale, unit = (100, " points") if points else (1, "")
+    scale, unit = (100, " points") if in_points(record) else (1, "")
     if record["kind"] == "faster":
         unit = " s" if record["clock"] == "seconds" else " images"
     text = f"{scale * found.estimate:+.3g}{unit}"

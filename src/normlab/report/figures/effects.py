@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from normlab.metrics import METRICS
+from normlab.report.claim_words import in_points
 from normlab.report.claims import claim_table
 from normlab.report.figures.base import (
     WIDTH,
@@ -72,7 +73,7 @@ def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _row(frames: Frames, row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
-    points = claim["kind"] != "faster" and METRICS[claim["metric"]].points
+    points = in_points(claim)
     scale = 100.0 if points else 1.0
     if claim["kind"] == "faster":
         unit = "Time saved, s" if claim["clock"] == "seconds" else "Images saved"
