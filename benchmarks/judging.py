@@ -6,8 +6,9 @@
 40 arms x 30 seeds, made up, with 10,000 test images. Each row times both sides in turn on the same
 values, after a warm-up: median milliseconds, and the median of the ratios theirs / ours. Both sides
 draw as often and test as many pairs; that their answers agree is in the tests of `normlab.stats` (of
-the draws that the loop makes too, ours takes the variance alone: `normlab.stats.images`). The last row is everything that such a report asks for, 84 claims with their looks and plans among it: it has no
-other side.
+the draws that the loop makes too, ours takes the variance alone: `normlab.stats.images`). The last
+row is everything that such a report asks for, 84 claims with their looks and plans among it: it has
+no other side.
 """
 
 from __future__ import annotations
