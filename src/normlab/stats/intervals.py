@@ -72,8 +72,8 @@ def pooled_t_intervals(
 ) -> Intervals:
     """Student's t-intervals on the variance common to all arms (last axis).
 
-    Narrower than `t_intervals` at few seeds, and wrong where one arm is noisier than the others: a
-    study declares it, it is never the default.
+    Narrower than `t_intervals` at few seeds, and wrong where one arm is noisier than the others:
+    for analyses of one's own, no report uses it.
     """
     enough = arms.seeds >= 2
     freedom = np.where(enough, arms.seeds - 1, 0.0)
