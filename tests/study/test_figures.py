@@ -141,6 +141,22 @@ def test_where_the_place_is_taken_it_is_a_line_of_its_own() -> None:
     ]
 
 
+def test_a_level_has_the_same_name_in_a_figure_as_in_an_arm_s_label() -> None:
+    ghosts = [{"kind": "ghost_batch", "ghost_size": size} for size in (8, 32)]
+    factors = {"norm": ["batch", *ghosts], "batch_size": [32, 64]}
+    made = study(
+        {"kind": "factor", "x": "batch_size", "lines": "norm"}, factors=factors, constraints=[]
+    )
+    figure = outline(made)["figures"][0]
+    assert {point["line"] for point in figure["points"]} == {
+        "batch",
+        "ghost_batch(ghost_size=8)",
+        "ghost_batch(ghost_size=32)",
+    }
+    for point in figure["points"]:
+        assert point["arm"] == f"norm={point['line']}, batch_size={point['x']}"
+
+
 def test_several_factors_name_a_line_together_and_panels_are_named_in_full() -> None:
     (figure,) = records(
         {

@@ -8,8 +8,7 @@ from itertools import product
 from typing import Any
 
 from normlab.errors import UserError, unknown
-from normlab.recipe import value_text
-from normlab.study.levels import is_level
+from normlab.study.levels import is_level, level_text
 from normlab.study.spec import Study, Values
 
 
@@ -52,31 +51,17 @@ def _check_constraints(study: Study) -> None:
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 here = study.varied or any(is_level(level, value) for level in levels)
                 if not here and key in study.factors:
-                    texts = ", ".join(_level_text(level, levels) for level in levels)
+                    texts = ", ".join(level_text(level, levels) for level in levels)
                     raise UserError(
                         f"{study.name}.constraints: {value!r} is no level of {key}; it has {texts}"
                     )
 
 
 def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
-    texts = {key: _level_text(value, factors[key]) for key, value in levels.items()}
+    texts = {key: level_text(value, factors[key]) for key, value in levels.items()}
     if not texts:
         return "base"
     every = [level for values in factors.values() for level in values]
     if len(factors) == 1 and all(isinstance(level, str | Mapping) for level in every):
         return next(iter(texts.values()))  # names speak for themselves, numbers do not
     return ", ".join(f"{key}={text}" for key, text in texts.items())
-
-
-def _level_text(value: Any, among: list[Any]) -> str:
-    """A level in few words: the kind alone where that tells it from the factor's other levels."""
-    if not isinstance(value, Mapping):
-        return value_text(value)
-    kind = str(value.get("kind", ""))
-    same_kind = [
-        v for v in among if v == kind or (isinstance(v, Mapping) and v.get("kind") == kind)
-    ]
-    options = ", ".join(f"{key}={option}" for key, option in value.items() if key != "kind")
-    if kind and len(same_kind) == 1:
-        return kind
-    return f"{kind}({options})"

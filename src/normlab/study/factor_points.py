@@ -14,6 +14,7 @@ from typing import Any
 from normlab.errors import UserError, unknown
 from normlab.recipe import value_text
 from normlab.study.figures import Factor, Interaction
+from normlab.study.levels import level_text
 
 Levels = Mapping[str, Any]
 Texts = tuple[str | None, ...]
@@ -127,16 +128,5 @@ def _named(keys: Sequence[str], levels: Texts, *, short: bool) -> str | None:
 
 
 def _texts(levels: Iterable[Any]) -> dict[str, str]:
-    """Levels in few words: of a component its kind, where that tells it from the others."""
     distinct = {str(level): level for level in levels}
-    kinds = [level["kind"] if _has_kind(level) else level for level in distinct.values()]
-    return {
-        key: str(level["kind"])
-        if _has_kind(level) and kinds.count(level["kind"]) == 1
-        else value_text(level)
-        for key, level in distinct.items()
-    }
-
-
-def _has_kind(level: Any) -> bool:
-    return isinstance(level, Mapping) and "kind" in level
+    return {key: level_text(level, [*distinct.values()]) for key, level in distinct.items()}
