@@ -8,7 +8,7 @@ line, or panel, of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from normlab.errors import UserError, unknown
@@ -48,10 +48,12 @@ def factor_points(figure: Factor | Interaction, arms: Mapping[str, Levels]) -> d
             raise UserError(f"{key} is among lines twice")
     drawn = {label: levels for label, levels in arms.items() if figure.x in levels}
     numeric = _check_axis(figure, [levels[figure.x] for levels in drawn.values()])
-    texts = {key: _texts([v[key] for v in arms.values() if key in v]) for key in known}
+    there = {
+        key: [*{str(v[key]): v[key] for v in arms.values() if key in v}.values()] for key in known
+    }
 
     def text(levels: Levels, key: str) -> str:
-        return texts[key][str(levels[key])]
+        return level_text(levels[key], there[key])
 
     places = {
         label: levels[figure.x] if numeric else text(levels, figure.x)
@@ -125,8 +127,3 @@ def _named(keys: Sequence[str], levels: Texts, *, short: bool) -> str | None:
     if keys and not there:
         return f"no {' and '.join(keys)}"
     return ", ".join(level if short else f"{key}={level}" for key, level in there) or None
-
-
-def _texts(levels: Iterable[Any]) -> dict[str, str]:
-    distinct = {str(level): level for level in levels}
-    return {key: level_text(level, [*distinct.values()]) for key, level in distinct.items()}
