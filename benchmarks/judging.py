@@ -29,7 +29,6 @@ from normlab.stats import (
     collapse_rates,
     moments,
     one_image_variance,
-    pooled_t_intervals,
     t_intervals,
 )
 from normlab.stats.claims import (
@@ -148,9 +147,7 @@ class Made:
         scores, times, rng = self.scores, self.times, self.rng
         floor = float(one_image_variance(IMAGES))
         rules = Rules(family=len(CLAIMS), variance_floor=floor)
-        arms = moments(scores)
-        t_intervals(*arms, variance_floor=floor)
-        pooled_t_intervals(arms, variance_floor=floor)
+        t_intervals(*moments(scores), variance_floor=floor)
         for arm in scores:
             stratified_bootstrap(arm, rng)
         two_way_bootstrap(list(self.correct), rng)
@@ -159,7 +156,7 @@ class Made:
             for levels in FACTORS.values():
                 level_means(response, levels)
         restricted_means(times)
-        for some, hit in zip(times.times, times.reached, strict=True):
+        for some, hit in zip(*self.observed(), strict=True):
             kaplan_meier(some, hit)
         collapse_rates(scores, 0.1)
         for claim in CLAIMS:
