@@ -184,8 +184,8 @@ def parameter_count(model: nn.Module) -> int:
 
 def _checked(norm: MomentNorm, x: Tensor) -> Tensor:
     """What a norm's forward says of a map; without values there is nothing more to it."""
-    norm.check(x)
-    norm.require(len(x), x.shape[2] * x.shape[3])
+    norm.check_map(x)
+    norm.check_batch(len(x), x.shape[2] * x.shape[3])
     return torch.empty_like(x)
 
 

@@ -1,4 +1,4 @@
-"""Normalizations, from scratch, on one mechanism (`normlab.norms.moments`)."""
+"""Normalizations, from scratch, on one mechanism (`normlab.norms.moments`, `normlab.norms.pooled`)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from normlab.errors import UserError, unknown
 from normlab.norms.activations import ACTIVATIONS
+from normlab.norms.base import Norm
 from normlab.norms.batch import BatchNorm
 from normlab.norms.batch_instance import BatchInstanceNorm
 from normlab.norms.batch_renorm import BatchRenorm
@@ -19,9 +20,11 @@ from normlab.norms.ghost_batch import GhostBatchNorm
 from normlab.norms.group import GroupNorm, legal_groups
 from normlab.norms.instance import InstanceNorm
 from normlab.norms.layer import LayerNorm
-from normlab.norms.moments import MomentNorm, Norm, PooledNorm
+from normlab.norms.moments import MomentNorm
 from normlab.norms.none import NoNorm
+from normlab.norms.pooled import PooledNorm
 from normlab.norms.rms import RMSNorm
+from normlab.norms.running import RunningStats
 from normlab.norms.switchable import SwitchableNorm
 from normlab.norms.torch_norms import (
     TorchBatchNorm,
@@ -106,6 +109,7 @@ __all__ = [
     "Norm",
     "PooledNorm",
     "RMSNorm",
+    "RunningStats",
     "SwitchableNorm",
     "TorchBatchNorm",
     "TorchGroupNorm",

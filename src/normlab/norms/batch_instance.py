@@ -15,7 +15,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from normlab.norms.base import State
 from normlab.norms.batch import BatchNorm
+from normlab.norms.kernels import mixed
 
 
 class BatchInstanceNorm(BatchNorm):
@@ -29,6 +31,7 @@ class BatchInstanceNorm(BatchNorm):
 
     parameter_roles: ClassVar[dict[str, str]] = {**BatchNorm.parameter_roles, "rho": "gate"}
     gate_lr_factor: ClassVar[float] = 10.0
+    gate: ClassVar[str] = "rho"
 
     def __init__(
         self,
@@ -44,16 +47,30 @@ class BatchInstanceNorm(BatchNorm):
         )
         self.rho = nn.Parameter(torch.ones(num_channels))
 
-    def gate(self) -> Tensor:
-        """Share of the batch part."""
-        return self.rho
+    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """In eval the batch part has the running statistics."""
+        if self.training:
+            return super().coefficients(mean, var, pixels)
+        # Copies: the buffers may move before a backward.
+        center, spread = (b.to(mean.dtype, copy=True) for b in (self.running_mean, self.running_var))
+        return mixed(mean, var, center, spread, self.eps, self.rho)
 
-    def fixed(self) -> None:
+    def eval_affine(self) -> None:
         """Nothing is fixed in eval: the instance part depends on the image."""
 
-    def require(self, images: int, pixels: int) -> None:
+    def state(self) -> State:
+        """As `BatchNorm`, and the gate."""
+        yield from super().state()
+        yield "rho", self.rho, (self.num_channels,)
+
+    def reset_parameters(self) -> None:
+        """As `BatchNorm`, and all batch."""
+        super().reset_parameters()
+        nn.init.ones_(self.rho)
+
+    def check_batch(self, images: int, pixels: int) -> None:
         """Raise ValueError where one of the parts cannot stand."""
-        super().require(images, pixels)
+        super().check_batch(images, pixels)
         if pixels == 1:
             raise ValueError("BatchInstanceNorm needs more than 1 spatial element when training")
 

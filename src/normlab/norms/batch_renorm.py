@@ -16,10 +16,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from normlab.norms.batch import BatchNorm
+from normlab.norms.kernels import Pooling
+from normlab.norms.moments import MomentNorm
+from normlab.norms.running import RunningStats, moved
 
 
-class BatchRenorm(BatchNorm):
+class BatchRenorm(MomentNorm, RunningStats):
     """Batch norm that leans on its running statistics when they differ from the batch's.
 
     Args:
@@ -39,8 +41,8 @@ class BatchRenorm(BatchNorm):
         ValueError: In training, on input with one value per channel.
     """
 
+    second_moment: ClassVar[str] = "running_std"
     running_std: Tensor
-    is_pooled: ClassVar[bool] = False  # more than the statistics of blocks
     start, r_open, d_open = 0.05, 0.4, 0.25
 
     def __init__(
@@ -61,8 +63,6 @@ class BatchRenorm(BatchNorm):
             raise ValueError(f"rmax is {rmax} and dmax {dmax}: at least 1 and 0 are needed")
         self.rmax, self.dmax = rmax, dmax
         self.progress = 0.0
-        del self.running_var
-        self.register_buffer("running_std", torch.ones(num_channels))
 
     def limits(self) -> tuple[float, float]:
         """The limits rmax and dmax at the current progress."""
@@ -74,7 +74,7 @@ class BatchRenorm(BatchNorm):
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """Batch norm's factors, times r, plus d."""
-        batch_mean, batch_var = self.pools(len(mean), pixels).pool(mean, var)
+        batch_mean, batch_var = Pooling("all", 1).pool(mean, var)
         std = torch.sqrt(batch_var + self.eps)
         rmax, dmax = self.limits()
         # Detached, not under no_grad: torch.compile (2.13) lets a gradient through the latter.
@@ -83,14 +83,24 @@ class BatchRenorm(BatchNorm):
         scale = r / std
         return scale, (mean - batch_mean) * scale + d
 
-    def follow(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running mean and standard deviation, each (C,), by the momentum."""
-        self.num_batches_tracked += 1
-        share = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), share)
-        std = torch.sqrt(var + self.eps)
-        self.running_std.lerp_(std.to(self.running_std.dtype), share)
+    def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
+        """Move the running mean and standard deviation by those of the batch."""
+        batch_mean, batch_var = (moment[0] for moment in Pooling("all", 1).pool(mean, var))
+        self.update_running_stats(batch_mean, batch_var)
 
-    def fixed(self) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
+        """Move the running mean and standard deviation, each (C,); var is biased, as in the paper."""
+        share = self.count_batch()
+        moved(self.running_mean, mean, share)
+        moved(self.running_std, torch.sqrt(var + self.eps), share)
+
+    def eval_affine(self) -> tuple[Tensor, Tensor]:
         """The running statistics."""
-        return self.running_mean, 1 / self.running_std
+        wide = torch.promote_types(self.running_std.dtype, torch.float32)
+        return self.running_mean.to(wide), 1 / self.running_std.to(wide)
+
+    def check_batch(self, images: int, pixels: int) -> None:
+        """Raise ValueError if there is one value per channel: its variance says nothing."""
+        if images * pixels == 1:
+            raise ValueError("BatchRenorm needs more than 1 value per channel when training")

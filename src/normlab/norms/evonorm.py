@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from normlab.norms.group import check_groups
-from normlab.norms.kernels import reference, whole_batch
+from normlab.norms.kernels import Pooling, reference
 from normlab.norms.kernels.reference import statistics_dtype
-from normlab.norms.moments import Norm
+from normlab.norms.base import Norm
 
 
 class _EvoNorm(Norm):
@@ -67,7 +67,7 @@ class EvoNormS0(_EvoNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize and activate x, shape (N, C, H, W)."""
-        self.check(x)
+        self.check_map(x)
         if not x.numel():
             return x
         wide = x.to(statistics_dtype(x))
@@ -111,7 +111,7 @@ class EvoNormB0(_EvoNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize and activate x, shape (N, C, H, W)."""
-        self.check(x)
+        self.check_map(x)
         if not x.numel():
             return x
         count = x.numel() // self.num_channels
@@ -120,7 +120,7 @@ class EvoNormB0(_EvoNorm):
         mean, var = reference.moments(x)
         batch_var = self.running_var
         if self.training:
-            batch_var = whole_batch(len(x)).pool(mean, var)[1][0]
+            batch_var = Pooling("all", 1).pool(mean, var)[1][0]
             with torch.no_grad():
                 self.num_batches_tracked += 1
                 unbiased = batch_var * (count / (count - 1))

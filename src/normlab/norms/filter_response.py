@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.norms.kernels.reference import statistics_dtype
-from normlab.norms.moments import Norm
+from normlab.norms.base import Norm
 
 
 class FilterResponseNorm(Norm):
@@ -56,7 +56,7 @@ class FilterResponseNorm(Norm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize and threshold x, shape (N, C, H, W)."""
-        self.check(x)
+        self.check_map(x)
         wide = x.to(statistics_dtype(x))
         square = wide.square().mean(dim=(2, 3), keepdim=True) if x.numel() else wide
         eps = self.eps if self.learned_eps is None else self.learned_eps.abs()[:, None, None]

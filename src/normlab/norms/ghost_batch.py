@@ -17,11 +17,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from normlab.norms.batch import BatchNorm
-from normlab.norms.kernels import Pools, Running, runs
+from normlab.norms.kernels import Pooling
 
 
 class GhostBatchNorm(BatchNorm):
@@ -78,21 +75,6 @@ class GhostBatchNorm(BatchNorm):
             sizes[-2:] = [sizes[-2] + 1]
         return tuple(sizes)
 
-    def pools(self, images: int, pixels: int) -> Pools:
+    def pooling(self, images: int, pixels: int) -> Pooling:
         """The splits, every channel by itself."""
-        return runs(self.sizes(images, pixels))
-
-    def observe_blocks(self, mean: Tensor, var: Tensor, images: int, pixels: int) -> None:
-        """Move the running statistics, variances unbiased within their split."""
-        counts = self.pools(images, pixels).counts.to(mean)
-        unbiased = var * (counts * pixels / (counts * pixels - 1))[:, None]
-        if self.running == "per_split":
-            for split_mean, split_var in zip(mean, unbiased, strict=True):
-                self.follow(split_mean, split_var)
-        else:
-            share = counts / images
-            self.follow(share @ mean, share @ unbiased)
-
-    def running_statistics(self, dtype: torch.dtype) -> Running | None:
-        """The buffers."""
-        return self._moved_as(GhostBatchNorm, dtype, per_split=self.running == "per_split")
+        return Pooling(self.sizes(images, pixels), 1)

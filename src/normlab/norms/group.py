@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from normlab.norms.kernels import Pools, each_image
-from normlab.norms.moments import PooledNorm
+from normlab.norms.kernels import Pooling
+from normlab.norms.pooled import PooledNorm
 
 
 def legal_groups(num_channels: int, wanted: int) -> int:
@@ -70,14 +70,14 @@ class GroupNorm(PooledNorm):
 
     refuses_in_eval: ClassVar[bool] = True
 
-    def require(self, images: int, pixels: int) -> None:
+    def check_batch(self, images: int, pixels: int) -> None:
         """Raise ValueError where torch does: on a single image with one value per group."""
         if images * pixels * (self.num_channels // self.groups) == 1:
             raise ValueError(f"{type(self).__name__} needs more than 1 value per group")
 
-    def pools(self, images: int, pixels: int) -> Pools:
+    def pooling(self, images: int, pixels: int) -> Pooling:
         """Every image by itself, its channels in groups."""
-        return each_image(images, self.num_channels // self.groups)
+        return Pooling("each", self.num_channels // self.groups)
 
     def extra_repr(self) -> str:
         """Groups, then what every norm prints."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from normlab.norms.kernels import Pools, each_image
-from normlab.norms.moments import PooledNorm
+from normlab.norms.kernels import Pooling
+from normlab.norms.pooled import PooledNorm
 
 
 class InstanceNorm(PooledNorm):
@@ -24,11 +24,11 @@ class InstanceNorm(PooledNorm):
 
     refuses_in_eval: ClassVar[bool] = True
 
-    def pools(self, images: int, pixels: int) -> Pools:
+    def pooling(self, images: int, pixels: int) -> Pooling:
         """Every image and channel by itself."""
-        return each_image(images, 1)
+        return Pooling("each", 1)
 
-    def require(self, images: int, pixels: int) -> None:
+    def check_batch(self, images: int, pixels: int) -> None:
         """Raise ValueError on 1x1 maps."""
         if pixels == 1:
             raise ValueError("InstanceNorm needs more than 1 spatial element")

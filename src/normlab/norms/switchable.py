@@ -16,11 +16,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normlab.norms.batch import BatchNorm
-from normlab.norms.kernels import each_image, whole_batch
+from normlab.norms.base import State
+from normlab.norms.kernels import Pooling
+from normlab.norms.moments import MomentNorm
+from normlab.norms.running import RunningStats
 
 
-class SwitchableNorm(BatchNorm):
+class SwitchableNorm(MomentNorm, RunningStats):
     """A learned mix of instance, layer and batch statistics; weights in that order, shape (3,).
 
     Args as `BatchNorm`.
@@ -30,11 +32,10 @@ class SwitchableNorm(BatchNorm):
     """
 
     parameter_roles: ClassVar[dict[str, str]] = {
-        **BatchNorm.parameter_roles,
+        **RunningStats.parameter_roles,
         "mean_weight": "gate",
         "var_weight": "gate",
     }
-    is_pooled: ClassVar[bool] = False  # more than the statistics of blocks
 
     def __init__(
         self,
@@ -56,22 +57,38 @@ class SwitchableNorm(BatchNorm):
 
         The weights sum to 1, so that difference is a mix of differences: exact at large means.
         """
-        layer = each_image(len(mean), self.num_channels)
+        layer = Pooling("each", self.num_channels)
         layer_mean, layer_var = (layer.spread(block) for block in layer.pool(mean, var))
-        batch_mean, batch_var = self.blocks(mean, var, pixels)
+        if self.training:
+            batch_mean, batch_var = Pooling("all", 1).pool(mean, var)
+        else:  # copies: the buffers may move before a backward
+            buffers = self.running_mean, self.running_var
+            batch_mean, batch_var = (buffer.to(mean.dtype, copy=True) for buffer in buffers)
         w, v = self.mean_weight.softmax(0), self.var_weight.softmax(0)
         scale = torch.rsqrt(v[0] * var + v[1] * layer_var + v[2] * batch_var + self.eps)
         return scale, (w[1] * (mean - layer_mean) + w[2] * (mean - batch_mean)) * scale
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
         """As batch norm."""
-        self.observe_blocks(*whole_batch(len(mean)).pool(mean, var), len(mean), pixels)
+        batch_mean, batch_var = (moment[0] for moment in Pooling("all", 1).pool(mean, var))
+        count = mean.shape[0] * pixels
+        self.update_running_stats(batch_mean, batch_var * (count / (count - 1)))
 
-    def fixed(self) -> None:
-        """Nothing is fixed in eval: instance and layer statistics depend on the image."""
+    def state(self) -> State:
+        """As all that keep running statistics, and the weights of the mix."""
+        yield from super().state()
+        yield "mean_weight", self.mean_weight, (3,)
+        yield "var_weight", self.var_weight, (3,)
 
-    def require(self, images: int, pixels: int) -> None:
+    def reset_parameters(self) -> None:
+        """Start anew with equal weights."""
+        super().reset_parameters()
+        nn.init.ones_(self.mean_weight)
+        nn.init.ones_(self.var_weight)
+
+    def check_batch(self, images: int, pixels: int) -> None:
         """Raise ValueError where one of the parts cannot stand."""
-        super().require(images, pixels)
+        if images * pixels == 1:
+            raise ValueError("SwitchableNorm needs more than 1 value per channel when training")
         if pixels == 1:
             raise ValueError("SwitchableNorm needs more than 1 spatial element when training")

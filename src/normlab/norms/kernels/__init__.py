@@ -21,11 +21,12 @@ from types import ModuleType
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
 
 from normlab.errors import UserError, unknown
 from normlab.norms.kernels import reference
-from normlab.norms.kernels.pools import Pools, Running, each_image, runs, whole_batch
+from normlab.norms.kernels.boundary import check_numbers, check_state, is_traced, lies
+from normlab.norms.kernels.pooling import Pooling, mixed
+from normlab.norms.kernels.spec import Running, Spec
 
 BACKENDS = {
     "reference": "normlab.norms.kernels.reference",
@@ -40,9 +41,6 @@ TABLE: dict[tuple[str, torch.dtype], str] = {
 }
 
 
-_PLAIN = {Tensor, torch.nn.Parameter}
-
-
 def choose(x: Tensor) -> ModuleType:
     """The backend for x.
 
@@ -51,11 +49,18 @@ def choose(x: Tensor) -> ModuleType:
     """
     if is_traced(x):
         return reference
-    name = os.environ.get("NORMLAB_BACKEND") or TABLE.get((x.device.type, x.dtype), "reference")
-    if name == "reference":
-        return reference
-    backend = load(name)
+    backend = by_table(x.device.type, x.dtype)
     return backend if backend.supports(x) else reference
+
+
+def by_table(device: str, dtype: torch.dtype) -> ModuleType:
+    """The backend for maps of a dtype on a device, if they lie as it can read them.
+
+    Raises:
+        UserError: `NORMLAB_BACKEND` names none.
+    """
+    name = os.environ.get("NORMLAB_BACKEND") or TABLE.get((device, dtype), "reference")
+    return reference if name == "reference" else load(name)
 
 
 def prepare(x: Tensor) -> None:
@@ -63,19 +68,6 @@ def prepare(x: Tensor) -> None:
     make_ready = getattr(choose(x), "prepare", None)
     if make_ready is not None:
         make_ready(x.dtype)
-
-
-def is_traced(x: Tensor) -> bool:
-    """Whether x is no plain tensor with memory of its own: torch.compile, torch.func, jit tracing.
-
-    What looks at operations one by one must see torch's.
-    """
-    return (
-        torch.compiler.is_compiling()
-        or type(x) not in _PLAIN
-        or peek_interpreter_stack() is not None
-        or torch._C._get_tracing_state() is not None
-    )
 
 
 @cache
@@ -103,14 +95,17 @@ def load(name: str) -> ModuleType:
 
 __all__ = [
     "BACKENDS",
-    "Pools",
+    "Pooling",
     "Running",
+    "Spec",
+    "by_table",
+    "check_numbers",
+    "check_state",
     "choose",
-    "each_image",
     "is_traced",
+    "lies",
     "load",
+    "mixed",
     "prepare",
     "reference",
-    "runs",
-    "whole_batch",
 ]

@@ -1,125 +1,83 @@
-"""Norms as single operations over a compiled backend, with their backward written out.
+"""Norms as differentiable operations over a compiled backend, with their backward written out.
 
-Each reads x twice forward (moments, then the affine map) and x and dy twice backward (their sums,
-then dx), and keeps of the big tensors x alone: the output is not needed, and the ReLU's mask is
-made again from x. The backward of both is one formula per pixel, dx = A * dy + B * (x - mean) + C,
-with A, B and C per image and channel from the backward of the small part.
+Pooled kinds are one operation: forward and backward are a call into the backend each. Of the big
+tensors only x is kept: the output is not needed, and the ReLU's mask is made again from x.
 
-Double backward goes through the plain-torch reference.
+Any other kind is three steps, `moments`, the kind's own lines on (N, C) under autograd, and `affine`:
+
+    mean, var = moments(x);  scale, shift = the kind's lines;  y = scale * (x - mean) + shift
+
+so that whatever the lines use, a parameter, another net's output, a buffer, gets its gradient. The
+backward of `affine` hands dy on to that of `moments`, which then makes dx in one pass:
+dx = scale * dy + dmean / P + 2 * dvar / P * (x - mean).
+
+Every backward is a function of what its forward saved. Where derivatives of it are asked for, or a
+tensor came back from a hook as no loop can read it, it is made of torch's own operations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-if TYPE_CHECKING:
-    from normlab.norms.kernels.cpu import PooledPlan
-    from normlab.norms.kernels.pools import Running
-
-
-class Layer(Protocol):
-    """What a layer must offer: see `normlab.norms.moments.MomentNorm`."""
-
-    def factors(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """Scale and shift of the affine map, from the moments."""
-
-    def reference(self, x: Tensor) -> Tensor:
-        """The same map in plain torch."""
-
+from normlab.norms.kernels import reference
+from normlab.norms.kernels.boundary import is_traced
+from normlab.norms.kernels.spec import Running, Spec
 
 Gradients = tuple[Tensor | None, ...]
 
 
-def generic(
-    backend: ModuleType, layer: Layer, relu: bool, x: Tensor, parameters: tuple[Tensor, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Any kind: its `coefficients` run under autograd on the (N, C) arrays alone.
-
-    Returns:
-        The normalized map and the moments it was made from.
-    """
-    found: tuple[Tensor, Tensor, Tensor]
-    found = _Generic.apply(backend, layer, relu, x, *parameters)  # type: ignore[no-untyped-call]
-    return found
-
-
 def pooled(
-    plan: PooledPlan,
-    layer: Layer,
+    backend: ModuleType,
+    spec: Spec,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
     gate: Tensor | None,
     running: Running | None,
-) -> tuple[Tensor, Tensor]:
-    """A kind whose statistics are those of blocks, by a plan made for maps like x.
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """A kind whose statistics are those of blocks.
 
     Returns:
-        The normalized map, and the work space that `plan.block_statistics` reads.
+        The normalized map; and the blocks' means and variances, where the backend has not moved
+        the running statistics by them: each (splits, groups).
     """
-    works: list[Tensor] = []  # beside the outputs: one less for autograd to wrap
-    y: Tensor = _Pooled.apply(plan, layer, works, running, x, weight, bias, gate)  # type: ignore[no-untyped-call]
-    return y, works[0]
+    found: list[Any] = []  # beside the outputs: one less for autograd to wrap
+    y: Tensor = _Pooled.apply(backend, spec, running, found, x, weight, bias, gate)  # type: ignore[no-untyped-call]
+    return y, found[0]
+
+
+def general(
+    backend: ModuleType,
+    x: Tensor,
+    relu: bool,
+    factors: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Any kind: `factors` makes scale and shift from mean and variance, under autograd.
+
+    Returns:
+        The normalized map, and the moments it was made from, (N, C).
+    """
+    link = _Link()
+    passed, mean, var = _Moments.apply(backend, link, x)  # type: ignore[no-untyped-call]
+    scale, shift = (
+        factor.to(mean.dtype).expand(mean.shape).contiguous() for factor in factors(mean, var)
+    )
+    y: Tensor = _Affine.apply(backend, link, relu, passed, mean, scale, shift)  # type: ignore[no-untyped-call]
+    return y, mean, var
 
 
 def affine(
-    backend: ModuleType, relu: bool, x: Tensor, factors: tuple[Tensor, Tensor, Tensor]
+    backend: ModuleType, relu: bool, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
-    """The affine map alone, by center, scale and shift per channel: norms in eval mode."""
-    y: Tensor = _Affine.apply(backend, relu, x, *factors)  # type: ignore[no-untyped-call]
+    """``scale * (x - mean) + shift`` with factors per channel, (C,): norms in eval mode."""
+    y: Tensor = _Affine.apply(backend, None, relu, x, mean, scale, shift)  # type: ignore[no-untyped-call]
     return y
-
-
-class _Generic(Function):
-    """Any kind: its `coefficients` run under autograd on the (N, C) arrays alone."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, backend: ModuleType, layer: Layer, relu: bool, x: Tensor, *parameters: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The normalized map, and the moments it was made from."""
-        mean, var = backend.moments(x)
-        with torch.enable_grad():
-            leaves = mean.detach().requires_grad_(), var.detach().requires_grad_()
-            made = layer.factors(*leaves, x.shape[2] * x.shape[3])
-            factors = tuple(factor.to(mean.dtype).expand_as(mean).contiguous() for factor in made)
-        scale, shift = (factor.detach() for factor in factors)
-        ctx.save_for_backward(x, mean, scale, shift, *parameters)
-        ctx.small = (leaves, factors)
-        ctx.fixed = (backend, layer, relu)
-        ctx.mark_non_differentiable(mean, var)
-        return backend.affine(x, mean, scale, shift, relu), mean, var
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> Gradients:
-        """Gradients of x and of every parameter the kind used."""
-        backend, layer, relu = ctx.fixed
-        x, mean, scale, shift, *parameters = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
-            again = _reference(lambda: layer.reference(x), (x, *parameters), dy)
-            return None, None, None, *again
-        d0, d1 = backend.sums(x, dy, mean, scale, shift, relu)
-        leaves, factors = ctx.small
-        wanted = [*leaves, *(p for p in parameters if p.requires_grad)]
-        found: tuple[Tensor | None, ...] = torch.autograd.grad(
-            factors, wanted, (d1, d0), retain_graph=True, allow_unused=True
-        )
-        dmean, dvar = (torch.zeros_like(mean) if g is None else g for g in found[:2])
-        rest = iter(found[2:])
-        pixels = x.shape[2] * x.shape[3]
-        slopes = (scale, 2 * dvar / pixels, (dmean - scale * d0) / pixels)
-        dx = (
-            backend.dx(x, dy, (mean, scale, shift), slopes, relu)
-            if ctx.needs_input_grad[3]
-            else None
-        )
-        return None, None, None, dx, *(next(rest) if p.requires_grad else None for p in parameters)
 
 
 class _Pooled(Function):
@@ -128,81 +86,161 @@ class _Pooled(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        plan: PooledPlan,
-        layer: Layer,
-        works: list[Tensor],
+        backend: ModuleType,
+        spec: Spec,
         running: Running | None,
+        found: list[Any],
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
         gate: Tensor | None,
     ) -> Tensor:
-        """The normalized map; the work space goes into `works`."""
-        y, work = plan.forward(x, weight, bias, gate, running)
-        works.append(work)
-        ctx.save_for_backward(x, weight, bias, gate)
-        ctx.fixed = (plan, layer, work)  # the work space is nobody else's: it needs no hooks
+        """The normalized map; into `found` what is left to do for the running statistics."""
+        made = backend.pooled_forward(spec, x, weight, bias, gate, running)
+        stats: tuple[Tensor | None, ...] = (None, None)
+        if made is None:
+            y, *blocks = reference.pooled(spec, x, weight, bias, gate)
+            found.append(tuple(blocks))
+        else:
+            y, stats = made
+            found.append(None if running else backend.block_statistics(spec, x, stats))
+        ctx.save_for_backward(x, weight, bias, gate, *stats)
+        ctx.fixed = (backend, spec)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Gradients:
         """Gradients of x, gain, bias and gate."""
-        plan, layer, work = ctx.fixed
-        x, weight, bias, gate = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
-            again = _reference(lambda: layer.reference(x), (x, weight, bias, gate), dy)
-            return None, None, None, None, *again
-        return None, None, None, None, *plan.backward(x, dy, work, weight, gate)
+        backend, spec = ctx.fixed
+        *inputs, stats, own = ctx.saved_tensors
+        if stats is not None and not _is_looked_at(dy):
+            x, *parameters = inputs
+            if backend.supports(x):
+                made = backend.pooled_backward(spec, x, dy, (stats, own), *parameters)
+                if made is not None:
+                    return None, None, None, None, *made
+        wanted = ctx.needs_input_grad[4:]
+        again = _differentiated(lambda *given: reference.pooled(spec, *given)[0], inputs, wanted, dy)
+        return None, None, None, None, *again
+
+
+class _Link:
+    """Carries dy from the backward of `_Affine` to that of `_Moments`, in the thread that runs both."""
+
+    def __init__(self) -> None:
+        self.passed: tuple[Tensor, ...] | None = None
+
+    def take(self) -> tuple[Tensor, ...] | None:
+        """What was passed, once."""
+        passed, self.passed = self.passed, None
+        return passed
+
+
+class _Moments(Function):
+    """Mean and variance of every (n, c); x passes through, so that its gradients meet here."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, backend: ModuleType, link: _Link, x: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x, mean and biased variance."""
+        mean, var = backend.moments(x)
+        ctx.save_for_backward(x, mean, var)
+        ctx.fixed = (backend, link)
+        ctx.set_materialize_grads(False)
+        return x.view_as(x), mean, var
+
+    @staticmethod
+    def backward(
+        ctx: Any, dx: Tensor | None, dmean: Tensor | None, dvar: Tensor | None
+    ) -> Gradients:
+        """dx by all three ways."""
+        backend, link = ctx.fixed
+        x, mean, var = ctx.saved_tensors
+        passed = link.take()
+        if passed is not None:
+            dy, scale, shift, relu = passed
+            zero = torch.zeros_like(mean)
+            slopes = var, zero if dmean is None else dmean, zero if dvar is None else dvar
+            return None, None, backend.dx(x, dy, (mean, scale, shift), relu, slopes)
+        pixels = x.shape[2] * x.shape[3]
+        if dvar is not None:
+            centered = x - mean[..., None, None]
+            dx = _plus(dx, (2 / pixels) * dvar[..., None, None] * centered)
+        if dmean is not None:
+            dx = _plus(dx, (dmean / pixels)[..., None, None].expand_as(x))
+        return None, None, None if dx is None else dx.to(x.dtype)
 
 
 class _Affine(Function):
-    """The affine map alone, with factors per channel: norms in eval mode."""
+    """The affine map alone: ``scale * (x - mean) + shift`` and ReLU, factors (N, C) or (C,)."""
 
     @staticmethod
     def forward(
         ctx: Any,
         backend: ModuleType,
+        link: _Link | None,
         relu: bool,
         x: Tensor,
-        center: Tensor,
+        mean: Tensor,
         scale: Tensor,
         shift: Tensor,
     ) -> Tensor:
-        """``scale * (x - center) + shift``, factors of shape (C,)."""
-        ctx.save_for_backward(x, center, scale, shift)
-        ctx.fixed = (backend, relu)
-        y: Tensor = backend.affine(x, center, scale, shift, relu)
+        """The normalized map."""
+        ctx.save_for_backward(x, mean, scale, shift)
+        ctx.fixed = (backend, link, relu)
+        y: Tensor = backend.affine(x, mean, scale, shift, relu)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Gradients:
-        """Gradients of x and the three factors."""
-        backend, relu = ctx.fixed
-        x, center, scale, shift = ctx.saved_tensors
-        if torch.is_grad_enabled():  # create_graph
-            from normlab.norms.kernels import reference
+        """Gradients of x and the factors."""
+        backend, link, relu = ctx.fixed
+        saved = x, mean, scale, shift = ctx.saved_tensors
+        if _is_looked_at(dy) or not backend.supports(x) or dy.dtype is not x.dtype:
+            again = _differentiated(
+                lambda *given: reference.affine(*given, relu), saved, ctx.needs_input_grad[3:], dy
+            )
+            return None, None, None, *again
+        dmean = dscale = dshift = dx = None
+        if any(ctx.needs_input_grad[4:]):
+            d0, d1 = backend.sums(x, dy, mean, scale, shift, relu)
+            if mean.dim() == 1:
+                d0, d1 = d0.sum(dim=0), d1.sum(dim=0)
+            dmean, dscale, dshift = -scale * d0, d1, d0
+        if ctx.needs_input_grad[3]:
+            if link is None:
+                dx = backend.dx(x, dy, (mean, scale, shift), relu)
+            else:  # `_Moments` makes it; here only a sign that there is one
+                link.passed = (dy, scale, shift, relu)
+                dx = dy
+        return None, None, None, dx, dmean, dscale, dshift
 
-            factors = (x, center, scale, shift)
-            return None, None, *_reference(lambda: reference.affine(*factors, relu), factors, dy)
-        dcenter = dscale = dshift = dx = None
-        if any(ctx.needs_input_grad[3:]):
-            d0, d1 = (rows.sum(dim=0) for rows in backend.sums(x, dy, center, scale, shift, relu))
-            dcenter, dscale, dshift = -scale * d0, d1, d0
-        if ctx.needs_input_grad[2]:
-            zero = torch.zeros_like(scale)
-            dx = backend.dx(x, dy, (center, scale, shift), (scale, zero, zero), relu)
-        return None, None, dx, dcenter, dscale, dshift
+
+def _plus(a: Tensor | None, b: Tensor) -> Tensor:
+    return b if a is None else a + b
 
 
-def _reference(
-    forward: Callable[[], Tensor], inputs: tuple[Tensor | None, ...], dy: Tensor
+def _is_looked_at(dy: Tensor) -> bool:
+    """Whether the backward itself is differentiated, or its operations are watched."""
+    return torch.is_grad_enabled() or is_traced(dy)
+
+
+def _differentiated(
+    forward: Callable[..., Tensor], inputs: Any, wanted: Any, dy: Tensor
 ) -> Gradients:
-    """Differentiable gradients, from the same map made again in plain torch."""
-    wanted = [value for value in inputs if value is not None and value.requires_grad]
+    """Gradients from the same map made again in plain torch; differentiable if they are to be."""
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
-        found = iter(
-            torch.autograd.grad(forward(), wanted, dy, create_graph=True, allow_unused=True)
-        )
+        # Without a graph beyond: what is saved is all the backward depends on.
+        given = [
+            value if again or value is None else value.detach().requires_grad_(is_wanted)
+            for value, is_wanted in zip(inputs, wanted, strict=True)
+        ]
+        leaves = [g for g, w in zip(given, wanted, strict=True) if g is not None and w]
+        y = forward(*given)
+        found = iter(torch.autograd.grad(y, leaves, dy.to(y.dtype), create_graph=again, allow_unused=True))
     return tuple(
-        next(found) if value is not None and value.requires_grad else None for value in inputs
+        next(found) if value is not None and is_wanted else None
+        for value, is_wanted in zip(given, wanted, strict=True)
     )

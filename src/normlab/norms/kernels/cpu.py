@@ -2,30 +2,36 @@
 
 Numba compiles without a compiler on the machine, once per machine (it keeps a cache). With small
 maps it is calls that norms cost, not arithmetic: so a whole forward or backward is one call through
-ctypes with the addresses of the tensors, and what does not change between steps is kept in a plan.
-Torch's own OpenMP team shares the images of a large map.
+ctypes with the addresses of the tensors (`normlab.norms.kernels.boundary`). Torch's own OpenMP team
+shares the images of a large map.
 """
 
 from __future__ import annotations
 
 import ctypes
-import threading
+import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from normlab.norms.kernels.pools import Pools, Running
+from normlab.norms.kernels.boundary import Argument, call, lies
+from normlab.norms.kernels.spec import Running, Spec
 
 NAME = "cpu"
 DTYPES = (torch.float32, torch.float64)
+Way = Literal["rows", "columns", "segments", "gated"]
 
 # Values below which a second thread costs more than it brings (measured: benchmarks/norms.py).
 _SHARED_FROM = 1 << 15
+# Pixels up to which a loop over one channel's pixels is mostly beginning and end (measured so too).
+_FEW = 16
+_FEWER = 4
 
 
 @cache
@@ -64,18 +70,27 @@ def _symbols() -> list[Any]:
 
 
 @cache
+def _stamp() -> int:
+    """A number made from the text of all the loops; never 0."""
+    folder = Path(__file__).parent / "loops"
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return int.from_bytes(hashlib.sha256(text).digest()[:6], "big") | 1
+
+
+@cache
 def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
     """A compiled task: called with its array of arguments and a number of threads."""
     _symbols()
     from numba import cfunc, types
 
-    from normlab.norms.kernels import cpu_loops
+    from normlab.norms.kernels.loops.compiled import FASTMATH
+    from normlab.norms.kernels.loops.tasks import entry_points
 
     address: Any = types.CPointer
     # The type of the pointer tells a task the type of the numbers; what it points to are integers.
     signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
-    made = cfunc(signature, cache=True, fastmath=cpu_loops.FASTMATH, error_model="numpy")
-    compiled: Any = made(getattr(cpu_loops, name))
+    made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
+    compiled: Any = made(entry_points(_stamp())[name])
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
     runtime, at = _openmp(), compiled.address
     team: Any = runtime.GOMP_parallel if runtime else None
@@ -83,27 +98,13 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
         team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
         team.restype = None
 
-    def call(arguments: Any, threads: int, keep: Any = compiled) -> None:
+    def run(arguments: Any, threads: int, keep: Any = compiled) -> None:
         if threads == 1:
             alone(arguments)
         else:
             team(at, arguments, threads, 0)
 
-    return call
-
-
-def _run(name: str, x: Tensor, *numbers: int) -> None:
-    """Run a task on maps x; `numbers` are its arguments from the fifth on."""
-    threads = _threads(x)
-    N, C, P = _sizes(x)
-    values = (threads > 1, N, C, P, _is_nhwc(x), *numbers)
-    _task(name, x.dtype)((ctypes.c_int64 * len(values))(*values), threads)
-
-
-def _threads(x: Tensor) -> int:
-    if x.numel() < _SHARED_FROM or _openmp() is None:
-        return 1
-    return min(torch.get_num_threads(), len(x))
+    return run
 
 
 def probe() -> None:
@@ -113,58 +114,48 @@ def probe() -> None:
 
 def prepare(dtype: torch.dtype) -> None:
     """Compile or load every task for numbers of this dtype, so that no step pays for it."""
-    for name in ("moments", "affine", "sums", "dx", "pooled_forward", "pooled_backward"):
-        _task(name, dtype)
+    for name in ("rows", "columns"):
+        _task(f"{name}_forward", dtype), _task(f"{name}_backward", dtype)
 
 
 def supports(x: Tensor) -> bool:
     """Whether the loops can read x as it lies."""
-    lies = x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)
-    return x.dtype in DTYPES and x.device.type == "cpu" and lies
+    return x.dtype in DTYPES and lies(x)
 
 
-def _is_nhwc(x: Tensor) -> bool:
-    """Whether pixels lie with their channels side by side; decided by x alone."""
-    return not x.is_contiguous()
+def _threads(x: Tensor) -> int:
+    if x.numel() < _SHARED_FROM or _openmp() is None:
+        return 1
+    return min(torch.get_num_threads(), x.shape[0])
 
 
-def _like(gradient: Tensor, nhwc: bool) -> Tensor:
-    """The gradient lying as x does; autograd may hand over another layout."""
-    form = torch.channels_last if nhwc else torch.contiguous_format
-    return gradient.contiguous(memory_format=form)
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int]:
-    return x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
-
-
-def _at(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _wide(x: Tensor, *shape: int) -> Tensor:
+    return torch.empty(shape, dtype=torch.float64, device=x.device)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and biased variance, each (N, C)."""
-    mean, var = torch.empty((2, *x.shape[:2]), dtype=x.dtype).unbind()
-    _run("moments", x, _at(x), _at(mean), _at(var))
+    """Mean and biased variance, each (N, C), float64."""
+    mean, var = _wide(x, *x.shape[:2]), _wide(x, *x.shape[:2])
+    _run("moments", x, (), (("x", x, None, None, False), _rows("mean", mean), _rows("var", var)))
     return mean, var
 
 
-def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
-    """``scale * (x - center) + shift`` and ReLU; factors (N, C) or (C,), contiguous."""
+def affine(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
+    """``scale * (x - mean) + shift`` and ReLU; factors (N, C) or (C,), float64."""
     y = torch.empty_like(x)
-    step = x.shape[1] if center.dim() == 2 else 0
-    _run("affine", x, step, relu, *map(_at, (x, center, scale, shift, y)))
+    maps = (("x", x, None, None, False), ("y", y, None, None, True))
+    _run("affine", x, (_step(mean), relu), (*maps, *_factors(mean, scale, shift)))
     return y
 
 
 def sums(
-    x: Tensor, dy: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool
+    x: Tensor, dy: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor]:
-    """Sums over pixels of dy and dy * (x - center), dy taken through the ReLU, each (N, C)."""
-    dy = _like(dy, _is_nhwc(x))
-    d0, d1 = torch.empty((2, *x.shape[:2]), dtype=x.dtype).unbind()
-    step = x.shape[1] if center.dim() == 2 else 0
-    _run("sums", x, step, relu, *map(_at, (x, dy, center, scale, shift, d0, d1)))
+    """Sums over pixels of dy and dy * (x - mean), dy taken through the ReLU: (N, C), float64."""
+    d0, d1 = _wide(x, *x.shape[:2]), _wide(x, *x.shape[:2])
+    maps = (("x", x, None, None, False), ("gradient", dy, None, None, False))
+    given = (*maps, *_factors(mean, scale, shift), _rows("d0", d0), _rows("d1", d1))
+    _run("sums", x, (_step(mean), relu), given)
     return d0, d1
 
 
@@ -172,114 +163,215 @@ def dx(
     x: Tensor,
     dy: Tensor,
     factors: tuple[Tensor, Tensor, Tensor],
-    slopes: tuple[Tensor, Tensor, Tensor],
     relu: bool,
+    slopes: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """``A * dy + B * (x - center) + C``, dy taken through the ReLU; slopes are A, B and C."""
-    dy = _like(dy, _is_nhwc(x))
+    """``scale * dy``, dy through the ReLU, plus what reaches x by its moments.
+
+    `factors` are mean, scale and shift; `slopes` var, dmean and dvar, (N, C) and float64:
+    dmean / P + 2 * dvar / P * (x - mean) is added.
+    """
     out = torch.empty_like(x)
-    step = x.shape[1] if factors[0].dim() == 2 else 0
-    _run("dx", x, step, relu, *map(_at, (x, dy, *factors, *slopes, out)))
+    maps = (("x", x, None, None, False), ("gradient", dy, None, None, False), ("dx", out, None, None, True))
+    rows = zip(("var", "dmean", "dvar"), slopes or (None, None, None), strict=True)
+    given = (*maps, *_factors(*factors), *(_rows(name, value) for name, value in rows))
+    _run("dx", x, (_step(factors[0]), relu), given)
     return out
 
 
-class PooledPlan:
-    """All that a pooled kind's forward and backward need on maps of one shape, made once.
+def _step(mean: Tensor) -> int:
+    return mean.shape[1] if mean.dim() == 2 else 0
 
-    Args:
-        x: A map as they will come.
-        pools: The blocks.
-        affine: Whether there are gain and bias.
-        gated: Whether there is a gate.
-        relu: Whether a ReLU follows.
-        eps: Added to variances.
+
+def _rows(name: str, values: Tensor | None) -> Argument:
+    """An array over the (n, c) of this module's own making."""
+    return name, values, () if values is None else tuple(values.shape), torch.float64, True
+
+
+def _factors(mean: Tensor, scale: Tensor, shift: Tensor) -> tuple[Argument, ...]:
+    size, wide = tuple(mean.shape), torch.float64
+    return (
+        ("mean", mean, size, wide, False),
+        ("scale", scale, size, wide, False),
+        ("shift", shift, size, wide, False),
+    )
+
+
+def _run(name: str, x: Tensor, numbers: tuple[int, ...], given: tuple[Argument, ...]) -> None:
+    """Run a task of the general path, whose arguments autograd made."""
+    threads = _threads(x)
+    N, C, H, W = x.shape
+    sizes = (threads > 1, N, C, H * W, not x.is_contiguous())
+    if not call(_task(name, x.dtype), threads, x, (*sizes, *numbers, *given)):
+        raise RuntimeError(f"the loops cannot read what '{name}' was given for {x.dtype} maps")
+
+
+def way(spec: Spec, C: int, P: int, nhwc: bool) -> Way:
+    """How a pooled kind walks over maps: decided by what is pooled, the layout and the pixels."""
+    size, each = spec.pooling.channels, spec.pooling.images == "each"
+    if spec.gate:
+        return "gated"
+    if each and (size == C or not nhwc) and size * P >= 32 and P <= _FEW:
+        return "segments"
+    if nhwc or (not each and size == 1 and P <= _FEWER):
+        return "columns"
+    return "rows"
+
+
+class _Plan(NamedTuple):
+    """What the shape of maps decides. Integers alone, so it may be kept.
+
+    Attributes:
+        way: How the map is walked.
+        numbers: The first arguments of a pooled task.
+        bounds: First image of each split, and the end of the last; `numbers` has its address.
+        stats: Values of statistics of the blocks.
+        own: Values of moments of the (n, c).
+        columns: Values of each array that columns' parts need.
+        sums: Values of a backward's sums.
     """
 
-    def __init__(
-        self, x: Tensor, pools: Pools, *, affine: bool, gated: bool, relu: bool, eps: float
-    ) -> None:
-        N, C, P = _sizes(x)
-        self.channels, self.relu, self.dtype = C, relu, x.dtype
-        self.nhwc = _is_nhwc(x)
-        self.blocks = (pools.splits, C // pools.channels)
-        count = self.blocks[0] * self.blocks[1]
-        self.work = 4 * N * C + 2 * count
-        self.parts = slice(4 * N * C, 4 * N * C + count), slice(4 * N * C + count, self.work)
-        self.planned = (not affine, not affine, not gated)  # which parameters are None
-        self.threads = _threads(x)
-        # The team may be smaller than asked for, and then share its work another way.
-        sides = 1 + (self.threads if self.threads > 1 else 0)
-        self.scratch = 5 * N * C + 3 * C * sides
-        self.numbers = (ctypes.c_double * 2)(eps)
-        self.pools = pools  # the tensor behind an address below stays alive with the plan
-        sizes = (self.threads > 1, N, C, P, self.nhwc, relu, pools.splits, pools.channels)
-        known = (*sizes, affine, gated, _at(pools.starts), ctypes.addressof(self.numbers))
-        self.forward_arguments = (ctypes.c_int64 * 22)(*known)
-        self.backward_arguments = (ctypes.c_int64 * 22)(*known)
-        self.lock = threading.Lock()  # on the arguments: a layer may run in several threads
-        self.forward_task = _task("pooled_forward", x.dtype)
-        self.backward_task = _task("pooled_backward", x.dtype)
+    way: Way
+    numbers: tuple[int, ...]
+    bounds: Any
+    stats: int
+    own: int
+    columns: int
+    sums: int
 
-    def fits(self, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None) -> bool:
-        """Whether gain, bias and gate are as planned: there or not, of that dtype, contiguous."""
-        return (
-            (weight is None, bias is None, gate is None) == self.planned
-            and (weight is None or (weight.dtype is self.dtype and weight.is_contiguous()))
-            and (bias is None or (bias.dtype is self.dtype and bias.is_contiguous()))
-            and (gate is None or (gate.dtype is self.dtype and gate.is_contiguous()))
-        )
 
-    def forward(
-        self,
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        gate: Tensor | None,
-        running: Running | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """The normalized map, and the work space: what backward and `block_statistics` read.
+@lru_cache(maxsize=256)
+def _plan(spec: Spec, N: int, C: int, P: int, nhwc: bool, threads: int) -> _Plan:
+    from normlab.norms.kernels.loops.columns import columns_of
+    from normlab.norms.kernels.loops.pooled_columns import PARTS
 
-        Running statistics, if given, are moved in the same call.
-        """
-        y = torch.empty_like(x)
-        work = torch.empty(self.work, dtype=self.dtype)
-        with self.lock:
-            q = self.forward_arguments
-            q[12], q[13], q[14] = x.data_ptr(), y.data_ptr(), work.data_ptr()
-            q[15], q[16], q[17] = _at(weight), _at(bias), _at(gate)
-            q[18] = 0
-            if running is not None:
-                mean, var, batches, momentum, per_split = running
-                self.numbers[1] = momentum or 0.0
-                q[18] = 1 + 2 * per_split + 4 * (momentum is None)
-                q[19], q[20], q[21] = mean.data_ptr(), var.data_ptr(), batches.data_ptr()
-            self.forward_task(q, self.threads)
-        if running is not None:
-            increment_version((running.mean, running.var, running.batches))
-        return y, work
+    sizes, size = spec.pooling.sizes(N), spec.pooling.channels
+    bounds = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
+    walk, splits = way(spec, C, P, nhwc), len(sizes)
+    width, copies = columns_of.py_func(C, P, nhwc, splits == N)
+    # Each thread by itself has room for a split; a team that shares splits for all of them.
+    rooms = splits if splits < threads else threads
+    arrays = {"gated": 4, "rows": 0 if splits == N else 2}.get(walk, 0)
+    return _Plan(
+        way=walk,
+        numbers=(
+            threads > 1, N, C, P, nhwc, spec.relu, spec.affine, splits, size,
+            ctypes.addressof(bounds),
+        ),
+        bounds=bounds,
+        stats=4 * splits * (C // size),
+        own=arrays * N * C,
+        columns=PARTS * C * width * copies * rooms if walk == "columns" else 0,
+        sums=3 * C * threads + {"gated": 4, "rows": 2}.get(walk, 0) * N * C,
+    )  # fmt: skip
 
-    def backward(
-        self, x: Tensor, dy: Tensor, work: Tensor, weight: Tensor | None, gate: Tensor | None
-    ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """dx, and the gradients of gain, bias and gate: shape (C,), None of what is not there."""
-        dy = _like(dy, self.nhwc)
-        dx = torch.empty_like(x)
-        rows = torch.empty(self.scratch, dtype=self.dtype)
-        # Three tensors and no views of one: autograd's care of views costs more than they do.
-        dweight = dbias = dgate = None
-        if weight is not None:
-            dweight, dbias = torch.empty_like(weight), torch.empty_like(weight)
-        if gate is not None:
-            dgate = torch.empty_like(gate)
-        with self.lock:
-            q = self.backward_arguments
-            q[12], q[13], q[14] = x.data_ptr(), dy.data_ptr(), dx.data_ptr()
-            q[15], q[16], q[17] = work.data_ptr(), _at(weight), _at(gate)
-            q[18], q[19], q[20], q[21] = rows.data_ptr(), _at(dweight), _at(dbias), _at(dgate)
-            self.backward_task(q, self.threads)
-        return dx, dweight, dbias, dgate
 
-    def block_statistics(self, work: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance of the blocks, each (splits, groups)."""
-        mean, var = (work[part].view(self.blocks) for part in self.parts)
-        return mean, var
+def pooled_forward(
+    spec: Spec,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    gate: Tensor | None,
+    running: Running | None,
+) -> tuple[Tensor, tuple[Tensor, Tensor | None]] | None:
+    """The normalized map, and what backward and `block_statistics` read: None if not for loops.
+
+    Running statistics, if given, are moved in the same call.
+    """
+    threads = _threads(x)
+    N, C, H, W = x.shape
+    plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
+    dtype, device = x.dtype, x.device
+    y = torch.empty_like(x)
+    stats = torch.empty(plan.stats, dtype=dtype, device=device)
+    own = torch.empty(plan.own, dtype=torch.float64, device=device) if plan.own else None
+    room = torch.empty(3 * plan.columns, dtype=dtype, device=device) if plan.columns else None
+    values = (ctypes.c_double * 2)(spec.eps, 0.0)
+    moves, mean, var, batches = 0, None, None, None
+    if running is not None:
+        mean, var, batches, momentum, per_split = running
+        moves = 1 + 2 * per_split + 4 * (momentum is None)
+        values[1] = momentum or 0.0
+    given = (
+        ("statistics", stats, (plan.stats,), None, True),
+        ("moments", own, (plan.own,), torch.float64, True),
+        ("room", room, (3 * plan.columns,), None, True),
+        ("x", x, None, None, False),
+        ("y", y, None, None, True),
+        ("weight", weight, (C,), None, False),
+        ("bias", bias, (C,), None, False),
+        (spec.gate, gate, (C,), None, False),
+    )
+    state = (
+        ("running_mean", mean, (C,), None, True),
+        ("running_var", var, (C,), None, True),
+        ("num_batches_tracked", batches, (), torch.int64, True),
+    )
+    if not call(
+        _task(f"{plan.way}_forward", dtype), threads, x,
+        (*plan.numbers, ctypes.addressof(values), *given, moves, *state),
+    ):  # fmt: skip
+        return None
+    if mean is not None:
+        increment_version((mean, var, batches))
+    return y, (stats, own if spec.gate else None)
+
+
+def pooled_backward(
+    spec: Spec,
+    x: Tensor,
+    dy: Tensor,
+    kept: tuple[Tensor, Tensor | None],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    gate: Tensor | None,
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None] | None:
+    """dx, and the gradients of gain, bias and gate, None of what is not there.
+
+    None in place of all if the tensors are no longer as the loops left them.
+    """
+    threads = _threads(x)
+    N, C, H, W = x.shape
+    plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
+    stats, own = kept
+    dtype, device = x.dtype, x.device
+    out = torch.empty_like(x)
+    sums = torch.empty(plan.sums, dtype=torch.float64, device=device)
+    room = torch.empty(2 * plan.columns, dtype=dtype, device=device) if plan.columns else None
+    values = (ctypes.c_double * 2)(spec.eps, 0.0)
+    dweight, dbias, dgate = (
+        None if p is None else torch.empty(C, dtype=dtype, device=device)
+        for p in (weight, bias, gate)
+    )
+    given = (
+        ("statistics", stats, (plan.stats,), None, False),
+        ("moments", own, (plan.own,), torch.float64, False),
+        ("room", room, (2 * plan.columns,), None, True),
+        ("x", x, None, None, False),
+        ("gradient", dy, None, None, False),
+        ("dx", out, None, None, True),
+        ("weight", weight, (C,), None, False),
+        ("bias", bias, (C,), None, False),
+        (spec.gate, gate, (C,), None, False),
+    )
+    results = (
+        ("sums", sums, (plan.sums,), torch.float64, True),
+        ("weight", dweight, (C,), None, True),
+        ("bias", dbias, (C,), None, True),
+        (spec.gate, dgate, (C,), None, True),
+    )
+    if not call(
+        _task(f"{plan.way}_backward", dtype), threads, x,
+        (*plan.numbers, ctypes.addressof(values), *given, threads, *results),
+    ):  # fmt: skip
+        return None
+    return out, dweight, dbias, dgate
+
+
+def block_statistics(
+    spec: Spec, x: Tensor, kept: tuple[Tensor, Tensor | None]
+) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of the blocks, each (splits, groups)."""
+    splits = len(spec.pooling.sizes(x.shape[0]))
+    M, E, V, _ = kept[0].view(4, splits, -1)
+    return M + E, V

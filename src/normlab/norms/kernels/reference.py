@@ -1,13 +1,16 @@
-"""The primitive functions in plain torch: any device, any dtype, differentiable twice.
+"""The norms in plain torch: any device, any dtype, differentiable any number of times.
 
 All work on maps x of shape (N, C, H, W). Everything is written in x - center: written in raw x, a
-mean of 100 loses a digit of float32 and a mean of 1e4 loses three.
+mean of 100 loses a digit of float32 and a mean of 1e4 loses three. No size of a batch is taken as a
+plain number, so that a trace holds for any.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+from normlab.norms.kernels.spec import Spec
 
 NAME = "reference"
 
@@ -55,3 +58,26 @@ def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool =
     center, scale, shift = (factor[..., None, None] for factor in (center, scale, shift))
     y = torch.addcmul(shift, x - center, scale)
     return (y.relu() if relu else y).to(x.dtype)
+
+
+def with_affine(
+    scale: Tensor, shift: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift of the same map followed by gain and bias."""
+    if weight is not None:
+        scale, shift = scale * weight, shift * weight
+    return scale, shift if bias is None else shift + bias
+
+
+def pooled(
+    spec: Spec, x: Tensor, weight: Tensor | None, bias: Tensor | None, gate: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A kind whose statistics are those of blocks.
+
+    Returns:
+        The normalized map, and the blocks' mean and biased variance, each (splits, groups).
+    """
+    mean, var = moments(x)
+    factors = spec.pooling.coefficients(mean, var, spec.eps, gate)
+    y = affine(x, mean, *with_affine(*factors, weight, bias), spec.relu)
+    return y, *spec.pooling.pool(mean.detach(), var.detach())

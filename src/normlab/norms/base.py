@@ -1,0 +1,116 @@
+"""What all norms share: channels, eps, gain and bias, and the activation behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+
+from normlab.errors import unknown
+from normlab.norms import kernels
+from normlab.norms.activations import ACTIVATIONS
+
+State = Iterator[tuple[str, Tensor | None, tuple[int, ...]]]
+
+
+class Norm(nn.Module):
+    """What all norms share.
+
+    A kind says what it is by class attributes, and no list of kinds stands elsewhere.
+
+    Args:
+        num_channels: C, the number of channels.
+        eps: Keeps the root away from 0.
+        affine: Learn a gain (starting at 1) and a bias (starting at 0) per channel.
+        activation: Name of the activation applied to the result, or None.
+
+    Attributes:
+        parameter_roles: What its parameters are, by name.
+        gate_lr_factor: Learning rate of its gates over that of all else.
+        contains_activation: It takes the activation's place: none may follow.
+        uses_batch_statistics: In training an image's result depends on its companions.
+        differs_in_eval: Training and evaluation compute different maps.
+
+    Shape:
+        Input and output (N, C, H, W). Statistics are computed in float32 or wider.
+    """
+
+    parameter_roles: ClassVar[dict[str, str]] = {"weight": "norm_gain", "bias": "norm_bias"}
+    gate_lr_factor: ClassVar[float] = 1.0
+    contains_activation: ClassVar[bool] = False
+    uses_batch_statistics: ClassVar[bool] = False
+    differs_in_eval: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        num_channels: int,
+        *,
+        eps: float = 1e-5,
+        affine: bool = True,
+        activation: str | None = None,
+    ) -> None:
+        if num_channels < 1:
+            raise ValueError(f"num_channels is {num_channels}: at least 1 is needed")
+        if activation is not None and activation not in ACTIVATIONS:
+            raise ValueError(unknown("activation", activation, ACTIVATIONS))
+        nn.Module.__init__(self)  # not that of torch's batch norm, which may come next in line
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self.activation = ACTIVATIONS[activation]() if activation else None
+        self.weight = nn.Parameter(torch.ones(num_channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None
+
+    def reset_parameters(self) -> None:
+        """Set gain and bias to where they start, and all that a kind adds."""
+        if self.weight is not None:
+            nn.init.ones_(self.weight)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def state(self) -> State:
+        """Name, tensor and shape of every parameter and statistic that a forward reads."""
+        channels = (self.num_channels,)
+        yield "weight", self.weight, channels
+        yield "bias", self.bias, channels
+
+    def check_map(self, x: Tensor) -> None:
+        """Refuse what is no map of this layer's.
+
+        Raises:
+            ValueError: x is not (N, C, H, W) with C = `num_channels`.
+            RuntimeError: Its numbers are integers or complex, or it is sparse.
+        """
+        if x.dim() != 4 or x.shape[1] != self.num_channels:
+            raise ValueError(
+                f"{type(self).__name__} expects (N, {self.num_channels}, H, W), "
+                f"got {tuple(x.shape)}"
+            )
+        if not x.is_floating_point() or x.layout is not torch.strided:
+            kernels.check_numbers(type(self).__name__, x)
+
+    def check_state(self, x: Tensor) -> None:
+        """Refuse parameters and statistics that do not fit a map; see `kernels.check_state`."""
+        kernels.check_state(x, self.state())
+
+    def activate(self, y: Tensor) -> Tensor:
+        """The activation behind the norm."""
+        return y if self.activation is None else self.activation(y)
+
+    def folds_relu(self) -> bool:
+        """Whether the activation can be computed with the norm: a plain ReLU nobody listens to."""
+        relu = self.activation
+        return (
+            type(relu) is nn.ReLU
+            and not (relu._forward_hooks or relu._forward_pre_hooks)
+            and not (relu._backward_hooks or relu._backward_pre_hooks)
+            and not (torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
+            and "forward" not in relu.__dict__
+        )
+
+    def extra_repr(self) -> str:
+        """Channels and options, as torch prints them."""
+        return f"{self.num_channels}, eps={self.eps}, affine={self.affine}"

@@ -1,0 +1,21 @@
+"""How the loops are compiled: Numba's decorators, with the same choices everywhere."""
+
+# mypy: ignore-errors
+
+from numba import njit
+
+FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+"""Sums may be reordered to use vector units; NaN and infinity keep their meaning."""
+
+# Nobody calls these from Python: a third less to compile.
+_INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+# Inlined, or the process that compiles would run each loop's own version where one that loads the
+# cache runs the copy inside the task, optimized by itself: equal to rounding, not to the bit.
+loop = njit(fastmath=FASTMATH, error_model="numpy", forceinline=True, **_INSIDE)
+
+inlined = njit(inline="always", **_INSIDE)
+"""For a few lines that several loops begin with."""
+
+called = njit(error_model="numpy", inline="never", **_INSIDE)
+"""For what runs rarely: a call, so that it is not compiled into every loop."""

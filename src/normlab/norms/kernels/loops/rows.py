@@ -1,0 +1,87 @@
+"""Loops over one row: values that lie side by side and share their factors."""
+
+# Numba reads these functions' source: annotations and asserts would be compiled too.
+# mypy: ignore-errors
+
+from normlab.norms.kernels.loops.compiled import loop
+
+PIECE = 1 << 11
+"""Values summed in their own precision before they join a float64 sum."""
+
+@loop
+def row_moments(row):
+    """A number near the mean, what it is short of the mean, and the squares' sum about the mean."""
+    number = row.dtype.type
+    count = len(row)
+    total = 0.0
+    for first in range(0, count, PIECE):
+        part = number(0)
+        for p in range(first, min(first + PIECE, count)):
+            part += row[p]
+        total += part
+    center = number(total / count)
+    left, squares = 0.0, 0.0
+    for first in range(0, count, PIECE):
+        part, square = number(0), number(0)
+        for p in range(first, min(first + PIECE, count)):
+            d = row[p] - center
+            part += d
+            square += d * d
+        left += part
+        squares += square
+    left /= count
+    return center, number(left), number(max(squares - count * left * left, 0.0))
+
+
+@loop
+def row_affine(row, out, s, a, b, relu):
+    """y = a * (x - s) + b, then ReLU."""
+    zero = row.dtype.type(0)
+    if relu:
+        for p in range(len(row)):
+            v = (row[p] - s) * a + b
+            out[p] = zero if v <= zero else v
+    else:
+        for p in range(len(row)):
+            out[p] = (row[p] - s) * a + b
+
+
+@loop
+def row_sums(row, grad, s, a, b, relu):
+    """Sums of dy and of dy * (x - s), dy taken through the ReLU."""
+    number = row.dtype.type
+    zero = number(0)
+    s0, s1 = 0.0, 0.0
+    for first in range(0, len(row), PIECE):
+        p0, p1 = zero, zero
+        last = min(first + PIECE, len(row))
+        if relu:
+            for p in range(first, last):
+                t = row[p] - s
+                e = zero if t * a + b <= zero else grad[p]
+                p0 += e
+                p1 += e * t
+        else:
+            for p in range(first, last):
+                p0 += grad[p]
+                p1 += grad[p] * (row[p] - s)
+        s0 += p0
+        s1 += p1
+    return s0, s1
+
+
+@loop
+def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
+    """dx = fa * dy + fb * ((x - s) * root) + fc, dy through the ReLU.
+
+    The root is a factor of its own: with fb it may be too small for float32.
+    """
+    zero = row.dtype.type(0)
+    if relu:
+        for p in range(len(row)):
+            t = row[p] - s
+            e = zero if t * a + b <= zero else grad[p]
+            to[p] = fa * e + fb * (t * root) + fc
+    else:
+        for p in range(len(row)):
+            to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc

@@ -1,0 +1,142 @@
+"""Kinds that normalize by the statistics of blocks of images and channels: described, not programmed.
+
+A kind says which values share one mean and one variance (`normlab.norms.kernels.Pooling`), whether
+the blocks' statistics move running ones, and whether a gate mixes in instance norm. Reference, CPU
+loops and Triton kernels read this description; one fused operation with a written-out backward
+serves all. Group norm in full:
+
+    class GroupNorm(PooledNorm):
+        def pooling(self, images, pixels):
+            return Pooling("each", self.num_channels // self.groups)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from normlab.norms import kernels
+from normlab.norms.kernels import Pooling, Running, Spec, autograd
+from normlab.norms.moments import MomentNorm
+from normlab.norms.running import RunningStats
+
+
+class PooledNorm(MomentNorm):
+    """Base of the kinds that normalize by the statistics of blocks; a kind overrides `pooling`.
+
+    Attributes:
+        gate: Name of the parameter of shape (C,) that is the share of the pooled result, the rest
+            being instance norm; "" for all of it.
+    """
+
+    gate: ClassVar[str] = ""
+
+    def pooling(self, images: int, pixels: int) -> Pooling:
+        """Which values of a batch of that many images of that many pixels share statistics."""
+        raise NotImplementedError
+
+    def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
+        """The root of the block's variance, and how far the row's mean is from the block's."""
+        gate = getattr(self, self.gate) if self.gate else None
+        return self.pooling(mean.shape[0], pixels).coefficients(mean, var, self.eps, gate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize x; see the class for shapes.
+
+        Raises:
+            ValueError: x is not (N, C, H, W) with C = `num_channels`, or too small for the kind; a
+                parameter or statistic has another shape.
+            RuntimeError: x is not of real floating point numbers, or on another device.
+        """
+        fuses = self.training or not self.differs_in_eval
+        if not fuses or kernels.is_traced(x) or not x.is_floating_point() or not x.numel():
+            return super().forward(x)
+        x, backend = self._readable(x)
+        if not hasattr(backend, "pooled_forward"):
+            return super().forward(x)
+        self.check_map(x)
+        images, _, height, width = x.shape
+        if self.training or self.refuses_in_eval:
+            self.check_batch(images, height * width)
+        relu, weight, bias = self.folds_relu(), self.weight, self.bias
+        gate = getattr(self, self.gate) if self.gate else None
+        if (weight is None) != (bias is None):  # a user took one away
+            weight = x.new_ones(self.num_channels) if weight is None else weight
+            bias = x.new_zeros(self.num_channels) if bias is None else bias
+        pooling = self.pooling(images, height * width)
+        spec = Spec(pooling, self.eps, relu, weight is not None, self.gate)
+        running = self._running(x) if self.training else None
+        y, blocks = autograd.pooled(backend, spec, x, weight, bias, gate, running)
+        if self.training and blocks is not None:
+            self._observe_blocks(pooling, *blocks, images, height * width)
+        return y if relu else self.activate(y)
+
+    def _running(self, x: Tensor) -> Running | None:
+        """Running statistics for a backend to move with the forward of maps like x."""
+        return None
+
+    def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
+        """Hand the blocks' statistics on."""
+        pooling = self.pooling(len(mean), pixels)
+        self._observe_blocks(pooling, *pooling.pool(mean, var), len(mean), pixels)
+
+    def _observe_blocks(
+        self, pooling: Pooling, mean: Tensor, var: Tensor, images: int, pixels: int
+    ) -> None:
+        """Update running statistics from those of the blocks, each (splits, groups)."""
+
+
+class RunningPooledNorm(PooledNorm, RunningStats):
+    """Base of the pooled kinds over single channels that keep running statistics for evaluation.
+
+    Attributes:
+        running: When they move: "per_batch", the splits weighted by their sizes, or "per_split".
+    """
+
+    running: str = "per_batch"
+    _moved_by_loops: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A subclass that moves its statistics its own way is asked, not a compiled loop."""
+        super().__init_subclass__(**options)
+        if "update_running_stats" in cls.__dict__:
+            cls._moved_by_loops = False
+
+    def eval_affine(self) -> tuple[Tensor, Tensor] | None:
+        """The running statistics."""
+        wide = torch.promote_types(self.running_var.dtype, torch.float32)
+        center, var = self.running_mean.to(wide), self.running_var.to(wide)
+        return center, torch.rsqrt(var + self.eps)
+
+    def _empty(self, x: Tensor) -> Tensor:
+        """The result of no values; the batch is counted, as torch counts it."""
+        if self.training:
+            self.num_batches_tracked += 1
+        return super()._empty(x)
+
+    def _running(self, x: Tensor) -> Running | None:
+        batches = self.num_batches_tracked
+        if not self._moved_by_loops or batches.dtype is not torch.int64 or not batches.is_cpu:
+            return None
+        per_split = self.running == "per_split"
+        return Running(self.running_mean, self.running_var, batches, self.momentum, per_split)
+
+    @torch.no_grad()
+    def _observe_blocks(
+        self, pooling: Pooling, mean: Tensor, var: Tensor, images: int, pixels: int
+    ) -> None:
+        """Move the running statistics, variances unbiased within their split."""
+        if pooling.images == "all":
+            count = images * pixels
+            self.update_running_stats(mean[0], var[0] * (count / (count - 1)))
+            return
+        sizes = torch.tensor(pooling.sizes(images), dtype=mean.dtype, device=mean.device)[:, None]
+        var = var * (sizes * pixels / (sizes * pixels - 1))
+        if self.running == "per_split":
+            for split_mean, split_var in zip(mean, var, strict=True):
+                self.update_running_stats(split_mean, split_var)
+        else:
+            share = sizes / images
+            self.update_running_stats((share * mean).sum(0), (share * var).sum(0))
