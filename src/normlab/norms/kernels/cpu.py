@@ -30,7 +30,7 @@ Way = Literal["rows", "columns", "segments", "gated"]
 # Values below which a second thread costs more than it brings (measured: benchmarks/norms.py).
 _SHARED_FROM = 1 << 15
 # Pixels up to which a loop over one channel's pixels is mostly beginning and end (measured so too).
-_FEW = 16
+_FEW = 64
 _FEWER = 4
 
 

@@ -83,20 +83,58 @@ def forward(x, y, w, blocks, given, own, starts):
                         row_affine(x[row], y[row], s[c], a[c], b[c], w.relu)
 
 
+@inlined
+def six(arrays):
+    """The rows of an array of six."""
+    return arrays[0], arrays[1], arrays[2], arrays[3], arrays[4], arrays[5]
+
+
+@loop
+def image_sums(x, dy, w, n, s, a, b, d0, d1):
+    """Sums of dy and of dy * (x - s) of an image's channels."""
+    for c in range(w.C):
+        row = slice((n * w.C + c) * w.P, (n * w.C + c + 1) * w.P)
+        d0[c], d1[c] = row_sums(x[row], dy[row], s[c], a[c], b[c], w.relu)
+
+
+@loop
+def image_dx(x, dy, out, w, n, s, a, b, root, slope, level):
+    """dx of an image's channels."""
+    for c in range(w.C):
+        row = slice((n * w.C + c) * w.P, (n * w.C + c + 1) * w.P)
+        row_dx(
+            x[row], dy[row], out[row],
+            s[c], a[c], b[c], a[c], root[c], slope[c], level[c], w.relu,
+        )  # fmt: skip
+
+
 @loop
 def backward(x, dy, out, w, blocks, given, gradients, sums, starts):
     """Sums, then dx; `sums` is room for 2 * N * C of float64."""
     groups, rows = w.C // w.size, w.N * w.C
-    d0, d1 = sums[:rows], sums[rows : 2 * rows]
-    factors, channels = np.empty((6, w.C), x.dtype), np.empty((2, w.C), np.float64)
-    s, a, b, root, slope, level = (
-        factors[0],
-        factors[1],
-        factors[2],
-        factors[3],
-        factors[4],
-        factors[5],
-    )
+    s, a, b, root, slope, level = six(np.empty((6, w.C), x.dtype))
+    if w.splits == w.N:
+        for n in range(w.n0, w.n1):
+            d0, d1 = sums[n * w.C : (n + 1) * w.C], sums[rows + n * w.C : rows + (n + 1) * w.C]
+            block = split_blocks(blocks, n * groups, (n + 1) * groups)
+            channel_factors(w, block, given, s, a, b)
+            image_sums(x, dy, w, n, s, a, b, d0, d1)
+            count = w.P * w.size
+            channel_slopes(d0, d1, w, block, given, count, gradients, root, slope, level)
+            image_dx(x, dy, out, w, n, s, a, b, root, slope, level)
+    else:
+        split_backward(
+            x, dy, out, w, blocks, given, gradients, sums, starts, s, a, b, root, slope, level
+        )
+
+
+@loop
+def split_backward(
+    x, dy, out, w, blocks, given, gradients, sums, starts, s, a, b, root, slope, level
+):
+    """The same for splits of several images."""
+    groups, rows = w.C // w.size, w.N * w.C
+    channels = np.empty((2, w.C), np.float64)
     n0, n1 = w.n0, w.n1
     for i in range(w.i0, w.i1, together(w)):
         j = min(i + together(w), w.i1)
@@ -106,18 +144,16 @@ def backward(x, dy, out, w, blocks, given, gradients, sums, starts):
             block = split_blocks(blocks, k * groups, (k + 1) * groups)
             channel_factors(w, block, given, s, a, b)
             for n in range(max(n0, starts[k]), min(n1, starts[k + 1])):
-                for c in range(w.C):
-                    r = n * w.C + c
-                    row = slice(r * w.P, (r + 1) * w.P)
-                    d0[r], d1[r] = row_sums(x[row], dy[row], s[c], a[c], b[c], w.relu)
+                d0, d1 = sums[n * w.C : (n + 1) * w.C], sums[rows + n * w.C : rows + (n + 1) * w.C]
+                image_sums(x, dy, w, n, s, a, b, d0, d1)
         if not w.alone:
             barrier()
         for k in range(i, j):
             channels[:] = 0
             for n in range(starts[k], starts[k + 1]):
                 for c in range(w.C):
-                    channels[0, c] += d0[n * w.C + c]
-                    channels[1, c] += d1[n * w.C + c]
+                    channels[0, c] += sums[n * w.C + c]
+                    channels[1, c] += sums[rows + n * w.C + c]
             block = split_blocks(blocks, k * groups, (k + 1) * groups)
             channel_factors(w, block, given, s, a, b)
             count = (starts[k + 1] - starts[k]) * w.P * w.size
@@ -125,9 +161,4 @@ def backward(x, dy, out, w, blocks, given, gradients, sums, starts):
                 channels[0], channels[1], w, block, given, count, gradients, root, slope, level
             )
             for n in range(max(n0, starts[k]), min(n1, starts[k + 1])):
-                for c in range(w.C):
-                    row = slice((n * w.C + c) * w.P, (n * w.C + c + 1) * w.P)
-                    row_dx(
-                        x[row], dy[row], out[row],
-                        s[c], a[c], b[c], a[c], root[c], slope[c], level[c], w.relu,
-                    )  # fmt: skip
+                image_dx(x, dy, out, w, n, s, a, b, root, slope, level)

@@ -13,18 +13,29 @@ def row_moments(row):
     """A number near the mean, what it is short of the mean, and the squares' sum about the mean."""
     number = row.dtype.type
     count = len(row)
+    if count <= PIECE:
+        part, square, size = number(0), number(0), number(count)
+        for p in range(count):
+            part += row[p]
+        center, part = part / size, number(0)
+        for p in range(count):
+            d = row[p] - center
+            part += d
+            square += d * d
+        part /= size
+        return center, part, max(square - size * part * part, number(0))
     total = 0.0
     for first in range(0, count, PIECE):
-        part = number(0)
-        for p in range(first, min(first + PIECE, count)):
-            part += row[p]
+        piece, part = row[first : first + PIECE], number(0)
+        for p in range(len(piece)):
+            part += piece[p]
         total += part
     center = number(total / count)
     left, squares = 0.0, 0.0
     for first in range(0, count, PIECE):
-        part, square = number(0), number(0)
-        for p in range(first, min(first + PIECE, count)):
-            d = row[p] - center
+        piece, part, square = row[first : first + PIECE], number(0), number(0)
+        for p in range(len(piece)):
+            d = piece[p] - center
             part += d
             square += d * d
         left += part
@@ -52,19 +63,32 @@ def row_sums(row, grad, s, a, b, relu):
     number = row.dtype.type
     zero = number(0)
     s0, s1 = 0.0, 0.0
-    for first in range(0, len(row), PIECE):
+    if len(row) <= PIECE:
         p0, p1 = zero, zero
-        last = min(first + PIECE, len(row))
         if relu:
-            for p in range(first, last):
+            for p in range(len(row)):
                 t = row[p] - s
                 e = zero if t * a + b <= zero else grad[p]
                 p0 += e
                 p1 += e * t
         else:
-            for p in range(first, last):
+            for p in range(len(row)):
                 p0 += grad[p]
                 p1 += grad[p] * (row[p] - s)
+        return float(p0), float(p1)
+    for first in range(0, len(row), PIECE):
+        piece, dy = row[first : first + PIECE], grad[first : first + PIECE]
+        p0, p1 = zero, zero
+        if relu:
+            for p in range(len(piece)):
+                t = piece[p] - s
+                e = zero if t * a + b <= zero else dy[p]
+                p0 += e
+                p1 += e * t
+        else:
+            for p in range(len(piece)):
+                p0 += dy[p]
+                p1 += dy[p] * (piece[p] - s)
         s0 += p0
         s1 += p1
     return s0, s1
