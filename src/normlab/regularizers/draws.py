@@ -59,11 +59,14 @@ def keep(x: Tensor, shape: tuple[int, ...], p: float, generator: torch.Generator
     """Factors for x, one per unit: 0 with probability p, else 1 / (1 - p); of the given shape."""
     check_p(p)
     dtype = real_dtype(x)
+    return draw(lambda source: bernoulli(x, shape, p, dtype, source), x, generator)
 
-    def made(source: torch.Generator | None) -> Tensor:
-        return x.new_empty(shape, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
 
-    return draw(made, x, generator)
+def bernoulli(
+    x: Tensor, shape: tuple[int, ...], p: float, dtype: torch.dtype, source: torch.Generator | None
+) -> Tensor:
+    """As `keep`, drawn here and now: what `draw` is to be given."""
+    return x.new_empty(shape, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
 
 
 def is_traced(x: Tensor) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normlab.regularizers.draws import check_p, draw, is_traced, keep, real_dtype
+from normlab.regularizers.draws import bernoulli, check_p, draw, is_traced, real_dtype
 from normlab.regularizers.layer import RandomLayer
 
 RARE = 0.2
@@ -18,16 +18,16 @@ RARE = 0.2
 def dropout(x: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
     """Zero each element of x with probability p and scale the rest by 1 / (1 - p); any shape."""
     check_p(p)
+    dtype = real_dtype(x)
+    return x * draw(lambda source: _factors(x, p, dtype, source), x, generator)
+
+
+def _factors(x: Tensor, p: float, dtype: torch.dtype, source: torch.Generator | None) -> Tensor:
     # The number of rare draws hangs on what was drawn: nothing that traces or batches can follow.
     if not 0 < p <= RARE or x.device.type != "cpu" or is_traced(x):
-        return x * keep(x, x.shape, p, generator)
-    dtype = real_dtype(x)
-
-    def made(source: torch.Generator | None) -> Tensor:
-        factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
-        return factors.index_fill_(0, _hits(x.numel(), p, source), 0).view(x.shape)
-
-    return x * draw(made, x, generator)
+        return bernoulli(x, x.shape, p, dtype, source)
+    factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
+    return factors.index_fill_(0, _hits(x.numel(), p, source), 0).view(x.shape)
 
 
 def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:

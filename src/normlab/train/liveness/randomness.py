@@ -69,7 +69,12 @@ class RandomnessWatcher(Watcher):
         self.is_training = True
         self.steps = 0
         self.hooks = [
-            layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
+            hook
+            for name, layer in self.layers.items()
+            for hook in (
+                layer.register_forward_pre_hook(self._alone, with_kwargs=True),
+                layer.register_forward_hook(self._hook(name), with_kwargs=True),
+            )
         ]
 
     def gradients(self) -> None:
@@ -99,9 +104,19 @@ class RandomnessWatcher(Watcher):
         for hook in self.hooks:
             hook.remove()
 
+    def _alone(
+        self, layer: RandomLayer, args: tuple[Tensor, ...], named: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]] | None:
+        # A view has the layer's gradient alone, where x itself may go to other layers too.
+        x = args[0] if args else named["x"]
+        return ((x.view_as(x),), {}) if self.is_training and self.steps < _STEPS else None
+
     def _hook(self, name: str) -> Any:
-        def look(layer: RandomLayer, args: tuple[Tensor, ...], output: Tensor) -> None:
-            seen, x, y = self.seen[name], args[0].detach(), output.detach()
+        def look(
+            layer: RandomLayer, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+        ) -> None:
+            given = args[0] if args else named["x"]
+            seen, x, y = self.seen[name], given.detach(), output.detach()
             if not self.is_training:
                 if not seen.evaluated:
                     seen.evaluated, seen.changed = True, not torch.equal(x, y)
@@ -111,7 +126,8 @@ class RandomnessWatcher(Watcher):
                 return
             if seen.masks is not None:
                 seen.masks.append((x != 0, y == 0))
-                _watch_gradient(seen, args[0], output)
+                if output.requires_grad and given.grad_fn is not None:
+                    _watch_gradient(seen, given, output)
             seen.steps += 1
             seen.in_eval_mode |= not layer.training
             # Stochastic depth drops whole images: it may take many steps to see one go.
@@ -197,24 +213,19 @@ class RandomnessWatcher(Watcher):
 
 
 def _watch_gradient(seen: _Seen, x: Tensor, y: Tensor) -> None:
-    """Hold the gradient that passes the layer's last operation against the output's zeros.
+    """Hold the gradient that leaves the layer against the zeros of its output.
 
     A recomputation may end before the layer's hooks run: the gradient is what it was made for.
     """
-    if y.grad_fn is None or not x.requires_grad:
-        return
-    before = torch.autograd.graph.get_gradient_edge(x)
-    inputs = [edge == tuple(before)[:2] for edge in y.grad_fn.next_functions]
-    if inputs.count(True) != 1:
-        return  # not one operation of x alone
     alive, gone = x.detach() != 0, y.detach() == 0
+    came: list[Tensor] = []
 
-    def look(into: tuple[Tensor | None, ...], out_of: tuple[Tensor | None, ...]) -> None:
-        passed, came = into[inputs.index(True)], out_of[0]
-        if passed is not None and came is not None and passed.shape == gone.shape == came.shape:
-            seen.differs |= bool((alive & (came != 0) & ((passed == 0) ^ gone)).any())
+    def look(gradient: Tensor) -> None:
+        wanted = came[-1] != 0
+        seen.differs |= bool((alive & wanted & ((gradient == 0) ^ gone)).any())
 
-    y.grad_fn.register_hook(look)
+    y.register_hook(came.append)  # type: ignore[no-untyped-call]
+    x.register_hook(look)  # type: ignore[no-untyped-call]
 
 
 def _draws(layer: RandomLayer, units: int) -> float:
