@@ -152,6 +152,23 @@ def test_a_resumed_trial_knows_what_was_frozen(monkeypatch: pytest.MonkeyPatch) 
     assert rest.result.weights_sha256 == whole.result.weights_sha256
 
 
+class ComesFrozen(Net):
+    """Its stem and norm are frozen when it is made, before its norm becomes the recipe's."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        self.stem.requires_grad_(False)
+        self.bn.requires_grad_(False)
+
+
+@pytest.mark.parametrize("name", ["stem", "bn"])
+def test_what_comes_frozen_stays_as_it_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["mine"], "Net", ComesFrozen)
+    end, start = trained(made({}, l2=0.05)), ComesFrozen(1, 10)
+    initialize(start, 0)
+    assert torch.equal(end.weights[f"{name}.weight"], start.get_parameter(f"{name}.weight"))
+
+
 class AllFrozen(Net):
     """Nothing is left to train."""
 

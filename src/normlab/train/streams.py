@@ -71,5 +71,6 @@ def reseed_dropout(model: nn.Module, seed: int, step: int, device: torch.device)
     count from 0 over all epochs.
     """
     for name, module in model.named_modules():
-        if isinstance(module, RandomLayer):
+        # One that drops nothing keeps its first: a deep net has many, and there are many steps.
+        if isinstance(module, RandomLayer) and (module.p or module.generator is None):
             module.generator = generator(seed, "dropout", f"{step}/{name}", device)
