@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn, optim
@@ -39,6 +41,30 @@ def test_one_adam_step_after_decay_equals_torch_s_adamw() -> None:
     optim.AdamW(theirs, lr=0.1, weight_decay=0.05).step()
     for w, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(w, other, rtol=1e-7, atol=0)
+
+
+def frozen_and_not() -> list[nn.Parameter]:
+    parameters = weights()
+    parameters[0].requires_grad_(False)
+    return parameters
+
+
+@pytest.mark.parametrize("add", [add_l1_gradient, add_l2_gradient])
+def test_a_frozen_weight_gets_no_gradient(add: Callable[..., None]) -> None:
+    frozen, trained = frozen_and_not()
+    add([frozen, trained], 0.1)
+    assert frozen.grad is None
+    assert trained.grad is not None
+    frozen.requires_grad_(True)  # thawed: from now on it is penalized
+    add([frozen, trained], 0.1)
+    assert frozen.grad is not None
+
+
+def test_a_frozen_weight_does_not_decay() -> None:
+    frozen, trained = frozen_and_not()
+    decay([frozen, trained], 0.5, lr=0.1)
+    assert torch.equal(frozen, weights()[0])
+    assert not torch.equal(trained, weights()[1])
 
 
 @pytest.mark.parametrize("add", [add_l1_gradient, add_l2_gradient])

@@ -1,12 +1,17 @@
 """The contract of every layer that drops something, then what is particular to each kind."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from normlab.recipe import DROPOUTS as SPECS
 from normlab.regularizers import (
     DROPOUTS,
     DropBlock,
+    Dropout,
     RandomLayer,
     SpatialDropout,
     StochasticDepth,
@@ -152,3 +157,135 @@ def test_a_block_of_no_pixel_is_refused() -> None:
 def test_they_say_what_they_are() -> None:
     assert repr(SpatialDropout(0.25)) == "SpatialDropout(p=0.25)"
     assert repr(DropBlock(0.1, 3)) == "DropBlock(p=0.1, block_size=3)"
+
+
+# -- in every way torch is used -----------------------------------------------------------------
+
+EVERY = [*LAYERS, "rare dropout"]
+
+
+def any_layer(kind: str) -> RandomLayer:
+    """A layer that draws from torch's global state."""
+    return Dropout(0.1) if kind == "rare dropout" else LAYERS[kind](0.5, **SETTINGS[kind])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.complex64])
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_mean_is_kept_in_every_dtype(kind: str, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    y = any_layer(kind)(torch.ones(1000, 16, 8, 8, dtype=dtype))
+    assert y.dtype == dtype
+    assert abs(complex(y.to(torch.complex128).mean()) - 1) < 0.1
+    assert 0.05 < float((y == 0).double().mean()) < 0.6
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_whole_numbers_are_refused(kind: str) -> None:
+    with pytest.raises(RuntimeError, match=r"x is torch.int64: .* float is needed"):
+        any_layer(kind)(torch.ones(2, 3, 4, 4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 6, 6), (4, 0, 6, 6), (4, 3, 0, 6)])
+@pytest.mark.parametrize("kind", EVERY)
+def test_an_empty_input_stays_empty(kind: str, shape: tuple[int, ...]) -> None:
+    x = torch.ones(shape, requires_grad=True)
+    y = any_layer(kind)(x)
+    y.sum().backward()
+    assert y.shape == shape
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_layout_is_kept_and_moves_no_mask(kind: str, own: bool) -> None:
+    outputs = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        layer = any_layer(kind)
+        layer.generator = torch.Generator().manual_seed(5) if own else None
+        torch.manual_seed(5)
+        given = torch.ones(4, 3, 8, 8).contiguous(memory_format=layout).requires_grad_()
+        outputs.append(layer(given))
+        outputs[-1].sum().backward()
+        assert outputs[-1].is_contiguous(memory_format=layout)
+        assert given.grad is not None
+        assert given.grad.is_contiguous(memory_format=layout)
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_it_compiles_as_one_graph(kind: str, checkpointed: bool) -> None:
+    layer, x = any_layer(kind), torch.ones(40, 4, 6, 6, requires_grad=True)
+
+    def forward(x: Tensor) -> Tensor:
+        return checkpoint(layer, x, use_reentrant=False) if checkpointed else layer(x)
+
+    torch._dynamo.reset()
+    y = torch.compile(forward, backend="aot_eager", fullgraph=True)(x)
+    y.sum().backward()
+    assert 0 < int((y == 0).sum()) < y.numel()
+    assert torch.equal(x.grad, y)
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_compiled_or_not_a_generator_of_its_own_gives_one_mask(kind: str) -> None:
+    outputs = []
+    for compiled in (False, True):
+        layer = any_layer(kind)
+        layer.generator = torch.Generator().manual_seed(2)
+        torch._dynamo.reset()
+        run = torch.compile(layer, backend="aot_eager") if compiled else layer
+        outputs.append(run(torch.ones(20, 4, 6, 6)))
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_vmap_draws_as_its_randomness_says(kind: str, own: bool) -> None:
+    layer, x = any_layer(kind), torch.ones(3, 20, 4, 6, 6)
+    layer.generator = torch.Generator().manual_seed(1) if own else None
+    same = torch.vmap(layer, randomness="same")(x)
+    assert torch.equal(same[0], same[1])
+    assert bool((same == 0).any())
+    different = torch.vmap(layer, randomness="different")(x)
+    assert not torch.equal(different[0], different[1])
+    with pytest.raises(RuntimeError, match="randomness"):
+        torch.vmap(layer)(x)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("kind", EVERY)
+def test_on_the_meta_device_only_the_shape_is_there(kind: str, own: bool) -> None:
+    layer = any_layer(kind)
+    layer.generator = torch.Generator() if own else None
+    y = layer(torch.ones(2, 3, 4, 4, device="meta"))
+    assert (y.device.type, y.shape) == ("meta", (2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("shape", [(50, 4), (50, 4, 9), (50, 4, 2, 3, 3)])
+def test_spatial_dropout_of_maps_of_other_dimensions(shape: tuple[int, ...]) -> None:
+    y = spatial_dropout(torch.ones(shape), 0.5, SEED(0)).reshape(50, 4, -1)
+    assert bool((y.amin(2) == y.amax(2)).all())
+    assert y.unique().tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize("function", [dropout, spatial_dropout, stochastic_depth])
+@pytest.mark.parametrize("p", [1.0, -0.1, float("nan")])
+def test_a_function_refuses_a_p_outside(function: Callable[..., Tensor], p: float) -> None:
+    with pytest.raises(ValueError, match=f"p is {p}"):
+        function(torch.ones(2, 3, 4, 4), p)
+
+
+def test_drop_block_refuses_what_are_no_maps() -> None:
+    with pytest.raises(ValueError, match=r"x has the shape \(5, 4\)"):
+        drop_block(torch.ones(5, 4), 0.1, 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_drop_block_counts_more_values_than_the_dtype_can(dtype: torch.dtype) -> None:
+    # 1,048,576 values: past float16's largest number, and where bfloat16 cannot count by ones.
+    y = drop_block(torch.ones(64, 256, 8, 8, dtype=dtype), 0.1, 3, SEED(0))
+    share = float((y != 0).double().mean())
+    factor = float(y.max())
+    assert 0.85 < share < 0.95
+    assert factor == pytest.approx(1 / share, rel=torch.finfo(dtype).eps)

@@ -82,3 +82,32 @@ def test_one_cycle_of_very_few_steps_stays_finite(epochs: int, steps: int) -> No
         lr, momentum = at_step(recipe, step, steps)
         assert 0 < lr <= LR + 1e-12
         assert math.isfinite(momentum)
+
+
+@pytest.mark.parametrize("pct_start", [0.001, 0.1, 0.25, 0.3, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("total", [*range(1, 13), 40])
+def test_one_cycle_of_few_steps_is_torch_s(total: int, pct_start: float) -> None:
+    recipe = made({"kind": "one_cycle", "pct_start": pct_start}, epochs=1)
+    ours = [at_step(recipe, step, total) for step in range(total)]
+    optimizer = optim.SGD([torch.zeros(1, requires_grad=True)], lr=LR, momentum=0.9)
+    if pct_start * total == 1:  # the rising phase has no length, and torch divides by it
+        with pytest.raises(ZeroDivisionError):
+            OneCycleLR(optimizer, LR, total, pct_start=pct_start)
+        assert ours[0] == (LR, 0.85)  # step 0 is the peak
+        return
+    scheduler = OneCycleLR(optimizer, LR, total, pct_start=pct_start)
+    for step, found in enumerate(ours):
+        (group,) = optimizer.param_groups
+        assert found == pytest.approx((group["lr"], group["momentum"]), rel=1e-9, abs=1e-12)
+        optimizer.step()
+        if step + 1 < total:
+            scheduler.step()
+
+
+def test_one_cycle_of_two_steps_comes_down_from_before_the_first() -> None:
+    # The peak is at 0.3 * 2 - 1 = -0.4, the end at 1: step 0 has done 0.4 / 1.4 of the way down.
+    last = LR / 25 / 1e4
+    expected = last + (LR - last) * (1 + math.cos(math.pi * 0.4 / 1.4)) / 2
+    (lr, _), (end, _) = (at_step(made("one_cycle", epochs=1), step, 2) for step in (0, 1))
+    assert lr == pytest.approx(expected, rel=1e-12)
+    assert end == pytest.approx(last, rel=1e-12)

@@ -31,6 +31,7 @@ from normlab.models.initialization import who_draws
 from normlab.models.roles import WEIGHTED, remember_head, roles
 from normlab.models.slots import Slots
 from normlab.models.surgery import swap_norm
+from normlab.models.units import units
 from normlab.recipe import MODELS, Recipe
 from normlab.regularizers import Dropout, RandomLayer, SpatialDropout
 
@@ -67,9 +68,11 @@ def build_own(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> nn
     _swap(model, name, slots)
     try:
         roles(model)
+        if recipe.agc.clip:
+            units(model, recipe.agc.roles)
         for module in model.modules():
             who_draws(module)
-    except TypeError as error:
+    except (TypeError, UserError) as error:
         raise UserError(f"{name}: {error}") from None
     return model
 
@@ -162,7 +165,8 @@ def _run(
         for place, module in trial.named_modules():
             module.register_forward_pre_hook(watch(place))
             if isinstance(module, RandomLayer):
-                module.generator = torch.Generator()
+                # Off: a draw of its own takes a ticket from the global state too.
+                module.generator, module.p = torch.Generator(), 0.0
         before = torch.get_rng_state()
         with torch.no_grad():
             output = trial(torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)))

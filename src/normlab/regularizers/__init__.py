@@ -1,6 +1,7 @@
 """Regularizers: layers that drop, penalties and decay on weights, gradient clipping."""
 
 from normlab.regularizers.clipping import clip_adaptively, clip_by_norm
+from normlab.regularizers.draws import RecomputedMaskError
 from normlab.regularizers.drop_block import DropBlock, drop_block
 from normlab.regularizers.dropout import Dropout, dropout
 from normlab.regularizers.layer import RandomLayer
@@ -20,6 +21,7 @@ __all__ = [
     "DropBlock",
     "Dropout",
     "RandomLayer",
+    "RecomputedMaskError",
     "SpatialDropout",
     "StochasticDepth",
     "add_l1_gradient",

@@ -5,9 +5,10 @@
     global norm:              if |g| > limit:  g = g * limit / |g|
 
 AGC is that of Brock, De, Smith & Simonyan 2021 (arXiv:2102.06171). Units of a weight are its first
-dimension (torch keeps output channels first) with the norm over all others; a gain or bias is one
-vector. The floor eps lets parameters that start at zero move. Acts on the gradient of the whole
-loss, penalties included, before momentum and decoupled decay.
+dimension, with the norm over all others; a gain or bias is one vector. How a model's parameters are
+handed over in that form, a transposed convolution's among them, says `normlab.models.units`. The
+floor eps lets parameters that start at zero move. Acts on the gradient of the whole loss, penalties
+included, before momentum and decoupled decay.
 """
 
 from __future__ import annotations

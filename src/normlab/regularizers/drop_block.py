@@ -16,23 +16,48 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from normlab.regularizers.draws import check_p, draw, real_dtype
 from normlab.regularizers.layer import RandomLayer
 
 
 def drop_block(
     x: Tensor, p: float, block_size: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Zero squares of x (N, C, H, W), about a share p of each map, and scale the rest."""
+    """Zero squares of x (N, C, H, W), about a share p of each map, and scale the rest.
+
+    The mask is drawn and counted in float32 at least: in float16 a count ends at 65,504, in
+    bfloat16 a sum of ones stops at 256.
+
+    Raises:
+        ValueError: x is no batch of maps, `p` no probability below 1, or a block has no pixel.
+    """
+    check_p(p)
+    _check_block(block_size)
+    if x.ndim != 4:
+        raise ValueError(f"x has the shape {tuple(x.shape)}: maps (N, C, H, W) are needed")
+    dtype = torch.promote_types(real_dtype(x), torch.float32)
+    if not x.numel():
+        return x * 1.0
     height, width = x.shape[2:]
     tall, wide = min(block_size, height), min(block_size, width)
     corners = (height - tall + 1, width - wide + 1)
     # gamma above 1 would be possible for blocks nearly as large as the map
     gamma = min(p / (tall * wide) * (height * width) / (corners[0] * corners[1]), 1.0)
-    seeds = x.new_empty(*x.shape[:2], *corners).bernoulli_(gamma, generator=generator)
-    # A block is named by its first corner: a corner at or before a pixel hides it.
-    padded = F.pad(seeds, (wide - 1, wide - 1, tall - 1, tall - 1))
-    keep = 1 - F.max_pool2d(padded, (tall, wide), stride=1)
-    return x * (keep * (keep.numel() / keep.sum().clamp_min(1)))
+
+    def made(source: torch.Generator | None) -> Tensor:
+        seeds = x.new_empty(*x.shape[:2], *corners, dtype=dtype).bernoulli_(gamma, generator=source)
+        # A block is named by its first corner: a corner at or before a pixel hides it.
+        padded = F.pad(seeds, (wide - 1, wide - 1, tall - 1, tall - 1))
+        keep = 1 - F.max_pool2d(padded, (tall, wide), stride=1)
+        ones = keep.sum(dtype=torch.int64).clamp_min(1).to(dtype)
+        return (keep * (keep.numel() / ones)).to(real_dtype(x))
+
+    return x * draw(made, x, generator)
+
+
+def _check_block(block_size: int) -> None:
+    if block_size < 1:
+        raise ValueError(f"block_size is {block_size}: at least 1 is needed")
 
 
 class DropBlock(RandomLayer):
@@ -40,8 +65,7 @@ class DropBlock(RandomLayer):
 
     def __init__(self, p: float, block_size: int = 7) -> None:
         super().__init__(p)
-        if block_size < 1:
-            raise ValueError(f"block_size is {block_size}: at least 1 is needed")
+        _check_block(block_size)
         self.block_size = block_size
 
     def drop(self, x: Tensor) -> Tensor:

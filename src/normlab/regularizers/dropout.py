@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from normlab.regularizers.draws import bernoulli, check_p, draw, is_traced, real_dtype
 from normlab.regularizers.layer import RandomLayer
 
 RARE = 0.2
@@ -16,12 +17,17 @@ RARE = 0.2
 
 def dropout(x: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
     """Zero each element of x with probability p and scale the rest by 1 / (1 - p); any shape."""
-    if 0 < p <= RARE and x.device.type == "cpu":
-        factors = torch.full_like(x, 1 / (1 - p), memory_format=torch.contiguous_format)
-        factors.view(-1).index_fill_(0, _hits(x.numel(), p, generator), 0)
-    else:
-        factors = torch.empty_like(x).bernoulli_(1 - p, generator=generator).div_(1 - p)
-    return x * factors
+    check_p(p)
+    dtype = real_dtype(x)
+    return x * draw(lambda source: _factors(x, p, dtype, source), x, generator)
+
+
+def _factors(x: Tensor, p: float, dtype: torch.dtype, source: torch.Generator | None) -> Tensor:
+    # The number of rare draws hangs on what was drawn: nothing that traces or batches can follow.
+    if not 0 < p <= RARE or x.device.type != "cpu" or is_traced(x):
+        return bernoulli(x, x.shape, p, dtype, source)
+    factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
+    return factors.index_fill_(0, _hits(x.numel(), p, source), 0).view(x.shape)
 
 
 def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:
@@ -35,7 +41,9 @@ def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:
     last = 0.0
     parts: list[Tensor] = []
     while not parts or last < count:
-        distances = torch.empty(enough, dtype=torch.float64).geometric_(p, generator=generator)
+        distances = torch.empty(enough, dtype=torch.float64, device="cpu").geometric_(
+            p, generator=generator
+        )
         parts.append(distances.cumsum_(0).add_(last))
         last = float(parts[-1][-1])
     hits = torch.cat(parts)

@@ -7,23 +7,30 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
+from normlab.regularizers.draws import check_p
+
 
 class RandomLayer(nn.Module):
     """A layer that multiplies by a random mask in training; the identity in eval and at p = 0.
 
     Differs from torch's dropouts in where the randomness comes from: a generator of its own, which
-    the training loop seeds per epoch, so that neither other layers nor what ran before can move it.
+    the training loop seeds per step, so that neither other layers nor what ran before can move it.
+    Under activation checkpointing a recomputed forward has the mask of the first one, from either
+    source (see `normlab.regularizers.draws`). `torch.compile` takes torch's state into its graph
+    and breaks the graph at a generator.
 
     Attributes:
         p: What the kind calls its probability, at least 0 and below 1.
         generator: Source of the masks, on the device of the input; None is torch's global one.
+
+    Raises:
+        ValueError: `p` is below 0, 1 or above.
     """
 
     generator: torch.Generator | None = None
 
     def __init__(self, p: float) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"p is {p}: at least 0 and below 1 is allowed")
+        check_p(p)
         super().__init__()
         self.p = p
 

@@ -6,6 +6,8 @@
 The penalties enter as their exact gradient, added after the backward pass: the same numbers as
 adding them to the loss, without a graph over every weight. torch's SGD `weight_decay` is `l2`
 here; `weight_decay` is AdamW's (Loshchilov & Hutter 2019), whatever the optimizer.
+
+All three leave a frozen weight (`requires_grad` False) alone, and look each time whether it is.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from torch import Tensor
 
 def add_l1_gradient(weights: Sequence[Tensor], strength: float) -> None:
     """Add ``strength * sign(w)`` to the gradient of each weight, in place; 0 at w = 0."""
+    weights = _trained(weights)
     if strength and weights:
         signs = torch._foreach_sign([w.detach() for w in weights])
         torch._foreach_add_(_gradients(weights), signs, alpha=strength)
@@ -25,15 +28,21 @@ def add_l1_gradient(weights: Sequence[Tensor], strength: float) -> None:
 
 def add_l2_gradient(weights: Sequence[Tensor], strength: float) -> None:
     """Add ``strength * w``, the gradient of ``strength / 2 * w^2``, to each gradient, in place."""
+    weights = _trained(weights)
     if strength and weights:
         torch._foreach_add_(_gradients(weights), [w.detach() for w in weights], alpha=strength)
 
 
 def decay(weights: Sequence[Tensor], strength: float, lr: float) -> None:
     """Multiply each weight by ``1 - lr * strength``, in place, outside of autograd."""
+    weights = _trained(weights)
     if strength and weights:
         with torch.no_grad():
-            torch._foreach_mul_(list(weights), 1 - lr * strength)
+            torch._foreach_mul_(weights, 1 - lr * strength)
+
+
+def _trained(weights: Sequence[Tensor]) -> list[Tensor]:
+    return [w for w in weights if w.requires_grad]
 
 
 def _gradients(weights: Sequence[Tensor]) -> list[Tensor]:

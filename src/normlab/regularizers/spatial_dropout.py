@@ -10,18 +10,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from normlab.regularizers.draws import keep
 from normlab.regularizers.layer import RandomLayer
 
 
 def spatial_dropout(x: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
-    """Zero each map of x (N, C, H, W) with probability p and scale the rest by 1 / (1 - p)."""
-    keep = x.new_empty(*x.shape[:2], 1, 1).bernoulli_(1 - p, generator=generator)
-    return x * keep.div_(1 - p)
+    """Zero each map of x (N, C, ...) with probability p and scale the rest by 1 / (1 - p)."""
+    return x * keep(x, (*x.shape[:2], *[1] * (x.ndim - 2)), p, generator)
 
 
 class SpatialDropout(RandomLayer):
     """Spatial dropout with probability `p`."""
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drop maps of x (N, C, H, W)."""
+        """Drop maps of x (N, C, ...)."""
         return spatial_dropout(x, self.p, self.generator)

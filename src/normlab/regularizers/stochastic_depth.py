@@ -11,13 +11,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from normlab.regularizers.draws import keep
 from normlab.regularizers.layer import RandomLayer
 
 
 def stochastic_depth(x: Tensor, p: float, generator: torch.Generator | None = None) -> Tensor:
     """Zero each image of a branch's output (N, ...) with probability p, scale the rest."""
-    keep = x.new_empty(len(x), *[1] * (x.ndim - 1)).bernoulli_(1 - p, generator=generator)
-    return x * keep.div_(1 - p)
+    return x * keep(x, (*x.shape[:1], *[1] * (x.ndim - 1)), p, generator)
 
 
 class StochasticDepth(RandomLayer):

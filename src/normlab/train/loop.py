@@ -148,7 +148,9 @@ class _Trainer:
         """Train one epoch (1 for the first), then evaluate."""
         probe = self._probe() if self.probes and epoch == 1 else None
         try:
-            trained = self._train(epoch, probe)
+            # Masks take their tickets from torch's global state: what runs beside keeps its own.
+            with torch.random.fork_rng(devices=[]):
+                trained = self._train(epoch, probe)
             if probe is not None:
                 probe.evaluating()
             validation, test = self._evaluate(self.validation), self._evaluate(self.test)
@@ -176,13 +178,13 @@ class _Trainer:
         augmentation = generator(self.seed, "augmentation", epoch, self.device)
         shown, predicted = [], []
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        reseed_dropout(self.model, self.seed, epoch, self.device)
         self.updater.begin_epoch()
         self.model.train()
         start = self._clock()
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             for layer in self.renorms:
                 layer.progress = step / (self.steps_per_epoch * self.recipe.epochs)
+            reseed_dropout(self.model, self.seed, step, self.device)
             images = inputs.index_select(0, batch)  # a quarter of the time of inputs[batch]
             given = self.augment(images, labels[batch], augmentation)
             logits = self._logits(given.images)

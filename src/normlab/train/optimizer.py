@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-from normlab.models import select
+from normlab.errors import UserError
+from normlab.models import select, units
 from normlab.norms import BatchInstanceNorm, Norm
 from normlab.recipe import Recipe
 from normlab.recipe.training import Adam, AdamW, Sgd
@@ -26,13 +27,19 @@ class Updater:
     """Updates a model's parameters from their gradients, as the recipe says.
 
     The order is the one of the definitions: gradients of the penalties join the loss's, the whole
-    is clipped, then weights decay by the current learning rate, then the optimizer steps.
+    is clipped, then weights decay by the current learning rate, then the optimizer steps. All of it
+    leaves parameters alone that are frozen (`requires_grad` False) when the step begins; a model
+    may freeze and thaw them as it trains.
 
     Attributes:
         lr: Learning rate of the last step.
         clipped: Sum over steps of the share of units that AGC clipped; None without AGC.
         gradient_norms: Sum over steps of the norm of the whole gradient before clipping, where
             it is asked for.
+
+    Raises:
+        UserError: Every parameter is frozen, or agc finds two ways in which a weight's output units
+            lie.
     """
 
     def __init__(self, recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> None:
@@ -42,8 +49,14 @@ class Updater:
         self.l1 = select(model, recipe.l1.roles)
         self.l2 = select(model, recipe.l2.roles)
         self.decayed = select(model, recipe.weight_decay.roles)
-        self.parameters = list(model.parameters())
-        self.adaptive = select(model, recipe.agc.roles) if recipe.agc.clip else []
+        self.named = dict(model.named_parameters())
+        self.parameters = list(self.named.values())
+        if self.parameters and not any(p.requires_grad for p in self.parameters):
+            raise UserError(
+                f"all {len(self.parameters)} parameters of the model are frozen (requires_grad is "
+                "False): leave at least one to train"
+            )
+        self.adaptive = units(model, recipe.agc.roles) if recipe.agc.clip else []
         self.measures_gradients = "gradient_norm" in recipe.diagnostics
         self.clipped: Tensor | None = None
         self.gradient_norms: Tensor | None = None
@@ -64,6 +77,9 @@ class Updater:
                 group["betas"] = (momentum, group["betas"][1])
             else:
                 group["momentum"] = momentum
+        for parameter in self.parameters:
+            if not parameter.requires_grad:
+                parameter.grad = None  # frozen since its gradient was made
         watch("loss")
         add_l1_gradient(self.l1, self.recipe.l1.strength)
         watch("l1")
@@ -87,23 +103,28 @@ class Updater:
         recipe = self.recipe
         if self.measures_gradients:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            norms = torch._foreach_norm(gradients)
+            norm = torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
             self.gradient_norms = (
                 norm if self.gradient_norms is None else self.gradient_norms + norm
             )
         if recipe.agc.clip:
-            share = clip_adaptively(self.adaptive, recipe.agc.clip, recipe.agc.eps)
+            rows = [row for unit in self.adaptive for row in unit.rows()]
+            share = clip_adaptively(rows, recipe.agc.clip, recipe.agc.eps)
             self.clipped = share if self.clipped is None else self.clipped + share
         if recipe.clip_grad_norm:
             clip_by_norm(self.parameters, recipe.clip_grad_norm)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the optimizer remembers between steps."""
-        return self.optimizer.state_dict()
+        """What the optimizer remembers between steps, and which parameters are frozen by now."""
+        frozen = [name for name, p in self.named.items() if not p.requires_grad]
+        return {**self.optimizer.state_dict(), "frozen": frozen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Remember again."""
-        self.optimizer.load_state_dict(state)
+        for name, parameter in self.named.items():
+            parameter.requires_grad_(name not in state["frozen"])
+        self.optimizer.load_state_dict({k: v for k, v in state.items() if k != "frozen"})
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> optim.Optimizer:

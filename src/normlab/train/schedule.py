@@ -36,13 +36,14 @@ def _one_cycle(
     """The two phases of torch's `OneCycleLR` with cosine annealing."""
     first, last = lr / schedule.div_factor, lr / schedule.div_factor / schedule.final_div_factor
     low, high = schedule.base_momentum, schedule.max_momentum
-    # A run of a few steps may have no rising phase, or end before the peak: never divide by 0.
-    peak = max(schedule.pct_start * total - 1, 0.0)
+    # In a run of a few steps the peak may lie before step 0: then all steps come down from it. At
+    # exactly 0 torch divides by zero; here that step is the peak.
+    peak = schedule.pct_start * total - 1
     if step <= peak:
         done = step / peak if peak else 1.0
         rate, cycled = _cosine(first, lr, done), _cosine(high, low, done)
     else:
-        done = min((step - peak) / max(total - 1 - peak, 1e-12), 1.0)
+        done = (step - peak) / (total - 1 - peak)  # pct_start is below 1
         rate, cycled = _cosine(lr, last, done), _cosine(low, high, done)
     return rate, cycled if schedule.cycle_momentum else momentum
 

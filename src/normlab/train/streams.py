@@ -64,8 +64,13 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, "order", epoch))
 
 
-def reseed_dropout(model: nn.Module, seed: int, epoch: int, device: torch.device) -> None:
-    """Give every layer that drops something its own generator for this epoch."""
+def reseed_dropout(model: nn.Module, seed: int, step: int, device: torch.device) -> None:
+    """Give every layer that drops something its own generator for this step.
+
+    Its masks hang on the seed, the step, the layer's name and the call within the step alone. Steps
+    count from 0 over all epochs.
+    """
     for name, module in model.named_modules():
-        if isinstance(module, RandomLayer):
-            module.generator = generator(seed, "dropout", f"{epoch}/{name}", device)
+        # One that drops nothing keeps its first: a deep net has many, and there are many steps.
+        if isinstance(module, RandomLayer) and (module.p or module.generator is None):
+            module.generator = generator(seed, "dropout", f"{step}/{name}", device)

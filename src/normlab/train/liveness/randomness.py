@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +14,9 @@ from normlab.recipe import Recipe
 from normlab.records import Check
 from normlab.regularizers import DropBlock, RandomLayer, SpatialDropout, StochasticDepth
 from normlab.train.liveness.watcher import Watcher
+
+_STEPS = 2
+"""Steps in which forward and backward are held against each other."""
 
 _CERTAIN = 25.0
 """What was seen is no chance if its probability is below e^-25."""
@@ -32,6 +35,10 @@ class _Seen:
             the activations in front are mostly 0: only there can two masks be told apart.
         fresh: Whether the second step's mask differed from the first's.
         evaluated: It was seen in evaluation, where `changed` says that it was not the identity.
+        masks: Of each forward in the current step, which values were not 0 before the layer and
+            which were 0 after; None once there are some of which this is not known.
+        repeated: Forwards that were run again in the backward pass, by activation checkpointing.
+        differs: One of them, or a gradient, had another mask than the forward.
     """
 
     alive: int = 0
@@ -43,6 +50,9 @@ class _Seen:
     fresh: bool | None = None
     evaluated: bool = False
     changed: bool = False
+    masks: list[tuple[Tensor, Tensor]] | None = field(default_factory=list)
+    repeated: int = 0
+    differs: bool = False
 
 
 class RandomnessWatcher(Watcher):
@@ -57,9 +67,21 @@ class RandomnessWatcher(Watcher):
         }
         self.seen = {name: _Seen() for name in self.layers}
         self.is_training = True
+        self.steps = 0
         self.hooks = [
-            layer.register_forward_hook(self._hook(name)) for name, layer in self.layers.items()
+            hook
+            for name, layer in self.layers.items()
+            for hook in (
+                layer.register_forward_pre_hook(self._alone, with_kwargs=True),
+                layer.register_forward_hook(self._hook(name), with_kwargs=True),
+            )
         ]
+
+    def gradients(self) -> None:
+        """Backward is done, and with it what it ran again."""
+        self.steps += 1
+        for seen in self.seen.values():
+            seen.masks = [] if self.steps < _STEPS else None
 
     def evaluating(self) -> None:
         """From now on every layer must be the identity."""
@@ -75,19 +97,37 @@ class RandomnessWatcher(Watcher):
             names = [n for n, m in self.layers.items() if isinstance(m, StochasticDepth)]
             declared = f"p {self.recipe.stochastic_depth.p} in the last block"
             yield self._check("stochastic_depth", declared, names)
+        yield from self._recomputation()
 
     def close(self) -> None:
         """Take the hooks away."""
         for hook in self.hooks:
             hook.remove()
 
+    def _alone(
+        self, layer: RandomLayer, args: tuple[Tensor, ...], named: dict[str, Tensor]
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]] | None:
+        # A view has the layer's gradient alone, where x itself may go to other layers too.
+        x = args[0] if args else named["x"]
+        return ((x.view_as(x),), {}) if self.is_training and self.steps < _STEPS else None
+
     def _hook(self, name: str) -> Any:
-        def look(layer: RandomLayer, args: tuple[Tensor, ...], output: Tensor) -> None:
-            seen, x, y = self.seen[name], args[0].detach(), output.detach()
+        def look(
+            layer: RandomLayer, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
+        ) -> None:
+            given = args[0] if args else named["x"]
+            seen, x, y = self.seen[name], given.detach(), output.detach()
             if not self.is_training:
                 if not seen.evaluated:
                     seen.evaluated, seen.changed = True, not torch.equal(x, y)
                 return
+            if torch._C._current_graph_task_id() != -1:  # within the backward pass
+                self._look_again(seen, x, y)
+                return
+            if seen.masks is not None:
+                seen.masks.append((x != 0, y == 0))
+                if output.requires_grad and given.grad_fn is not None:
+                    _watch_gradient(seen, given, output)
             seen.steps += 1
             seen.in_eval_mode |= not layer.training
             # Stochastic depth drops whole images: it may take many steps to see one go.
@@ -104,6 +144,29 @@ class RandomnessWatcher(Watcher):
                 seen.first = (alive, gone) if seen.steps == 1 else None
 
         return look
+
+    def _look_again(self, seen: _Seen, x: Tensor, y: Tensor) -> None:
+        """A forward that is run again has to show the mask of one of the step's forwards."""
+        seen.repeated += 1
+        if seen.masks is not None:
+            seen.differs |= not any(
+                alive.shape == x.shape and torch.equal((y == 0) & alive, gone & alive)
+                for alive, gone in seen.masks
+            )
+
+    def _recomputation(self) -> Iterator[Check]:
+        """Said where a step ran a forward twice: only there can a mask differ from itself."""
+        names = [name for name, seen in self.seen.items() if seen.repeated or seen.differs]
+        other = [name for name in names if self.seen[name].differs]
+        if names:
+            yield Check(
+                name="dropout",
+                declared="one mask in the forward and in the backward pass",
+                found=f"{other[0]} has another mask where the backward pass recomputes it"
+                if other
+                else f"the same mask in all {len(names)} layers that are recomputed",
+                live=not other,
+            )
 
     def _check(self, name: str, declared: str, layers: list[str]) -> Check:
         wrong = {layer: text for layer in layers if (text := self._wrong(layer))}
@@ -147,6 +210,22 @@ class RandomnessWatcher(Watcher):
         if seen.fresh is False and -alike * _draws(layer, seen.compared) > _CERTAIN:
             return "dropped the same in two steps"
         return None
+
+
+def _watch_gradient(seen: _Seen, x: Tensor, y: Tensor) -> None:
+    """Hold the gradient that leaves the layer against the zeros of its output.
+
+    A recomputation may end before the layer's hooks run: the gradient is what it was made for.
+    """
+    alive, gone = x.detach() != 0, y.detach() == 0
+    came: list[Tensor] = []
+
+    def look(gradient: Tensor) -> None:
+        wanted = came[-1] != 0
+        seen.differs |= bool((alive & wanted & ((gradient == 0) ^ gone)).any())
+
+    y.register_hook(came.append)  # type: ignore[no-untyped-call]
+    x.register_hook(look)  # type: ignore[no-untyped-call]
 
 
 def _draws(layer: RandomLayer, units: int) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from normlab.models import roles
 from normlab.recipe import Recipe
@@ -18,7 +20,11 @@ _LEARNED: tuple[Role, ...] = ("gate", "norm_gain", "norm_bias")
 
 
 class GradientWatcher(Watcher):
-    """Are a norm's parameters in the optimizer, and do they get a gradient that is not 0?"""
+    """Are a norm's parameters in the optimizer, and do they get a gradient that is not 0?
+
+    Gains and biases that the model itself has frozen (`requires_grad` False) are counted apart: the
+    norm is what it is without learning them. Gates that are all frozen are no learned gates.
+    """
 
     def __init__(self, model: nn.Module, trained: list[nn.Parameter]) -> None:
         of = roles(model)
@@ -26,6 +32,7 @@ class GradientWatcher(Watcher):
         self.gates = {name for name in self.learned if of[name] == "gate"}
         self.unseen = dict(self.learned)
         self.absent = set(self.learned)
+        self.frozen = set(self.learned)
         self.steps = 0
         counts = [sum(p is other for other in trained) for p in self.learned.values()]
         self.once = all(count == 1 for count in counts)
@@ -33,6 +40,7 @@ class GradientWatcher(Watcher):
     def gradients(self) -> None:
         """Strike off what has a gradient; only what never had one is looked at again."""
         self.steps += 1
+        self.frozen -= {name for name in self.frozen if self.learned[name].requires_grad}
         for name, parameter in list(self.unseen.items()):
             if parameter.grad is not None:
                 self.absent.discard(name)
@@ -47,16 +55,20 @@ class GradientWatcher(Watcher):
         ):
             if not names:
                 continue
+            frozen = names & self.frozen
             # In a single step a gradient may be 0 with reason: behind a gain that starts at 0.
-            without = sorted(names & (set(self.unseen) if self.steps > 1 else self.absent))
-            found = f"{len(names) - len(without)} of {len(names)} get a gradient"
+            unseen = set(self.unseen) if self.steps > 1 else self.absent
+            without = sorted((names & unseen) - frozen)
+            found = f"{len(names) - len(frozen) - len(without)} of {len(names)} get a gradient"
+            found += f"; {len(frozen)} of {len(names)} frozen" if frozen else ""
             found += f"; not {without[0]}" if without else ""
             found += "" if self.once else "; not each is in the optimizer once"
+            learned = what != "gates" or names > frozen
             yield Check(
                 name="norm",
                 declared=f"its {what} are learned",
                 found=found,
-                live=not without and self.once,
+                live=not without and learned and self.once,
             )
 
 
@@ -73,6 +85,11 @@ class UpdateWatcher(Watcher):
         self.recipe, self.lr = recipe, lr
         self.parameters = dict(model.named_parameters())
         self.roles = roles(model)
+        self.owners: dict[int, nn.Module] = {}
+        for module in model.modules():
+            for parameter in module.parameters(recurse=False):
+                self.owners.setdefault(id(parameter), module)
+        self.frozen: set[str] = set()
         self.before: dict[str, Tensor] = {}
         self.wrong: dict[str, list[str]] = {}
         self.finite = True
@@ -82,6 +99,7 @@ class UpdateWatcher(Watcher):
         """Note the parameters whose gradient (or value, by the decay) is not as declared."""
         after = self._weights() if stage in {"decay", "step"} else self._gradients()
         if stage == "loss":
+            self.frozen = {n for n, p in self.parameters.items() if not p.requires_grad}
             self.finite = all(bool(gradient.isfinite().all()) for gradient in after.values())
         if stage in {"l1", "l2", "clip", "decay"}:
             self.wrong[stage] = [
@@ -116,11 +134,13 @@ class UpdateWatcher(Watcher):
             )
 
     def _check(self, stage: str, name: str, strength: float, wanted: tuple[Role, ...]) -> Check:
-        declared = [n for n in self.parameters if self.roles[n] in wanted]
+        having = [n for n in self.parameters if self.roles[n] in wanted]
+        declared = [n for n in having if n not in self.frozen]
         wrong = self.wrong.get(stage, declared)
         outside = [n for n in wrong if n not in declared]
         missed = [n for n in wrong if n in declared]
-        text = f"acts on {len(declared) - len(missed)} of {len(declared)} parameters of these roles"
+        text = f"acts on {len(declared) - len(missed)} of {len(having)} parameters of these roles"
+        text += self._frozen_by_role(having)
         text += f"; not as declared on {missed[0]}" if missed else ""
         text += f"; also on {outside[0]}" if outside else ""
         live = bool(declared) and not wrong
@@ -129,10 +149,17 @@ class UpdateWatcher(Watcher):
         where = f"{strength:g} on {', '.join(wanted)}"
         return Check(name=name, declared=where, found=text, live=live)
 
+    def _frozen_by_role(self, having: list[str]) -> str:
+        """How many parameters of each role are frozen, in words; nothing where none is."""
+        of = Counter(self.roles[n] for n in having)
+        frozen = Counter(self.roles[n] for n in having if n in self.frozen)
+        each = [f"{count} of {of[role]} {role}" for role, count in sorted(frozen.items())]
+        return f"; frozen: {', '.join(each)}" if each else ""
+
     def _expected(self, stage: str, name: str) -> Tensor:
         """What a stage should leave of what it found, written once more from the definitions."""
         before, weight = self.before[name], self.parameters[name].detach()
-        recipe, role = self.recipe, self.roles[name]
+        recipe, role = self.recipe, None if name in self.frozen else self.roles[name]
         if stage == "l1":
             on = recipe.l1.strength if role in recipe.l1.roles else 0.0
             return before + on * weight.sign()
@@ -143,7 +170,9 @@ class UpdateWatcher(Watcher):
             on = recipe.weight_decay.strength if role in recipe.weight_decay.roles else 0.0
             return before * (1 - self.lr() * on)
         if recipe.agc.clip and role in recipe.agc.roles:
-            return _clipped(before, weight, recipe.agc.clip, recipe.agc.eps)
+            owner = self.owners[id(self.parameters[name])]
+            axes = _unit_axes(weight, owner, is_weight=role in ("weight", "head_weight"))
+            return _clipped(before, weight, axes, recipe.agc.clip, recipe.agc.eps)
         if recipe.clip_grad_norm:
             norm = sum(float(g.double().square().sum()) for g in self.before.values()) ** 0.5
             return before * min(1.0, recipe.clip_grad_norm / norm) if norm else before
@@ -167,10 +196,25 @@ def _agree(value: Tensor, expected: Tensor, before: Tensor) -> bool:
     return bool(((value - expected).abs() <= allowed).all())
 
 
-def _clipped(gradient: Tensor, weight: Tensor, clip: float, eps: float) -> Tensor:
-    """AGC by its definition: units are rows of a weight, gains and biases one vector each."""
-    rows = (1, -1) if weight.ndim < 2 else (len(weight), -1)
-    largest = clip * weight.reshape(rows).norm(dim=1, keepdim=True).clamp_min(eps)
-    size = gradient.reshape(rows).norm(dim=1, keepdim=True)
+def _unit_axes(weight: Tensor, owner: nn.Module, *, is_weight: bool) -> tuple[list[int], list[int]]:
+    """A shape for the parameter, and the axes of it over which the norm of one unit goes.
+
+    Rows are the units of a weight. A transposed convolution's weight is (in, out / groups, ...):
+    a unit is one group's column. Anything else (gains, biases, gates) is one vector.
+    """
+    if not is_weight or weight.ndim < 2:
+        return [weight.numel()], [0]
+    if isinstance(owner, _ConvTransposeNd):
+        return [owner.groups, -1, weight.shape[1], weight[0, 0].numel()], [1, 3]
+    return [weight.shape[0], -1], [1]
+
+
+def _clipped(
+    gradient: Tensor, weight: Tensor, axes: tuple[list[int], list[int]], clip: float, eps: float
+) -> Tensor:
+    """AGC by its definition, unit by unit."""
+    shape, over = axes
+    largest = clip * weight.reshape(shape).norm(dim=over, keepdim=True).clamp_min(eps)
+    size = gradient.reshape(shape).norm(dim=over, keepdim=True)
     factor = torch.where(size > largest, largest / size.clamp_min(1e-6), 1.0)
-    return (gradient.reshape(rows) * factor).reshape(gradient.shape)
+    return (gradient.reshape(shape) * factor).reshape(gradient.shape)
