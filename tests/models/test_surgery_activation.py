@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import normlab
 from normlab.errors import UserError
 from normlab.norms import FilterResponseNorm, make
+from normlab.regularizers import DropBlock, Dropout
 
 
 class Swish(nn.Module):
@@ -69,7 +70,7 @@ class AtTheEnd(nn.Module):
 
 BETWEEN = [
     nn.Identity(), nn.Dropout(0.5), nn.Dropout2d(0.5), nn.MaxPool2d(2), nn.AvgPool2d(3, 1), Same(),
-    nn.Sequential(nn.Identity(), nn.Sequential(nn.Dropout(0.1))), nn.ZeroPad2d(1), nn.Flatten(),
+    Dropout(0.5), DropBlock(0.5, 3), nn.Sequential(nn.Identity(), nn.Sequential(nn.Dropout(0.1))), nn.ZeroPad2d(1), nn.Flatten(),
 ]  # fmt: skip
 
 
@@ -113,6 +114,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "scaled": lambda y: F.gelu(y * 2 + 1),
     "pooled": lambda y: F.leaky_relu(F.max_pool2d(y, 2)),
     "square": lambda y: y * y,
+    "beside another map": lambda y: F.relu(torch.cat([y[:, :4], y[:, 4:] + 1], 1)),
+    "its data": lambda y: (y.data.clamp_(min=0), y)[1],
     "tanh": torch.tanh,
 }
 
@@ -321,3 +324,46 @@ def test_a_meta_model_is_looked_at_as_well() -> None:
     normlab.swap_norm(model, "filter_response")
     assert not any(isinstance(module, nn.ReLU) for module in model.modules())
     assert all(tensor.is_meta for tensor in model.state_dict().values())
+
+
+def test_a_hook_behind_the_norm_may_be_an_activation() -> None:
+    model = stem(nn.Conv2d(8, 8, 1))
+    model[1].register_forward_hook(lambda module, inputs, y: y.relu())
+    with pytest.raises(
+        UserError, match=r"1: .* forward hooks of this norm may change what follows"
+    ):
+        normlab.swap_norm(model, "filter_response")
+
+
+def test_an_activation_held_in_a_plain_list_is_not_taken_out() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bn, self.act = nn.BatchNorm2d(3), nn.ReLU()
+            self._steps = {"after": [self.act]}
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.act(self.bn(x))
+            return y
+
+    model = Net()
+    with pytest.raises(UserError, match=r"act: '_steps' holds this ReLU too"):
+        normlab.swap_norm(model, "evonorm_b0")
+    assert isinstance(model.bn, nn.BatchNorm2d)
+
+
+class Dense(nn.Module):
+    """A map beside the block's input, and the activation on both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bn, self.relu, self.out = nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(self.relu(torch.cat([self.bn(x), x], 1)))
+        return y
+
+
+def test_an_activation_on_other_maps_as_well_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'relu' \(ReLU\) follows, which cannot be taken out"):
+        normlab.swap_norm(Dense(), "filter_response")

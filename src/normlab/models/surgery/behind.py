@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from normlab.errors import UserError
-from normlab.models.surgery.finding import Found, places_of, refuse_held_elsewhere
+from normlab.models.surgery.finding import Found, held_elsewhere, places_of, refuse_held
 from normlab.models.surgery.reading import Verdict, data_of, name_of, of_call, of_function
 from normlab.models.surgery.replacing import channels_of
 from normlab.models.surgery.tracing import Traced
@@ -62,6 +62,8 @@ class Behind:
         Raises:
             UserError: There is one that cannot be taken out, or it cannot be told.
         """
+        if found.module._forward_hooks:
+            raise self._error(found, "forward hooks of this norm may change what follows")
         part = self._traced.part_with(found)
         if part is None:
             owner = type(found.places[0].parent).__name__
@@ -88,7 +90,7 @@ class Behind:
         Raises:
             UserError: One of them is used at other places as well.
         """
-        every = []
+        every, held = [], held_elsewhere(self.model)
         for module, folded in self._folded.items():
             taken = places_of(self.model, module)
             calls = {
@@ -104,17 +106,16 @@ class Behind:
                     f"the {type(module).__name__} behind it ('{taken.name}') is used at other "
                     "places too, so it cannot be taken out",
                 )
-            refuse_held_elsewhere(self.model, module, taken.name)
+            refuse_held(taken, held)
             every.append(taken)
         return every
 
     def _uses(self, part: str, found: Found) -> Iterator[_Use]:
-        norm = found.module
         channels = channels_of(found)
         for graph in self._traced.graphs(part):
             data = data_of(graph)
             for node in graph.nodes:
-                if self._traced.called(node) is norm:
+                if self._traced.called(node) is found.module:
                     for end, verdict in self._ends(node, data, channels, set()):
                         yield self._use(end, verdict, part)
 
@@ -126,20 +127,23 @@ class Behind:
             if user in seen:
                 continue
             seen.add(user)
-            others = [n for n in user.all_input_nodes if n is not node and n in data]
-            called = self._traced.called(user)
             if user.op == "output":
                 yield user, "ends"
                 continue
-            if called is not None:
-                known = self._traced.is_known(called)
-                verdict = of_call(called, others, channels) if known else None
-            else:
-                verdict = of_function(user, node, others, channels)
-            if verdict == "passes":
-                yield from self._ends(user, data, channels, seen)
+            verdict = self._verdict(user, node, data, channels)
+            if verdict in {"passes", "joins"}:
+                for end, last in self._ends(user, data, channels, seen):
+                    # What acts on other maps as well cannot be taken out for the sake of this one.
+                    yield end, "bends" if (verdict, last) == ("joins", "rectifier") else last
             elif verdict != "nothing":
                 yield user, verdict
+
+    def _verdict(self, user: fx.Node, node: fx.Node, data: set[fx.Node], channels: int) -> Verdict:
+        others = [n for n in user.all_input_nodes if n is not node and n in data]
+        called = self._traced.called(user)
+        if called is None:
+            return of_function(user, node, others, channels)
+        return of_call(called, others, channels) if self._traced.is_known(called) else None
 
     def _use(self, end: fx.Node, verdict: Verdict, part: str) -> _Use:
         module = self._traced.called(end)

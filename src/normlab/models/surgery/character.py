@@ -19,11 +19,11 @@ from torch import Tensor
 from normlab.models.surgery.stand_in import undisturbed
 
 Character = Literal["passes", "rectifier", "bends", "nothing"]
-_SIZE = 16
+_SIZE = 8
 
 
 def character(function: Callable[[Tensor], Any], channels: int) -> Character | None:
-    """Which of these `function` is on maps (2, channels, 16, 16); None if it cannot take them."""
+    """Which of these `function` is on maps (2, channels, 8, 8); None if it cannot take them."""
     generator = torch.Generator().manual_seed(0)
     x, other = (
         torch.randn(

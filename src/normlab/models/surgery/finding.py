@@ -42,6 +42,8 @@ _WRITTEN_BY_PYTHON = {
 }
 # `__init__` has run: what it left behind is looked at in the layer. The rest is read by others.
 _HARMLESS = {*_PRINTING, *_WRITTEN_BY_PYTHON, "__init__", "__constants__", "parameter_roles"}
+_TABLES = set(vars(nn.Module()))
+"""Where torch keeps the submodules, parameters, buffers and hooks of a module."""
 _STATE_DICT_HOOKS = (
     "_state_dict_hooks",
     "_state_dict_pre_hooks",
@@ -94,8 +96,9 @@ def norms(model: nn.Module) -> list[Found]:
             found.setdefault(id(child), Found(child, [])).places.append(place)
         else:
             _refuse_unknown(place, child)
+    held = held_elsewhere(model)
     for one in found.values():
-        refuse_held_elsewhere(model, one.module, one.name)
+        refuse_held(one, held)
     return list(found.values())
 
 
@@ -132,17 +135,25 @@ def refuse_more_than_its_kind(name: str, norm: nn.Module) -> None:
         )
 
 
-def refuse_held_elsewhere(model: nn.Module, module: nn.Module, name: str) -> None:
-    """Raise UserError where a module is also reached past the registered submodules."""
+def held_elsewhere(model: nn.Module) -> dict[nn.Module, str]:
+    """The modules that are reached past the registered submodules too, and by which attribute."""
+    held: dict[nn.Module, str] = {}
     for prefix, owner in model.named_modules():
         for attribute, value in vars(owner).items():
-            private = attribute.startswith("_") and isinstance(value, dict)  # torch's own tables
-            if owner is not module and not private and _holds(value, module):
-                where = f"{prefix}.{attribute}" if prefix else attribute
-                raise UserError(
-                    f"{name}: '{where}' holds this {type(module).__name__} too, where it is no "
-                    "submodule and cannot be replaced: use nn.ModuleList, or its name"
-                )
+            if attribute not in _TABLES:
+                for module in _modules_in(value):
+                    if module is not owner:
+                        held[module] = f"{prefix}.{attribute}" if prefix else attribute
+    return held
+
+
+def refuse_held(found: Found, held: dict[nn.Module, str]) -> None:
+    """Raise UserError where a module stands at a place that cannot be changed."""
+    if where := held.get(found.module):
+        raise UserError(
+            f"{found.name}: '{where}' holds this {type(found.module).__name__} too, where it is no "
+            "submodule and cannot be replaced: use nn.ModuleList, or its name"
+        )
 
 
 def _children(model: nn.Module) -> Iterator[tuple[Place, nn.Module]]:
@@ -235,10 +246,11 @@ def _refuse_odd_state(name: str, norm: nn.Module, kind: type[nn.Module]) -> None
         )
 
 
-def _holds(value: Any, module: nn.Module, depth: int = 3) -> bool:
-    if value is module or getattr(value, "__self__", None) is module:
-        return True
-    if depth and isinstance(value, list | tuple | set | dict):
-        parts = value.values() if isinstance(value, dict) else value
-        return any(_holds(part, module, depth - 1) for part in parts)
-    return False
+def _modules_in(value: Any, depth: int = 3) -> Iterator[nn.Module]:
+    """Modules in a value, in containers of it, or bound to a method."""
+    owner = value if isinstance(value, nn.Module) else getattr(value, "__self__", None)
+    if isinstance(owner, nn.Module):
+        yield owner
+    elif depth and isinstance(value, list | tuple | set | dict):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _modules_in(part, depth - 1)

@@ -11,16 +11,28 @@ from torch.nn.modules.batchnorm import _NormBase
 from normlab.models.surgery.character import Character, character
 from normlab.models.surgery.finding import MAP_NORMS
 from normlab.models.surgery.stand_in import stand_in
+from normlab.regularizers import RandomLayer
 
-Verdict = Character | Literal["ends"] | None
-"""As in `character`, or: weights, a norm or another branch end the search; None if unknown."""
+Verdict = Character | Literal["ends", "joins"] | None
+"""As in `character`, or: weights, a norm or the sum with another map end the search; the map is put
+beside others; None if unknown."""
 
 _NORMS = (*MAP_NORMS, _NormBase, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
 _PASSING_MODULES = {
     f"torch.nn.modules.{name}"
-    for name in ("channelshuffle", "dropout", "flatten", "padding", "pixelshuffle", "upsampling")
+    for name in (
+        "channelshuffle",
+        "dropout",
+        "flatten",
+        "padding",
+        "pixelshuffle",
+        "pooling",
+        "upsampling",
+    )
 }
-_SHAPES = {"size", "dim", "ndimension", "numel", "getattr", "stride"}
+_SHAPES = {"size", "dim", "ndimension", "numel", "stride"}
+_VALUES = {"data", "T", "mT", "H", "mH", "real"}
+"""Attributes of a tensor that hold its values; the others tell of its shape, dtype and device."""
 _PASSING = {
     *("view", "reshape", "flatten", "unflatten", "permute", "transpose", "squeeze", "unsqueeze"),
     *("expand", "contiguous", "clone", "detach", "to", "float", "double", "half", "type"),
@@ -30,8 +42,9 @@ _PASSING = {
 }
 _COMBINING = {
     *("add", "iadd", "radd", "sub", "isub", "rsub", "mul", "imul", "rmul", "div", "truediv"),
-    *("itruediv", "cat", "concat", "concatenate", "stack"),
+    "itruediv",
 }
+_JOINING = {"cat", "concat", "concatenate", "stack", "hstack", "vstack", "dstack"}
 _WEIGHING = {"linear", "matmul", "mm", "bmm", "baddbmm", "addmm", "einsum", "bilinear"}
 
 
@@ -48,9 +61,7 @@ def of_call(module: nn.Module, others: list[fx.Node], channels: int) -> Verdict:
 
 def _of_module(module: nn.Module, channels: int) -> Character | None:
     """What a module without parameters does to a map."""
-    if type(module).__module__ in _PASSING_MODULES:
-        return "passes"
-    if type(module).__module__ == "torch.nn.modules.pooling":
+    if type(module).__module__ in _PASSING_MODULES or isinstance(module, RandomLayer):
         return "passes"
     try:
         return character(stand_in(module).eval().forward, channels)
@@ -64,11 +75,13 @@ def of_function(user: fx.Node, node: fx.Node, others: list[fx.Node], channels: i
     known: Verdict = None
     if user.op not in {"call_function", "call_method"}:
         return None
-    if name in _SHAPES:
+    if _tells_shape(user):
         known = "nothing"
+    elif name in _JOINING:
+        known = "joins"
     elif name in _WEIGHING or name.startswith(("conv", "scaled_dot")) or name.endswith("_norm"):
         known = "ends"
-    elif name in _PASSING:
+    elif name in _PASSING or name == "getattr":
         known = "passes"
     elif name in _COMBINING and not is_alone:
         known = "ends" if others else "passes"
@@ -98,8 +111,14 @@ def data_of(graph: fx.Graph) -> set[fx.Node]:
     """The nodes that are made from the input's values, not from its shape or from parameters."""
     data: set[fx.Node] = set()
     for node in graph.nodes:
-        if node.op == "placeholder":
+        if node.op == "placeholder" or (
+            not _tells_shape(node) and any(n in data for n in node.all_input_nodes)
+        ):
             data.add(node)
-        elif name_of(node) not in _SHAPES or node.op == "call_module":
-            data.update([node] if any(n in data for n in node.all_input_nodes) else [])
     return data
+
+
+def _tells_shape(node: fx.Node) -> bool:
+    if node.op == "call_function" and name_of(node) == "getattr":
+        return node.args[1] not in _VALUES
+    return node.op == "call_method" and name_of(node) in _SHAPES

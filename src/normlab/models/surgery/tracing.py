@@ -10,10 +10,13 @@ from torch import fx, nn
 
 from normlab.models.surgery.finding import MAP_NORMS, Found
 from normlab.models.surgery.stand_in import stand_in, undisturbed
+from normlab.regularizers import RandomLayer
+
+_KNOWN = (*MAP_NORMS, RandomLayer)
 
 
 class _Tracer(fx.Tracer):
-    """Norms, torch's layers and the given modules stay whole."""
+    """Norms, layers that drop, torch's layers and the given modules stay whole."""
 
     def __init__(self, whole: set[nn.Module]) -> None:
         super().__init__()
@@ -21,7 +24,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         is_torch_s = super().is_leaf_module(m, module_qualified_name)
-        return is_torch_s or m in self.whole or isinstance(m, MAP_NORMS)
+        return is_torch_s or m in self.whole or isinstance(m, _KNOWN)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
         before = len(self.graph.nodes)
@@ -77,7 +80,7 @@ class Traced:
 
     def is_known(self, module: nn.Module) -> bool:
         """Whether a module that was left whole is one of torch's, a norm or traced by itself."""
-        if type(module).__module__.startswith("torch.") or isinstance(module, MAP_NORMS):
+        if type(module).__module__.startswith("torch.") or isinstance(module, _KNOWN):
             return True
         return any(self._originals[copied] is module for copied in self._whole)
 
