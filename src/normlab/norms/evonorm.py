@@ -42,7 +42,7 @@ class _EvoNorm(Norm):
         nn.init.ones_(self.v)
 
     def _widened(self, x: Tensor, **buffers: Tensor) -> Tensor:
-        """The map in the dtype of its statistics, once it and the layer's state have been checked."""
+        """The map in its statistics' dtype, once it and the layer's state have been checked."""
         self.check(x)
         check_floating(self, x)
         state = {"weight": self.weight, "bias": self.bias, "v": self.v, **buffers}
@@ -86,7 +86,7 @@ class EvoNormS0(_EvoNorm):
             ValueError: x is not (N, C, H, W), or a parameter is not of C values.
         """
         wide = self._widened(x)
-        grouped = wide.unflatten(1, (self.groups, -1))
+        grouped = wide.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
         scale = unit_scale(grouped, (2, 3, 4))
         std = scaled_root(scaled_variance(grouped, scale, (2, 3, 4)), scale, self.eps)
         factor = (scale / std).expand(-1, -1, grouped.shape[2], -1, -1).flatten(1, 2)
@@ -97,7 +97,7 @@ class EvoNormS0(_EvoNorm):
         return y.to(x.dtype)
 
 
-class EvoNormB0(_EvoNorm, TracksBatches):
+class EvoNormB0(_EvoNorm, TracksBatches):  # type: ignore[misc]  # weight and bias may be None
     """x over the larger of its batch deviation and v x + its instance deviation.
 
     Args:

@@ -61,7 +61,10 @@ class ScaledWSConv2d(nn.Conv2d):
 
         Raises:
             ValueError: The gain is not of one value per output channel.
+            RuntimeError: x is on another device than the weight.
         """
+        if x.device != self.weight.device:  # torch gives a meta map for a meta weight
+            raise RuntimeError(f"x is on device {x.device}, the weight on {self.weight.device}")
         check_per_channel(self, self.out_channels, gain=self.gain)
         y: Tensor = self._conv_forward(x, standardize(self.weight, self.gain), self.bias)
         return y

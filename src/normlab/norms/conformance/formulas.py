@@ -45,7 +45,7 @@ def _standard(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
 
 
 def _running(x: Tensor, s: Values, eps: float) -> Tensor:
-    return (x - _row(s["running_mean"])) / torch.sqrt(_row(s["running_var"]) + eps)
+    return (x - _row(s["running_mean"])) / torch.sqrt(_row(s["running_var"]).to(x.dtype) + eps)
 
 
 def none(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
@@ -132,8 +132,8 @@ def _groups(x: Tensor, o: Options) -> int:
 
 def group(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
     """Group norm."""
-    grouped = x.reshape(len(x), _groups(x, o), -1)
-    return _affine(_standard(grouped, (2,), o["eps"]).reshape(x.shape), p)
+    grouped = x.unflatten(1, (_groups(x, o), -1)).flatten(2)  # type: ignore[no-untyped-call]
+    return _affine(_standard(grouped, (2,), o["eps"]).view_as(x), p)
 
 
 def layer(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
@@ -190,15 +190,15 @@ def renorm_advance(x: Tensor, o: Options, s: Values) -> Values:
 
 def evonorm_s0(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
     """EvoNorm S0."""
-    grouped = x.reshape(len(x), _groups(x, o), -1)
+    grouped = x.unflatten(1, (_groups(x, o), -1)).flatten(2)  # type: ignore[no-untyped-call]
     std = torch.sqrt(_var(grouped, (2,)) + o["eps"])
-    top = (x * torch.sigmoid(_row(p["v"]) * x)).reshape(grouped.shape)
-    return _affine((top / std).reshape(x.shape), p)
+    std = std.repeat_interleave(x.shape[1] // _groups(x, o), 1)[..., None]
+    return _affine(x * torch.sigmoid(_row(p["v"]) * x) / std, p)
 
 
 def evonorm_b0(x: Tensor, p: Values, o: Options, s: Values, training: bool) -> Tensor:
     """EvoNorm B0."""
-    var = _var(x, (0, 2, 3)) if training else _row(s["running_var"])
+    var = _var(x, (0, 2, 3)) if training else _row(s["running_var"]).to(x.dtype)
     batch = torch.sqrt(var + o["eps"])
     instance = torch.sqrt(_var(x, (2, 3)) + o["eps"])
     return _affine(x / torch.maximum(batch, _row(p["v"]) * x + instance), p)
