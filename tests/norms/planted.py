@@ -14,92 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normlab.norms import BatchInstanceNorm
 from normlab.norms.conformance.definitions import DEFINITIONS, Options, Values
-
-Forward = Callable[[Tensor, Values, Options, Values, bool], Tensor]
-Advance = Callable[[Tensor, Options, Values], Values]
-
-
-def plain(
-    kind: str,
-    *,
-    forward: Forward | None = None,
-    advance: Advance | None = None,
-    dtype: torch.dtype | None = None,
-    refuse: bool = True,
-    activate: bool = True,
-    **methods: Any,
-) -> type[nn.Module]:
-    """A layer class made from a kind's definition, with parts of it replaced."""
-    definition = DEFINITIONS[kind]
-    forward = forward or definition.forward
-    move = advance or definition.advance
-
-    class Plain(nn.Module):
-        def __init__(
-            self,
-            num_channels: int,
-            *,
-            eps: float = definition.eps,
-            affine: bool = True,
-            activation: str | None = None,
-            **options: Any,
-        ) -> None:
-            super().__init__()
-            if activation and definition.contains_activation and refuse:
-                raise ValueError("contains its activation")
-            self.activation = nn.ReLU() if activation and activate else nn.Identity()
-            self.options = {"eps": eps, **options}
-            for name, value in definition.parameters.items():
-                if isinstance(value, str) and not options.get(name):
-                    continue
-                if not affine and name in {"weight", "bias"}:
-                    continue
-                start = (
-                    {"bias": 0.0, "learned_eps": eps}.get(name, 0.0)
-                    if isinstance(value, str)
-                    else value
-                )
-                size = 3 if name in {"mean_weight", "var_weight"} else num_channels
-                self.register_parameter(name, nn.Parameter(torch.full((size,), float(start))))
-            for name, value in definition.buffers.items():
-                fill = (
-                    torch.tensor(0)
-                    if name.startswith("num")
-                    else torch.full((num_channels,), float(value))
-                )
-                self.register_buffer(name, fill)
-            self.progress = 0.0
-
-        def forward(self, x: Tensor) -> Tensor:
-            if not x.numel():
-                return x
-            n, _, height, width = x.shape
-            instance_like = kind in {"instance", "group"}
-            if (
-                refuse
-                and (self.training or instance_like)
-                and definition.refuses(n, height * width)
-            ):
-                raise ValueError("too small")
-            wide = x.to(dtype or torch.promote_types(x.dtype, torch.float32))
-            options = {**self.options, "progress": self.progress}
-            buffers = dict(self.named_buffers())
-            y = forward(wide, dict(self.named_parameters()), options, buffers, self.training)
-            if self.training and move is not None:
-                with torch.no_grad():
-                    for name, value in move(wide.detach(), options, buffers).items():
-                        self.get_buffer(name).copy_(value)
-            return self.activation(y).to(x.dtype)
-
-        def after_step(self) -> None:
-            if hasattr(self, "rho"):
-                BatchInstanceNorm.after_step(self)  # type: ignore[arg-type]
-
-    for name, method in methods.items():
-        setattr(Plain, name, method)
-    return Plain
+from tests.norms.plain import Advance, Forward, plain
 
 
 @dataclass(frozen=True)
@@ -419,7 +335,7 @@ PLANTED = [
     Planted(AFFINE, "gain and bias never applied", "batch", plain("batch", forward=_no_affine("batch"))),
     Planted(AFFINE, "bias multiplied by the gain", "batch", plain("batch", forward=in_training("batch", _bias_scaled))),
     Planted(AXES, "statistics over N and H alone", "batch", plain("batch", forward=in_training("batch", lambda x, p, o: gained(standard(x, (0, 2), o["eps"]), p)))),
-    Planted(NUMERICS, "variance as a difference of squares", "batch", plain("batch", forward=in_training("batch", squares))),
+    Planted(NUMERICS, "variance as a difference of squares", "batch", plain("batch", forward=in_training("batch", squares), dtype=torch.float32)),
     Planted(GRADIENT, "no gradient through the statistics", "batch", plain("batch", forward=in_training("batch", detached))),
     Planted(NUMERICS, "statistics in bfloat16", "batch", plain("batch", dtype=torch.bfloat16)),
     Planted(USE, "one value per channel accepted", "batch", plain("batch", refuse=False)),

@@ -37,10 +37,29 @@ def frozen_gain(weight: Tensor, gain: Tensor) -> Tensor:
     return defined_weight(weight, gain.detach())
 
 
-def planted(function: Callable[[Tensor, Tensor], Tensor]) -> type[nn.Module]:
+def with_squares(weight: Tensor, gain: Tensor) -> Tensor:
+    flat = weight.flatten(1)
+    var = flat.square().mean(1) - flat.mean(1).square()
+    scale = gain * torch.rsqrt((var * flat.shape[1]).clamp_min(1e-4))
+    return (weight - flat.mean(1).view(-1, 1, 1, 1)) * scale.view(-1, 1, 1, 1)
+
+
+def planted(
+    function: Callable[[Tensor, Tensor], Tensor], *, wide: bool = True, checked: bool = True
+) -> type[nn.Module]:
+    """A layer by this function, in float64 if wide; if checked it refuses what it should."""
+
     class Planted(ScaledWSConv2d):
         def forward(self, x: Tensor) -> Tensor:
-            return self._conv_forward(x, function(self.weight, self.gain), self.bias)
+            weight, gain = self.weight, self.gain
+            if checked and x.device != weight.device:
+                raise RuntimeError("another device")
+            if checked and gain.shape != weight.shape[:1]:
+                raise ValueError("gain of another size")
+            if wide:
+                weight, gain = weight.double(), gain.double()
+            made = function(weight, gain.expand(len(weight))).to(self.weight.dtype)
+            return self._conv_forward(x, made, self.bias)
 
     return Planted
 
@@ -53,6 +72,21 @@ def test_the_kit_passes_ours_and_a_plain_one() -> None:
 @pytest.mark.parametrize("mistake", [without_mean, without_gain, hwio, without_fan_in, frozen_gain])
 def test_every_planted_mistake_is_caught(mistake: Callable[[Tensor, Tensor], Tensor]) -> None:
     assert [f for f in check(planted(mistake), against="scaled_ws") if f.wrong]
+
+
+@pytest.mark.parametrize(
+    ("layer", "caught"),
+    [
+        (planted(with_squares, wide=False), {"large offset", "half"}),
+        (planted(defined_weight, wide=False), {"half"}),
+        (planted(defined_weight, checked=False), {"refusals"}),
+    ],
+    ids=["squares", "own dtype", "nothing refused"],
+)
+def test_a_mistake_in_use_is_caught_by_its_own_checks(
+    layer: type[nn.Module], caught: set[str]
+) -> None:
+    assert {f.check for f in check(layer, against="scaled_ws") if f.wrong} == caught
 
 
 def test_it_has_no_options_to_check() -> None:

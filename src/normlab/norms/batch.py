@@ -29,6 +29,17 @@ class BatchNorm(RunningPooledNorm):
         ValueError: In training, on input with one value per channel.
     """
 
+    @property
+    def num_features(self) -> int:
+        """What torch's batch norms call `num_channels`: `convert_sync_batchnorm` asks for it.
+
+        Raises:
+            AttributeError: For a subclass, or with an activation: SyncBatchNorm would leave it out.
+        """
+        if type(self) is not BatchNorm or self.activation is not None:
+            raise AttributeError(f"{type(self).__name__} is more than torch's batch norm")
+        return self.num_channels
+
     def pooling(self, images: int, pixels: int) -> Pooling:
         """All images, every channel by itself."""
         return Pooling("all", 1)

@@ -41,7 +41,7 @@ class BatchRenorm(MomentNorm, RunningStats):
         ValueError: In training, on input with one value per channel.
     """
 
-    second_moment: ClassVar[str] = "running_std"
+    statistics: ClassVar[dict[str, float]] = {"running_mean": 0.0, "running_std": 1.0}
     running_std: Tensor
     start, r_open, d_open = 0.05, 0.4, 0.25
 

@@ -14,10 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from normlab.norms.base import Norm, State
 from normlab.norms.group import check_groups
-from normlab.norms.kernels import Pooling, reference
 from normlab.norms.kernels.reference import statistics_dtype
-from normlab.norms.base import Norm
+from normlab.norms.running import RunningStats, moved
+from normlab.norms.spread import scaled_root, scaled_variance, unit_scale
 
 
 class _EvoNorm(Norm):
@@ -31,13 +32,24 @@ class _EvoNorm(Norm):
     ) -> None:
         if activation is not None:
             raise ValueError(f"{type(self).__name__} contains its activation: none may follow it")
-        super().__init__(num_channels, eps=eps, affine=affine)
+        Norm.__init__(self, num_channels, eps=eps, affine=affine)
         self.v = nn.Parameter(torch.ones(num_channels))
 
-    def _with_affine(self, y: Tensor, x: Tensor) -> Tensor:
-        if self.weight is not None and self.bias is not None:
-            y = y * self.weight[:, None, None] + self.bias[:, None, None]
-        return y.to(x.dtype)
+    def reset_parameters(self) -> None:
+        """Set gain and v to 1, bias to 0."""
+        super().reset_parameters()
+        nn.init.ones_(self.v)
+
+    def state(self) -> State:
+        """As every norm, and v."""
+        yield from super().state()
+        yield "v", self.v, (self.num_channels,)
+
+    def _widened(self, x: Tensor) -> Tensor:
+        """The map in its statistics' dtype, once it and the layer's state have been checked."""
+        self.check_map(x)
+        self.check_state(x)
+        return x.to(statistics_dtype(x))
 
 
 class EvoNormS0(_EvoNorm):
@@ -66,24 +78,30 @@ class EvoNormS0(_EvoNorm):
         self.groups = check_groups("EvoNormS0", num_channels, groups, channels_per_group)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize and activate x, shape (N, C, H, W)."""
-        self.check_map(x)
-        if not x.numel():
-            return x
-        wide = x.to(statistics_dtype(x))
-        grouped = (wide * torch.sigmoid(self.v[:, None, None] * wide)).reshape(
-            len(x), self.groups, -1
-        )
-        var = wide.reshape(grouped.shape).var(2, correction=0, keepdim=True)
-        return self._with_affine((grouped * torch.rsqrt(var + self.eps)).reshape(x.shape), x)
+        """Normalize and activate x, shape (N, C, H, W).
+
+        Raises:
+            RuntimeError: x is of integers or complex numbers, or on another device.
+            ValueError: x is not (N, C, H, W), or a parameter is not of C values.
+        """
+        wide = self._widened(x)
+        grouped = wide.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
+        scale = unit_scale(grouped, (2, 3, 4))
+        std = scaled_root(scaled_variance(grouped, scale, (2, 3, 4)), scale, self.eps)
+        factor = (scale / std).expand(-1, -1, grouped.shape[2], -1, -1).flatten(1, 2)
+        y = wide * torch.sigmoid(self.v[:, None, None] * wide)
+        if self.weight is not None:
+            factor = factor * self.weight[:, None, None]
+        y = y * factor if self.bias is None else torch.addcmul(self.bias[:, None, None], y, factor)
+        return y.to(x.dtype)
 
 
-class EvoNormB0(_EvoNorm):
+class EvoNormB0(_EvoNorm, RunningStats):
     """x over the larger of its batch deviation and v x + its instance deviation.
 
     Args:
         num_channels: C.
-        momentum: Share of the new batch in the running variance.
+        momentum: Share of the new batch in the running variance; None for the plain mean of all.
         eps: Added to variances inside roots.
         affine: Learn gain and bias per channel.
         activation: Must be None: the maximum is the activation.
@@ -92,41 +110,58 @@ class EvoNormB0(_EvoNorm):
         ValueError: In training, on input with one value per channel.
     """
 
-    running_var: Tensor
-    num_batches_tracked: Tensor
+    uses_batch_statistics: ClassVar[bool] = True
+    differs_in_eval: ClassVar[bool] = True
+    statistics: ClassVar[dict[str, float]] = {"running_var": 1.0}
 
     def __init__(
         self,
         num_channels: int,
         *,
-        momentum: float = 0.1,
+        momentum: float | None = 0.1,
         eps: float = 1e-5,
         affine: bool = True,
         activation: str | None = None,
     ) -> None:
-        super().__init__(num_channels, eps=eps, affine=affine, activation=activation)
-        self.momentum = momentum
-        self.register_buffer("running_var", torch.ones(num_channels))
-        self.register_buffer("num_batches_tracked", torch.tensor(0))
+        _EvoNorm.__init__(self, num_channels, eps=eps, affine=affine, activation=activation)
+        self._track(momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize and activate x, shape (N, C, H, W)."""
-        self.check_map(x)
-        if not x.numel():
-            return x
-        count = x.numel() // self.num_channels
-        if self.training and count == 1:
-            raise ValueError("EvoNormB0 needs more than 1 value per channel when training")
-        mean, var = reference.moments(x)
-        batch_var = self.running_var
+        """Normalize and activate x, shape (N, C, H, W).
+
+        Raises:
+            RuntimeError: x is of integers or complex numbers, or on another device.
+            ValueError: x is not (N, C, H, W), a parameter or buffer is not of C values, or one
+                value per channel in training.
+        """
+        wide = self._widened(x)
         if self.training:
-            batch_var = Pooling("all", 1).pool(mean, var)[1][0]
+            count = x.shape[0] * x.shape[2] * x.shape[3]
+            if count == 1:
+                raise ValueError("EvoNormB0 needs more than 1 value per channel when training")
+            scale = unit_scale(wide, (0, 2, 3))
+            var = scaled_variance(wide, scale, (0, 2, 3))
+            batch_std = scaled_root(var, scale, self.eps) / scale
             with torch.no_grad():
-                self.num_batches_tracked += 1
-                unbiased = batch_var * (count / (count - 1))
-                self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        wide = x.to(statistics_dtype(x))
-        batch_std = torch.sqrt(batch_var + self.eps)[:, None, None]
-        instance_std = torch.sqrt(var + self.eps)[..., None, None]
-        lower = self.v[:, None, None] * wide + instance_std
-        return self._with_affine(wide / torch.maximum(batch_std, lower), x)
+                self._update_running_stats((var / scale / scale).flatten(), count)
+        else:
+            running = self.running_var.to(wide.dtype)
+            batch_std = torch.sqrt(running + self.eps)[:, None, None]
+        scale = unit_scale(wide, (2, 3))
+        std = scaled_root(scaled_variance(wide, scale, (2, 3)), scale, self.eps) / scale
+        lower = torch.addcmul(std, self.v[:, None, None], wide)
+        y = wide / torch.maximum(batch_std, lower)
+        if self.weight is not None:
+            y = y * self.weight[:, None, None]
+        return (y if self.bias is None else y + self.bias[:, None, None]).to(x.dtype)
+
+    def _update_running_stats(self, var: Tensor, count: int) -> None:
+        """Move the running variance towards the unbiased one of a batch; an empty one is counted.
+
+        It stays finite: in float16 a variance above 65,504 is kept as that.
+        """
+        share = self.count_batch()
+        if count:
+            largest = torch.finfo(self.running_var.dtype).max
+            self.running_var.clamp_(max=largest)
+            moved(self.running_var, (var * (count / (count - 1))).clamp(max=largest), share)

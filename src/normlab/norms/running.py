@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normlab.norms.base import Norm, State
 
 
 class RunningStats(Norm, _BatchNorm):
-    """A norm with buffers `running_mean`, `running_var` and `num_batches_tracked`.
+    """A norm with buffers of statistics, named and counted as those of `torch.nn.BatchNorm2d`.
 
-    Names, momentum and state dict are those of `torch.nn.BatchNorm2d`, of whose family this is, so
-    that `torch.optim.swa_utils.update_bn` and code that looks for batch norms find it.
+    It is of torch's family of batch norms, so that `torch.optim.swa_utils.update_bn` and code that
+    looks for batch norms find it, and older state dicts load. It has no `num_features`, which
+    `SyncBatchNorm.convert_sync_batchnorm` asks for: that would put another computation in its place.
 
     Args as `Norm`, and
         momentum: Share of the new batch in the running statistics; None for the plain mean.
+
+    Attributes:
+        statistics: Its buffers and where they start.
     """
 
     uses_batch_statistics: ClassVar[bool] = True
     differs_in_eval: ClassVar[bool] = True
-    second_moment: ClassVar[str] = "running_var"
-    """Name of the buffer that keeps the spread; it starts at 1."""
+    statistics: ClassVar[dict[str, float]] = {"running_mean": 0.0, "running_var": 1.0}
     track_running_stats: ClassVar[bool] = True  # type: ignore[misc]
+    __constants__: ClassVar[list[str]] = ["track_running_stats", "momentum", "eps"]  # for torch.jit
 
     running_mean: Tensor
     running_var: Tensor
@@ -41,40 +45,25 @@ class RunningStats(Norm, _BatchNorm):
         activation: str | None = None,
     ) -> None:
         Norm.__init__(self, num_channels, eps=eps, affine=affine, activation=activation)
+        self._track(momentum)
+
+    def _track(self, momentum: float | None) -> None:
+        """Have the buffers of `statistics`, at their start."""
         self.momentum = momentum
-        self.register_buffer("running_mean", torch.zeros(num_channels))
-        self.register_buffer(self.second_moment, torch.ones(num_channels))
+        for name, start in self.statistics.items():
+            self.register_buffer(name, torch.full((self.num_channels,), start))
         self.register_buffer("num_batches_tracked", torch.tensor(0))
-
-    @property
-    def num_features(self) -> int:  # type: ignore[override]
-        """What torch's batch norms call `num_channels`; `convert_sync_batchnorm` asks for it.
-
-        Raises:
-            TypeError: Synchronized batch norm would compute something else than this layer.
-        """
-        from normlab.norms.batch import BatchNorm
-
-        if type(self) is not BatchNorm or self.activation is not None:
-            inside = "" if self.activation is None else " with an activation inside"
-            raise TypeError(
-                f"{type(self).__name__}{inside} has num_channels; it cannot be converted to "
-                "SyncBatchNorm, which computes something else: keep its statistics per process, or "
-                "use BatchNorm without an activation"
-            )
-        return self.num_channels
 
     def state(self) -> State:
         """Parameters, and the running statistics."""
         yield from super().state()
-        channels = (self.num_channels,)
-        yield "running_mean", self.running_mean, channels
-        yield self.second_moment, getattr(self, self.second_moment), channels
+        for name in self.statistics:
+            yield name, getattr(self, name), (self.num_channels,)
 
     def reset_running_stats(self) -> None:
         """Set the running statistics to where they start."""
-        self.running_mean.zero_()
-        getattr(self, self.second_moment).fill_(1)
+        for name, start in self.statistics.items():
+            getattr(self, name).fill_(start)
         self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:

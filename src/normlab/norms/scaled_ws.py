@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from normlab.norms.activations import ACTIVATIONS
+from normlab.norms.kernels import check_state
+from normlab.norms.kernels.reference import statistics_dtype
 
 # 1 / standard deviation of f(z), z standard normal; by quadrature but for ReLU (a test repeats it).
 GAINS = {
@@ -29,12 +31,13 @@ GAINS = {
 
 def standardize(weight: Tensor, gain: Tensor | None = None) -> Tensor:
     """The scaled standardized weight of a convolution, shape (out, in, kH, kW), gain (out,)."""
-    flat = weight.flatten(1)
-    var, mean = torch.var_mean(flat, dim=1, correction=0, keepdim=True)
-    scale = torch.rsqrt((var * flat.shape[1]).clamp_min(1e-4))
+    flat = weight.to(statistics_dtype(weight)).flatten(1)
+    offset = flat - flat.mean(1, keepdim=True)
+    offset = offset - offset.mean(1, keepdim=True)  # what the first mean lost in rounding
+    scale = torch.rsqrt(offset.square().sum(1, keepdim=True).clamp_min(1e-4))  # n * var
     if gain is not None:
         scale = scale * gain[:, None]
-    return ((flat - mean) * scale).view_as(weight)
+    return (offset * scale).view_as(weight).to(weight.dtype)
 
 
 class ScaledWSConv2d(nn.Conv2d):
@@ -47,8 +50,22 @@ class ScaledWSConv2d(nn.Conv2d):
         super().__init__(*args, **options)
         self.gain = nn.Parameter(torch.ones(self.out_channels))
 
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, as `torch.nn.Conv2d`, and set the gain to 1."""
+        super().reset_parameters()
+        if "gain" in self._parameters:  # torch's constructor calls this before there is one
+            nn.init.ones_(self.gain)
+
     def forward(self, x: Tensor) -> Tensor:
-        """As `torch.nn.Conv2d`."""
+        """As `torch.nn.Conv2d`.
+
+        Raises:
+            ValueError: The gain is not of one value per output channel.
+            RuntimeError: x is on another device than the weight.
+        """
+        weight, channels = self.weight, (self.out_channels,)
+        # torch itself gives a meta map for a meta weight.
+        check_state(x, [("weight", weight, tuple(weight.shape)), ("gain", self.gain, channels)])
         y: Tensor = self._conv_forward(x, standardize(self.weight, self.gain), self.bias)
         return y
 

@@ -5,6 +5,8 @@ The from-scratch kinds never call torch's norm kernels; these do nothing else.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from normlab.norms.activations import ACTIVATIONS
@@ -15,6 +17,9 @@ class _Activated:
     """Adds the activation to a layer of torch's."""
 
     activation: nn.Module | None
+    uses_batch_statistics: ClassVar[bool] = False
+    differs_in_eval: ClassVar[bool] = False
+    contains_activation: ClassVar[bool] = False
 
     def forward(self, x: Tensor) -> Tensor:
         """As torch's layer, then the activation."""
@@ -29,6 +34,9 @@ def _activation(name: str | None) -> nn.Module | None:
 class TorchBatchNorm(_Activated, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d`."""
 
+    uses_batch_statistics: ClassVar[bool] = True
+    differs_in_eval: ClassVar[bool] = True
+
     def __init__(
         self,
         num_channels: int,
@@ -41,6 +49,14 @@ class TorchBatchNorm(_Activated, nn.BatchNorm2d):
         super().__init__(num_channels, eps=eps, momentum=momentum, affine=affine)
         self.num_channels = num_channels
         self.activation = _activation(activation)
+        if activation:  # convert_sync_batchnorm asks for it, and would leave the activation out
+            del self.num_features
+
+    __constants__: ClassVar[list[str]] = ["track_running_stats", "momentum", "eps", "affine"]
+
+    def extra_repr(self) -> str:
+        """Channels and options."""
+        return f"{self.num_channels}, eps={self.eps}, momentum={self.momentum}"
 
 
 class TorchInstanceNorm(_Activated, nn.InstanceNorm2d):
@@ -57,6 +73,13 @@ class TorchInstanceNorm(_Activated, nn.InstanceNorm2d):
         super().__init__(num_channels, eps=eps, affine=affine)
         self.num_channels = num_channels
         self.activation = _activation(activation)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As torch's layer, then the activation; a channels_last map stays one, unlike torch's."""
+        y = super().forward(x)
+        if x.stride(1) == 1 != x.stride(3):
+            y = y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        return y
 
 
 class TorchGroupNorm(_Activated, nn.GroupNorm):
@@ -75,8 +98,16 @@ class TorchGroupNorm(_Activated, nn.GroupNorm):
 
         groups = check_groups("TorchGroupNorm", num_channels, groups, channels_per_group)
         super().__init__(groups, num_channels, eps=eps, affine=affine)
-        self.groups = groups
         self.activation = _activation(activation)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups: torch's `num_groups` by the name of the from-scratch kinds."""
+        return self.num_groups
+
+    @groups.setter
+    def groups(self, groups: int) -> None:
+        self.num_groups = check_groups("TorchGroupNorm", self.num_channels, groups, None)
 
 
 class TorchLayerNorm(_Activated, nn.GroupNorm):

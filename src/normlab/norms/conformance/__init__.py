@@ -21,8 +21,9 @@ from torch import nn
 from normlab.errors import UserError, unknown
 from normlab.norms import NORMS
 from normlab.norms.conformance import convolutions
-from normlab.norms.conformance.checks import CHECKS, Subject, run
+from normlab.norms.conformance.checks import CHECKS, run
 from normlab.norms.conformance.definitions import DEFINITIONS, Definition
+from normlab.norms.conformance.subject import Subject
 
 
 @dataclass(frozen=True)

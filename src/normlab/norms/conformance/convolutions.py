@@ -6,6 +6,7 @@ output channel. The definition stands here once more, unit by unit, and shares n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,6 +29,7 @@ def defined_weight(weight: Tensor, gain: Tensor) -> Tensor:
     units = []
     for unit, g in zip(weight, gain, strict=True):
         centred = unit - unit.mean()
+        centred = centred - centred.mean()  # what the first mean lost in rounding
         variance = (centred**2).mean()
         units.append(g * centred / torch.sqrt(torch.clamp(variance * unit.numel(), min=1e-4)))
     return torch.stack(units)
@@ -46,6 +48,72 @@ def _layer(make: Make, dtype: torch.dtype = torch.float64, **options: Any) -> An
 def _images(dtype: torch.dtype = torch.float64) -> Tensor:
     source = torch.Generator().manual_seed(1)
     return torch.randn(2, 3, 6, 5, generator=source, dtype=torch.float64).to(dtype)
+
+
+def _offset(make: Make) -> str | None:
+    """Weights whose mean is far from 0, in float32: the standardized weight and its gradient."""
+    source = torch.Generator().manual_seed(3)
+    drawn = torch.randn(4, 3, 3, 3, generator=source, dtype=torch.float64)
+    towards = torch.randn(2, 4, 4, 3, generator=source, dtype=torch.float64)
+    for mean in (10.0, 1e3):
+        layer, x = _layer(make, torch.float32, bias=False), _images(torch.float32)
+        with torch.no_grad():
+            layer.weight.copy_(drawn + mean)
+        weight = layer.weight.detach().double().requires_grad_()
+        y = F.conv2d(x.double(), defined_weight(weight, layer.gain.detach().double()))
+        (expected,) = torch.autograd.grad((y * towards).sum(), weight)
+        found_y = layer(x)
+        (found,) = torch.autograd.grad((found_y * towards.float()).sum(), layer.weight)
+        for what, one, other in (("output", found_y, y), ("gradient", found, expected)):
+            error = float((one.double() - other).detach().norm() / other.detach().norm())
+            if error > 2e-6:
+                return f"the {what} at weights of mean {mean:g} is off by {error:.1e}: {WORDS}"
+    return None
+
+
+def _half(make: Make) -> str | None:
+    """A half layer: its weight is standardized in float32."""
+    layer, x = _layer(make).half(), _images(torch.float16)
+    with torch.no_grad():
+        layer.weight.mul_(200)  # squares beyond half
+    weight = defined_weight(layer.weight.double(), layer.gain.double())
+    expected = F.conv2d(x.double(), weight, layer.bias.double())
+    error = float(((layer(x).double() - expected).norm() / expected.norm()).detach())
+    return None if error <= 2e-3 else f"off by {error:.1e} in half: standardize in float32"
+
+
+def _refusals(make: Make) -> str | None:
+    """Integer images, a gain of another size and another device are refused by name."""
+    cases: list[tuple[str, nn.Module, Tensor]] = []
+    for size in (1, 3):
+        layer = _layer(make)
+        layer.gain = nn.Parameter(torch.ones(size, dtype=torch.float64))
+        cases.append(("gain", layer, _images()))
+    cases.append(("dtype|Byte|type", _layer(make), _images().to(torch.uint8)))
+    cases.append(("device|meta", _layer(make).to("meta"), _images()))
+    for words, layer, x in cases:
+        try:
+            layer(x)
+        except (TypeError, ValueError, RuntimeError) as refusal:
+            if not re.search(words, str(refusal)):
+                return f"a refusal does not say one of {words}: {refusal}"
+        else:
+            return f"not refused: what an error would name by {words}"
+    return None
+
+
+def _reset(make: Make) -> str | None:
+    layer = _layer(make)
+    layer.reset_parameters()
+    return None if bool((layer.gain == 1).all()) else "reset_parameters leaves the gain"
+
+
+def _exported(make: Make) -> str | None:
+    layer, x = _layer(make).eval(), _images()
+    made = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    five = torch.cat([x, x, x[:1]])
+    right = torch.allclose(made.module()(five), layer(five))
+    return None if right else "exported with a dynamic batch it gives another output"
 
 
 def _output(make: Make, dtype: torch.dtype, tolerance: float, **options: Any) -> str | None:
@@ -100,9 +168,12 @@ def _evaluation(make: Make) -> str | None:
 
 def _compiled(make: Make) -> str | None:
     layer, x = _layer(make, torch.float32), _images(torch.float32)
+    torch._dynamo.reset()
     compiled: Any = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    y = compiled(x)
-    return None if torch.allclose(y, layer(x), rtol=1e-5) else "another output when compiled"
+    for images in (x, torch.cat([x, x, x])):  # a second batch size
+        if not torch.allclose(compiled(images), layer(images), rtol=1e-5, atol=1e-6):
+            return "another output when compiled"
+    return None
 
 
 def _variance(make: Make) -> str | None:
@@ -121,6 +192,11 @@ CHECKS: dict[str, Callable[[Make], str | None]] = {
         make, torch.float64, 1e-10, stride=2, padding=1, bias=False
     ),
     "gradients": _gradients,
+    "large offset": _offset,
+    "half": _half,
+    "refusals": _refusals,
+    "reset_parameters": _reset,
+    "torch.export": _exported,
     "constant filter": _constant,
     "train and eval": _evaluation,
     "state dict": _round_trip,
