@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from statistics import geometric_mean, median
 from typing import Any
@@ -33,6 +34,7 @@ from timing import Side, begin, in_turns, keep, options, ratio, timed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normlab.models import MODELS
 from normlab.norms import NORMS, MomentNorm, kernels, make
 
 KINDS = tuple(kind for kind in NORMS if kind != "none" and not kind.startswith("torch_"))
@@ -119,7 +121,7 @@ def main() -> None:
 def arguments() -> argparse.ArgumentParser:
     parser = options("Norm and ReLU beside torch.nn, as ratios.", rounds=60)
     parser.add_argument("--kinds", nargs="*", default=[*KINDS, OWN], choices=[*KINDS, OWN])
-    parser.add_argument("--models", nargs="*", help="maps of these models alone")
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--shapes", choices=("small", "large", "all"), default="all")
     parser.add_argument("--layouts", nargs="*", default=list(LAYOUTS), choices=list(LAYOUTS))
     parser.add_argument("--seconds", type=float, default=0.4, help="for a row, about")
@@ -130,20 +132,12 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def chosen(given: argparse.Namespace) -> dict[Shape, tuple[str, ...]]:
-    """The shapes that the command line asks for."""
-    found = bundled_shapes()
-    known = sorted({model.split(" at ")[0] for models in found.values() for model in models})
-    wrong = set(given.models or ()) - set(known)
-    if wrong:
-        raise SystemExit(f"--models: {', '.join(sorted(wrong))} is none of {', '.join(known)}")
-    picked = {}
-    for shape, models in found.items():
-        n, c, h, w = shape
-        small = n * c * h * w <= SMALL
-        of_model = not given.models or any(m.split(" at ")[0] in given.models for m in models)
-        if of_model and given.shapes in {"all", "small" if small else "large"}:
-            picked[shape] = models
-    return picked
+    """The shapes that the command line asks for, with their models."""
+    found = bundled_shapes(given.models)
+    if given.shapes == "all":
+        return found
+    small = given.shapes == "small"
+    return {shape: models for shape, models in found.items() if (prod(shape) <= SMALL) == small}
 
 
 def refused(layer: nn.Module, x: Tensor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -63,11 +64,19 @@ def maps_of(recipe: Recipe) -> set[Shape]:
     return seen
 
 
-def bundled_shapes() -> dict[Shape, tuple[str, ...]]:
-    """Shapes of maps, largest images first, and the models that have them at their batch sizes."""
+def bundled_shapes(wanted: Collection[str] = tuple(MODELS)) -> dict[Shape, tuple[str, ...]]:
+    """Shapes of maps, largest images first, and the models that have them at their batch sizes.
+
+    Args:
+        wanted: Kinds of models; all of the catalog if none are given.
+    """
+    unknown = set(wanted) - set(MODELS)
+    if unknown:
+        raise SystemExit(f"{', '.join(sorted(unknown))} is none of the models {', '.join(MODELS)}")
     models: dict[Shape, set[str]] = defaultdict(set)
     for recipe in bundled_recipes():
-        for shape in maps_of(recipe):
-            models[shape].add(f"{recipe.model.kind} at {recipe.batch_size}")
+        if recipe.model.kind in wanted:
+            for shape in maps_of(recipe):
+                models[shape].add(f"{recipe.model.kind} at {recipe.batch_size}")
     order = sorted(models, key=lambda shape: (-shape[2] * shape[3], shape))
     return {shape: tuple(sorted(models[shape])) for shape in order}
