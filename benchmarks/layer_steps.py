@@ -1,6 +1,6 @@
-"""Steps of one norm that can be timed, here or in a child process with another checkout of normlab.
+"""Steps of one norm that can be timed, here or in a child process with a checkout of normlab.
 
-As a script it is that child: it reads a line of JSON from its input, does what it says, and answers
+As a script it is such a child: it reads a line of JSON from its input, does what it says, and answers
 with one. It uses nothing of normlab but `make`, so that older checkouts can be timed.
 """
 
@@ -42,13 +42,13 @@ def step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], object]:
     return lambda: torch.autograd.grad(layer(x), wanted, dy)
 
 
-class Before:
-    """Another checkout of normlab in a process of its own, which works when it is told to."""
+class Checkout:
+    """A checkout of normlab in a process of its own, which works when it is told to."""
 
     def __init__(self, checkout: Path, threads: int) -> None:
         source = checkout / "src"
         if not (source / "normlab").is_dir():
-            raise SystemExit(f"--before: there is no {source / 'normlab'}")
+            raise SystemExit(f"{checkout}: there is no {source / 'normlab'}")
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), str(threads)],
             stdin=subprocess.PIPE,
@@ -58,7 +58,7 @@ class Before:
         )
         found = Path(self.ask({"where": True}))
         if source.resolve() not in found.resolve().parents:
-            raise SystemExit(f"--before: the child took normlab from {found}")
+            raise SystemExit(f"{checkout}: the child took normlab from {found}")
 
     def ask(self, order: dict[str, Any]) -> Any:
         """Give an order, wait for the answer."""
@@ -67,7 +67,7 @@ class Before:
         print(json.dumps(order), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("--before: the child has ended")
+            raise SystemExit("a child has ended: see its error above")
         return json.loads(line)
 
     def side(self, kind: str, shape: tuple[int, ...], layout: str, options: dict[str, Any]) -> Side:

@@ -9,10 +9,11 @@
 
 Maps are those of the bundled models at the batch sizes of their studies (`shapes.py` asks the models),
 each shape timed once, contiguous and channels_last. Kinds are those of the catalog. Sides take turns,
-ours, theirs, before, ours, ..., within one run; a row shows the median of each side and the median of
+forth and back, within one run; a row shows the median of each side and the median of
 the ratios turn by turn: above 1 ours is faster. `theirs` is torch's layer of that kind and a ReLU, for
 ghost batch norm a loop of F.batch_norm over torch.chunk; kinds that torch has not stand beside our
-batch norm. `before` works in a process of its own, with its own clock.
+batch norm. With `--before` two more processes take part, one for each checkout, each with its own
+clock: `before/ours` compares these two, which differ in nothing else.
 
 In every turn a side runs one step before the clock, since another side's data is in the caches, and
 then as many as fill a millisecond. Rounds are as many as fit into `--seconds`, ten at least.
@@ -28,7 +29,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 import torch
-from layer_steps import LAYOUTS, Before, maps, step
+from layer_steps import LAYOUTS, Checkout, maps, step
 from shapes import Shape, bundled_shapes
 from timing import Side, begin, in_turns, keep, options, ratio, timed
 from torch import Tensor, nn
@@ -99,7 +100,8 @@ def theirs(kind: str, channels: int) -> nn.Module | None:
 def main() -> None:
     given = arguments().parse_args()
     begin(given)
-    before = Before(given.before, given.threads) if given.before else None
+    paths = {"now": Path(__file__).resolve().parent.parent, "before": given.before}
+    checkouts = {n: Checkout(p, given.threads) for n, p in paths.items() if given.before}
     print(
         f"{'shape':18}{'layout':15}{'kind':16}{'backend':11}{'ours us':>9}"
         f"{'theirs us':>11}{'theirs/ours':>13}{'before/ours':>13}"
@@ -108,11 +110,11 @@ def main() -> None:
     try:
         for shape, models in chosen(given).items():
             for layout in given.layouts:
-                found = measure(shape, layout, given, before)
+                found = measure(shape, layout, given, checkouts)
                 rows.extend({**row, "models": list(models)} for row in found)
     finally:
-        if before:
-            before.close()
+        for checkout in checkouts.values():
+            checkout.close()
     for line in summary(rows):
         print(line)
     keep(rows, given)
@@ -150,7 +152,7 @@ def refused(layer: nn.Module, x: Tensor) -> bool:
 
 
 def measure(
-    shape: Shape, layout: str, given: argparse.Namespace, before: Before | None
+    shape: Shape, layout: str, given: argparse.Namespace, checkouts: dict[str, Checkout]
 ) -> Iterator[Row]:
     """A row per kind on one shape and layout."""
     x, dy = maps(shape, layout)
@@ -167,8 +169,9 @@ def measure(
                 sides["compiled"] = timed(step(torch.compile(other), x, dy))
         else:
             sides["batch"] = timed(step(ours("batch", channels), x, dy))
-        if before and kind != OWN:
-            sides["before"] = before.side(kind, shape, layout, options_of(kind))
+        if kind != OWN:
+            for name, checkout in checkouts.items():
+                sides[name] = checkout.side(kind, shape, layout, options_of(kind))
         if given.copy:
             room = torch.empty_like(x)
             sides["copy"] = timed(lambda room=room: room.detach().copy_(x.detach()))
@@ -177,9 +180,10 @@ def measure(
         row["backend"] = kernels.choose(x).NAME
         row["rounds"] = len(times["ours"])
         row |= {f"{name}_us": round(1e6 * median(taken), 1) for name, taken in times.items()}
-        row |= {
-            f"{name}/ours": round(ratio(times, name, "ours"), 3) for name in times if name != "ours"
-        }
+        beside = times.keys() - {"ours", "now", "before"}
+        row |= {f"{name}/ours": round(ratio(times, name, "ours"), 3) for name in sorted(beside)}
+        if "before" in times:
+            row["before/ours"] = round(ratio(times, "before", "now"), 3)
         print(text(row), flush=True)
         yield row
 

@@ -94,9 +94,11 @@ def in_turns(
     steps = {name: ceil(LEAST / run(2)) for name, run in sides.items()}
     round_of = sum(run(steps[name]) * (steps[name] + 1) for name, run in sides.items())
     times: dict[str, list[float]] = {name: [] for name in sides}
+    order = list(sides.items())
     for _ in range(min(most, max(least, int(seconds / round_of)))):
-        for name, run in sides.items():
+        for name, run in order:
             times[name].append(run(steps[name]))
+        order.reverse()  # nobody always runs behind the same one
     return times
 
 
