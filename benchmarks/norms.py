@@ -8,12 +8,13 @@
     python benchmarks/norms.py --copy            # beside a copy of the map
 
 Maps are those of the bundled models at the batch sizes of their studies (`shapes.py` asks the models),
-each shape timed once, contiguous and channels_last. Kinds are those of the catalog. Sides take turns,
-forth and back, within one run; a row shows the median of each side and the median of
+each shape timed once, contiguous and channels_last. Kinds are those of the catalog. Sides take turns
+within one run; a row shows the median of each side and the median of
 the ratios turn by turn: above 1 ours is faster. `theirs` is torch's layer of that kind and a ReLU, for
 ghost batch norm a loop of F.batch_norm over torch.chunk; kinds that torch has not stand beside our
 batch norm. With `--before` two more processes take part, one for each checkout, each with its own
-clock: `before/ours` compares these two, which differ in nothing else.
+clock: `before/ours` compares these two. How exact that is on a machine, `--before .` tells: the same
+code against itself.
 
 In every turn a side runs one step before the clock, since another side's data is in the caches, and
 then as many as fill a millisecond. Rounds are as many as fit into `--seconds`, ten at least.
