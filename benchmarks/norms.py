@@ -1,51 +1,53 @@
-"""Norm and ReLU, forward and backward: ours beside torch.nn, as ratios.
+"""Norm and ReLU, forward and backward: ours beside torch.nn and beside another checkout, as ratios.
 
-    python benchmarks/norms.py                   # every kind on every shape, this machine's threads
+    python benchmarks/norms.py                   # every kind on every map of every bundled model
     python benchmarks/norms.py --threads 1       # on one core
+    python benchmarks/norms.py --models resnet50-as-published --kinds batch layer --shapes small
+    python benchmarks/norms.py --before ../normlab-before    # the same rows for that checkout as well
     python benchmarks/norms.py --compiled        # torch.nn under torch.compile as well (needs a C++ compiler)
-    python benchmarks/norms.py --large           # maps of 64 MB, beside a copy of the same size
+    python benchmarks/norms.py --copy            # beside a copy of the map
 
-Each row times its sides in turn, A B A B, after a warm-up, and shows the median of each and the
-median of the ratios theirs / ours: above 1 ours is faster. Shapes are those of the bundled models
-at their batch sizes. Sides: `ours` (norm and ReLU in one layer, backend printed), `torch` (torch.nn
-and nn.ReLU), `chunks` for ghost batch norm (a loop of F.batch_norm over torch.chunk).
+Maps are those of the bundled models at the batch sizes of their studies (`shapes.py` asks the models),
+each shape timed once, contiguous and channels_last. Kinds are those of the catalog. Sides take turns
+within one run; a row shows the median of each side and the median of
+the ratios turn by turn: above 1 ours is faster. `theirs` is torch's layer of that kind and a ReLU, for
+ghost batch norm a loop of F.batch_norm over torch.chunk; kinds that torch has not stand beside our
+batch norm. With `--before` two more processes take part, one for each checkout, each with its own
+clock: `before/ours` compares these two. How exact that is on a machine, `--before .` tells: the same
+code against itself.
+
+In every turn a side runs one step before the clock, since another side's data is in the caches, and
+then as many as fill a millisecond. Rounds are as many as fit into `--seconds`, ten at least.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
 from statistics import geometric_mean, median
+from typing import Any
 
 import torch
-from timing import begin, interleaved, keep, options, ratio
+from layer_steps import LAYOUTS, Checkout, maps, step
+from shapes import Shape, bundled_shapes
+from timing import Side, begin, in_turns, keep, options, ratio, timed
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from normlab.norms import MomentNorm, kernels, make
+from normlab.models import MODELS
+from normlab.norms import NORMS, MomentNorm, kernels, make
 
-SHAPES: dict[str, tuple[tuple[int, int, int, int], ...]] = {
-    "mnist-7288": ((128, 8, 26, 26), (128, 8, 24, 24), (128, 8, 22, 22), (128, 16, 9, 9), (128, 16, 7, 7), (128, 16, 5, 5)),
-    "mnist-7704": ((64, 8, 26, 26), (64, 16, 24, 24), (64, 16, 10, 10), (64, 16, 8, 8), (64, 16, 6, 6)),
-    "digits-small": ((32, 16, 8, 8), (32, 32, 4, 4)),
-    "resnet-14": ((32, 16, 32, 32), (32, 32, 16, 16), (32, 64, 8, 8)),
-}  # fmt: skip
-LARGE = {"large (64 MB)": ((64, 256, 32, 32), (256, 64, 32, 32))}
-OPTIONS: dict[str, dict[str, int]] = {
+KINDS = tuple(kind for kind in NORMS if kind != "none" and not kind.startswith("torch_"))
+OPTIONS: dict[str, dict[str, Any]] = {
     "group": {"channels_per_group": 4},
+    "evonorm_s0": {"channels_per_group": 4},
     "ghost_batch": {"splits": 8},
 }
-KINDS = (
-    "batch",
-    "instance",
-    "group",
-    "layer",
-    "ghost_batch",
-    "batch_instance",
-    "rms",
-    "switchable",
-    "batch_renorm",
-)
+OWN = "own (generic)"
+SMALL = 1 << 20  # numbers in a map, 4 MB: up to here a core's caches hold much of it
+Row = dict[str, Any]
 
 
 class Chunks(nn.Module):
@@ -73,144 +75,164 @@ class MyBatchNorm(MomentNorm):
         return scale, (mean - center) * scale
 
 
+def options_of(kind: str) -> dict[str, Any]:
+    """Options of a kind here: a ReLU follows wherever it can."""
+    relu = {} if getattr(NORMS.get(kind), "contains_activation", False) else {"activation": "relu"}
+    return {**OPTIONS.get(kind, {}), **relu}
+
+
+def ours(kind: str, channels: int) -> nn.Module:
+    """Our layer of a kind."""
+    if kind == OWN:
+        return MyBatchNorm(channels, activation="relu")
+    return make(kind, channels, **options_of(kind))
+
+
 def theirs(kind: str, channels: int) -> nn.Module | None:
-    """Torch's layer of a kind with a ReLU, or the chunk loop."""
-    made: dict[str, Callable[[], nn.Module]] = {
-        "batch": lambda: nn.BatchNorm2d(channels),
-        "instance": lambda: nn.InstanceNorm2d(channels, affine=True),
-        "group": lambda: nn.GroupNorm(channels // 4, channels),
-        "layer": lambda: nn.GroupNorm(1, channels),
-    }
+    """Torch's layer of a kind with a ReLU, or the chunk loop; None if torch has none."""
     if kind == "ghost_batch":
         return Chunks(channels, OPTIONS["ghost_batch"]["splits"])
-    return nn.Sequential(made[kind](), nn.ReLU()) if kind in made else None
-
-
-def step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], object]:
-    """Forward and backward of one layer, gradients of input and parameters.
-
-    Gradients are handed over, as in the middle of a net: a leaf's `.grad` would be a copy more.
-    """
-    wanted = [x, *layer.parameters()]
-    return lambda: torch.autograd.grad(layer(x), wanted, dy)
+    if f"torch_{kind}" not in NORMS:
+        return None
+    bare = {k: v for k, v in options_of(kind).items() if k != "activation"}
+    return nn.Sequential(make(f"torch_{kind}", channels, **bare), nn.ReLU())
 
 
 def main() -> None:
-    parser = options("Norm and ReLU beside torch.nn, as ratios.", rounds=60)
-    parser.add_argument("--kinds", nargs="*", default=list(KINDS))
-    parser.add_argument("--large", action="store_true")
-    parser.add_argument("--compiled", action="store_true")
-    given = parser.parse_args()
+    given = arguments().parse_args()
     begin(given)
+    paths = {"now": Path(__file__).resolve().parent.parent, "before": given.before}
+    checkouts = {n: Checkout(p, given.threads) for n, p in paths.items() if given.before}
     print(
-        f"{'model':14}{'shape':20}{'layout':18}{'kind':16}{'backend':11}{'ours us':>9}{'theirs us':>11}{'ratio':>8}"
+        f"{'shape':18}{'layout':15}{'kind':16}{'backend':11}{'ours us':>9}"
+        f"{'theirs us':>11}{'theirs/ours':>13}{'before/ours':>13}"
     )
-    rows: list[dict[str, object]] = []
-    for model, shapes in (LARGE if given.large else SHAPES).items():
-        for shape in shapes:
-            for layout in (torch.contiguous_format, torch.channels_last):
-                rows += measure(model, shape, layout, given)
-    summary(rows)
+    rows: list[Row] = []
+    try:
+        for shape, models in chosen(given).items():
+            for layout in given.layouts:
+                found = measure(shape, layout, given, checkouts)
+                rows.extend({**row, "models": list(models)} for row in found)
+    finally:
+        for checkout in checkouts.values():
+            checkout.close()
+    for line in summary(rows):
+        print(line)
     keep(rows, given)
 
 
+def arguments() -> argparse.ArgumentParser:
+    parser = options("Norm and ReLU beside torch.nn, as ratios.", rounds=60)
+    parser.add_argument("--kinds", nargs="*", default=[*KINDS, OWN], choices=[*KINDS, OWN])
+    parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--shapes", choices=("small", "large", "all"), default="all")
+    parser.add_argument("--layouts", nargs="*", default=list(LAYOUTS), choices=list(LAYOUTS))
+    parser.add_argument("--seconds", type=float, default=0.4, help="for a row, about")
+    parser.add_argument("--before", type=Path, help="another checkout to time beside this one")
+    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--copy", action="store_true")
+    return parser
+
+
+def chosen(given: argparse.Namespace) -> dict[Shape, tuple[str, ...]]:
+    """The shapes that the command line asks for, with their models."""
+    found = bundled_shapes(given.models)
+    if given.shapes == "all":
+        return found
+    small = given.shapes == "small"
+    return {shape: models for shape, models in found.items() if (prod(shape) <= SMALL) == small}
+
+
+def refused(layer: nn.Module, x: Tensor) -> bool:
+    """Whether the kind takes no such maps: instance norm of single pixels has no statistics."""
+    try:
+        layer(x)
+    except ValueError:
+        return True
+    return False
+
+
 def measure(
-    model: str,
-    shape: tuple[int, int, int, int],
-    layout: torch.memory_format,
-    given: argparse.Namespace,
-) -> list[dict[str, object]]:
+    shape: Shape, layout: str, given: argparse.Namespace, checkouts: dict[str, Checkout]
+) -> Iterator[Row]:
     """A row per kind on one shape and layout."""
-    rows: list[dict[str, object]] = []
-    source = torch.randn(shape).contiguous(memory_format=layout)
-    dy = torch.randn(shape).contiguous(memory_format=layout)
+    x, dy = maps(shape, layout)
     channels = shape[1]
-    reference = make("batch", channels, activation="relu")
-    copy = torch.empty_like(source)
-    for kind in [*given.kinds, "own (generic)"]:
-        x = source.clone(memory_format=torch.preserve_format).requires_grad_()
-        if kind == "own (generic)":
-            ours: nn.Module = MyBatchNorm(channels, activation="relu")
-        else:
-            ours = make(kind, channels, activation="relu", **OPTIONS.get(kind, {}))
-        backend = kernels.choose(x).NAME
-        sides: dict[str, Callable[[], object]] = {"ours": step(ours, x, dy)}
+    for kind in given.kinds:
+        layer = ours(kind, channels)
+        if refused(layer, x):
+            continue
+        sides: dict[str, Side] = {"ours": timed(step(layer, x, dy))}
         other = theirs(kind, channels)
         if other is not None:
-            sides["theirs"] = step(other, x, dy)
+            sides["theirs"] = timed(step(other, x, dy))
             if given.compiled:
-                sides["compiled"] = step(torch.compile(other), x, dy)
-        else:  # no counterpart in torch: beside our own batch norm
-            sides["batch"] = step(reference, x, dy)
-        if given.large:
-            sides["copy"] = lambda: copy.copy_(source)
-        times = interleaved(sides, max(8, given.rounds // (10 if given.large else 1)))
-        row: dict[str, object] = {
-            "model": model,
-            "shape": list(shape),
-            "layout": str(layout).split(".")[1],
-            "kind": kind,
-            "backend": backend,
-        }
+                sides["compiled"] = timed(step(torch.compile(other), x, dy))
+        else:
+            sides["batch"] = timed(step(ours("batch", channels), x, dy))
+        if kind != OWN:
+            for name, checkout in checkouts.items():
+                sides[name] = checkout.side(kind, shape, layout, options_of(kind))
+        if given.copy:
+            room = torch.empty_like(x)
+            sides["copy"] = timed(lambda room=room: room.detach().copy_(x.detach()))
+        times = in_turns(sides, least=10, most=given.rounds, seconds=given.seconds)
+        row: Row = {"shape": list(shape), "layout": layout, "kind": kind}
+        row["backend"] = kernels.choose(x).NAME
+        row["rounds"] = len(times["ours"])
         row |= {f"{name}_us": round(1e6 * median(taken), 1) for name, taken in times.items()}
-        row |= {
-            f"{name}/ours": round(ratio(times, name, "ours"), 3) for name in times if name != "ours"
-        }
-        if kind in {"batch_instance", "own (generic)"}:
-            row["ours/batch"] = round(1 / ratio(times, "batch", "ours"), 3)
-        rows.append(row)
-        named = "theirs" if other is not None else "batch"
-        extra = "".join(
-            f"  {name} {row[f'{name}/ours']:.2f}"
-            for name in ("compiled", "copy")
-            if f"{name}/ours" in row
-        )
-        print(
-            f"{model:14}{'x'.join(map(str, shape)):20}{row['layout']!s:18}{kind:16}{backend:11}"
-            f"{row['ours_us']:>9}{row[f'{named}_us']:>11}{row[f'{named}/ours']:>8.2f} {named}{extra}"
-        )
-    return rows
+        beside = times.keys() - {"ours", "now", "before"}
+        row |= {f"{name}/ours": round(ratio(times, name, "ours"), 3) for name in sorted(beside)}
+        if "before" in times:
+            row["before/ours"] = round(ratio(times, "before", "now"), 3)
+        print(text(row), flush=True)
+        yield row
 
 
-def summary(rows: list[dict[str, object]]) -> None:
-    """The geometric means and the worst rows the goals speak of."""
-    print()
-    for layout in ("contiguous_format", "channels_last"):
-        here = [
-            r
-            for r in rows
-            if r["layout"] == layout
-            and r["kind"] in {"batch", "group", "layer", "instance"}
-            and "theirs/ours" in r
-        ]
-        big = [r for r in here if r["shape"][2] >= 16]  # type: ignore[index]
-        for name, some in (("maps of 16x16 and larger", big), ("all shapes", here)):
-            if some:
-                values = [float(str(r["theirs/ours"])) for r in some]
-                worst = min(some, key=lambda r: float(str(r["theirs/ours"])))
-                print(
-                    f"{layout}, {name}: geometric mean {geometric_mean(values):.2f}, "
-                    f"least {min(values):.2f} ({worst['kind']} on {worst['shape']})"
-                )
-        ghost = [
-            float(str(r["theirs/ours"]))
-            for r in rows
-            if r["layout"] == layout and r["kind"] == "ghost_batch"
-        ]
-        if ghost:
-            print(
-                f"{layout}, ghost batch at 8 splits beside a chunk loop: {min(ghost):.2f} to {max(ghost):.2f}"
-            )
-        for kind in ("batch_instance", "own (generic)"):
-            cost = [
-                float(str(r["ours/batch"]))
-                for r in rows
-                if r["layout"] == layout and r["kind"] == kind
-            ]
-            if cost:
-                print(
-                    f"{layout}, {kind} beside our batch, time: {min(cost):.2f} to {max(cost):.2f}"
-                )
+def text(row: Row) -> str:
+    """A row as it is printed."""
+    beside = "theirs" if "theirs_us" in row else "batch"
+    marks = {"theirs": "", "batch": " (batch)"}
+    extra = "".join(
+        f"  {name} {row[f'{name}/ours']:.2f}"
+        for name in ("compiled", "copy")
+        if f"{name}/ours" in row
+    )
+    earlier = f"{row['before/ours']:.2f}" if "before/ours" in row else ""
+    return (
+        f"{'x'.join(map(str, row['shape'])):18}{row['layout']:15}{row['kind']:16}{row['backend']:11}"
+        f"{row['ours_us']:>9}{row[f'{beside}_us']:>11}{row[f'{beside}/ours']:>13.2f}"
+        f"{earlier:>13}{marks[beside]}{extra}"
+    )
+
+
+def summary(rows: list[Row]) -> Iterator[str]:
+    """Geometric mean and worst row of each kind in each layout: the numbers the goals speak of."""
+    for title, column in (
+        ("theirs / ours", "theirs/ours"),
+        ("our batch norm / ours", "batch/ours"),
+        ("before / ours", "before/ours"),
+    ):
+        timed_rows = [row for row in rows if column in row]
+        if not timed_rows:
+            continue
+        yield f"\n{title}, geometric mean and least"
+        for layout in LAYOUTS:
+            for kind in (*KINDS, OWN):
+                here = [r for r in timed_rows if r["layout"] == layout and r["kind"] == kind]
+                big = [r for r in here if min(r["shape"][2:]) >= 16]
+                if here:
+                    parts = [_line("all maps", here, column)]
+                    parts += [_line("16x16 and larger", big, column)] if big else []
+                    yield f"{layout:15}{kind:16}{'   '.join(parts)}"
+        yield f"{'all':31}{_line('all maps', timed_rows, column)}"
+
+
+def _line(name: str, rows: list[Row], column: str) -> str:
+    worst = min(rows, key=lambda row: row[column])
+    mean = geometric_mean([row[column] for row in rows])
+    shape = "x".join(map(str, worst["shape"]))
+    return f"{name} {mean:.2f}, {worst[column]:.2f} on {shape} ({len(rows)})"
 
 
 if __name__ == "__main__":

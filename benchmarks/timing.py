@@ -7,12 +7,15 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from math import ceil
 from pathlib import Path
 from statistics import median
 
 import torch
 
 from normlab.train.memory import keep_freed_memory
+
+LEAST = 1e-3  # seconds of one timing: below it clocks and wake-ups weigh
 
 
 def options(description: str, rounds: int) -> argparse.ArgumentParser:
@@ -24,12 +27,26 @@ def options(description: str, rounds: int) -> argparse.ArgumentParser:
     return parser
 
 
+def machine() -> dict[str, str]:
+    """The processor's name and its widest vectors, as far as the system says."""
+    known = {"processor": platform.processor() or platform.machine(), "vectors": ""}
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = (line.partition(":") for line in info.read_text().splitlines())
+        facts = {key.strip(): value.strip() for key, _, value in lines}
+        known["processor"] = facts.get("model name", known["processor"])
+        flags = set(facts.get("flags", facts.get("Features", "")).split())
+        found = (name for name in ("avx512f", "avx2", "avx", "sve", "asimd") if name in flags)
+        known["vectors"] = next(found, "")
+    return known
+
+
 def begin(given: argparse.Namespace) -> None:
     """Set the threads and say where this runs."""
     torch.set_num_threads(given.threads)
     keep_freed_memory()  # both sides, as in normlab's workers
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, torch {torch.__version__}, {given.threads} threads")
+    here = " ".join(filter(None, machine().values()))
+    print(f"{here}, torch {torch.__version__}, {given.threads} threads")
 
 
 def interleaved(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -44,6 +61,50 @@ def interleaved(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str
     return times
 
 
+Side = Callable[[int], float]
+"""Runs so many steps and returns the seconds of one."""
+
+
+def timed(step: Callable[[], object]) -> Side:
+    """A side in this process. One step goes before the clock: another side's data is in the caches."""
+
+    def run(steps: int) -> float:
+        step()
+        start = time.perf_counter()
+        for _ in range(steps):
+            step()
+        return (time.perf_counter() - start) / steps
+
+    return run
+
+
+def in_turns(
+    sides: dict[str, Side], *, least: int, most: int, seconds: float
+) -> dict[str, list[float]]:
+    """Seconds of a step of each side, in turn; as many rounds as fit into the time.
+
+    Args:
+        sides: What is timed.
+        least: Rounds at least, whatever they take.
+        most: Rounds at most.
+        seconds: What all rounds together may take, between these.
+    """
+    for run in sides.values():
+        run(1)
+    steps = {name: ceil(LEAST / run(2)) for name, run in sides.items()}
+    round_of = sum(run(steps[name]) * (steps[name] + 1) for name, run in sides.items())
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    order = list(sides.items())
+    for _ in range(min(most, max(least, int(seconds / round_of)))):
+        for name, run in order:
+            times[name].append(run(steps[name]))
+        if len(order) > 2:
+            # The last two change places, so that each runs as often behind the other; none ever runs
+            # behind itself, where its caches would be warm.
+            order[-2], order[-1] = order[-1], order[-2]
+    return times
+
+
 def ratio(times: dict[str, list[float]], top: str, bottom: str) -> float:
     """Median of the ratios pair by pair."""
     return median(a / b for a, b in zip(times[top], times[bottom], strict=True))
@@ -52,5 +113,5 @@ def ratio(times: dict[str, list[float]], top: str, bottom: str) -> float:
 def keep(rows: list[dict[str, object]], given: argparse.Namespace) -> None:
     """Write the rows into the file that was asked for, if any."""
     if given.json:
-        found = {"threads": given.threads, "torch": torch.__version__, "rows": rows}
+        found = {"threads": given.threads, "torch": torch.__version__, **machine(), "rows": rows}
         given.json.write_text(json.dumps(found, indent=1))
