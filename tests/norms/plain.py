@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from normlab.norms import BatchInstanceNorm
 from normlab.norms.conformance.definitions import DEFINITIONS, Definition, Options, Values
 from normlab.norms.filter_response import LEARNED_EPS
-from normlab.norms.running import RunningStats
 
 Forward = Callable[[Tensor, Values, Options, Values, bool], Tensor]
 Advance = Callable[[Tensor, Options, Values], Values]
@@ -30,6 +30,8 @@ class _Plain(nn.Module):
     refuse: bool
     activate: bool
     kind: str
+    track_running_stats = True
+    __constants__ = ("momentum", "eps")  # what torch.jit reads of a batch norm
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class _Plain(nn.Module):
         activation: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         definition = self.definition
         if activation and definition.contains_activation and self.refuse:
             raise ValueError("contains its activation")
@@ -142,7 +144,7 @@ def plain(
         methods: Further attributes of the class.
     """
     definition = DEFINITIONS[kind]
-    bases = (_Plain, TracksBatches) if definition.buffers else (_Plain,)
+    bases = (_Plain, _BatchNorm) if definition.buffers else (_Plain,)
     attributes = {
         "definition": definition,
         "forward_as": staticmethod(forward or definition.forward),

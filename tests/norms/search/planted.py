@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from normlab.norms.kernels import cpu
+from normlab.norms.kernels import boundary, cpu
 
 
 def unchecked() -> None:
-    """Pointers go into the loops whatever the tensors are.
+    """Addresses go into the loops whatever the tensors are.
 
     The one place that knows how the boundary is written: change it with the boundary.
     """
-    plan: Any = cpu.PooledPlan
-    plan.fits = lambda self, *parts: tuple(part is None for part in parts) == self.planned
-    cpu.supports = lambda x: x.dtype in cpu.DTYPES
+
+    def call(task: Any, threads: int, x: Any, given: Iterable[int | boundary.Argument]) -> bool:
+        values = [
+            a if not isinstance(a, tuple) else 0 if a[1] is None else a[1].data_ptr() for a in given
+        ]
+        task((ctypes.c_int64 * len(values))(*values), threads)
+        return True
+
+    cpu.call = call
 
 
 PLANTS: dict[str, Callable[[], None]] = {"unchecked": unchecked}
