@@ -74,8 +74,10 @@ class Norm(nn.Module):
     def state(self) -> State:
         """Name, tensor and shape of every parameter and statistic that a forward reads."""
         channels = (self.num_channels,)
-        yield "weight", self.weight, channels
-        yield "bias", self.bias, channels
+        if self.weight is not None:
+            yield "weight", self.weight, channels
+        if self.bias is not None:
+            yield "bias", self.bias, channels
 
     def check_map(self, x: Tensor) -> None:
         """Refuse what is no map of this layer's.
@@ -95,6 +97,10 @@ class Norm(nn.Module):
     def check_state(self, x: Tensor) -> None:
         """Refuse parameters and statistics that do not fit a map; see `kernels.check_state`."""
         kernels.check_state(x, self.state())
+
+    def of_nothing(self, x: Tensor) -> Tensor:
+        """The result of a map without values."""
+        return self.activate(x.clone())  # an activation in place must not meet the map itself
 
     def activate(self, y: Tensor) -> Tensor:
         """The activation behind the norm."""

@@ -52,7 +52,9 @@ class BatchInstanceNorm(BatchNorm):
         if self.training:
             return super().coefficients(mean, var, pixels)
         # Copies: the buffers may move before a backward.
-        center, spread = (b.to(mean.dtype, copy=True) for b in (self.running_mean, self.running_var))
+        center, spread = (
+            b.to(mean.dtype, copy=True) for b in (self.running_mean, self.running_var)
+        )
         return mixed(mean, var, center, spread, self.eps, self.rho)
 
     def eval_affine(self) -> None:

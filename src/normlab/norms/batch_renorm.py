@@ -18,7 +18,7 @@ from torch import Tensor
 
 from normlab.norms.kernels import Pooling
 from normlab.norms.moments import MomentNorm
-from normlab.norms.running import RunningStats, moved
+from normlab.norms.running import RunningStats, moved, widened
 
 
 class BatchRenorm(MomentNorm, RunningStats):
@@ -97,8 +97,7 @@ class BatchRenorm(MomentNorm, RunningStats):
 
     def eval_affine(self) -> tuple[Tensor, Tensor]:
         """The running statistics."""
-        wide = torch.promote_types(self.running_std.dtype, torch.float32)
-        return self.running_mean.to(wide), 1 / self.running_std.to(wide)
+        return widened(self.running_mean), 1 / widened(self.running_std)
 
     def check_batch(self, images: int, pixels: int) -> None:
         """Raise ValueError if there is one value per channel: its variance says nothing."""

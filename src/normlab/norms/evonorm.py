@@ -85,6 +85,8 @@ class EvoNormS0(_EvoNorm):
             ValueError: x is not (N, C, H, W), or a parameter is not of C values.
         """
         wide = self._widened(x)
+        if not x.numel():
+            return self.of_nothing(x)
         grouped = wide.unflatten(1, (self.groups, -1))  # type: ignore[no-untyped-call]
         scale = unit_scale(grouped, (2, 3, 4))
         std = scaled_root(scaled_variance(grouped, scale, (2, 3, 4)), scale, self.eps)
@@ -135,6 +137,8 @@ class EvoNormB0(_EvoNorm, RunningStats):
                 value per channel in training.
         """
         wide = self._widened(x)
+        if not x.numel():
+            return self.of_nothing(x)
         if self.training:
             count = x.shape[0] * x.shape[2] * x.shape[3]
             if count == 1:

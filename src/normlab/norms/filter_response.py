@@ -70,7 +70,8 @@ class FilterResponseNorm(Norm):
         """As every norm, and the threshold and what is learned of eps."""
         yield from super().state()
         yield "tau", self.tau, (self.num_channels,)
-        yield "learned_eps", self.learned_eps, (self.num_channels,)
+        if self.learned_eps is not None:
+            yield "learned_eps", self.learned_eps, (self.num_channels,)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize and threshold x, shape (N, C, H, W).
@@ -81,6 +82,8 @@ class FilterResponseNorm(Norm):
         """
         self.check_map(x)
         self.check_state(x)
+        if not x.numel():
+            return self.of_nothing(x)
         wide = x.to(statistics_dtype(x))
         scale = unit_scale(wide, (2, 3))
         scaled = wide * scale

@@ -73,7 +73,7 @@ class MomentNorm(Norm):
             if fixed is not None:
                 return self._evaluated(x, *fixed)
         if not x.numel():
-            return self._empty(x)
+            return self.of_nothing(x)
         if self.training or self.refuses_in_eval:
             self.check_batch(x.shape[0], x.shape[2] * x.shape[3])
         return self._normalized(x)
@@ -82,10 +82,6 @@ class MomentNorm(Norm):
         """The whole affine map's scale and shift: `coefficients`, then gain and bias."""
         scale, shift = self.coefficients(mean, var, pixels)
         return reference.with_affine(scale, shift, self.weight, self.bias)
-
-    def _empty(self, x: Tensor) -> Tensor:
-        """The result of no values."""
-        return self.activate(x)
 
     def _normalized(self, x: Tensor) -> Tensor:
         pixels, relu = x.shape[2] * x.shape[3], self.folds_relu()

@@ -20,7 +20,7 @@ from torch import Tensor
 from normlab.norms import kernels
 from normlab.norms.kernels import Pooling, Running, Spec, autograd
 from normlab.norms.moments import MomentNorm
-from normlab.norms.running import RunningStats
+from normlab.norms.running import RunningStats, widened
 
 
 class PooledNorm(MomentNorm):
@@ -53,10 +53,10 @@ class PooledNorm(MomentNorm):
         fuses = self.training or not self.differs_in_eval
         if not fuses or kernels.is_traced(x) or not x.is_floating_point() or not x.numel():
             return super().forward(x)
+        self.check_map(x)
         x, backend = self._readable(x)
         if not hasattr(backend, "pooled_forward"):
             return super().forward(x)
-        self.check_map(x)
         images, _, height, width = x.shape
         if self.training or self.refuses_in_eval:
             self.check_batch(images, height * width)
@@ -70,6 +70,7 @@ class PooledNorm(MomentNorm):
         running = self._running(x) if self.training else None
         y, blocks = autograd.pooled(backend, spec, x, weight, bias, gate, running)
         if self.training and blocks is not None:
+            self.check_state(x)
             self._observe_blocks(pooling, *blocks, images, height * width)
         return y if relu else self.activate(y)
 
@@ -106,22 +107,25 @@ class RunningPooledNorm(PooledNorm, RunningStats):
 
     def eval_affine(self) -> tuple[Tensor, Tensor] | None:
         """The running statistics."""
-        wide = torch.promote_types(self.running_var.dtype, torch.float32)
-        center, var = self.running_mean.to(wide), self.running_var.to(wide)
+        center, var = widened(self.running_mean), widened(self.running_var)
         return center, torch.rsqrt(var + self.eps)
 
-    def _empty(self, x: Tensor) -> Tensor:
-        """The result of no values; the batch is counted, as torch counts it."""
-        if self.training:
-            self.num_batches_tracked += 1
-        return super()._empty(x)
-
     def _running(self, x: Tensor) -> Running | None:
-        batches = self.num_batches_tracked
-        if not self._moved_by_loops or batches.dtype is not torch.int64 or not batches.is_cpu:
+        mean, var, batches = self.running_mean, self.running_var, self.num_batches_tracked
+        fits = (
+            self._moved_by_loops
+            and mean is not None
+            and var is not None
+            and batches is not None
+            and mean.dtype is var.dtype is x.dtype
+            and batches.dtype is torch.int64
+            and batches.is_cpu
+        )
+        if not fits:
+            self.check_state(x)
             return None
         per_split = self.running == "per_split"
-        return Running(self.running_mean, self.running_var, batches, self.momentum, per_split)
+        return Running(mean, var, batches, self.momentum, per_split)
 
     @torch.no_grad()
     def _observe_blocks(

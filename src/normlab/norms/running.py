@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from normlab.norms import kernels
 from normlab.norms.base import Norm, State
 
 
@@ -60,6 +61,24 @@ class RunningStats(Norm, _BatchNorm):
         for name in self.statistics:
             yield name, getattr(self, name), (self.num_channels,)
 
+    def check_state(self, x: Tensor) -> None:
+        """As every norm; statistics that are to move need memory of their own."""
+        super().check_state(x)
+        batches = self.num_batches_tracked
+        if self.training and self.momentum is None and batches is not None:
+            kernels.check_device("num_batches_tracked", batches, x)
+        if self.training:
+            for name in self.statistics:
+                buffer = getattr(self, name)
+                if len(buffer) > 1 and buffer.stride(0) == 0:
+                    raise RuntimeError(f"{name} is expanded: it cannot be updated, clone it first")
+
+    def of_nothing(self, x: Tensor) -> Tensor:
+        """The result of a map without values; the batch is counted, as torch counts it."""
+        if self.training:
+            self.count_batch()
+        return super().of_nothing(x)
+
     def reset_running_stats(self) -> None:
         """Set the running statistics to where they start."""
         for name, start in self.statistics.items():
@@ -80,7 +99,10 @@ class RunningStats(Norm, _BatchNorm):
 
     def count_batch(self) -> float:
         """Count one more batch; its share in the running statistics."""
-        self.num_batches_tracked += 1
+        if self.num_batches_tracked is not None:  # a user may drop it, as with torch's
+            self.num_batches_tracked += 1
+        elif self.momentum is None:
+            raise ValueError("num_batches_tracked is None: with momentum=None it is needed")
         return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
 
 
@@ -93,7 +115,14 @@ def moved(running: Tensor, new: Tensor, share: float) -> None:
     if wide is running.dtype:
         running.mul_(1 - share).add_(new.to(wide) * share)
     else:
-        running.copy_((1 - share) * running.to(wide) + share * new.to(wide))
+        value = (1 - share) * running.to(wide) + share * new.to(wide)
+        running.copy_(value.to(running.dtype))
 
 
-__all__ = ["RunningStats", "moved"]
+def widened(buffer: Tensor) -> Tensor:
+    """A buffer in float64, or on devices that may not have it in float32 or wider."""
+    narrow = torch.promote_types(buffer.dtype, torch.float32)
+    return buffer.to(torch.float64 if buffer.is_cpu else narrow)
+
+
+__all__ = ["RunningStats", "moved", "widened"]

@@ -64,7 +64,7 @@ class SwitchableNorm(MomentNorm, RunningStats):
         else:  # copies: the buffers may move before a backward
             buffers = self.running_mean, self.running_var
             batch_mean, batch_var = (buffer.to(mean.dtype, copy=True) for buffer in buffers)
-        w, v = self.mean_weight.softmax(0), self.var_weight.softmax(0)
+        w, v = (weight.to(mean.dtype).softmax(0) for weight in (self.mean_weight, self.var_weight))
         scale = torch.rsqrt(v[0] * var + v[1] * layer_var + v[2] * batch_var + self.eps)
         return scale, (w[1] * (mean - layer_mean) + w[2] * (mean - batch_mean)) * scale
 

@@ -24,7 +24,13 @@ from torch import Tensor
 
 from normlab.errors import UserError, unknown
 from normlab.norms.kernels import reference
-from normlab.norms.kernels.boundary import check_numbers, check_state, is_traced, lies
+from normlab.norms.kernels.boundary import (
+    check_device,
+    check_numbers,
+    check_state,
+    is_traced,
+    lies,
+)
 from normlab.norms.kernels.pooling import Pooling, mixed
 from normlab.norms.kernels.spec import Running, Spec
 
@@ -99,6 +105,7 @@ __all__ = [
     "Running",
     "Spec",
     "by_table",
+    "check_device",
     "check_numbers",
     "check_state",
     "choose",

@@ -8,7 +8,7 @@ Any other kind is three steps, `moments`, the kind's own lines on (N, C) under a
     mean, var = moments(x);  scale, shift = the kind's lines;  y = scale * (x - mean) + shift
 
 so that whatever the lines use, a parameter, another net's output, a buffer, gets its gradient. The
-backward of `affine` hands dy on to that of `moments`, which then makes dx in one pass:
+backward of `affine` hands dy on to that of `moments`, which then makes dx in one pass, for both:
 dx = scale * dy + dmean / P + 2 * dvar / P * (x - mean).
 
 Every backward is a function of what its forward saved. Where derivatives of it are asked for, or a
@@ -18,6 +18,7 @@ tensor came back from a hook as no loop can read it, it is made of torch's own o
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from types import ModuleType
 from typing import Any
 
@@ -26,7 +27,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from normlab.norms.kernels import reference
-from normlab.norms.kernels.boundary import is_traced
+from normlab.norms.kernels.boundary import check_state, is_traced
 from normlab.norms.kernels.spec import Running, Spec
 
 Gradients = tuple[Tensor | None, ...]
@@ -64,11 +65,11 @@ def general(
         The normalized map, and the moments it was made from, (N, C).
     """
     link = _Link()
-    passed, mean, var = _Moments.apply(backend, link, x)  # type: ignore[no-untyped-call]
+    token, mean, var = _Moments.apply(backend, link, x)  # type: ignore[no-untyped-call]
     scale, shift = (
         factor.to(mean.dtype).expand(mean.shape).contiguous() for factor in factors(mean, var)
     )
-    y: Tensor = _Affine.apply(backend, link, relu, passed, mean, scale, shift)  # type: ignore[no-untyped-call]
+    y: Tensor = _Affine.apply(backend, link, relu, token, x, mean, scale, shift)  # type: ignore[no-untyped-call]
     return y, mean, var
 
 
@@ -76,7 +77,7 @@ def affine(
     backend: ModuleType, relu: bool, x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor
 ) -> Tensor:
     """``scale * (x - mean) + shift`` with factors per channel, (C,): norms in eval mode."""
-    y: Tensor = _Affine.apply(backend, None, relu, x, mean, scale, shift)  # type: ignore[no-untyped-call]
+    y: Tensor = _Affine.apply(backend, None, relu, None, x, mean, scale, shift)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -99,6 +100,9 @@ class _Pooled(Function):
         made = backend.pooled_forward(spec, x, weight, bias, gate, running)
         stats: tuple[Tensor | None, ...] = (None, None)
         if made is None:
+            channels = (x.shape[1],)
+            names = ("weight", weight), ("bias", bias), (spec.gate, gate)
+            check_state(x, [(name, p, channels) for name, p in names if p is not None])
             y, *blocks = reference.pooled(spec, x, weight, bias, gate)
             found.append(tuple(blocks))
         else:
@@ -116,45 +120,53 @@ class _Pooled(Function):
         if stats is not None and not _is_looked_at(dy):
             x, *parameters = inputs
             if backend.supports(x):
+                dy = dy.to(x.dtype)
                 made = backend.pooled_backward(spec, x, dy, (stats, own), *parameters)
                 if made is not None:
                     return None, None, None, None, *made
         wanted = ctx.needs_input_grad[4:]
-        again = _differentiated(lambda *given: reference.pooled(spec, *given)[0], inputs, wanted, dy)
+        again = _differentiated(
+            lambda *given: reference.pooled(spec, *given)[0], inputs, wanted, dy
+        )
         return None, None, None, None, *again
 
 
 class _Link:
-    """Carries dy from the backward of `_Affine` to that of `_Moments`, in the thread that runs both."""
+    """Carries dy from the backward of `_Affine` to that of `_Moments`, which the same thread runs."""
 
     def __init__(self) -> None:
-        self.passed: tuple[Tensor, ...] | None = None
+        self.passed: dict[int, tuple[Any, ...]] = {}
 
-    def take(self) -> tuple[Tensor, ...] | None:
-        """What was passed, once."""
-        passed, self.passed = self.passed, None
-        return passed
+    def give(self, *passed: Any) -> None:
+        """Hand on; nothing takes back what a backward before this has left."""
+        self.passed.pop(get_ident(), None)
+        if passed:
+            self.passed[get_ident()] = passed
+
+    def take(self) -> tuple[Any, ...] | None:
+        """What was handed on, once."""
+        return self.passed.pop(get_ident(), None)
 
 
 class _Moments(Function):
-    """Mean and variance of every (n, c); x passes through, so that its gradients meet here."""
+    """Mean and variance of every (n, c), and a token that ties `_Affine` to this."""
 
     @staticmethod
     def forward(
         ctx: Any, backend: ModuleType, link: _Link, x: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x, mean and biased variance."""
+        """The token, mean and biased variance."""
         mean, var = backend.moments(x)
         ctx.save_for_backward(x, mean, var)
         ctx.fixed = (backend, link)
         ctx.set_materialize_grads(False)
-        return x.view_as(x), mean, var
+        return mean.new_empty(0), mean, var
 
     @staticmethod
     def backward(
-        ctx: Any, dx: Tensor | None, dmean: Tensor | None, dvar: Tensor | None
+        ctx: Any, _: Tensor | None, dmean: Tensor | None, dvar: Tensor | None
     ) -> Gradients:
-        """dx by all three ways."""
+        """dx by the moments, and by the affine map too where that has handed it on."""
         backend, link = ctx.fixed
         x, mean, var = ctx.saved_tensors
         passed = link.take()
@@ -163,12 +175,12 @@ class _Moments(Function):
             zero = torch.zeros_like(mean)
             slopes = var, zero if dmean is None else dmean, zero if dvar is None else dvar
             return None, None, backend.dx(x, dy, (mean, scale, shift), relu, slopes)
-        pixels = x.shape[2] * x.shape[3]
+        pixels, dx = x.shape[2] * x.shape[3], None
         if dvar is not None:
-            centered = x - mean[..., None, None]
-            dx = _plus(dx, (2 / pixels) * dvar[..., None, None] * centered)
+            dx = (2 / pixels) * dvar[..., None, None] * (x - mean[..., None, None])
         if dmean is not None:
-            dx = _plus(dx, (dmean / pixels)[..., None, None].expand_as(x))
+            level = (dmean / pixels)[..., None, None].expand_as(x)
+            dx = level if dx is None else dx + level
         return None, None, None if dx is None else dx.to(x.dtype)
 
 
@@ -181,6 +193,7 @@ class _Affine(Function):
         backend: ModuleType,
         link: _Link | None,
         relu: bool,
+        _: Tensor | None,
         x: Tensor,
         mean: Tensor,
         scale: Tensor,
@@ -197,33 +210,38 @@ class _Affine(Function):
         """Gradients of x and the factors."""
         backend, link, relu = ctx.fixed
         saved = x, mean, scale, shift = ctx.saved_tensors
-        if _is_looked_at(dy) or not backend.supports(x) or dy.dtype is not x.dtype:
+        if link is not None:
+            link.give()
+        if _is_looked_at(dy) or not _is_readable(backend, saved):
             again = _differentiated(
-                lambda *given: reference.affine(*given, relu), saved, ctx.needs_input_grad[3:], dy
+                lambda *given: reference.affine(*given, relu), saved, ctx.needs_input_grad[4:], dy
             )
-            return None, None, None, *again
+            return None, None, None, None, *again
+        dy = dy.to(x.dtype)
         dmean = dscale = dshift = dx = None
-        if any(ctx.needs_input_grad[4:]):
+        if any(ctx.needs_input_grad[5:]):
             d0, d1 = backend.sums(x, dy, mean, scale, shift, relu)
             if mean.dim() == 1:
                 d0, d1 = d0.sum(dim=0), d1.sum(dim=0)
             dmean, dscale, dshift = -scale * d0, d1, d0
-        if ctx.needs_input_grad[3]:
+        if ctx.needs_input_grad[4]:
             if link is None:
                 dx = backend.dx(x, dy, (mean, scale, shift), relu)
-            else:  # `_Moments` makes it; here only a sign that there is one
-                link.passed = (dy, scale, shift, relu)
-                dx = dy
-        return None, None, None, dx, dmean, dscale, dshift
+            else:  # `_Moments` makes it
+                link.give(dy, scale, shift, relu)
+        return None, None, None, None, dx, dmean, dscale, dshift
 
 
-def _plus(a: Tensor | None, b: Tensor) -> Tensor:
-    return b if a is None else a + b
+def _is_readable(backend: ModuleType, saved: tuple[Tensor, ...]) -> bool:
+    """Whether saved tensors, which hooks may have changed, are as the backend made them."""
+    x, *factors = saved
+    wide = backend.moments_dtype(x)
+    return backend.supports(x) and all(f.dtype is wide and f.device == x.device for f in factors)
 
 
 def _is_looked_at(dy: Tensor) -> bool:
-    """Whether the backward itself is differentiated, or its operations are watched."""
-    return torch.is_grad_enabled() or is_traced(dy)
+    """Whether the backward itself is differentiated, watched, or done for a batch of gradients."""
+    return torch.is_grad_enabled() or is_traced(dy) or not torch._C._has_storage(dy)
 
 
 def _differentiated(
@@ -232,15 +250,30 @@ def _differentiated(
     """Gradients from the same map made again in plain torch; differentiable if they are to be."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Without a graph beyond: what is saved is all the backward depends on.
+        # Aliases: what one input owes to another is not this function's. Without a graph beyond
+        # unless derivatives are asked for: what is saved is all that a backward depends on.
         given = [
-            value if again or value is None else value.detach().requires_grad_(is_wanted)
-            for value, is_wanted in zip(inputs, wanted, strict=True)
+            None if value is None else _alias(value if again else value.detach())
+            for value in inputs
         ]
         leaves = [g for g, w in zip(given, wanted, strict=True) if g is not None and w]
+        for leaf in leaves:
+            if not leaf.requires_grad:
+                leaf.requires_grad_()
         y = forward(*given)
-        found = iter(torch.autograd.grad(y, leaves, dy.to(y.dtype), create_graph=again, allow_unused=True))
-    return tuple(
+        dy = dy.to(device=y.device, dtype=y.dtype)
+        found = iter(torch.autograd.grad(y, leaves, dy, create_graph=again, allow_unused=True))
+    made = (
         next(found) if value is not None and is_wanted else None
         for value, is_wanted in zip(given, wanted, strict=True)
     )
+    return tuple(
+        None if gradient is None else gradient.to(value.dtype)
+        for gradient, value in zip(made, inputs, strict=True)
+    )
+
+
+def _alias(value: Tensor) -> Tensor:
+    """Another tensor of the same values; on the CPU in float64, whose range no square leaves."""
+    wide = value.device.type == "cpu" and value.dtype is not torch.float64
+    return value.double() if wide else value.view_as(value)

@@ -37,9 +37,7 @@ cannot be a copy.
 Task = Callable[[Any, int], None]
 
 
-def call(
-    task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]
-) -> bool:
+def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]) -> bool:
     """Run a task on maps that lie as x does, if it can read all that is given.
 
     Args:
@@ -78,7 +76,11 @@ def call(
                 return False
             tensor = tensor.detach().clone(memory_format=form)
             copies.append(tensor)
-        values.append(tensor.data_ptr())
+        address = tensor.data_ptr()
+        if not address:  # zeros without memory, as forward-mode derivatives have them
+            copies.append(torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device))
+            address = copies[-1].data_ptr()
+        values.append(address)
     task(_integers(len(values))(*values), threads)
     return True
 
@@ -104,6 +106,12 @@ def refuse_device(name: str, tensor: Tensor, x: Tensor) -> None:
         f"expected all tensors on the same device: {name} is on {tensor.device}, "
         f"the map is on {x.device}"
     )
+
+
+def check_device(name: str, tensor: Tensor, x: Tensor) -> None:
+    """Raise where a tensor is on another device than the map."""
+    if tensor.device != x.device:
+        refuse_device(name, tensor, x)
 
 
 def refuse_shape(name: str, tensor: Tensor, x: Tensor, shape: tuple[int, ...] | None) -> None:
@@ -132,21 +140,22 @@ def check_state(x: Tensor, state: Iterable[tuple[str, Tensor | None, tuple[int, 
 
     Args:
         x: The map.
-        state: Name, tensor and shape of each; None is not there.
+        state: Name, tensor and shape of each.
 
     Raises:
-        ValueError: One has another shape.
-        RuntimeError: One is on another device, or complex.
+        ValueError: One is missing or has another shape.
+        RuntimeError: One is on another device, or not of real floating point numbers.
     """
     for name, tensor, shape in state:
         if tensor is None:
-            continue
-        if tensor.device != x.device:
-            refuse_device(name, tensor, x)
+            raise ValueError(f"{name} is None: a tensor of shape {shape} is needed")
+        check_device(name, tensor, x)
         if tensor.shape != shape:
             refuse_shape(name, tensor, x, shape)
-        if tensor.is_complex():
-            raise RuntimeError(f"{name} has dtype {tensor.dtype}: a real dtype is needed")
+        if not tensor.is_floating_point():
+            raise RuntimeError(
+                f"{name} has dtype {tensor.dtype}: a real floating point dtype is needed"
+            )
 
 
 def is_traced(x: Tensor) -> bool:

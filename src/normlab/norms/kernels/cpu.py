@@ -133,6 +133,11 @@ def _wide(x: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float64, device=x.device)
 
 
+def moments_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of statistics and factors of every (n, c)."""
+    return torch.float64
+
+
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance, each (N, C), float64."""
     mean, var = _wide(x, *x.shape[:2]), _wide(x, *x.shape[:2])
@@ -172,7 +177,11 @@ def dx(
     dmean / P + 2 * dvar / P * (x - mean) is added.
     """
     out = torch.empty_like(x)
-    maps = (("x", x, None, None, False), ("gradient", dy, None, None, False), ("dx", out, None, None, True))
+    maps = (
+        ("x", x, None, None, False),
+        ("gradient", dy, None, None, False),
+        ("dx", out, None, None, True),
+    )
     rows = zip(("var", "dmean", "dvar"), slopes or (None, None, None), strict=True)
     given = (*maps, *_factors(*factors), *(_rows(name, value) for name, value in rows))
     _run("dx", x, (_step(factors[0]), relu), given)

@@ -52,7 +52,11 @@ class Pooling(NamedTuple):
             return mean, var
         pooled = [self._pool(*pair) for pair in zip(self._runs(mean), self._runs(var), strict=True)]
         means, variances = zip(*pooled, strict=True)
-        return (means[0], variances[0]) if len(pooled) == 1 else (torch.cat(means), torch.cat(variances))
+        return (
+            (means[0], variances[0])
+            if len(pooled) == 1
+            else (torch.cat(means), torch.cat(variances))
+        )
 
     def _pool(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The same for runs of one size: (runs, size, C) to (runs, C / channels)."""
@@ -106,4 +110,5 @@ def mixed(
     shift = (mean - block_mean) * scale
     if gate is None:
         return scale, shift
+    gate = gate.to(mean.dtype)
     return gate * scale + (1 - gate) * torch.rsqrt(var + eps), gate * shift

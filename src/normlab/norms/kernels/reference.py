@@ -36,10 +36,12 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
         x: Maps, shape (N, C, H, W).
 
     Returns:
-        Two tensors of shape (N, C), in float32 or wider.
+        Two tensors of shape (N, C), in float32 or wider; on the CPU in float64.
     """
     var, mean = torch.var_mean(x.to(statistics_dtype(x)), dim=(2, 3), correction=0)
-    return mean, var
+    # What follows is small: in float64 a cubed root of a variance of 1e36 does not vanish. Not on
+    # devices that have no float64, or hardly.
+    return (mean.double(), var.double()) if x.device.type in {"cpu", "meta"} else (mean, var)
 
 
 def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool = False) -> Tensor:
@@ -53,9 +55,15 @@ def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool =
         relu: Apply max(., 0).
 
     Returns:
-        Maps of x's shape and dtype, computed in the dtype of the factors.
+        Maps of x's shape and dtype, computed in float32 or wider. What rounding a center in float64
+        leaves over is in the shift.
     """
-    center, scale, shift = (factor[..., None, None] for factor in (center, scale, shift))
+    narrow = torch.promote_types(x.dtype, torch.float32)
+    rounded = center.to(narrow)
+    shift = shift - scale * (center - rounded)
+    center, scale, shift = (
+        factor.to(narrow)[..., None, None] for factor in (rounded, scale, shift)
+    )
     y = torch.addcmul(shift, x - center, scale)
     return (y.relu() if relu else y).to(x.dtype)
 

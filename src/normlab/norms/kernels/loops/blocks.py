@@ -14,6 +14,7 @@ from normlab.norms.kernels.loops.compiled import called, loop
 LARGE = 1e37
 """A variance above it may have overflowed on the way."""
 
+
 @called
 def wide_moments(x, nhwc, C, P, n0, n1, c0, c1):
     """Mean and variance of images n0 to n1 and channels c0 to c1 in float64: squares overflowed."""

@@ -16,6 +16,7 @@ CACHED = 1 << 13
 BESIDE = 1 << 11
 """Columns taken at a time, so that their factors stay in the first cache."""
 
+
 @loop
 def piece_moments(x, L, K, D, Q, add, left, square):
     """Moments of each of L columns: mean K + D, and the squares' sum Q about it.

@@ -9,9 +9,16 @@ y = scale * (x - mean) + shift, with arrays of (N, C) or, for fixed statistics, 
 import numpy as np
 
 from normlab.norms.kernels.loops.blocks import LARGE, wide_moments
-from normlab.norms.kernels.loops.columns import LEAST, piece_affine, piece_dx, piece_moments, piece_sums
+from normlab.norms.kernels.loops.columns import (
+    LEAST,
+    piece_affine,
+    piece_dx,
+    piece_moments,
+    piece_sums,
+)
 from normlab.norms.kernels.loops.compiled import inlined, loop
 from normlab.norms.kernels.loops.rows import row_affine, row_dx, row_moments, row_sums
+
 
 @inlined
 def _image_columns(C, P):

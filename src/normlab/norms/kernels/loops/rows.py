@@ -8,6 +8,7 @@ from normlab.norms.kernels.loops.compiled import loop
 PIECE = 1 << 11
 """Values summed in their own precision before they join a float64 sum."""
 
+
 @loop
 def row_moments(row):
     """A number near the mean, what it is short of the mean, and the squares' sum about the mean."""
