@@ -57,6 +57,7 @@ class Norm(nn.Module):
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(unknown("activation", activation, ACTIVATIONS))
         nn.Module.__init__(self)  # not that of torch's batch norm, which may come next in line
+        self._chosen: dict[tuple[str, torch.dtype], str] = {}  # backends, by device and dtype
         self.num_channels = num_channels
         self.eps = eps
         self.affine = affine
@@ -108,13 +109,15 @@ class Norm(nn.Module):
 
     def folds_relu(self) -> bool:
         """Whether the activation can be computed with the norm: a plain ReLU nobody listens to."""
-        relu = self.activation
-        return (
-            type(relu) is nn.ReLU
-            and not (relu._forward_hooks or relu._forward_pre_hooks)
-            and not (relu._backward_hooks or relu._backward_pre_hooks)
-            and not (torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
-            and "forward" not in relu.__dict__
+        relu = self._modules.get("activation")
+        return type(relu) is nn.ReLU and not (
+            relu._forward_hooks
+            or relu._forward_pre_hooks
+            or relu._backward_hooks
+            or relu._backward_pre_hooks
+            or torch_module._global_forward_hooks
+            or torch_module._global_forward_pre_hooks
+            or "forward" in relu.__dict__
         )
 
     def extra_repr(self) -> str:

@@ -85,7 +85,7 @@ class MomentNorm(Norm):
 
     def _normalized(self, x: Tensor) -> Tensor:
         pixels, relu = x.shape[2] * x.shape[3], self.folds_relu()
-        x, backend = self._readable(x)
+        x, backend = (x, reference) if kernels.is_traced(x) else self._readable(x)
         if backend is reference:
             mean, var = reference.moments(x)
             y = reference.affine(x, mean, *self.factors(mean, var, pixels), relu)
@@ -103,7 +103,7 @@ class MomentNorm(Norm):
             scale, torch.zeros_like(center), self.weight, self.bias
         )
         relu = self.folds_relu()
-        x, backend = self._readable(x)
+        x, backend = (x, reference) if kernels.is_traced(x) else self._readable(x)
         if backend is reference or not x.numel():
             y = reference.affine(x, center, scale, shift, relu)
         else:
@@ -114,8 +114,6 @@ class MomentNorm(Norm):
 
     def _readable(self, x: Tensor) -> tuple[Tensor, ModuleType]:
         """The map, copied where no loop could read it as it lies, and the backend for it."""
-        if kernels.is_traced(x):
-            return x, reference
         backend = self._backend(x)
         if backend is not reference and not backend.supports(x):
             x = x.clone(memory_format=torch.contiguous_format)
@@ -124,9 +122,8 @@ class MomentNorm(Norm):
 
     def _backend(self, x: Tensor) -> ModuleType:
         """The backend by the table, asked once a layer for a device and dtype."""
-        chosen: dict[tuple[str, torch.dtype], str] = self.__dict__.setdefault("_chosen", {})
-        key = (x.device.type, x.dtype)
-        name = chosen.get(key)
+        key = x.device.type, x.dtype
+        name = self._chosen.get(key)
         if name is None:
-            name = chosen[key] = kernels.by_table(*key).NAME
+            name = self._chosen[key] = kernels.by_table(*key).NAME
         return kernels.load(name)

@@ -32,6 +32,8 @@ class PooledNorm(MomentNorm):
     """
 
     gate: ClassVar[str] = ""
+    fused_in_eval: ClassVar[bool] = True
+    """Whether evaluation, too, has the statistics of blocks."""
 
     def pooling(self, images: int, pixels: int) -> Pooling:
         """Which values of a batch of that many images of that many pixels share statistics."""
@@ -50,28 +52,32 @@ class PooledNorm(MomentNorm):
                 parameter or statistic has another shape.
             RuntimeError: x is not of real floating point numbers, or on another device.
         """
-        fuses = self.training or not self.differs_in_eval
-        if not fuses or kernels.is_traced(x) or not x.is_floating_point() or not x.numel():
+        training = self.training
+        if not (training or self.fused_in_eval) or kernels.is_traced(x) or not x.numel():
             return super().forward(x)
         self.check_map(x)
         x, backend = self._readable(x)
         if not hasattr(backend, "pooled_forward"):
             return super().forward(x)
         images, _, height, width = x.shape
-        if self.training or self.refuses_in_eval:
-            self.check_batch(images, height * width)
-        relu, weight, bias = self.folds_relu(), self.weight, self.bias
+        pixels = height * width
+        if training or self.refuses_in_eval:
+            self.check_batch(images, pixels)
+        own = self._parameters  # a look there takes a fifth of that at an attribute of a module
+        weight = own["weight"] if "weight" in own else self.weight
+        bias = own["bias"] if "bias" in own else self.bias
         gate = getattr(self, self.gate) if self.gate else None
-        if (weight is None) != (bias is None):  # a user took one away
+        if (weight is None) is not (bias is None):  # a user took one away
             weight = x.new_ones(self.num_channels) if weight is None else weight
             bias = x.new_zeros(self.num_channels) if bias is None else bias
-        pooling = self.pooling(images, height * width)
+        relu, pooling = self.folds_relu(), self.pooling(images, pixels)
         spec = Spec(pooling, self.eps, relu, weight is not None, self.gate)
-        running = self._running(x) if self.training else None
-        y, blocks = autograd.pooled(backend, spec, x, weight, bias, gate, running)
-        if self.training and blocks is not None:
+        running = self._running(x) if training else None
+        observed = training and self.differs_in_eval
+        y, blocks = autograd.pooled(backend, spec, x, weight, bias, gate, running, observed)
+        if observed and blocks is not None:
             self.check_state(x)
-            self._observe_blocks(pooling, *blocks, images, height * width)
+            self._observe_blocks(pooling, *blocks, images, pixels)
         return y if relu else self.activate(y)
 
     def _running(self, x: Tensor) -> Running | None:
@@ -97,6 +103,7 @@ class RunningPooledNorm(PooledNorm, RunningStats):
     """
 
     running: str = "per_batch"
+    fused_in_eval: ClassVar[bool] = False
     _moved_by_loops: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -111,7 +118,9 @@ class RunningPooledNorm(PooledNorm, RunningStats):
         return center, torch.rsqrt(var + self.eps)
 
     def _running(self, x: Tensor) -> Running | None:
-        mean, var, batches = self.running_mean, self.running_var, self.num_batches_tracked
+        buffers = self._buffers
+        mean, var = buffers["running_mean"], buffers["running_var"]
+        batches = buffers["num_batches_tracked"]
         fits = (
             self._moved_by_loops
             and mean is not None

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
+from array import array
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from torch import Tensor
+
 from normlab.norms.kernels import boundary, cpu
+
+
+def _address(argument: boundary.Argument) -> int:
+    return 0 if argument[1] is None else argument[1].data_ptr()
 
 
 def unchecked() -> None:
@@ -17,9 +23,10 @@ def unchecked() -> None:
 
     def call(task: Any, threads: int, x: Any, given: Iterable[int | boundary.Argument]) -> bool:
         values = [
-            a if not isinstance(a, tuple) else 0 if a[1] is None else a[1].data_ptr() for a in given
+            a.data_ptr() if isinstance(a, Tensor) else a if not isinstance(a, tuple) else _address(a)
+            for a in given
         ]
-        task((ctypes.c_int64 * len(values))(*values), threads)
+        task(array("q", values).buffer_info()[0], threads)
         return True
 
     cpu.call = call

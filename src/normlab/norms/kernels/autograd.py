@@ -41,16 +41,20 @@ def pooled(
     bias: Tensor | None,
     gate: Tensor | None,
     running: Running | None,
+    observed: bool,
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """A kind whose statistics are those of blocks.
 
     Returns:
-        The normalized map; and the blocks' means and variances, where the backend has not moved
-        the running statistics by them: each (splits, groups).
+        The normalized map; and, if `observed`, the blocks' means and variances, each (splits,
+        groups), unless the backend has moved the running statistics by them.
     """
     found: list[Any] = []  # beside the outputs: one less for autograd to wrap
     y: Tensor = _Pooled.apply(backend, spec, running, found, x, weight, bias, gate)  # type: ignore[no-untyped-call]
-    return y, found[0]
+    stats, blocks = found
+    if observed and blocks is None and running is None:
+        blocks = backend.block_statistics(spec, x, stats)
+    return y, blocks
 
 
 def general(
@@ -98,17 +102,17 @@ class _Pooled(Function):
     ) -> Tensor:
         """The normalized map; into `found` what is left to do for the running statistics."""
         made = backend.pooled_forward(spec, x, weight, bias, gate, running)
-        stats: tuple[Tensor | None, ...] = (None, None)
         if made is None:
             channels = (x.shape[1],)
             names = ("weight", weight), ("bias", bias), (spec.gate, gate)
             check_state(x, [(name, p, channels) for name, p in names if p is not None])
             y, *blocks = reference.pooled(spec, x, weight, bias, gate)
-            found.append(tuple(blocks))
+            stats = own = None
+            found += None, tuple(blocks)
         else:
-            y, stats = made
-            found.append(None if running else backend.block_statistics(spec, x, stats))
-        ctx.save_for_backward(x, weight, bias, gate, *stats)
+            y, stats, own = made
+            found += stats, None
+        ctx.save_for_backward(x, weight, bias, gate, stats, own)
         ctx.fixed = (backend, spec)
         return y
 
@@ -118,10 +122,10 @@ class _Pooled(Function):
         backend, spec = ctx.fixed
         *inputs, stats, own = ctx.saved_tensors
         if stats is not None and not _is_looked_at(dy):
-            x, *parameters = inputs
+            x, weight, bias, gate = inputs
             if backend.supports(x):
-                dy = dy.to(x.dtype)
-                made = backend.pooled_backward(spec, x, dy, (stats, own), *parameters)
+                dy = dy if dy.dtype is x.dtype else dy.to(x.dtype)
+                made = backend.pooled_backward(spec, x, dy, stats, own, weight, bias, gate)
                 if made is not None:
                     return None, None, None, None, *made
         wanted = ctx.needs_input_grad[4:]

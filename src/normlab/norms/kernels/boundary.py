@@ -12,10 +12,8 @@ values, how they lie. `call` knows these per argument and decides from them alon
 
 from __future__ import annotations
 
-import ctypes
+from array import array
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -34,17 +32,19 @@ lies as the call's first; its dtype, None for the maps'; whether the loop writes
 cannot be a copy.
 """
 
-Task = Callable[[Any, int], None]
+LAST = torch.channels_last
+Task = Callable[[int, int], None]
 
 
-def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]) -> bool:
+def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Tensor | Argument]) -> bool:
     """Run a task on maps that lie as x does, if it can read all that is given.
 
     Args:
-        task: A compiled task, called with its array of arguments and a number of threads.
+        task: A compiled task, called with the address of its arguments and a number of threads.
         threads: How many run it.
         x: A map, shape (N, C, H, W), that lies contiguous or channels_last: see `lies`.
-        given: The task's arguments in order: tensors, and plain numbers.
+        given: The task's arguments in order: numbers; tensors that the caller has made for this call,
+            of the size and kind that the task asks for; and all others, each with what is assumed.
 
     Returns:
         Whether it ran; False leaves the work to the reference.
@@ -57,8 +57,8 @@ def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]) -
     values: list[int] = []
     copies = []  # alive until the task is done
     for argument in given:
-        if not isinstance(argument, tuple):
-            values.append(argument)
+        if type(argument) is not tuple:
+            values.append(argument if type(argument) is not Tensor else argument.data_ptr())
             continue
         name, tensor, shape, wanted, written = argument
         if tensor is None:
@@ -70,10 +70,12 @@ def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]) -
             refuse_shape(name, tensor, x, shape)
         if tensor.dtype is not (wanted or dtype) or type(tensor) not in PLAIN:
             return False
-        form = torch.channels_last if nhwc and shape is None else torch.contiguous_format
-        if tensor.is_neg() or not tensor.is_contiguous(memory_format=form):
+        last = nhwc and shape is None
+        lies_so = tensor.is_contiguous(memory_format=LAST) if last else tensor.is_contiguous()
+        if not lies_so or tensor.is_neg():
             if written:
                 return False
+            form = LAST if last else torch.contiguous_format
             tensor = tensor.detach().clone(memory_format=form)
             copies.append(tensor)
         address = tensor.data_ptr()
@@ -81,13 +83,9 @@ def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Argument]) -
             copies.append(torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device))
             address = copies[-1].data_ptr()
         values.append(address)
-    task(_integers(len(values))(*values), threads)
+    numbers = array("q", values)
+    task(numbers.buffer_info()[0], threads)
     return True
-
-
-@cache
-def _integers(count: int) -> Any:
-    return ctypes.c_int64 * count
 
 
 def lies(x: Tensor) -> bool:

@@ -78,8 +78,8 @@ def _stamp() -> int:
 
 
 @cache
-def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
-    """A compiled task: called with its array of arguments and a number of threads."""
+def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
+    """A compiled task: called with the address of its arguments and a number of threads."""
     _symbols()
     from numba import cfunc, types
 
@@ -98,7 +98,7 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[Any, int], None]:
         team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
         team.restype = None
 
-    def run(arguments: Any, threads: int, keep: Any = compiled) -> None:
+    def run(arguments: int, threads: int, keep: Any = compiled) -> None:
         if threads == 1:
             alone(arguments)
         else:
@@ -123,10 +123,10 @@ def supports(x: Tensor) -> bool:
     return x.dtype in DTYPES and lies(x)
 
 
-def _threads(x: Tensor) -> int:
+def _threads(x: Tensor, images: int) -> int:
     if x.numel() < _SHARED_FROM or _openmp() is None:
         return 1
-    return min(torch.get_num_threads(), x.shape[0])
+    return min(torch.get_num_threads(), images)
 
 
 def _wide(x: Tensor, *shape: int) -> Tensor:
@@ -208,8 +208,8 @@ def _factors(mean: Tensor, scale: Tensor, shift: Tensor) -> tuple[Argument, ...]
 
 def _run(name: str, x: Tensor, numbers: tuple[int, ...], given: tuple[Argument, ...]) -> None:
     """Run a task of the general path, whose arguments autograd made."""
-    threads = _threads(x)
     N, C, H, W = x.shape
+    threads = _threads(x, N)
     sizes = (threads > 1, N, C, H * W, not x.is_contiguous())
     if not call(_task(name, x.dtype), threads, x, (*sizes, *numbers, *given)):
         raise RuntimeError(f"the loops cannot read what '{name}' was given for {x.dtype} maps")
@@ -231,7 +231,8 @@ class _Plan(NamedTuple):
     """What the shape of maps decides. Integers alone, so it may be kept.
 
     Attributes:
-        way: How the map is walked.
+        forward: Name of the task.
+        backward: Name of its backward.
         numbers: The first arguments of a pooled task.
         bounds: First image of each split, and the end of the last; `numbers` has its address.
         stats: Values of statistics of the blocks.
@@ -240,7 +241,8 @@ class _Plan(NamedTuple):
         sums: Values of a backward's sums.
     """
 
-    way: Way
+    forward: str
+    backward: str
     numbers: tuple[int, ...]
     bounds: Any
     stats: int
@@ -262,7 +264,8 @@ def _plan(spec: Spec, N: int, C: int, P: int, nhwc: bool, threads: int) -> _Plan
     rooms = splits if splits < threads else threads
     arrays = {"gated": 4, "rows": 0 if splits == N else 2}.get(walk, 0)
     return _Plan(
-        way=walk,
+        forward=f"{walk}_forward",
+        backward=f"{walk}_backward",
         numbers=(
             threads > 1, N, C, P, nhwc, spec.relu, spec.affine, splits, size,
             ctypes.addressof(bounds),
@@ -282,55 +285,49 @@ def pooled_forward(
     bias: Tensor | None,
     gate: Tensor | None,
     running: Running | None,
-) -> tuple[Tensor, tuple[Tensor, Tensor | None]] | None:
-    """The normalized map, and what backward and `block_statistics` read: None if not for loops.
+) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """The normalized map, the blocks' statistics, and under a gate those of the (n, c).
 
-    Running statistics, if given, are moved in the same call.
+    Running statistics, if given, are moved in the same call. None if the loops cannot read it all.
     """
-    threads = _threads(x)
     N, C, H, W = x.shape
+    threads = _threads(x, N)
     plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
-    dtype, device = x.dtype, x.device
+    dtype, device, wide, channels = x.dtype, x.device, torch.float64, (C,)
     y = torch.empty_like(x)
     stats = torch.empty(plan.stats, dtype=dtype, device=device)
-    own = torch.empty(plan.own, dtype=torch.float64, device=device) if plan.own else None
-    room = torch.empty(3 * plan.columns, dtype=dtype, device=device) if plan.columns else None
-    values = (ctypes.c_double * 2)(spec.eps, 0.0)
-    moves, mean, var, batches = 0, None, None, None
+    own = torch.empty(plan.own, dtype=wide, device=device) if plan.own else 0
+    room = torch.empty(3 * plan.columns, dtype=dtype, device=device) if plan.columns else 0
+    moves, momentum = 0, None
+    mean = var = batches = None
     if running is not None:
         mean, var, batches, momentum, per_split = running
         moves = 1 + 2 * per_split + 4 * (momentum is None)
-        values[1] = momentum or 0.0
+    numbers = _numbers(spec.eps, momentum)
     given = (
-        ("statistics", stats, (plan.stats,), None, True),
-        ("moments", own, (plan.own,), torch.float64, True),
-        ("room", room, (3 * plan.columns,), None, True),
-        ("x", x, None, None, False),
-        ("y", y, None, None, True),
-        ("weight", weight, (C,), None, False),
-        ("bias", bias, (C,), None, False),
-        (spec.gate, gate, (C,), None, False),
-    )
-    state = (
-        ("running_mean", mean, (C,), None, True),
-        ("running_var", var, (C,), None, True),
+        *plan.numbers, ctypes.addressof(numbers), stats, own, room,
+        ("x", x, None, None, False), y,
+        ("weight", weight, channels, None, False),
+        ("bias", bias, channels, None, False),
+        (spec.gate, gate, channels, None, False),
+        moves,
+        ("running_mean", mean, channels, None, True),
+        ("running_var", var, channels, None, True),
         ("num_batches_tracked", batches, (), torch.int64, True),
-    )
-    if not call(
-        _task(f"{plan.way}_forward", dtype), threads, x,
-        (*plan.numbers, ctypes.addressof(values), *given, moves, *state),
-    ):  # fmt: skip
+    )  # fmt: skip
+    if not call(_task(plan.forward, dtype), threads, x, given):
         return None
-    if mean is not None:
-        increment_version((mean, var, batches))
-    return y, (stats, own if spec.gate else None)
+    if running is not None:
+        increment_version((running.mean, running.var, running.batches))
+    return y, stats, own if isinstance(own, Tensor) and spec.gate else None
 
 
 def pooled_backward(
     spec: Spec,
     x: Tensor,
     dy: Tensor,
-    kept: tuple[Tensor, Tensor | None],
+    stats: Tensor,
+    own: Tensor | None,
     weight: Tensor | None,
     bias: Tensor | None,
     gate: Tensor | None,
@@ -339,48 +336,47 @@ def pooled_backward(
 
     None in place of all if the tensors are no longer as the loops left them.
     """
-    threads = _threads(x)
     N, C, H, W = x.shape
+    threads = _threads(x, N)
     plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
-    stats, own = kept
-    dtype, device = x.dtype, x.device
+    dtype, device, wide, channels = x.dtype, x.device, torch.float64, (C,)
     out = torch.empty_like(x)
-    sums = torch.empty(plan.sums, dtype=torch.float64, device=device)
-    room = torch.empty(2 * plan.columns, dtype=dtype, device=device) if plan.columns else None
-    values = (ctypes.c_double * 2)(spec.eps, 0.0)
-    dweight, dbias, dgate = (
-        None if p is None else torch.empty(C, dtype=dtype, device=device)
-        for p in (weight, bias, gate)
-    )
+    sums = torch.empty(plan.sums, dtype=wide, device=device)
+    room = torch.empty(2 * plan.columns, dtype=dtype, device=device) if plan.columns else 0
+    # Three tensors and no views of one: autograd's care of views costs more than they do.
+    dweight = None if weight is None else torch.empty(C, dtype=dtype, device=device)
+    dbias = None if bias is None else torch.empty(C, dtype=dtype, device=device)
+    dgate = None if gate is None else torch.empty(C, dtype=dtype, device=device)
+    numbers = _numbers(spec.eps, None)
     given = (
+        *plan.numbers, ctypes.addressof(numbers),
         ("statistics", stats, (plan.stats,), None, False),
-        ("moments", own, (plan.own,), torch.float64, False),
-        ("room", room, (2 * plan.columns,), None, True),
+        ("moments", own, (plan.own,), wide, False),
+        room,
         ("x", x, None, None, False),
         ("gradient", dy, None, None, False),
-        ("dx", out, None, None, True),
-        ("weight", weight, (C,), None, False),
-        ("bias", bias, (C,), None, False),
-        (spec.gate, gate, (C,), None, False),
-    )
-    results = (
-        ("sums", sums, (plan.sums,), torch.float64, True),
-        ("weight", dweight, (C,), None, True),
-        ("bias", dbias, (C,), None, True),
-        (spec.gate, dgate, (C,), None, True),
-    )
-    if not call(
-        _task(f"{plan.way}_backward", dtype), threads, x,
-        (*plan.numbers, ctypes.addressof(values), *given, threads, *results),
-    ):  # fmt: skip
+        out,
+        ("weight", weight, channels, None, False),
+        ("bias", bias, channels, None, False),
+        (spec.gate, gate, channels, None, False),
+        threads, sums,
+        0 if dweight is None else dweight,
+        0 if dbias is None else dbias,
+        0 if dgate is None else dgate,
+    )  # fmt: skip
+    if not call(_task(plan.backward, dtype), threads, x, given):
         return None
     return out, dweight, dbias, dgate
 
 
-def block_statistics(
-    spec: Spec, x: Tensor, kept: tuple[Tensor, Tensor | None]
-) -> tuple[Tensor, Tensor]:
+@lru_cache(maxsize=64)
+def _numbers(eps: float, momentum: float | None) -> Any:
+    """eps and momentum where a task reads them; never written to."""
+    return (ctypes.c_double * 2)(eps, momentum or 0.0)
+
+
+def block_statistics(spec: Spec, x: Tensor, stats: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of the blocks, each (splits, groups)."""
     splits = len(spec.pooling.sizes(x.shape[0]))
-    M, E, V, _ = kept[0].view(4, splits, -1)
+    M, E, V, _ = stats.view(4, splits, -1)
     return M + E, V

@@ -183,61 +183,87 @@ def columns_of(C, P, nhwc, each_image):
 
 
 @loop
+def fold_copies(K, D, Q, rows, tail, C, copies):
+    """Take the moments of all copies of channels (width 1) into those of the first; values of each."""
+    number = K.dtype.type
+    done = rows + (tail > 0)
+    for k in range(1, copies):
+        more = rows + (k * C < tail)
+        if more:
+            share = number(more) / number(done + more)
+            weight = number(done) * share
+            for c in range(C):
+                delta = (K[k * C + c] - K[c]) + (D[k * C + c] - D[c])
+                D[c] += delta * share
+                Q[c] += Q[k * C + c] + delta * delta * weight
+            done += more
+    return done
+
+
+@loop
 def fold_moments(K, D, Q, rows, tail, C, width, copies, size, M, E, V):
     """From the moments of columns to those of blocks of `size` channels.
 
     Args:
-        K, D, Q: As `piece_moments` makes them.
+        K, D, Q: As `piece_moments` makes them; the copies are changed.
         rows, tail: Values in each column, and how many columns have one more.
         C, width, copies: Of the columns: see `columns_of`.
         size: Channels in a block.
         M, E, V: The blocks', written.
     """
     number = K.dtype.type
-    base = C * width
-    if size * width * copies == 1 and tail == 0:
-        count = number(rows)
-        for c in range(C):
-            M[c] = K[c] + D[c]
-            E[c] = (K[c] - M[c]) + D[c]
-            V[c] = Q[c] / count
+    if width == 1:
+        count = fold_copies(K, D, Q, rows, tail, C, copies)
+        if size == 1:
+            for c in range(C):
+                M[c] = K[c] + D[c]
+                E[c] = (K[c] - M[c]) + D[c]
+                V[c] = Q[c] / number(count)
+        else:
+            fold_run(K, D, Q, count, 0, C, C, 1, size, M, E, V)
     else:
-        run = size * width
-        for g in range(C // size):
-            near = K[g * run]
-            total, count = 0.0, 0.0
-            for k in range(copies):
-                for j in range(k * base + g * run, k * base + (g + 1) * run):
-                    n = float(rows + (j < tail))
-                    total += n * (float(K[j] - near) + D[j])
-                    count += n
-            mean = total / count
-            square = 0.0
-            for k in range(copies):
-                for j in range(k * base + g * run, k * base + (g + 1) * run):
-                    d = (float(K[j] - near) + D[j]) - mean
-                    square += Q[j] + float(rows + (j < tail)) * d * d
-            M[g] = number(near + mean)
-            E[g] = number((float(near) - float(M[g])) + mean)
-            V[g] = number(square / count)
+        fold_run(K, D, Q, rows, tail, C, C * width, copies, size * width, M, E, V)
+
+
+@loop
+def fold_run(K, D, Q, rows, tail, C, base, copies, run, M, E, V):
+    """As `fold_moments`, for blocks of runs of columns, repeated every `base`."""
+    number = K.dtype.type
+    for g in range(base // run):
+        near = K[g * run]
+        total, count = 0.0, 0.0
+        for k in range(copies):
+            for j in range(k * base + g * run, k * base + (g + 1) * run):
+                n = float(rows + (j < tail))
+                total += n * (float(K[j] - near) + D[j])
+                count += n
+        mean, square = total / count, 0.0
+        for k in range(copies):
+            for j in range(k * base + g * run, k * base + (g + 1) * run):
+                d = (float(K[j] - near) + D[j]) - mean
+                square += Q[j] + float(rows + (j < tail)) * d * d
+        M[g] = number(near + mean)
+        E[g] = number((float(near) - float(M[g])) + mean)
+        V[g] = number(square / count)
 
 
 @loop
 def fold_sums(d0, d1, C, width, copies, into0, into1):
-    """Add up the columns of each channel."""
-    if width * copies == 1:
-        for c in range(C):
-            into0[c] = d0[c]
-            into1[c] = d1[c]
+    """Add the columns of each channel to what it has."""
+    if width == 1:
+        for k in range(copies):
+            for c in range(C):
+                into0[c] += d0[k * C + c]
+                into1[c] += d1[k * C + c]
     else:
-        for c in range(C):
-            t0, t1 = 0.0, 0.0
-            for k in range(copies):
+        for k in range(copies):
+            for c in range(C):
+                t0, t1 = 0.0, 0.0
                 for j in range((k * C + c) * width, (k * C + c + 1) * width):
                     t0 += d0[j]
                     t1 += d1[j]
-            into0[c] = t0
-            into1[c] = t1
+                into0[c] += t0
+                into1[c] += t1
 
 
 @loop
