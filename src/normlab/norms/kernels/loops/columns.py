@@ -93,12 +93,12 @@ def piece_affine(x, y, s, a, b, L, relu):
     zero = x.dtype.type(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
+        ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
         for first in range(0, len(x), L):
             length = min(j1, len(x) - first) - j0
             if length <= 0:
                 break
             row, out = x[first + j0 : first + j0 + length], y[first + j0 : first + j0 + length]
-            ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
             if relu:
                 for j in range(length):
                     v = (row[j] - ss[j]) * aa[j] + bb[j]
@@ -152,14 +152,14 @@ def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
     zero = x.dtype.type(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
+        ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
+        ga, gr, gb, gc = fa[j0:j1], root[j0:j1], fb[j0:j1], fc[j0:j1]
         for first in range(0, len(x), L):
             length = min(j1, len(x) - first) - j0
             if length <= 0:
                 break
             row, grad = x[first + j0 : first + j0 + length], dy[first + j0 : first + j0 + length]
             out = to[first + j0 : first + j0 + length]
-            ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
-            ga, gr, gb, gc = fa[j0:j1], root[j0:j1], fb[j0:j1], fc[j0:j1]
             if relu:
                 for j in range(length):
                     t = row[j] - ss[j]

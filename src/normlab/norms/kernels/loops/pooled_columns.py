@@ -119,23 +119,29 @@ def backward(x, dy, out, w, blocks, given, gradients, scratch, starts):
         channel_factors(w, block, given, channels[0], channels[1], channels[2])
         tile_all(channels, 3, w.C, width, copies, tiles)
         parts = parts_of(length // L, L)
-        t0, t1 = (0, parts) if w.alone else share(parts, w.thread, w.team)
-        for part in range(t0, t1):
-            p0, p1 = part_of(part, parts, length, L)
-            piece = slice(first + p0, first + p1)
-            sums[part] = 0
+        tiles[8:] = 0
+        if w.alone:
+            piece = slice(first, first + length)
             piece_sums(
-                x[piece], dy[piece], tiles[0], tiles[1], tiles[2], sums[part, 0], sums[part, 1],
+                x[piece], dy[piece], tiles[0], tiles[1], tiles[2], tiles[8], tiles[9],
                 tiles[6], tiles[7], L, w.relu,
             )  # fmt: skip
-        if not w.alone:
+        else:
+            t0, t1 = share(parts, w.thread, w.team)
+            sums[t0:t1] = 0
+            for part in range(t0, t1):
+                p0, p1 = part_of(part, parts, length, L)
+                piece = slice(first + p0, first + p1)
+                piece_sums(
+                    x[piece], dy[piece], tiles[0], tiles[1], tiles[2], sums[part, 0], sums[part, 1],
+                    tiles[6], tiles[7], L, w.relu,
+                )  # fmt: skip
             barrier()
-        # Every thread of a team adds up all parts for itself: less than to wait once more.
-        tiles[8:] = 0
-        for part in range(parts):
-            for j in range(L):
-                tiles[8, j] += sums[part, 0, j]
-                tiles[9, j] += sums[part, 1, j]
+            # Every thread of a team adds up all parts for itself: less than to wait once more.
+            for part in range(parts):
+                for j in range(L):
+                    tiles[8, j] += sums[part, 0, j]
+                    tiles[9, j] += sums[part, 1, j]
         totals[:] = 0
         fold_sums(tiles[8], tiles[9], w.C, width, copies, totals[0], totals[1])
         count = (starts[i + 1] - starts[i]) * w.P * w.size
