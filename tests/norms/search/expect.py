@@ -34,6 +34,8 @@ class Refusals:
             self.may.append("")
             return
         self._of_map(case, size)
+        if self._is_elsewhere(case, odd):
+            self.due("device|meta")
         if odd:
             for name, what in case.state.items():
                 self._of_state(case, name, what)
@@ -50,19 +52,33 @@ class Refusals:
             self.due(_DTYPES)
         if case.layout in {"sparse", "mkldnn"}:
             self.may.append("layout|[Ss]parse|[Mm]kldnn|strided")
-        definition = DEFINITIONS[case.kind]
-        own = set(definition.parameters) - {"weight", "bias"}
-        has_state = case.options.get("affine", True) or own or definition.buffers
-        if case.device != case.layer_device and has_state:
-            self.due("device|meta")
         if case.layer_dtype and case.layer_dtype not in {case.dtype, "float32"}:
             self.may.append(_DTYPES)
         if self.full and too_small(case, size[0], size[1] * size[2]):
             self.must.append("more than|at least|value|spatial")
 
+    @staticmethod
+    def _is_elsewhere(case: Case, odd: bool) -> bool:
+        """Whether a parameter or statistic is on another device than the map."""
+        definition, state = DEFINITIONS[case.kind], case.state if odd else {}
+        asked = {
+            name
+            for name, start in definition.parameters.items()
+            if start != "if asked" or case.options.get(name)
+        }
+        if not case.options.get("affine", True):
+            asked -= {"weight", "bias"}
+        names = (asked | set(definition.buffers)) - {"num_batches_tracked"}
+        devices = {
+            "meta" if state.get(name) == "meta" else case.layer_device
+            for name in names
+            if state.get(name) != "none"
+        }
+        return not devices <= {case.device}
+
     def _of_state(self, case: Case, name: str, what: str) -> None:
         words = _NAMES.get(name, name)
-        elsewhere = what == "meta" and case.layer_device != "meta" and name != "num_batches_tracked"
+        elsewhere = what == "meta" and case.device != "meta" and name != "num_batches_tracked"
         if what in {*WRONG_SIZES, "complex"} or elsewhere:
             self.due(words)
         else:
