@@ -62,6 +62,8 @@ class PooledNorm(MomentNorm):
             self.check_batch(images, height * width)
         relu, weight, bias = self.folds_relu(), self.weight, self.bias
         gate = getattr(self, self.gate) if self.gate else None
+        if self.gate and gate is None:
+            self.check_state(x)  # raises: the loops of a gated kind read one
         if (weight is None) != (bias is None):  # a user took one away
             weight = x.new_ones(self.num_channels) if weight is None else weight
             bias = x.new_zeros(self.num_channels) if bias is None else bias

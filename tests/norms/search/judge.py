@@ -362,7 +362,8 @@ class Call:
             elif what == "replaced" and weight is not None:
                 made.weight = nn.Parameter(3 * weight)
             elif what == "weight_in_place" and weight is not None:
-                weight.mul_(2) if not weight.is_inference() else None
+                with contextlib.suppress(RuntimeError):  # of inference mode, or expanded
+                    weight.mul_(2)
             elif what == "input_in_place" and "expanded" not in self.case.layout:
                 with contextlib.suppress(RuntimeError):
                     self.x.mul_(2)
@@ -391,10 +392,16 @@ class Call:
         return None
 
 
-def formula(call: Call, x: Tensor, parameters: Values, buffers: Values) -> tuple[Tensor, Tensor]:
-    """The definition's output before and after the activation, in x's dtype."""
+def formula(
+    call: Call, x: Tensor, parameters: Values, buffers: Values, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
+    """The definition's output before and after the activation; x's dtype is that of the norm.
+
+    With a dtype it is rounded to that in between, as every layer hands a half map on.
+    """
     case = call.case
     bare = DEFINITIONS[case.kind].forward(x, parameters, call.options, buffers, case.training)
+    bare = bare if dtype is None else bare.to(dtype)
     module = expect.behind(case, call.changed)
     y = bare if module is None else module(bare)
     changed = call.case.hook.endswith("changed") and (module is not None or "layer" in case.hook)
