@@ -166,6 +166,6 @@ class EvoNormB0(_EvoNorm, RunningStats):
         """
         share = self.count_batch()
         if count:
-            largest = torch.finfo(self.running_var.dtype).max
-            self.running_var.clamp_(max=largest)
+            self.running_var.clamp_(max=torch.finfo(self.running_var.dtype).max)
+            largest = min(torch.finfo(t.dtype).max for t in (self.running_var, var))
             moved(self.running_var, (var * (count / (count - 1))).clamp(max=largest), share)

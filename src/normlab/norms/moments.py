@@ -87,8 +87,10 @@ class MomentNorm(Norm):
         pixels, relu = x.shape[2] * x.shape[3], self.folds_relu()
         x, backend = (x, reference) if kernels.is_traced(x) else self._readable(x)
         if backend is reference:
-            mean, var = reference.moments(x)
-            y = reference.affine(x, mean, *self.factors(mean, var, pixels), relu)
+            # Widened once: both ways to x meet in float32, and dx is rounded to half once.
+            wide = x.to(reference.statistics_dtype(x))
+            mean, var = reference.moments(wide)
+            y = reference.affine(wide, mean, *self.factors(mean, var, pixels), relu).to(x.dtype)
         else:
             y, mean, var = autograd.general(
                 backend, x, relu, lambda mean, var: self.factors(mean, var, pixels)

@@ -67,6 +67,8 @@ class PooledNorm(MomentNorm):
         weight = own["weight"] if "weight" in own else self.weight
         bias = own["bias"] if "bias" in own else self.bias
         gate = getattr(self, self.gate) if self.gate else None
+        if self.gate and gate is None:
+            self.check_state(x)  # raises: the loops of a gated kind read one
         if (weight is None) is not (bias is None):  # a user took one away
             weight = x.new_ones(self.num_channels) if weight is None else weight
             bias = x.new_zeros(self.num_channels) if bias is None else bias

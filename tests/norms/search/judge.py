@@ -214,7 +214,8 @@ class Call:
     def _given_back(self, t: Tensor) -> Tensor:
         if t.dim() != 4 or t.is_meta:
             return t
-        if self.case.saved == "cropped" and self.case.kind in OF_TORCH_S_OPERATIONS:
+        half = self.x.dtype in {torch.float16, torch.bfloat16}  # torch's operations do these maps
+        if self.case.saved == "cropped" and (half or self.case.kind in OF_TORCH_S_OPERATIONS):
             return t.clone()  # torch's own backward of a product reads what fits by broadcasting
         if self.case.saved == "numpy":
             return (
@@ -228,9 +229,16 @@ class Call:
             # What is no more in half, or only its rounding, would be torch's fault as well.
             "half": t.half if self.case.values == "normal" else t.float,
             "meta": lambda: t.to("meta"),
-            "cropped": t[:, :, :1].clone,
+            # Of what the norm keeps alone: torch's activations read what fits by broadcasting.
+            "cropped": lambda: t[:, :, :1].clone() if self._is_map(t) else t.clone(),
         }
         return made[self.case.saved]()
+
+    def _is_map(self, t: Tensor) -> bool:
+        x = self.x.detach()
+        return x.shape == t.shape and torch.equal(
+            t.double().nan_to_num(7), x.double().nan_to_num(7)
+        )
 
     def _hooks(self) -> contextlib.ExitStack:
         """Hooks on the layer or its activation; what they see goes to `seen`."""
@@ -313,7 +321,8 @@ class Call:
         total = values.second_total(gradients, self.case)
         if not isinstance(total, Tensor) or not total.requires_grad:
             return {}
-        found = torch.autograd.grad(total, tensors, allow_unused=True)
+        # Kept: a gain made once from another tensor has its graph in those of all maps.
+        found = torch.autograd.grad(total, tensors, retain_graph=True, allow_unused=True)
         return dict(zip(self.wanted, found, strict=True))
 
     def _dy(self, y: Tensor) -> Tensor:
@@ -329,7 +338,7 @@ class Call:
             drawn = drawn.masked_fill(self.corners, 0)
         dy = drawn.to(y.dtype)
         if case.dy == "double":
-            return dy.double()
+            return dy.double().to(y.device)
         if case.dy == "meta":
             return dy.to("meta")
         if case.dy in {"contiguous", "channels_last", "strided", "negated"}:
@@ -353,7 +362,8 @@ class Call:
             elif what == "replaced" and weight is not None:
                 made.weight = nn.Parameter(3 * weight)
             elif what == "weight_in_place" and weight is not None:
-                weight.mul_(2) if not weight.is_inference() else None
+                with contextlib.suppress(RuntimeError):  # of inference mode, or expanded
+                    weight.mul_(2)
             elif what == "input_in_place" and "expanded" not in self.case.layout:
                 with contextlib.suppress(RuntimeError):
                     self.x.mul_(2)
@@ -382,10 +392,16 @@ class Call:
         return None
 
 
-def formula(call: Call, x: Tensor, parameters: Values, buffers: Values) -> tuple[Tensor, Tensor]:
-    """The definition's output before and after the activation, in x's dtype."""
+def formula(
+    call: Call, x: Tensor, parameters: Values, buffers: Values, dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
+    """The definition's output before and after the activation; x's dtype is that of the norm.
+
+    With a dtype it is rounded to that in between, as every layer hands a half map on.
+    """
     case = call.case
     bare = DEFINITIONS[case.kind].forward(x, parameters, call.options, buffers, case.training)
+    bare = bare if dtype is None else bare.to(dtype)
     module = expect.behind(case, call.changed)
     y = bare if module is None else module(bare)
     changed = call.case.hook.endswith("changed") and (module is not None or "layer" in case.hook)
