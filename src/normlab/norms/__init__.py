@@ -1,4 +1,4 @@
-"""Normalizations, from scratch, on one mechanism (`normlab.norms.moments`, `normlab.norms.pooled`)."""
+"""Normalizations, from scratch, on one mechanism: `normlab.norms.moments` and `.pooled`."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class BatchRenorm(MomentNorm, RunningStats):
 
     @torch.no_grad()
     def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running mean and standard deviation, each (C,); var is biased, as in the paper."""
+        """Move the running mean and deviation, each (C,); var is biased, as in the paper."""
         share = self.count_batch()
         moved(self.running_mean, mean, share)
         moved(self.running_std, torch.sqrt(var + self.eps), share)

@@ -1,4 +1,4 @@
-"""Kinds that normalize by the statistics of blocks of images and channels: described, not programmed.
+"""Kinds described by what they pool: blocks of images and channels that share statistics.
 
 A kind says which values share one mean and one variance (`normlab.norms.kernels.Pooling`), whether
 the blocks' statistics move running ones, and whether a gate mixes in instance norm. Reference, CPU
@@ -60,7 +60,9 @@ class PooledNorm(MomentNorm):
         images, _, height, width = x.shape
         if self.training or self.refuses_in_eval:
             self.check_batch(images, height * width)
-        relu, weight, bias = self.folds_relu(), self.weight, self.bias
+        relu = self.folds_relu()
+        weight: Tensor | None = self.weight
+        bias: Tensor | None = self.bias
         gate = getattr(self, self.gate) if self.gate else None
         if (weight is None) != (bias is None):  # a user took one away
             weight = x.new_ones(self.num_channels) if weight is None else weight
@@ -111,8 +113,10 @@ class RunningPooledNorm(PooledNorm, RunningStats):
         return center, torch.rsqrt(var + self.eps)
 
     def _running(self, x: Tensor) -> Running | None:
-        mean, var, batches = self.running_mean, self.running_var, self.num_batches_tracked
-        fits = (
+        batches = self.num_batches_tracked
+        moved: tuple[Tensor | None, ...] = (self.running_mean, self.running_var)
+        mean, var = moved  # a user may have taken them away
+        if not (
             self._moved_by_loops
             and mean is not None
             and var is not None
@@ -120,8 +124,7 @@ class RunningPooledNorm(PooledNorm, RunningStats):
             and mean.dtype is var.dtype is x.dtype
             and batches.dtype is torch.int64
             and batches.is_cpu
-        )
-        if not fits:
+        ):
             self.check_state(x)
             return None
         per_split = self.running == "per_split"

@@ -13,7 +13,7 @@ values, how they lie. `call` knows these per argument and decides from them alon
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
