@@ -41,6 +41,8 @@ class BatchRenorm(MomentNorm, RunningStats):
         ValueError: In training, on input with one value per channel.
     """
 
+    suits_small_batches: ClassVar[bool] = True
+    follows_progress: ClassVar[bool] = True
     statistics: ClassVar[dict[str, float]] = {"running_mean": 0.0, "running_std": 1.0}
     running_std: Tensor
     start, r_open, d_open = 0.05, 0.4, 0.25
