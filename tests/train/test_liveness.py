@@ -217,7 +217,7 @@ class NeverOpens(BatchRenorm):
 
 def test_limits_that_never_open_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NORMS, "batch_renorm", NeverOpens)
-    assert "rmax and dmax open with the progress" in refused({"norm": "batch_renorm"})
+    assert "follows the training's progress" in refused({"norm": "batch_renorm"})
 
 
 class InstanceInDisguise(BatchNorm):

@@ -72,7 +72,7 @@ class Blocks:
         self.activation_before_addition = activation_before_addition
         self.projection_dropout = projection_dropout
         self.pre = self._is_pre()
-        self.scaled = slots.recipe.norm.kind == "scaled_ws" and spec.norm_slots > 0
+        self.scaled = slots.traits.is_parametrization and spec.norm_slots > 0
         self.variance = 1.0
         self.made = 0
 
@@ -111,7 +111,7 @@ class Blocks:
     def _is_pre(self) -> bool:
         spec, kind = self.spec, self.slots.recipe.norm.kind
         norms = (spec.has_norm(spec.stem_norm), spec.has_norm(spec.shortcut_norm), spec.norm_slots)
-        if not (any(norms) and self.slots.norm_has_activation):
+        if not (any(norms) and self.slots.traits.contains_activation):
             return spec.block == "pre"
         if spec.block == "post":
             raise UserError(

@@ -13,7 +13,7 @@ from normlab.models.convnet import digits_small, mnist_7288, mnist_7704
 from normlab.models.own import build_own
 from normlab.models.resnet import resnet, resnet50
 from normlab.models.slots import Slots
-from normlab.models.surgery import MAP_NORMS
+from normlab.norms import is_norm
 from normlab.recipe import Recipe
 from normlab.regularizers import DROPOUTS
 
@@ -82,7 +82,7 @@ def drops_before_norm(model: nn.Module) -> bool:
     for module in model.modules():
         if isinstance(module, _DROPOUTS):
             dropped |= bool(module.p)
-        elif dropped and isinstance(module, MAP_NORMS):
+        elif dropped and is_norm(module):
             return True
     return False
 

@@ -14,11 +14,11 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from normlab.norms import Norm
-from normlab.norms.scaled_ws import ScaledWSConv2d
+from normlab.norms import PARAMETRIZATIONS, Norm
 
 _DRAWN = (nn.Conv2d, nn.Linear)
 _PLAIN = {"weight", "bias"}
+_CONVOLUTIONS = tuple(PARAMETRIZATIONS.values())
 _CONSTANT = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -31,7 +31,7 @@ def who_draws(module: nn.Module) -> Literal["stream", "nobody", "module"]:
     own = {name for name, _ in module.named_parameters(recurse=False)}
     if not own or isinstance(module, _CONSTANT):
         return "nobody"
-    if isinstance(module, _DRAWN) and (own <= _PLAIN or type(module) is ScaledWSConv2d):
+    if isinstance(module, _DRAWN) and (own <= _PLAIN or type(module) in _CONVOLUTIONS):
         return "stream"
     maker = next((kind for kind in type(module).__mro__ if "reset_parameters" in vars(kind)), None)
     # A method inherited from torch knows nothing of the parameters that a subclass adds.

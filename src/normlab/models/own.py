@@ -32,6 +32,7 @@ from normlab.models.roles import WEIGHTED, remember_head, roles
 from normlab.models.slots import Slots
 from normlab.models.surgery import swap_norm
 from normlab.models.units import units
+from normlab.norms import class_of, traits
 from normlab.recipe import MODELS, Recipe
 from normlab.regularizers import Dropout, RandomLayer, SpatialDropout
 
@@ -97,10 +98,10 @@ def load(kind: str) -> Callable[..., object]:
 
 
 def _refuse_what_it_cannot_have(recipe: Recipe, name: str) -> None:
-    if recipe.norm.kind == "scaled_ws":
+    kind = recipe.norm.kind
+    if traits(class_of(kind)).is_parametrization:
         raise UserError(
-            f"norm 'scaled_ws' is made of convolutions and blocks, not of norms: {name} cannot "
-            "have it"
+            f"norm '{kind}' is made of convolutions and blocks, not of norms: {name} cannot have it"
         )
     if recipe.activation != Recipe.model_fields["activation"].default:
         raise UserError(f"activation is '{recipe.activation}': {name} brings its own")

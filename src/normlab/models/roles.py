@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.recipe.training import Role
 
 _TORCH_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -66,8 +65,6 @@ def _role(module: nn.Module, name: str, full: str, *, is_head: bool) -> Role:
     known = getattr(module, "parameter_roles", {})
     if known.get(name) in get_args(Role):
         return cast("Role", known[name])
-    if isinstance(module, ScaledWSConv2d) and name == "gain":
-        return "norm_gain"
     if isinstance(module, _TORCH_NORMS):
         return "norm_bias" if is_bias else "norm_gain"
     if isinstance(module, WEIGHTED):

@@ -9,7 +9,7 @@ from torch import nn
 from normlab import norms
 from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
-from normlab.norms.scaled_ws import ScaledActivation, ScaledWSConv2d
+from normlab.norms.scaled_ws import ScaledActivation
 from normlab.recipe import Recipe
 from normlab.recipe.models import Model
 from normlab.regularizers import DROPOUTS, StochasticDepth
@@ -20,6 +20,7 @@ class Slots:
 
     Attributes:
         notes: Where the model got something other than the recipe wanted, in one sentence each.
+        kind: The class of the recipe's norm, and what it says of itself: `traits`.
         norms: How many norms the model asked for: what a trained model is held against. Under
             `none` nothing stands there; under `scaled_ws` it is the standardized convolutions.
         dropout_slots: The dropout slots the model has.
@@ -28,6 +29,8 @@ class Slots:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.kind = norms.class_of(recipe.norm.kind)
+        self.traits = norms.traits(self.kind)
         self.notes: list[str] = []
         self.norms = 0
         self.dropout_slots: set[int] = set()
@@ -40,12 +43,12 @@ class Slots:
         and is noted.
         """
         kind, options = self.recipe.norm.kind, self.recipe.norm.options
-        if kind == "scaled_ws":
+        if self.traits.is_parametrization:
             return self.activation() if activate else norms.NoNorm(num_channels)
         self.norms += 1
         if "groups" in options:
             options = self._legal(num_channels, options)
-        if activate and not self.norm_has_activation:
+        if activate and not self.traits.contains_activation:
             options["activation"] = self.recipe.activation
         try:
             return norms.make(kind, num_channels, **options)
@@ -53,11 +56,11 @@ class Slots:
             raise UserError(f"norm '{kind}' cannot be made: {error}") from None
 
     def activation(self, *, scaled: bool = True) -> nn.Module:
-        """The recipe's activation alone; under `scaled_ws` scaled to keep the variance.
+        """The recipe's activation; scaled to keep the variance where convolutions are the norm.
 
         Not `scaled` is that of a convolution without the norm.
         """
-        if scaled and self.recipe.norm.kind == "scaled_ws":
+        if scaled and self.traits.is_parametrization:
             return ScaledActivation(self.recipe.activation)
         return ACTIVATIONS[self.recipe.activation]()
 
@@ -78,20 +81,12 @@ class Slots:
         ones are the parametrized ones: where the norm stands elsewhere than behind, say so.
         """
         bias = self._conv_bias(before_norm=before_norm)
-        scaled = (
-            before_norm if normed is None else normed
-        ) and self.recipe.norm.kind == "scaled_ws"
-        self.norms += scaled
-        make = ScaledWSConv2d if scaled else nn.Conv2d
+        normed = before_norm if normed is None else normed
+        make: type[nn.Conv2d] = nn.Conv2d
+        if normed and self.traits.is_parametrization:
+            self.norms += 1
+            make = cast("type[nn.Conv2d]", self.kind)
         return make(channels, width, kernel, stride=stride, padding=padding, bias=bias)
-
-    @property
-    def norm_has_activation(self) -> bool:
-        """Whether the recipe's norm is made to be followed by no activation of the model's."""
-        kind = self.recipe.norm.kind
-        if kind == "scaled_ws":
-            return True
-        return bool(getattr(norms.by_name(kind), "contains_activation", False))
 
     def dropout(self, slot: int, *, p_of_next: bool = False) -> nn.Module:
         """The recipe's dropout for a slot of the model's, counted from 1.
@@ -127,7 +122,7 @@ class Slots:
 
     def _conv_bias(self, *, before_norm: bool) -> bool:
         choice = cast("Model", self.recipe.model).conv_bias
-        normed = before_norm and self.recipe.norm.kind not in {"none", "scaled_ws"}
+        normed = before_norm and not self.traits.keeps_conv_bias
         return not normed if choice == "auto" else choice == "always"
 
     def _legal(self, num_channels: int, options: dict[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from torch.overrides import TorchFunctionMode
 from normlab.errors import UserError
 from normlab.models.residual import Add
 from normlab.models.roles import WEIGHTED
-from normlab.norms import NORMS, EvoNormS0, GroupNorm, MomentNorm, NoNorm, Norm, TorchGroupNorm
+from normlab.norms import NORMS, MomentNorm, NoNorm, PooledNorm, is_norm
 
 _VIEW = "_normlab_view"
 _Window = tuple[int | None, int | None, int | None]
 _POOLS = (nn.MaxPool2d, nn.AvgPool2d)
-_GROUPED = (GroupNorm, TorchGroupNorm, EvoNormS0)
-_LAYER_NORMS = tuple(kind for kind in NORMS.values() if kind is not NoNorm)
+_SHOWN = (*_POOLS, nn.AdaptiveAvgPool2d, Add)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +69,7 @@ def layer_table(
             current["name"] = name
             maps = list(_tensors(inputs))
             current["map"] = "x".join(map(str, maps[0].shape[1:])) if maps else "?"
-            if maps and isinstance(module, _GROUPED) and maps[0][0].numel() == module.groups:
+            if maps and maps[0].dim() == 4 and is_norm(module) and _is_single(module, maps[0]):
                 raise ValueError(
                     f"{type(module).__name__} has one value per group here: "
                     "it is its own mean, and there is no deviation to divide by"
@@ -108,7 +107,7 @@ def layer_table(
 
     leaves = [(name, module) for name, module in model.named_modules() if not _has_layers(module)]
     for name, module in leaves:
-        if isinstance(module, MomentNorm) and type(module) in _LAYER_NORMS:
+        if isinstance(module, MomentNorm) and type(module) in NORMS.values():
             module.forward = partial(_checked, module)  # type: ignore[method-assign]
         short = name.removeprefix("layers.")
         module.register_forward_pre_hook(enter(short))
@@ -185,18 +184,28 @@ def parameter_count(model: nn.Module) -> int:
 def _checked(norm: MomentNorm, x: Tensor) -> Tensor:
     """What a norm's forward says of a map; without values there is nothing more to it."""
     norm.check_map(x)
-    norm.check_batch(len(x), x.shape[2] * x.shape[3])
     return torch.empty_like(x)
+
+
+def _is_single(norm: nn.Module, x: Tensor) -> bool:
+    """Whether a group of an image's channels, where a norm has them, is a single value."""
+    images, channels, pixels = x.shape[0], x.shape[1], x.shape[2] * x.shape[3]
+    if isinstance(norm, MomentNorm):
+        norm.check_batch(images, pixels)  # it knows better what it needs
+    if isinstance(norm, PooledNorm):
+        pooling = norm.pooling(images, pixels)
+        return pooling.images == "each" and pooling.channels * pixels == 1
+    return channels * pixels == getattr(norm, "num_groups", getattr(norm, "groups", None))
 
 
 def _has_layers(module: nn.Module) -> bool:
     # A norm holds its activation but is one layer.
-    return bool(list(module.children())) and not isinstance(module, (Norm, *NORMS.values()))
+    return bool(list(module.children())) and not (is_norm(module) or isinstance(module, NoNorm))
 
 
 def _is_shown(module: nn.Module) -> bool:
     weighted = any(True for _ in module.parameters())
-    return weighted or isinstance(module, (*_POOLS, nn.AdaptiveAvgPool2d, Add, *_LAYER_NORMS))
+    return weighted or isinstance(module, _SHOWN) or is_norm(module)
 
 
 def _window(module: nn.Module, x: Tensor) -> _Window:

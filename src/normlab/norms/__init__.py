@@ -1,4 +1,4 @@
-"""Normalizations, from scratch, on one mechanism (`normlab.norms.moments`, `normlab.norms.pooled`)."""
+"""Normalizations, from scratch, on one mechanism: `normlab.norms.moments` and `.pooled`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from normlab.norms.none import NoNorm
 from normlab.norms.pooled import PooledNorm
 from normlab.norms.rms import RMSNorm
 from normlab.norms.running import RunningStats
+from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.norms.switchable import SwitchableNorm
 from normlab.norms.torch_norms import (
     TorchBatchNorm,
@@ -32,6 +33,7 @@ from normlab.norms.torch_norms import (
     TorchInstanceNorm,
     TorchLayerNorm,
 )
+from normlab.norms.traits import Traits, is_norm, traits
 
 NORMS: dict[str, type[nn.Module]] = {
     "none": NoNorm,
@@ -54,6 +56,8 @@ NORMS: dict[str, type[nn.Module]] = {
 }
 """kind -> class; the options of each kind are in `normlab.recipe.norms`."""
 
+PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"scaled_ws": ScaledWSConv2d}
+"""kind -> class of the convolutions that take the place of convolution and norm."""
 
 ENTRY_POINTS = "normlab.norms"
 """Group of entry points by which a package adds kinds: ``name = package.module:Class``."""
@@ -80,6 +84,15 @@ def by_name(name: str) -> type[nn.Module]:
     return found
 
 
+def class_of(name: str) -> type[nn.Module]:
+    """The class that says what a kind is: `by_name`'s, or that of its convolutions.
+
+    Raises:
+        UserError: As `by_name`.
+    """
+    return PARAMETRIZATIONS.get(name) or by_name(name)
+
+
 def make(name: str, num_channels: int, **options: Any) -> nn.Module:
     """A norm by name: ``make("group", 16, groups=4)``; names as in `by_name`.
 
@@ -94,6 +107,7 @@ def make(name: str, num_channels: int, **options: Any) -> nn.Module:
 __all__ = [
     "ACTIVATIONS",
     "NORMS",
+    "PARAMETRIZATIONS",
     "BatchInstanceNorm",
     "BatchNorm",
     "BatchRenorm",
@@ -115,7 +129,11 @@ __all__ = [
     "TorchGroupNorm",
     "TorchInstanceNorm",
     "TorchLayerNorm",
+    "Traits",
     "by_name",
+    "class_of",
+    "is_norm",
     "legal_groups",
     "make",
+    "traits",
 ]

@@ -19,7 +19,8 @@ State = Iterator[tuple[str, Tensor | None, tuple[int, ...]]]
 class Norm(nn.Module):
     """What all norms share.
 
-    A kind says what it is by class attributes, and no list of kinds stands elsewhere.
+    A kind says what it is by class attributes, and no list of kinds stands elsewhere: these, and
+    the rarer ones of `normlab.norms.traits`.
 
     Args:
         num_channels: C, the number of channels.
@@ -30,6 +31,7 @@ class Norm(nn.Module):
     Attributes:
         parameter_roles: What its parameters are, by name.
         gate_lr_factor: Learning rate of its gates over that of all else.
+        softmax_gates: Those of its gates that are weighed by a softmax.
         contains_activation: It takes the activation's place: none may follow.
         uses_batch_statistics: In training an image's result depends on its companions.
         differs_in_eval: Training and evaluation compute different maps.
@@ -40,6 +42,7 @@ class Norm(nn.Module):
 
     parameter_roles: ClassVar[dict[str, str]] = {"weight": "norm_gain", "bias": "norm_bias"}
     gate_lr_factor: ClassVar[float] = 1.0
+    softmax_gates: ClassVar[tuple[str, ...]] = ()
     contains_activation: ClassVar[bool] = False
     uses_batch_statistics: ClassVar[bool] = False
     differs_in_eval: ClassVar[bool] = False
@@ -98,6 +101,9 @@ class Norm(nn.Module):
     def check_state(self, x: Tensor) -> None:
         """Refuse parameters and statistics that do not fit a map; see `kernels.check_state`."""
         kernels.check_state(x, self.state())
+
+    def after_step(self) -> None:
+        """What is to happen after each step of the optimizer: nothing, for most kinds."""
 
     def of_nothing(self, x: Tensor) -> Tensor:
         """The result of a map without values."""

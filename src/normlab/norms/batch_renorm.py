@@ -41,6 +41,8 @@ class BatchRenorm(MomentNorm, RunningStats):
         ValueError: In training, on input with one value per channel.
     """
 
+    suits_small_batches: ClassVar[bool] = True
+    follows_progress: ClassVar[bool] = True
     statistics: ClassVar[dict[str, float]] = {"running_mean": 0.0, "running_std": 1.0}
     running_std: Tensor
     start, r_open, d_open = 0.05, 0.4, 0.25
@@ -90,7 +92,7 @@ class BatchRenorm(MomentNorm, RunningStats):
 
     @torch.no_grad()
     def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running mean and standard deviation, each (C,); var is biased, as in the paper."""
+        """Move the running mean and deviation, each (C,); var is biased, as in the paper."""
         share = self.count_batch()
         moved(self.running_mean, mean, share)
         moved(self.running_std, torch.sqrt(var + self.eps), share)

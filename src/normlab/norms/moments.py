@@ -32,7 +32,7 @@ class MomentNorm(Norm):
     """
 
     refuses_in_eval: ClassVar[bool] = False
-    """Whether `check_batch` holds in eval as well: so it does in torch's instance and group norm."""
+    """Whether `check_batch` holds in eval as well, as in torch's instance and group norm."""
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
         """From moments to factors: the few differentiable lines that make a kind.

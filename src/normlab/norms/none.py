@@ -19,6 +19,7 @@ class NoNorm(nn.Module):
     uses_batch_statistics: ClassVar[bool] = False
     differs_in_eval: ClassVar[bool] = False
     contains_activation: ClassVar[bool] = False
+    keeps_conv_bias: ClassVar[bool] = True
 
     def __init__(self, num_channels: int, *, activation: str | None = None) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Kinds that normalize by the statistics of blocks of images and channels: described, not programmed.
+"""Kinds described by what they pool: blocks of images and channels that share statistics.
 
 A kind says which values share one mean and one variance (`normlab.norms.kernels.Pooling`), whether
 the blocks' statistics move running ones, and whether a gate mixes in instance norm. Reference, CPU
@@ -64,8 +64,8 @@ class PooledNorm(MomentNorm):
         if training or self.refuses_in_eval:
             self.check_batch(images, pixels)
         own = self._parameters  # a look there takes a fifth of that at an attribute of a module
-        weight = own["weight"] if "weight" in own else self.weight
-        bias = own["bias"] if "bias" in own else self.bias
+        weight: Tensor | None = own["weight"] if "weight" in own else self.weight  # noqa: SIM401
+        bias: Tensor | None = own["bias"] if "bias" in own else self.bias  # noqa: SIM401
         gate = getattr(self, self.gate) if self.gate else None
         if self.gate and gate is None:
             self.check_state(x)  # raises: the loops of a gated kind read one
@@ -120,10 +120,10 @@ class RunningPooledNorm(PooledNorm, RunningStats):
         return center, torch.rsqrt(var + self.eps)
 
     def _running(self, x: Tensor) -> Running | None:
-        buffers = self._buffers
-        mean, var = buffers["running_mean"], buffers["running_var"]
-        batches = buffers["num_batches_tracked"]
-        fits = (
+        found = self._buffers  # a user may have taken one away
+        mean, var = found["running_mean"], found["running_var"]
+        batches = found["num_batches_tracked"]
+        if not (
             self._moved_by_loops
             and mean is not None
             and var is not None
@@ -131,8 +131,7 @@ class RunningPooledNorm(PooledNorm, RunningStats):
             and mean.dtype is var.dtype is x.dtype
             and batches.dtype is torch.int64
             and batches.is_cpu
-        )
-        if not fits:
+        ):
             self.check_state(x)
             return None
         per_split = self.running == "per_split"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from normlab.norms import kernels
 from normlab.norms.base import Norm, State
+
+if TYPE_CHECKING:  # torch's says of weight, bias and num_features that they are always there
+    from torch.nn import Module as _BatchNorm
+else:
+    from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class RunningStats(Norm, _BatchNorm):
@@ -17,7 +21,7 @@ class RunningStats(Norm, _BatchNorm):
 
     It is of torch's family of batch norms, so that `torch.optim.swa_utils.update_bn` and code that
     looks for batch norms find it, and older state dicts load. It has no `num_features`, which
-    `SyncBatchNorm.convert_sync_batchnorm` asks for: that would put another computation in its place.
+    `SyncBatchNorm.convert_sync_batchnorm` asks for: that would put another computation there.
 
     Args as `Norm`, and
         momentum: Share of the new batch in the running statistics; None for the plain mean.
@@ -29,12 +33,13 @@ class RunningStats(Norm, _BatchNorm):
     uses_batch_statistics: ClassVar[bool] = True
     differs_in_eval: ClassVar[bool] = True
     statistics: ClassVar[dict[str, float]] = {"running_mean": 0.0, "running_var": 1.0}
-    track_running_stats: ClassVar[bool] = True  # type: ignore[misc]
+    track_running_stats: ClassVar[bool] = True
     __constants__: ClassVar[list[str]] = ["track_running_stats", "momentum", "eps"]  # for torch.jit
 
     running_mean: Tensor
     running_var: Tensor
-    num_batches_tracked: Tensor
+    num_batches_tracked: Tensor | None
+    momentum: float | None
 
     def __init__(
         self,
@@ -83,7 +88,8 @@ class RunningStats(Norm, _BatchNorm):
         """Set the running statistics to where they start."""
         for name, start in self.statistics.items():
             getattr(self, name).fill_(start)
-        self.num_batches_tracked.zero_()
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
         """Set parameters and running statistics to where they start."""
@@ -99,11 +105,14 @@ class RunningStats(Norm, _BatchNorm):
 
     def count_batch(self) -> float:
         """Count one more batch; its share in the running statistics."""
-        if self.num_batches_tracked is not None:  # a user may drop it, as with torch's
-            self.num_batches_tracked += 1
-        elif self.momentum is None:
+        batches = self.num_batches_tracked
+        if batches is not None:  # a user may drop it, as with torch's
+            batches += 1
+        if self.momentum is not None:
+            return self.momentum
+        if batches is None:
             raise ValueError("num_batches_tracked is None: with momentum=None it is needed")
-        return 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        return 1 / int(batches)
 
 
 def moved(running: Tensor, new: Tensor, share: float) -> None:

@@ -11,7 +11,7 @@ predicted variance.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +43,14 @@ def standardize(weight: Tensor, gain: Tensor | None = None) -> Tensor:
 class ScaledWSConv2d(nn.Conv2d):
     """A convolution by its scaled standardized weight; arguments as `torch.nn.Conv2d`.
 
-    `gain` is learned per output channel and starts at 1.
+    `gain` is learned per output channel and starts at 1. Models scale the activation behind it
+    (`ScaledActivation`), so that as a norm it comes with its activation.
     """
+
+    parameter_roles: ClassVar[dict[str, str]] = {"gain": "norm_gain"}
+    is_parametrization: ClassVar[bool] = True
+    contains_activation: ClassVar[bool] = True
+    keeps_conv_bias: ClassVar[bool] = True
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

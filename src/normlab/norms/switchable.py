@@ -36,6 +36,7 @@ class SwitchableNorm(MomentNorm, RunningStats):
         "mean_weight": "gate",
         "var_weight": "gate",
     }
+    softmax_gates: ClassVar[tuple[str, ...]] = ("mean_weight", "var_weight")
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class TorchBatchNorm(_Activated, nn.BatchNorm2d):
         if activation:  # convert_sync_batchnorm asks for it, and would leave the activation out
             del self.num_features
 
-    __constants__: ClassVar[list[str]] = ["track_running_stats", "momentum", "eps", "affine"]
+    __constants__ = ["track_running_stats", "momentum", "eps", "affine"]
 
     def extra_repr(self) -> str:
         """Channels and options."""

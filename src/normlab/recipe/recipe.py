@@ -36,9 +36,16 @@ from normlab.recipe.training import (
     Sgd,
 )
 
-SEMANTICS = 1
+SEMANTICS = 2
 """Version of what training means. Raised when equal recipes would train differently, so that
-their trials get new ids."""
+their trials get new ids.
+
+1. normlab 0.1.
+2. Masks are those of the step; DropBlock sums in float32; AGC takes the units of a transposed
+   convolution along its outputs; penalties and decay leave frozen parameters alone; batch renorm's moving
+   deviation is biased, as in the paper; filter response's learned eps is an absolute value;
+   `one_cycle` of two steps; norms round less, EvoNorm's most of all.
+"""
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 

@@ -9,16 +9,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from normlab.norms import PooledNorm, Traits, traits
 from normlab.recipe import Recipe
-from normlab.recipe.norms import GhostBatchNorm
 from normlab.study.outline import outline
-from normlab.study.plan import Plan, smallest_batch
-
-_BY_BATCH = {
-    "batch", "torch_batch", "ghost_batch", "batch_instance", "batch_renorm", "switchable",
-    "evonorm_b0",
-}  # fmt: skip
-"""Norms whose statistics are those of the batch, or of its ghosts."""
+from normlab.study.plan import Arm, Plan, smallest_batch
 
 _SMALL = 8  # images whose statistics are mostly noise
 
@@ -50,12 +44,16 @@ def lint(plan: Plan) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def ghost_size(recipe: Recipe) -> int | None:
-    """Images in a split of ghost batch norm; None for other norms."""
-    norm = recipe.norm
-    if not isinstance(norm, GhostBatchNorm):
+def ghost_size(arm: Arm) -> int | None:
+    """Images in a split of a batch, where an arm's norm takes statistics from splits."""
+    if not isinstance(arm.norm, PooledNorm):
         return None
-    return norm.ghost_size or math.ceil(recipe.batch_size / (norm.splits or 1))
+    images = arm.norm.pooling(arm.recipe.batch_size, 2).images
+    return images[0] if isinstance(images, tuple) else None
+
+
+def _traits(arm: Arm) -> Traits:
+    return Traits() if arm.norm is None else traits(arm.norm)
 
 
 def _seeds(plan: Plan) -> Iterator[str]:
@@ -91,11 +89,11 @@ def _stopping(plan: Plan) -> Iterator[str]:
 
 def _batches(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
-        recipe, kind = arm.recipe, arm.recipe.norm.kind
-        # Batch renorm is made for small batches.
-        if kind in _BY_BATCH - {"batch_renorm"}:
-            images = _copies(recipe) * (ghost_size(recipe) or recipe.batch_size)
+        recipe, of = arm.recipe, _traits(arm)
+        if of.uses_batch_statistics and not of.suits_small_batches:
+            images = _copies(recipe) * (ghost_size(arm) or recipe.batch_size)
             if images < _SMALL:
+                kind = recipe.norm.kind
                 yield f"{arm.label}: {kind} norm takes its statistics from {images} images"
 
 
@@ -107,7 +105,7 @@ def _copies(recipe: Recipe) -> int:
 def _last_batch(plan: Plan) -> Iterator[str]:
     last: dict[tuple[int, int], list[str]] = {}
     for arm in plan.arms:
-        if arm.recipe.norm.kind in _BY_BATCH:
+        if _traits(arm).uses_batch_statistics:
             copies = _copies(arm.recipe)
             size, left = copies * arm.recipe.batch_size, copies * smallest_batch(arm.recipe)
             if left < min(size, _SMALL):
@@ -118,7 +116,8 @@ def _last_batch(plan: Plan) -> Iterator[str]:
 
 
 def _dropout(plan: Plan) -> Iterator[str]:
-    found = [a.label for a in plan.arms if a.drops_before_norm and a.recipe.norm.kind in _BY_BATCH]
+    arms = (arm for arm in plan.arms if _traits(arm).uses_batch_statistics)
+    found = [arm.label for arm in arms if arm.drops_before_norm]
     if found:
         yield f"dropout stands before norms with batch statistics ({_listed(found)})"
 
@@ -132,7 +131,7 @@ def _groups(plan: Plan) -> Iterator[str]:
 def _ghost_confound(plan: Plan) -> Iterator[str]:
     batches = {arm.recipe.batch_size for arm in plan.arms if arm.recipe.norm.kind == "batch"}
     for arm in plan.arms:
-        size, batch = ghost_size(arm.recipe), arm.recipe.batch_size
+        size, batch = ghost_size(arm), arm.recipe.batch_size
         if size is not None and batch not in batches and size in batches:
             yield (
                 f"{arm.label}: ghosts of {size} images in batches of {batch} beside batch norm at "
@@ -142,7 +141,7 @@ def _ghost_confound(plan: Plan) -> Iterator[str]:
 
 def _ghost_sizes(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
-        size, batch = ghost_size(arm.recipe), arm.recipe.batch_size
+        size, batch = ghost_size(arm), arm.recipe.batch_size
         if size is not None and batch % size:
             yield f"{arm.label}: the last ghost of a batch has {batch % size} images, not {size}"
 

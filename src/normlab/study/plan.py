@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
+from torch import nn
+
 from normlab.data import data_digest, describe, held_out
 from normlab.errors import UserError
 from normlab.models import (
@@ -18,6 +20,7 @@ from normlab.models import (
     parameter_count,
     roles,
 )
+from normlab.norms import is_norm
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
@@ -40,6 +43,7 @@ class Arm:
         parameters: Trainable values of its model.
         layers: Layers with weights on the longest way through it.
         notes: Where the model gets something other than the recipe wants.
+        norm: First norm of its model, without values; None where it has none.
         drops_before_norm: Whether a norm is registered behind a layer that drops values.
         has_gains: Whether its norms have gains.
         trials: Trial id by seed.
@@ -51,6 +55,7 @@ class Arm:
     parameters: int
     layers: int
     notes: tuple[str, ...]
+    norm: nn.Module | None
     drops_before_norm: bool
     has_gains: bool
     trials: Mapping[int, str]
@@ -142,6 +147,7 @@ def make_plan(study: Study) -> Plan:
                 parameters=look.parameters,
                 layers=look.layers,
                 notes=look.notes,
+                norm=look.norm,
                 drops_before_norm=look.drops_before_norm,
                 has_gains=look.has_gains,
                 trials=trials,
@@ -182,6 +188,7 @@ class _Look(NamedTuple):
     parameters: int
     layers: int
     notes: tuple[str, ...]
+    norm: nn.Module | None
     drops_before_norm: bool
     has_gains: bool
 
@@ -227,6 +234,7 @@ def _built(parts: str, shape: tuple[int, int, int], num_classes: int, batch: int
         layers=layer_count(layer_table(built.model, shape, images=batch)),
         parameters=parameter_count(built.model),
         notes=built.notes,
+        norm=next(filter(is_norm, built.model.modules()), None),
         drops_before_norm=drops_before_norm(built.model),
         has_gains="norm_gain" in roles(built.model).values(),
     )

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from normlab.models import roles
-from normlab.norms import Norm
+from normlab.norms import is_norm
 from normlab.recipe import Recipe
 from normlab.train.evaluation import finite
 
@@ -68,12 +68,13 @@ def weight_norm(model: nn.Module) -> float:
 def gates(model: nn.Module) -> dict[str, list[float]]:
     """Histogram of every gate by its name: shares in 10 equal parts of [0, 1].
 
-    A gate that is a vector of weights for a softmax (`switchable`) is shown after it.
+    Weights for a softmax (a norm's `softmax_gates`) are shown after it.
     """
     of, found = roles(model), {}
     for name, parameter in model.named_parameters():
         if of[name] == "gate":
-            is_softmax = name.endswith(("mean_weight", "var_weight"))
+            owner, _, own = name.rpartition(".")
+            is_softmax = own in getattr(model.get_submodule(owner), "softmax_gates", ())
             values = parameter.softmax(0) if is_softmax else parameter
             counts = torch.histc(values.float().clamp(0, 1).cpu(), bins=_BINS, min=0, max=1)
             found[name] = (counts / counts.sum()).tolist()
@@ -109,11 +110,10 @@ def activations(model: nn.Module, images: Tensor) -> dict[str, list[float]]:
 
         return look
 
-    kinds = (Norm, nn.modules.batchnorm._NormBase, nn.GroupNorm)
     hooks = [
         layer.register_forward_hook(hook(name))
         for name, layer in model.named_modules()
-        if isinstance(layer, kinds)
+        if is_norm(layer)
     ]
     try:
         model.eval()

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from normlab.augment import Pipeline
 from normlab.data import Split, Splits
 from normlab.models import build, parameter_count
-from normlab.norms import BatchRenorm, MomentNorm, kernels
+from normlab.norms import MomentNorm, kernels, traits
 from normlab.recipe import Recipe
 from normlab.records import Check, EpochRecord, TrialResult
 from normlab.train import diagnostics
@@ -123,7 +123,7 @@ class _Trainer:
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
-        self.renorms = [m for m in self.model.modules() if isinstance(m, BatchRenorm)]
+        self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
             torch.from_numpy(ends).to(device=device, dtype=self.dtype)
             for ends in (splits.low, splits.high)
@@ -182,8 +182,9 @@ class _Trainer:
         self.model.train()
         start = self._clock()
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
-            for layer in self.renorms:
-                layer.progress = step / (self.steps_per_epoch * self.recipe.epochs)
+            progress = step / (self.steps_per_epoch * self.recipe.epochs)
+            for layer in self.following:
+                layer.progress = progress  # type: ignore[assignment]
             reseed_dropout(self.model, self.seed, step, self.device)
             images = inputs.index_select(0, batch)  # a quarter of the time of inputs[batch]
             given = self.augment(images, labels[batch], augmentation)

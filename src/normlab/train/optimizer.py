@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn, optim
 
 from normlab.errors import UserError
 from normlab.models import select, units
-from normlab.norms import BatchInstanceNorm, Norm
+from normlab.norms import Norm, is_norm
 from normlab.recipe import Recipe
 from normlab.recipe.training import Adam, AdamW, Sgd
 from normlab.regularizers import (
@@ -60,7 +60,7 @@ class Updater:
         self.measures_gradients = "gradient_norm" in recipe.diagnostics
         self.clipped: Tensor | None = None
         self.gradient_norms: Tensor | None = None
-        self.clamped = [m for m in model.modules() if isinstance(m, BatchInstanceNorm)]
+        self.after_step = [after for m in model.modules() if (after := _after_step(m))]
         self.lr = recipe.lr
 
     def step(self, step: int, watch: Callable[[str], None] = lambda stage: None) -> None:
@@ -90,8 +90,8 @@ class Updater:
         decay(self.decayed, self.recipe.weight_decay.strength, self.lr)
         watch("decay")
         self.optimizer.step()
-        for layer in self.clamped:
-            layer.after_step()
+        for after_step in self.after_step:
+            after_step()
         watch("step")
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -140,14 +140,20 @@ def _optimizer(recipe: Recipe, model: nn.Module) -> optim.Optimizer:
             return optim.Adam(parameters, lr=recipe.lr, betas=betas, eps=spec.eps)
 
 
+def _after_step(layer: nn.Module) -> Callable[[], None] | None:
+    """What a norm does after each step, where it does anything."""
+    if not is_norm(layer) or getattr(type(layer), "after_step", None) in {None, Norm.after_step}:
+        return None
+    return cast("Callable[[], None]", layer.after_step)
+
+
 def _groups(model: nn.Module) -> list[dict[str, Any]]:
     """All parameters, those of one learning-rate factor together: gates may have their own."""
     factors = {
-        id(parameter): module.gate_lr_factor
+        id(parameter): float(getattr(module, "gate_lr_factor", 1.0))
         for module in model.modules()
-        if isinstance(module, Norm)
         for name, parameter in module.named_parameters(recurse=False)
-        if module.parameter_roles[name] == "gate"
+        if getattr(module, "parameter_roles", {}).get(name) == "gate"
     }
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in model.parameters():

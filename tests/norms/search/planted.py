@@ -23,7 +23,11 @@ def unchecked() -> None:
 
     def call(task: Any, threads: int, x: Any, given: Iterable[int | boundary.Argument]) -> bool:
         values = [
-            a.data_ptr() if isinstance(a, Tensor) else a if not isinstance(a, tuple) else _address(a)
+            a.data_ptr()
+            if isinstance(a, Tensor)
+            else a
+            if not isinstance(a, tuple)
+            else _address(a)
             for a in given
         ]
         task(array("q", values).buffer_info()[0], threads)

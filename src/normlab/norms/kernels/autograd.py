@@ -3,7 +3,7 @@
 Pooled kinds are one operation: forward and backward are a call into the backend each. Of the big
 tensors only x is kept: the output is not needed, and the ReLU's mask is made again from x.
 
-Any other kind is three steps, `moments`, the kind's own lines on (N, C) under autograd, and `affine`:
+Any other kind is three steps: `moments`, the kind's own lines on (N, C) under autograd, `affine`.
 
     mean, var = moments(x);  scale, shift = the kind's lines;  y = scale * (x - mean) + shift
 
@@ -18,6 +18,7 @@ tensor came back from a hook as no loop can read it, it is made of torch's own o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from threading import get_ident
 from types import ModuleType
 from typing import Any
@@ -136,7 +137,7 @@ class _Pooled(Function):
 
 
 class _Link:
-    """Carries dy from the backward of `_Affine` to that of `_Moments`, which the same thread runs."""
+    """Carries dy from the backward of `_Affine` to that of `_Moments`, run by the same thread."""
 
     def __init__(self) -> None:
         self.passed: dict[int, tuple[Any, ...]] = {}
@@ -217,9 +218,8 @@ class _Affine(Function):
         if link is not None:
             link.give()
         if _is_looked_at(dy) or not _is_readable(backend, saved):
-            again = _differentiated(
-                lambda *given: reference.affine(*given, relu), saved, ctx.needs_input_grad[4:], dy
-            )
+            forward = partial(reference.affine, relu=relu)
+            again = _differentiated(forward, saved, ctx.needs_input_grad[4:], dy)
             return None, None, None, None, *again
         dy = dy.to(x.dtype)
         dmean = dscale = dshift = dx = None

@@ -13,7 +13,7 @@ values, how they lie. `call` knows these per argument and decides from them alon
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -57,8 +57,8 @@ def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Tensor | Arg
     values: list[int] = []
     copies = []  # alive until the task is done
     for argument in given:
-        if type(argument) is not tuple:
-            values.append(argument if type(argument) is not Tensor else argument.data_ptr())
+        if not isinstance(argument, tuple):
+            values.append(argument.data_ptr() if isinstance(argument, Tensor) else argument)
             continue
         name, tensor, shape, wanted, written = argument
         if tensor is None:

@@ -90,7 +90,7 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
     # The type of the pointer tells a task the type of the numbers; what it points to are integers.
     signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
     made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
-    compiled: Any = made(entry_points(_stamp())[name])
+    compiled: Any = made(entry_points(_stamp())[name])  # type: ignore[no-untyped-call]
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
     runtime, at = _openmp(), compiled.address
     team: Any = runtime.GOMP_parallel if runtime else None

@@ -60,7 +60,10 @@ class Pooling(NamedTuple):
 
     def _pool(self, mean: Tensor, var: Tensor) -> tuple[Tensor, Tensor]:
         """The same for runs of one size: (runs, size, C) to (runs, C / channels)."""
-        mean, var = (rows.unflatten(2, (-1, self.channels)) for rows in (mean, var))
+        mean, var = (
+            rows.unflatten(2, (-1, self.channels))  # type: ignore[no-untyped-call]
+            for rows in (mean, var)
+        )
         between, center = torch.var_mean(mean, dim=(1, 3), correction=0)
         return center, var.mean(dim=(1, 3)) + between
 
@@ -74,7 +77,8 @@ class Pooling(NamedTuple):
             first = 0
             for size, run in groupby(self.images):
                 count = len(list(run))
-                yield rows[first : first + size * count].unflatten(0, (count, size))
+                same = rows[first : first + size * count]
+                yield same.unflatten(0, (count, size))  # type: ignore[no-untyped-call]
                 first += size * count
 
     def spread(self, block: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ class Pooling(NamedTuple):
             block = block.repeat_interleave(self.channels, dim=1)
         if isinstance(self.images, str):
             return block
-        parts = zip(block.split(1), self.images, strict=True)
+        parts = zip(torch.split(block, 1), self.images, strict=True)
         return torch.cat([part.expand(size, -1) for part, size in parts])
 
     def coefficients(

@@ -9,19 +9,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from normlab.models.surgery import MAP_NORMS
-from normlab.norms import BatchRenorm, GhostBatchNorm, NoNorm, Norm, by_name, legal_groups
+from normlab.norms import GhostBatchNorm, NoNorm, class_of, is_norm, legal_groups, traits
 from normlab.norms.conformance.definitions import DEFINITIONS
-from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.recipe import Recipe
 from normlab.recipe.models import OwnModel
-from normlab.recipe.norms import GhostBatchNorm as GhostBatchSpec
 from normlab.records import Check
 from normlab.train.liveness.watcher import Watcher
 
-_ANY_NORM = (Norm, _NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
+_OTHER_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.LocalResponseNorm)
 _TOLERANCE = {"float32": 1e-3, "float64": 1e-8, "bfloat16": 5e-2}
 """Largest distance from the definition over the largest value: far above rounding, far below what
 other statistics would give."""
@@ -38,13 +35,17 @@ class NormWatcher(Watcher):
 
     def __init__(self, recipe: Recipe, model: nn.Module, declared: int) -> None:
         self.recipe, self.kind = recipe, recipe.norm.kind
-        cls = ScaledWSConv2d if self.kind == "scaled_ws" else by_name(self.kind)
+        cls = self.cls = class_of(self.kind)
         # In a model of the user's, norms over tokens and of other dimensions stay as they are.
         is_own = isinstance(recipe.model, OwnModel)
-        looked_for = (*(MAP_NORMS if is_own else _ANY_NORM), cls)
-        everything = [(n, m) for n, m in model.named_modules() if isinstance(m, looked_for)]
-        self.declared = 0 if self.kind == "none" else declared
-        self.layers = {} if self.kind == "none" else {n: m for n, m in everything if type(m) is cls}
+        everything = [
+            (name, module)
+            for name, module in model.named_modules()
+            if isinstance(module, (cls, *(MAP_NORMS if is_own else _OTHER_NORMS)))
+            or (is_norm(module) and not is_own)
+        ]
+        self.declared = 0 if cls is NoNorm else declared
+        self.layers = {} if cls is NoNorm else {n: m for n, m in everything if type(m) is cls}
         found = [m for _, m in everything if not isinstance(m, NoNorm)]
         self.others = Counter(type(m).__name__ for m in found if type(m) is not cls)
         self.steps = 0
@@ -63,17 +64,13 @@ class NormWatcher(Watcher):
         yield self._count()
         if self.kind in DEFINITIONS and self.layers:
             yield self._definition()
-        if isinstance(self.recipe.norm, GhostBatchSpec):
-            yield self._realized_splits(self.recipe.norm)
-        if self.kind == "batch_renorm":
-            progress = {m.progress for m in self.layers.values() if isinstance(m, BatchRenorm)}
-            expected = (self.steps - 1) / max(self.steps * self.recipe.epochs, 1)
-            yield Check(
-                name="norm",
-                declared=f"rmax and dmax open with the progress, {expected:.4f} after an epoch",
-                found=f"progress {max(progress, default=0.0):.4f}",
-                live=len(progress) == 1 and math.isclose(max(progress), expected, abs_tol=1e-9),
-            )
+        if issubclass(self.cls, GhostBatchNorm):
+            options = self.recipe.norm.options
+            splits, size = options.get("splits"), options.get("ghost_size")
+            if splits or size:
+                yield self._realized_splits(splits, size)
+        if traits(self.cls).follows_progress:
+            yield self._progress()
 
     def close(self) -> None:
         """Take the hooks away."""
@@ -139,13 +136,23 @@ class NormWatcher(Watcher):
             live=not wrong and not unseen,
         )
 
-    def _realized_splits(self, spec: GhostBatchSpec) -> Check:
+    def _progress(self) -> Check:
+        progress = {getattr(layer, "progress", math.nan) for layer in self.layers.values()}
+        expected = (self.steps - 1) / max(self.steps * self.recipe.epochs, 1)
+        return Check(
+            name="norm",
+            declared=f"each follows the training's progress, {expected:.4f} after an epoch",
+            found=f"progress {max(progress, default=0.0):.4f}",
+            live=len(progress) == 1 and math.isclose(max(progress), expected, abs_tol=1e-9),
+        )
+
+    def _realized_splits(self, splits: int | None, size: int | None) -> Check:
         sizes = sorted(set(self.splits.values()))
-        if spec.splits is not None:
-            declared, live = f"{spec.splits} splits", all(len(s) == spec.splits for s in sizes)
+        if splits is not None:
+            declared, live = f"{splits} splits", all(len(s) == splits for s in sizes)
         else:
-            declared = f"splits of {spec.ghost_size} images"
-            live = all(s[0] == spec.ghost_size for s in sizes)
+            declared = f"splits of {size} images"
+            live = all(s[0] == size for s in sizes)
         texts = [f"{len(s)} of {' and '.join(map(str, dict.fromkeys(s)))} images" for s in sizes]
         return Check(
             name="norm", declared=declared, found="; ".join(texts), live=live and bool(sizes)

@@ -16,7 +16,7 @@ of large squares is never taken.
 | `rows`, `columns` | loops over values, with factors in registers or in arrays beside the row |
 | `blocks` | from moments to factors, from sums to slopes, running statistics |
 | `general` | statistics and factors of every (n, c) in float64: own kinds, and the gate |
-| `pooled_rows`, `pooled_columns`, `pooled_segments`, `pooled_gated` | forward and backward of the described kinds, a way each; `cpu.way` chooses by shape and layout |
+| `pooled_*` | forward and backward of described kinds; `cpu.way` chooses by shape and layout |
 | `memory`, `tasks` | what Python calls: by the address of an array of integers |
 
 Every loop works on a part of the images, so that threads can share the work; what is computed of a

@@ -1,7 +1,7 @@
 """From the moments of blocks to the factors of channels, and back to slopes.
 
-Of a block are kept M, its mean, rounded; E, what the rounding left over; V, its biased variance; and R,
-1 / sqrt(V + eps). Arrays M, E, V and R hold the blocks of one split.
+Of a block are kept M, its mean, rounded; E, what the rounding left over; V, its biased variance; and
+R, 1 / sqrt(V + eps). Arrays M, E, V and R hold the blocks of one split.
 """
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
@@ -82,8 +82,8 @@ def channel_factors(w, blocks, given, center, scale, shift):
 def channel_slopes(d0, d1, w, blocks, given, count, gradients, root, slope, level):
     """What dx needs beside `scale` for every channel; adds to the gradients of gain and bias.
 
-    d0 and d1 are the channels' sums of dy and dy * (x - M) over one split, whose blocks have `count`
-    values. With xhat = (x - M - E) * R and e = gain * dy over a block,
+    d0 and d1 are the channels' sums of dy and dy * (x - M) over one split, with `count` values in a
+    block. With xhat = (x - M - E) * R and e = gain * dy over a block,
     dx = R * (e - mean(e) - xhat * mean(e * xhat)) = scale * dy + slope * ((x - M) * root) + level.
     """
     number = root.dtype.type

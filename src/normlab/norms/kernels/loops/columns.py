@@ -1,7 +1,8 @@
 """Loops over a matrix of rows of L values, in which column j always holds the same channel.
 
-A row is one image of few pixels (nchw: L = C * P) or one pixel (nhwc: L = C), or several of them where
-these are shorter than `LEAST`; the last row may be short. Factors stand in arrays of L beside the row.
+A row is one image of few pixels (nchw: L = C * P) or one pixel (nhwc: L = C), or several of them
+where these are shorter than `LEAST`; the last row may be short. Factors stand in arrays of L beside
+the row.
 """
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
@@ -184,7 +185,7 @@ def columns_of(C, P, nhwc, each_image):
 
 @loop
 def fold_copies(K, D, Q, rows, tail, C, copies):
-    """Take the moments of all copies of channels (width 1) into those of the first; values of each."""
+    """Take the moments of all copies of channels into those of the first; returns their count."""
     number = K.dtype.type
     done = rows + (tail > 0)
     for k in range(1, copies):

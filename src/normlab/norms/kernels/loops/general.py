@@ -29,7 +29,7 @@ def _image_columns(C, P):
 
 @inlined
 def row_factors(number, mean, scale, shift):
-    """Center, scale and shift of a map's dtype: what rounding the mean left over is in the shift."""
+    """Center, scale and shift in the map's dtype; what rounding the mean leaves is in the shift."""
     s = number(mean)
     return s, number(scale), number(shift - scale * (mean - float(s)))
 
@@ -98,7 +98,7 @@ def moments_of(nhwc, x, mean, var, C, P, n0, n1):
 
 @loop
 def affine_of(nhwc, x, mean, scale, shift, y, C, P, step, relu, n0, n1):
-    """y = scale * (x - mean) + shift, then ReLU; step is C for factors per (n, c), 0 per channel."""
+    """y = scale * (x - mean) + shift, then ReLU; step is C for factors per (n, c), else 0."""
     if nhwc:
         copies, L = _image_columns(C, P)
         t = np.empty((3, L), x.dtype)

@@ -1,4 +1,4 @@
-"""Pooled kinds with a gate: rho * batch norm + (1 - rho) * instance norm, in float64 beside the maps."""
+"""Pooled kinds with a gate: rho * batch norm + (1 - rho) * instance norm."""
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors

@@ -48,7 +48,7 @@ def segment_affine(x, y, s, root, left, gain, bias, relu):
 
 @loop
 def segment_sums(x, dy, s, root, left, gain, bias, dgain, dbias, relu):
-    """Sums of e = gain * dy and of e * xhat; adds to the gradients of the segment's gains, biases."""
+    """Sums of e = gain * dy and of e * xhat; adds to the gradients of gains and biases."""
     zero = x.dtype.type(0)
     s0, s1 = zero, zero
     for j in range(len(x)):

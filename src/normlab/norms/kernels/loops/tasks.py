@@ -87,12 +87,13 @@ def _dx(q_):
 
 
 # Pooled tasks, forward:
-#   shared, N, C, P, nhwc, relu, affine, splits, size, starts, (eps, momentum), stats, own, room, x, y,
-#   weight, bias, gate, moves (1: yes, 2: each split, 4: plain mean), running_mean, running_var, batches
+#   shared, N, C, P, nhwc, relu, affine, splits, size, starts, (eps, momentum), stats, own, room,
+#   x, y, weight, bias, gate, moves (1: yes, 2: each split, 4: plain mean), running_mean,
+#   running_var, batches
 # and backward: the same up to room, then
 #   x, dy, dx, weight, bias, gate, threads, sums, and where the gradients of gain, bias and gate go
-# (0 for none). stats holds M, E, V and R of the blocks; own is room for the (n, c), float64; room for
-# the parts of columns. sums, float64, has 3 * C of each thread, then room for the (n, c).
+# (0 for none). stats holds M, E, V and R of the blocks; own is room for the (n, c), float64; room
+# for the parts of columns. sums, float64, has 3 * C of each thread, then room for the (n, c).
 
 
 @loop

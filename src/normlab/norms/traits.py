@@ -1,0 +1,57 @@
+"""What a kind of norm is, read from its class: no list of kinds stands elsewhere.
+
+A class says it in attributes of these names, be it a `Norm`, a layer of torch's or any module of a
+user's. What it does not say is as below; torch's batch norms, which say nothing, have the traits of
+batch norm.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from normlab.norms.base import Norm
+from normlab.norms.none import NoNorm
+
+
+class Traits(NamedTuple):
+    """What the linter, the models, the training and its proofs ask of a kind.
+
+    Attributes:
+        uses_batch_statistics: In training an image's result depends on its companions.
+        suits_small_batches: It is made for batches whose statistics are mostly noise.
+        differs_in_eval: Training and evaluation compute different maps.
+        contains_activation: It takes the activation's place: none may follow.
+        follows_progress: The training loop sets its `progress`, from 0 to 1, before each step.
+        is_parametrization: It computes convolutions another way and is no layer behind them.
+        keeps_conv_bias: A convolution in front of it keeps its bias, for there is no other.
+    """
+
+    uses_batch_statistics: bool = False
+    suits_small_batches: bool = False
+    differs_in_eval: bool = False
+    contains_activation: bool = False
+    follows_progress: bool = False
+    is_parametrization: bool = False
+    keeps_conv_bias: bool = False
+
+
+_TORCH_S = Traits(uses_batch_statistics=True, differs_in_eval=True)
+
+
+def traits(kind: nn.Module | type[nn.Module]) -> Traits:
+    """The traits of a layer, or of a class of layers."""
+    cls = kind if isinstance(kind, type) else type(kind)
+    default = _TORCH_S if issubclass(cls, _BatchNorm) else Traits()
+    said = {name: getattr(kind, name, getattr(default, name)) for name in Traits._fields}
+    return Traits(**{name: bool(value) for name, value in said.items()})
+
+
+def is_norm(layer: nn.Module) -> bool:
+    """Whether a layer is a norm: ours, torch's, or of a class that has `uses_batch_statistics`."""
+    if isinstance(layer, NoNorm):
+        return False
+    known = isinstance(layer, (Norm, _NormBase, nn.GroupNorm))
+    return known or hasattr(type(layer), "uses_batch_statistics")
