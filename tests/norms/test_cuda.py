@@ -32,7 +32,7 @@ for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-12), (torch.bfloa
             close = lambda found, expected: torch.testing.assert_close(
                 found.to(wide), expected.to(wide), rtol=bound, atol=bound * pixels[0] * pixels[1])
             for found, expected in zip(cuda.moments(x), reference.moments(x)):
-                close(found, expected)
+                close(found, expected.to(wide))
             for relu in (False, True):
                 pre = full[1] * (x.to(wide) - full[0]) + full[2]
                 e = dy.to(wide) * (pre > 0) if relu else dy.to(wide)
@@ -40,8 +40,12 @@ for dtype, bound in ((torch.float32, 1e-5), (torch.float64, 1e-12), (torch.bfloa
                 d0, d1 = cuda.sums(x, dy, s, a, b, relu)
                 close(d0, e.sum((2, 3)))
                 close(d1, (e * (x.to(wide) - full[0])).sum((2, 3)))
-                expected = full[3] * e + full[4] * (x.to(wide) - full[0]) + full[5]
-                close(cuda.dx(x, dy, (s, a, b), (fa, fb, fc), relu), expected)
+                close(cuda.dx(x, dy, (s, a, b), relu), full[1] * e)
+                if shape == (2, 3):
+                    count = pixels[0] * pixels[1]
+                    slopes = (fa.square(), fb, fc)
+                    expected = full[1] * e + full[4] / count + 2 * full[5] / count * (x.to(wide) - full[0])
+                    close(cuda.dx(x, dy, (s, a, b), relu, slopes), expected)
 """
 
 LAYER = """

@@ -42,8 +42,9 @@ their trials get new ids.
 
 1. normlab 0.1.
 2. Masks are those of the step; DropBlock sums in float32; AGC takes the units of a transposed
-   convolution along its outputs; penalties and decay leave frozen parameters alone; batch renorm's moving
-   deviation is biased, as in the paper; filter response's learned eps is an absolute value;
+   convolution along its outputs; penalties and decay leave frozen parameters alone; batch
+   renorm's moving deviation is biased, as in the paper; filter response's learned eps is added
+   to a fixed one;
    `one_cycle` of two steps; norms round less, EvoNorm's most of all.
 """
 

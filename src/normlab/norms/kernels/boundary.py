@@ -43,8 +43,8 @@ def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Tensor | Arg
         task: A compiled task, called with the address of its arguments and a number of threads.
         threads: How many run it.
         x: A map, shape (N, C, H, W), that lies contiguous or channels_last: see `lies`.
-        given: The task's arguments in order: numbers; tensors that the caller has made for this call,
-            of the size and kind that the task asks for; and all others, each with what is assumed.
+        given: The task's arguments in order: numbers; tensors that the caller has made for this
+            call, as the task asks for them; and all others, each with what is assumed.
 
     Returns:
         Whether it ran; False leaves the work to the reference.

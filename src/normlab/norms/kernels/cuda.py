@@ -137,28 +137,33 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return mean, var
 
 
-def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
-    """``scale * (x - center) + shift`` and ReLU; factors (N, C) or (C,), contiguous."""
+def moments_dtype(x: Tensor) -> torch.dtype:
+    """The dtype of statistics and factors of every (n, c): float32, or float64 for float64 maps."""
+    return _wide(x)[0]
+
+
+def affine(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
+    """``scale * (x - mean) + shift`` and ReLU; factors (N, C) or (C,)."""
     rows, C, P = _sizes(x)
     y = torch.empty_like(x)
     block = _block(P)
     _affine[(rows, triton.cdiv(P, block))](
-        x, center, scale, shift, y, P, C, ROWS=center.dim() == 2, RELU=relu, WIDE=_wide(x)[1],
-        BLOCK=block,
+        x, *_factors(x, mean, scale, shift), y, P, C, ROWS=mean.dim() == 2, RELU=relu,
+        WIDE=_wide(x)[1], BLOCK=block,
     )  # fmt: skip
     return y
 
 
 def sums(
-    x: Tensor, dy: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool
+    x: Tensor, dy: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor]:
-    """Sums over pixels of dy and dy * (x - center), dy taken through the ReLU, each (N, C)."""
+    """Sums over pixels of dy and dy * (x - mean), dy taken through the ReLU, each (N, C)."""
     rows, C, P = _sizes(x)
     dtype, wide = _wide(x)
     d0, d1 = torch.empty((2, *x.shape[:2]), dtype=dtype, device=x.device).unbind()
     _sums[(rows,)](
-        x, dy.contiguous(), center, scale, shift, d0, d1, P, C, ROWS=center.dim() == 2, RELU=relu,
-        WIDE=wide, BLOCK=_block(P),
+        x, dy.contiguous(), *_factors(x, mean, scale, shift), d0, d1, P, C, ROWS=mean.dim() == 2,
+        RELU=relu, WIDE=wide, BLOCK=_block(P),
     )  # fmt: skip
     return d0, d1
 
@@ -167,15 +172,30 @@ def dx(
     x: Tensor,
     dy: Tensor,
     factors: tuple[Tensor, Tensor, Tensor],
-    slopes: tuple[Tensor, Tensor, Tensor],
     relu: bool,
+    slopes: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """``A * dy + B * (x - center) + C``, dy taken through the ReLU; slopes are A, B and C."""
+    """``scale * dy``, dy through the ReLU, plus what reaches x by its moments.
+
+    `factors` are mean, scale and shift; `slopes` var, dmean and dvar, (N, C):
+    dmean / P + 2 * dvar / P * (x - mean) is added.
+    """
     rows, C, P = _sizes(x)
+    mean, scale, shift = _factors(x, *factors)
+    zero = torch.zeros_like(scale)
+    slope, level = zero, zero
+    if slopes is not None:
+        _, dmean, dvar = _factors(x, *slopes)
+        slope, level = 2 * dvar / P, dmean / P
     out = torch.empty_like(x)
     block = _block(P)
     _dx[(rows, triton.cdiv(P, block))](
-        x, dy.contiguous(), *factors, *slopes, out, P, C, ROWS=factors[0].dim() == 2, RELU=relu,
-        WIDE=_wide(x)[1], BLOCK=block,
+        x, dy.contiguous(), mean, scale, shift, scale, slope, level, out, P, C,
+        ROWS=mean.dim() == 2, RELU=relu, WIDE=_wide(x)[1], BLOCK=block,
     )  # fmt: skip
     return out
+
+
+def _factors(x: Tensor, *factors: Tensor) -> tuple[Tensor, ...]:
+    """Arrays in the dtype of statistics, side by side."""
+    return tuple(factor.to(_wide(x)[0]).contiguous() for factor in factors)

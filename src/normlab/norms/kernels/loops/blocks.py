@@ -1,7 +1,7 @@
 """From the moments of blocks to the factors of channels, and back to slopes.
 
-Of a block are kept M, its mean, rounded; E, what the rounding left over; V, its biased variance; and
-R, 1 / sqrt(V + eps). Arrays M, E, V and R hold the blocks of one split.
+Of a block are kept M, its mean, rounded; E, what the rounding left over; V, its biased variance;
+and R, 1 / sqrt(V + eps). Arrays M, E, V and R hold the blocks of one split.
 """
 
 # Numba reads these functions' source: annotations and asserts would be compiled too.
