@@ -61,7 +61,7 @@ def test_fusing_a_norm_into_a_convolution_is_right_or_refused(
     torch.testing.assert_close(fused(X), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("kind", "activation"), known_to_fail([("torch_batch", "relu")]))
+@pytest.mark.parametrize(("kind", "activation"), CASES)
 def test_converting_to_sync_batch_norm_changes_no_output_or_is_refused(
     kind: str, activation: str | None
 ) -> None:

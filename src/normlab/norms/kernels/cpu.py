@@ -257,6 +257,10 @@ def _plan(spec: Spec, N: int, C: int, P: int, nhwc: bool, threads: int) -> _Plan
     from normlab.norms.kernels.loops.pooled_columns import PARTS
 
     sizes, size = spec.pooling.sizes(N), spec.pooling.channels
+    if size < 1 or C % size or min(sizes) < 1 or sum(sizes) != N:
+        raise ValueError(
+            f"pooling is {spec.pooling}: its channels must divide {C}, its images sum to {N}"
+        )
     bounds = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
     walk, splits = way(spec, C, P, nhwc), len(sizes)
     width, copies = columns_of.py_func(C, P, nhwc, splits == N)
@@ -290,6 +294,8 @@ def pooled_forward(
 
     Running statistics, if given, are moved in the same call. None if the loops cannot read it all.
     """
+    if spec.gate and spec.pooling.channels > 1:  # the loops know gates of single channels alone
+        return None
     N, C, H, W = x.shape
     threads = _threads(x, N)
     plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
