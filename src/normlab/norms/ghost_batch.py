@@ -77,4 +77,4 @@ class GhostBatchNorm(BatchNorm):
 
     def pooling(self, images: int, pixels: int) -> Pooling:
         """The splits, every channel by itself."""
-        return Pooling(self.sizes(images, pixels), 1)
+        return Pooling(self.sizes(int(images), pixels), 1)  # a trace is of one batch size

@@ -9,6 +9,8 @@ parameter counts match the other norms and any map size fits.
 
 from __future__ import annotations
 
+from typing import Any
+
 from normlab.norms.group import GroupNorm
 
 
@@ -24,3 +26,9 @@ class LayerNorm(GroupNorm):
         activation: str | None = None,
     ) -> None:
         super().__init__(num_channels, groups=1, eps=eps, affine=affine, activation=activation)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse another number of groups: that would be group norm."""
+        if name == "groups" and value != 1:
+            raise AttributeError(f"groups is {value}: layer norm has 1, GroupNorm may have others")
+        super().__setattr__(name, value)

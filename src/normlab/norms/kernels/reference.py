@@ -38,10 +38,12 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two tensors of shape (N, C), in float32 or wider; on the CPU in float64.
     """
-    var, mean = torch.var_mean(x.to(statistics_dtype(x)), dim=(2, 3), correction=0)
-    # What follows is small: in float64 a cubed root of a variance of 1e36 does not vanish. Not on
-    # devices that have no float64, or hardly.
-    return (mean.double(), var.double()) if x.device.type in {"cpu", "meta"} else (mean, var)
+    # In float64, where a device has it at speed, no digits are lost at large means, no square of
+    # 1e20 overflows, and no cubed root of it vanishes. Narrower maps have no such means or squares.
+    has_float64 = x.device.type in {"cpu", "meta"}
+    wide = torch.float64 if has_float64 and x.dtype is torch.float32 else statistics_dtype(x)
+    var, mean = torch.var_mean(x.to(wide), dim=(2, 3), correction=0)
+    return (mean.double(), var.double()) if has_float64 else (mean, var)
 
 
 def affine(x: Tensor, center: Tensor, scale: Tensor, shift: Tensor, relu: bool = False) -> Tensor:

@@ -23,14 +23,14 @@ def wide_moments(x, nhwc, C, P, n0, n1, c0, c1):
     for n in range(n0, n1):
         for c in range(c0, c1):
             for p in range(P):
-                total += float(x[n * C * P + c * step_c + p * step_p])
+                total += np.float64(x[n * C * P + c * step_c + p * step_p])
     count = (n1 - n0) * (c1 - c0) * P
     mean = total / count
     square = 0.0
     for n in range(n0, n1):
         for c in range(c0, c1):
             for p in range(P):
-                d = float(x[n * C * P + c * step_c + p * step_p]) - mean
+                d = np.float64(x[n * C * P + c * step_c + p * step_p]) - mean
                 square += d * d
     return mean, square / count
 
@@ -49,7 +49,7 @@ def finish(x, w, first, last, b):
                 channels = g * w.size, (g + 1) * w.size
                 mean, var = wide_moments(x, w.nhwc, w.C, w.P, first, last, channels[0], channels[1])
                 b.M[g] = number(mean)
-                b.E[g] = number(mean - float(b.M[g]))
+                b.E[g] = number(mean - np.float64(b.M[g]))
                 b.V[g] = number(var)
                 b.R[g] = number(1.0 / np.sqrt(var + w.eps))
 
@@ -92,14 +92,14 @@ def channel_slopes(d0, d1, w, blocks, given, count, gradients, root, slope, leve
         R, E = blocks.R[g], blocks.E[g]
         s0, s1 = 0.0, 0.0
         for c in range(g * size, (g + 1) * size):
-            gain = float(given.weight[c]) if w.affine else 1.0
+            gain = np.float64(given.weight[c]) if w.affine else 1.0
             dot = (d1[c] - E * d0[c]) * R
             gradients.weight[c] += dot
             gradients.bias[c] += d0[c]
             s0 += gain * d0[c]
             s1 += gain * dot
         down = number(-R * (s1 / count))
-        flat = number(-R * (s0 / count) - float(down) * (E * R))
+        flat = number(-R * (s0 / count) - np.float64(down) * (E * R))
         for c in range(g * size, (g + 1) * size):
             root[c] = R
             slope[c] = down
@@ -124,7 +124,7 @@ def update_running(w, blocks, starts, mean, var, batches, momentum, each, plain)
             for k in range(i, i + 1 if each else w.splits):
                 size = starts[k + 1] - starts[k]
                 part, count = 1.0 if each else size / images, size * w.P
-                new_mean += part * (float(blocks.M[k * w.C + c]) + blocks.E[k * w.C + c])
+                new_mean += part * (np.float64(blocks.M[k * w.C + c]) + blocks.E[k * w.C + c])
                 new_var += part * (blocks.V[k * w.C + c] * (count / (count - 1)))
             mean[c] = keep * mean[c] + share * number(new_mean)
             var[c] = keep * var[c] + share * number(new_var)

@@ -8,6 +8,8 @@ the row.
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
+import numpy as np
+
 from normlab.norms.kernels.loops.compiled import inlined, loop
 
 LEAST = 64
@@ -29,7 +31,7 @@ def piece_moments(x, L, K, D, Q, add, left, square):
     number = x.dtype.type
     rows = len(x) // L
     tail = len(x) - rows * L
-    step = max(1, CACHED // L)
+    step, one = max(1, CACHED // L), number(min(L, 1))  # as in `row_moments`
     for first in range(0, rows, step):
         last = min(first + step, rows)
         count = number(last - first)
@@ -47,7 +49,7 @@ def piece_moments(x, L, K, D, Q, add, left, square):
             row = x[i * L : (i + 1) * L]
             for j in range(L):
                 d = row[j] - add[j]
-                left[j] += d
+                left[j] += d * one
                 square[j] += d * d
         if first == 0:
             for j in range(L):
@@ -235,16 +237,16 @@ def fold_run(K, D, Q, rows, tail, C, base, copies, run, M, E, V):
         total, count = 0.0, 0.0
         for k in range(copies):
             for j in range(k * base + g * run, k * base + (g + 1) * run):
-                n = float(rows + (j < tail))
-                total += n * (float(K[j] - near) + D[j])
+                n = np.float64(rows + (j < tail))
+                total += n * (np.float64(K[j] - near) + D[j])
                 count += n
         mean, square = total / count, 0.0
         for k in range(copies):
             for j in range(k * base + g * run, k * base + (g + 1) * run):
-                d = (float(K[j] - near) + D[j]) - mean
-                square += Q[j] + float(rows + (j < tail)) * d * d
+                d = (np.float64(K[j] - near) + D[j]) - mean
+                square += Q[j] + np.float64(rows + (j < tail)) * d * d
         M[g] = number(near + mean)
-        E[g] = number((float(near) - float(M[g])) + mean)
+        E[g] = number((np.float64(near) - np.float64(M[g])) + mean)
         V[g] = number(square / count)
 
 

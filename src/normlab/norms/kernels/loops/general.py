@@ -31,7 +31,7 @@ def _image_columns(C, P):
 def row_factors(number, mean, scale, shift):
     """Center, scale and shift in the map's dtype; what rounding the mean leaves is in the shift."""
     s = number(mean)
-    return s, number(scale), number(shift - scale * (mean - float(s)))
+    return s, number(scale), number(shift - scale * (mean - np.float64(s)))
 
 
 @loop
@@ -49,8 +49,8 @@ def moments_nchw(x, mean, var, C, P, n0, n1):
     """Mean and biased variance of every (n, c)."""
     for r in range(n0 * C, n1 * C):
         center, left, square = row_moments(x[r * P : (r + 1) * P])
-        mean[r] = float(center) + float(left)
-        var[r] = float(square) / P
+        mean[r] = np.float64(center) + np.float64(left)
+        var[r] = np.float64(square) / P
     mend_large(0, x, mean, var, C, P, n0, n1)
 
 
@@ -64,14 +64,14 @@ def moments_nhwc(x, mean, var, C, P, n0, n1):
         piece_moments(x[n * C * P : (n + 1) * C * P], L, K, D, Q, t[3], t[4], t[5])
         rows = P // copies
         for c in range(C):
-            total, near = 0.0, float(K[c])
+            total, near = 0.0, np.float64(K[c])
             for k in range(copies):
                 count = rows + (k * C + c < (P - rows * copies) * C)
-                total += count * ((float(K[k * C + c]) - near) + D[k * C + c])
+                total += count * ((np.float64(K[k * C + c]) - near) + D[k * C + c])
             center, square = total / P, 0.0
             for k in range(copies):
                 count = rows + (k * C + c < (P - rows * copies) * C)
-                d = (float(K[k * C + c]) - near) + D[k * C + c] - center
+                d = (np.float64(K[k * C + c]) - near) + D[k * C + c] - center
                 square += Q[k * C + c] + count * d * d
             mean[n * C + c] = near + center
             var[n * C + c] = square / P
@@ -136,7 +136,7 @@ def sums_of(nhwc, x, dy, mean, scale, shift, d0, d1, C, P, step, relu, n0, n1):
                     s0 += t[3, k * C + c]
                     s1 += t[4, k * C + c]
                 d0[n * C + c] = s0
-                d1[n * C + c] = s1 - (mean[n * step + c] - float(t[0, c])) * s0
+                d1[n * C + c] = s1 - (mean[n * step + c] - np.float64(t[0, c])) * s0
     else:
         for n in range(n0, n1):
             for c in range(C):
@@ -145,7 +145,7 @@ def sums_of(nhwc, x, dy, mean, scale, shift, d0, d1, C, P, step, relu, n0, n1):
                 s, a, b = row_factors(x.dtype.type, mean[f], scale[f], shift[f])
                 s0, s1 = row_sums(x[row], dy[row], s, a, b, relu)
                 d0[r] = s0
-                d1[r] = s1 - (mean[f] - float(s)) * s0
+                d1[r] = s1 - (mean[f] - np.float64(s)) * s0
 
 
 @inlined
@@ -153,7 +153,11 @@ def slope_factors(number, s, mean, var, dmean, dvar, P):
     """dmean / P + 2 * dvar / P * (x - mean) as level + slope * ((x - s) * root)."""
     size = np.sqrt(var) if var > 0.0 else 1.0
     slope = 2.0 * dvar / P
-    return number(1.0 / size), number(slope * size), number(dmean / P + slope * (float(s) - mean))
+    return (
+        number(1.0 / size),
+        number(slope * size),
+        number(dmean / P + slope * (np.float64(s) - mean)),
+    )
 
 
 @loop

@@ -26,9 +26,9 @@ def gated_factors(w, own, starts, blocks, given):
         for n in range(starts[i], starts[i + 1]):
             for c in range(w.C):
                 r, k = n * w.C + c, i * w.C + c
-                gain = float(given.weight[c]) if w.affine else 1.0
-                level = float(given.bias[c]) if w.affine else 0.0
-                rho = float(given.gate[c])
+                gain = np.float64(given.weight[c]) if w.affine else 1.0
+                level = np.float64(given.bias[c]) if w.affine else 0.0
+                rho = np.float64(given.gate[c])
                 batch, own_root = rho * blocks.R[k], (1.0 - rho) / np.sqrt(var[r] + w.eps)
                 scale[r] = (batch + own_root) * gain
                 shift[r] = batch * ((mean[r] - blocks.M[k]) - blocks.E[k]) * gain + level
@@ -46,8 +46,8 @@ def gated_slopes(w, own, sums, starts, blocks, given, gradients):
         first, last = starts[i], starts[i + 1]
         for c in range(w.C):
             k = i * w.C + c
-            gain = float(given.weight[c]) if w.affine else 1.0
-            rho, root = float(given.gate[c]), float(blocks.R[k])
+            gain = np.float64(given.weight[c]) if w.affine else 1.0
+            rho, root = np.float64(given.gate[c]), np.float64(blocks.R[k])
             s0, s1, g0, g1 = 0.0, 0.0, 0.0, 0.0
             for n in range(first, last):
                 r = n * w.C + c

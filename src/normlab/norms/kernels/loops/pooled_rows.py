@@ -33,7 +33,7 @@ def pool(mean, var, first, last, C, size, blocks):
             for r in range(n * C + g * size, n * C + (g + 1) * size):
                 squares += var[r] + (mean[r] - center) * (mean[r] - center)
         blocks.M[g] = number(center)
-        blocks.E[g] = number(center - float(blocks.M[g]))
+        blocks.E[g] = number(center - np.float64(blocks.M[g]))
         blocks.V[g] = number(squares / rows)
 
 

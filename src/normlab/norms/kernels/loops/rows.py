@@ -3,6 +3,8 @@
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
+import numpy as np
+
 from normlab.norms.kernels.loops.compiled import loop
 
 PIECE = 1 << 11
@@ -14,6 +16,9 @@ def row_moments(row):
     """A number near the mean, what it is short of the mean, and the squares' sum about the mean."""
     number = row.dtype.type
     count = len(row)
+    # 1, which no compiler knows. Without the product a sum that may be reordered becomes
+    # (part + row[p]) - center, and the digits that are left over are lost.
+    one = number(min(count, 1))
     if count <= PIECE:
         part, square, size = number(0), number(0), number(count)
         for p in range(count):
@@ -21,7 +26,7 @@ def row_moments(row):
         center, part = part / size, number(0)
         for p in range(count):
             d = row[p] - center
-            part += d
+            part += d * one
             square += d * d
         part /= size
         return center, part, max(square - size * part * part, number(0))
@@ -37,7 +42,7 @@ def row_moments(row):
         piece, part, square = row[first : first + PIECE], number(0), number(0)
         for p in range(len(piece)):
             d = piece[p] - center
-            part += d
+            part += d * one
             square += d * d
         left += part
         squares += square
@@ -76,7 +81,7 @@ def row_sums(row, grad, s, a, b, relu):
             for p in range(len(row)):
                 p0 += grad[p]
                 p1 += grad[p] * (row[p] - s)
-        return float(p0), float(p1)
+        return np.float64(p0), np.float64(p1)
     for first in range(0, len(row), PIECE):
         piece, dy = row[first : first + PIECE], grad[first : first + PIECE]
         p0, p1 = zero, zero
