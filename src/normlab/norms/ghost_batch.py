@@ -14,7 +14,6 @@ per split (`running="per_split"`), which makes 8 splits at 0.1 act as 0.57.
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from normlab.norms.batch import BatchNorm
@@ -66,8 +65,8 @@ class GhostBatchNorm(BatchNorm):
 
     def sizes(self, images: int, pixels: int) -> tuple[int, ...]:
         """Images in each split of a batch of that many images of that many pixels."""
-        size = self.ghost_size or math.ceil(images / (self.splits or 1))
-        whole, rest = divmod(images, size)
+        size = self.ghost_size or -(-images // (self.splits or 1))
+        whole, rest = images // size, images % size  # torch.compile knows no divmod
         sizes = [size] * whole + [rest] * (rest > 0)
         if pixels == 1 and size == 1:
             return (images,)  # each single value joins the one before it: one split remains
