@@ -103,8 +103,16 @@ class Passes(nn.Module):
     [
         (plain("layer"), '{"kind": "layer"}', "right"),
         (plain("layer", forward=over_everything), '{"kind": "layer"}', "wrong"),
-        (plain("layer"), '{"kind": "layer", "state": {"weight": "short"}}', "nameless"),
-        (plain("layer"), '{"kind": "layer", "state": {"weight": "meta"}}', "nameless"),
+        (
+            plain("layer", refuse=False),
+            '{"kind": "layer", "state": {"weight": "short"}}',
+            "nameless",
+        ),
+        (
+            plain("layer", refuse=False),
+            '{"kind": "layer", "state": {"weight": "meta"}}',
+            "nameless",
+        ),
         (plain("layer"), '{"kind": "layer", "rank": "image"}', "nameless"),
         (Passes, '{"kind": "layer", "state": {"weight": "short"}}', "not refused"),
         (Passes, '{"kind": "layer", "dtype": "uint8"}', "not refused"),

@@ -142,7 +142,8 @@ def test_the_training_tells_an_own_kind_its_progress_and_liveness_proves_it() ->
 
 
 def test_liveness_finds_an_own_kind_that_does_not_follow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Whitened, "progress", property(lambda _: 0.0, lambda *_: None))
+    stuck = property(lambda _: 0.0, lambda *_: None)
+    monkeypatch.setattr(Whitened, "progress", stuck, raising=False)
     chosen = recipe("Whitened")
     *_, end = train(chosen, 0, splits(chosen))
     assert isinstance(end, Finished)

@@ -152,7 +152,7 @@ def piece_sums(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
 @loop
 def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
     """As `row_dx`, with factors by columns."""
-    zero = x.dtype.type(0)
+    zero, nil = x.dtype.type(0), x.dtype.type(min(L, 0))  # as in `row_dx`
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
@@ -167,11 +167,11 @@ def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
                 for j in range(length):
                     t = row[j] - ss[j]
                     e = zero if t * aa[j] + bb[j] <= zero else grad[j]
-                    out[j] = ga[j] * e + gb[j] * (t * gr[j]) + gc[j]
+                    out[j] = ga[j] * e + gb[j] * (t * gr[j] + nil) + gc[j]
             else:
                 for j in range(length):
                     t = row[j] - ss[j]
-                    out[j] = ga[j] * grad[j] + gb[j] * (t * gr[j]) + gc[j]
+                    out[j] = ga[j] * grad[j] + gb[j] * (t * gr[j] + nil) + gc[j]
 
 
 @inlined

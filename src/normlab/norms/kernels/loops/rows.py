@@ -104,14 +104,15 @@ def row_sums(row, grad, s, a, b, relu):
 def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
     """dx = fa * dy + fb * ((x - s) * root) + fc, dy through the ReLU.
 
-    The root is a factor of its own: with fb it may be too small for float32.
+    The root is a factor of its own: with fb it may be too small for float32. `nil` is a 0 that no
+    compiler knows, without which the two would be multiplied ahead of the loop.
     """
-    zero = row.dtype.type(0)
+    zero, nil = row.dtype.type(0), row.dtype.type(min(len(row), 0))
     if relu:
         for p in range(len(row)):
             t = row[p] - s
             e = zero if t * a + b <= zero else grad[p]
-            to[p] = fa * e + fb * (t * root) + fc
+            to[p] = fa * e + fb * (t * root + nil) + fc
     else:
         for p in range(len(row)):
-            to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc
+            to[p] = fa * grad[p] + fb * ((row[p] - s) * root + nil) + fc
