@@ -111,7 +111,7 @@ class Passes(nn.Module):
         (
             plain("layer", refuse=False),
             '{"kind": "layer", "state": {"weight": "meta"}}',
-            "nameless",
+            "refused",  # torch's own words for another device do
         ),
         (plain("layer"), '{"kind": "layer", "rank": "image"}', "nameless"),
         (Passes, '{"kind": "layer", "state": {"weight": "short"}}', "not refused"),
