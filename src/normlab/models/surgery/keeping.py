@@ -123,7 +123,7 @@ def contains_activation(norm: object) -> bool:
 
 def refuse_other_statistics(name: str, old: nn.Module, new: nn.Module) -> None:
     """Raise UserError where eval is by the batch's statistics in one of the two alone."""
-    if not isinstance(old, _NormBase) or isinstance(old, Norm):  # ours keep theirs always
+    if isinstance(old, Norm) or not isinstance(old, _NormBase):  # ours keep theirs always
         return
     follows = old.track_running_stats and old.running_mean is not None
     keeps = any(name.startswith("running_") for name, _ in new.named_buffers(recurse=False))
