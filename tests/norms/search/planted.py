@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
-from normlab.norms.kernels import boundary, cpu
-
-
-def _address(argument: boundary.Argument) -> int:
-    return 0 if argument[1] is None else argument[1].data_ptr()
+from normlab.norms.kernels import cpu
 
 
 def unchecked() -> None:
@@ -21,16 +15,10 @@ def unchecked() -> None:
     The one place that knows how the boundary is written: change it with the boundary.
     """
 
-    def call(task: Any, threads: int, x: Any, given: Iterable[int | boundary.Argument]) -> bool:
-        values = [
-            a.data_ptr()
-            if isinstance(a, Tensor)
-            else a
-            if not isinstance(a, tuple)
-            else _address(a)
-            for a in given
-        ]
-        task(array("q", values).buffer_info()[0], threads)
+    def call(task: Any, threads: int, numbers: Any, made: Any, given: Any, _: Any) -> bool:
+        addresses = [0 if tensor is None else tensor.data_ptr() for tensor in (*made, *given)]
+        arguments = array("q", [*numbers, *addresses])
+        task(arguments.buffer_info()[0], threads)
         return True
 
     cpu.call = call

@@ -51,7 +51,8 @@ def pooled(
         groups), unless the backend has moved the running statistics by them.
     """
     found: list[Any] = []  # beside the outputs: one less for autograd to wrap
-    y: Tensor = _Pooled.apply(backend, spec, running, found, x, weight, bias, gate)  # type: ignore[no-untyped-call]
+    fixed = backend, spec, running, found  # one argument: autograd looks at each
+    y: Tensor = _apply_pooled(fixed, x, weight, bias, gate)
     stats, blocks = found
     if observed and blocks is None and running is None:
         blocks = backend.block_statistics(spec, x, stats)
@@ -92,17 +93,17 @@ class _Pooled(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        backend: ModuleType,
-        spec: Spec,
-        running: Running | None,
-        found: list[Any],
+        fixed: tuple[ModuleType, Spec, Running | None, list[Any]],
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
         gate: Tensor | None,
     ) -> Tensor:
         """The normalized map; into `found` what is left to do for the running statistics."""
-        made = backend.pooled_forward(spec, x, weight, bias, gate, running)
+        backend, spec, running, found = fixed
+        plan, made = backend.plan(spec, x), None
+        if plan is not None:
+            made = backend.pooled_forward(plan, x, weight, bias, gate, running)
         if made is None:
             channels = (x.shape[1],)
             names = ("weight", weight), ("bias", bias), (spec.gate, gate)
@@ -114,26 +115,30 @@ class _Pooled(Function):
             y, stats, own = made
             found += stats, None
         ctx.save_for_backward(x, weight, bias, gate, stats, own)
-        ctx.fixed = (backend, spec)
+        ctx.fixed = (backend, spec, plan)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Gradients:
         """Gradients of x, gain, bias and gate."""
-        backend, spec = ctx.fixed
-        *inputs, stats, own = ctx.saved_tensors
+        backend, spec, plan = ctx.fixed
+        x, weight, bias, gate, stats, own = ctx.saved_tensors
         if stats is not None and not _is_looked_at(dy):
-            x, weight, bias, gate = inputs
-            if backend.supports(x):
-                dy = dy if dy.dtype is x.dtype else dy.to(x.dtype)
-                made = backend.pooled_backward(spec, x, dy, stats, own, weight, bias, gate)
-                if made is not None:
-                    return None, None, None, None, *made
-        wanted = ctx.needs_input_grad[4:]
+            dy = dy if dy.dtype is x.dtype else dy.to(x.dtype)
+            made = backend.pooled_backward(plan, x, dy, stats, own, weight, bias, gate)
+            if made is not None:
+                return None, *made
         again = _differentiated(
-            lambda *given: reference.pooled(spec, *given)[0], inputs, wanted, dy
+            lambda *given: reference.pooled(spec, *given)[0],
+            (x, weight, bias, gate),
+            ctx.needs_input_grad[1:],
+            dy,
         )
-        return None, None, None, None, *again
+        return None, *again
+
+
+# Without Function's own lines for functorch, under which nothing gets here (`is_traced`).
+_apply_pooled: Callable[..., Any] = super(Function, _Pooled).apply
 
 
 class _Link:

@@ -14,78 +14,114 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch._C._functorch import peek_interpreter_stack
 from torch.autograd import forward_ad
 
-PLAIN = (Tensor, torch.nn.Parameter)
+PLAIN = frozenset((Tensor, torch.nn.Parameter))
 """Tensors with memory of their own; what a subclass holds is its own affair."""
 
 
-Argument = tuple[str, Tensor | None, tuple[int, ...] | None, torch.dtype | None, bool]
-"""A tensor for a loop, and what the loop assumes of it.
+class Assumed(NamedTuple):
+    """What a loop assumes of a tensor that it is given.
 
-Its name in errors; the tensor (None is handed over as address 0); its shape, None for a map that
-lies as the call's first; its dtype, None for the maps'; whether the loop writes into it, so that it
-cannot be a copy.
-"""
+    Attributes:
+        name: As errors call it.
+        shape: Its shape.
+        dtype: Its dtype.
+        written: Whether the loop writes into it, so that it cannot be a copy.
+        form: How it lies; None for contiguous.
+    """
 
-LAST = torch.channels_last
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    written: bool = False
+    form: torch.memory_format | None = None
+
+
 Task = Callable[[int, int], None]
 
 
-def call(task: Task, threads: int, x: Tensor, given: Iterable[int | Tensor | Argument]) -> bool:
-    """Run a task on maps that lie as x does, if it can read all that is given.
+def call(
+    task: Task,
+    threads: int,
+    numbers: tuple[int, ...],
+    made: tuple[Tensor | None, ...],
+    given: tuple[Tensor | None, ...],
+    assumed: tuple[Assumed, ...],
+) -> bool:
+    """Run a task, if it can read all that is given; None is handed over as address 0.
 
     Args:
         task: A compiled task, called with the address of its arguments and a number of threads.
         threads: How many run it.
-        x: A map, shape (N, C, H, W), that lies contiguous or channels_last: see `lies`.
-        given: The task's arguments in order: numbers; tensors that the caller has made for this
-            call, as the task asks for them; and all others, each with what is assumed.
+        numbers: The task's first arguments.
+        made: Tensors that the caller has made for this call, as the task asks for them.
+        given: All others.
+        assumed: What the task assumes of each of these.
 
     Returns:
         Whether it ran; False leaves the work to the reference.
 
     Raises:
-        ValueError: A tensor has another number of values than the channels ask for.
+        ValueError: A tensor has another shape than the map's channels ask for.
         RuntimeError: A tensor is on another device.
     """
-    dtype, nhwc = x.dtype, not x.is_contiguous()
-    values: list[int] = []
+    values = [*numbers]
+    values += [0 if tensor is None else tensor.data_ptr() for tensor in made]
     copies = []  # alive until the task is done
-    for argument in given:
-        if not isinstance(argument, tuple):
-            values.append(argument.data_ptr() if isinstance(argument, Tensor) else argument)
-            continue
-        name, tensor, shape, wanted, written = argument
+    # Written for speed: with small maps these lines are a third of what a norm costs.
+    for tensor, wanted in zip(given, assumed, strict=True):
         if tensor is None:
             values.append(0)
             continue
-        if not tensor.is_cpu:
-            refuse_device(name, tensor, x)
-        if tensor.shape != (x.shape if shape is None else shape):
-            refuse_shape(name, tensor, x, shape)
-        if tensor.dtype is not (wanted or dtype) or type(tensor) not in PLAIN:
+        form = wanted[4]
+        if (
+            tensor.shape == wanted[1]
+            and tensor.dtype is wanted[2]
+            and tensor.is_cpu
+            and type(tensor) in PLAIN
+            and (
+                tensor.is_contiguous() if form is None else tensor.is_contiguous(memory_format=form)
+            )
+            and not tensor.is_neg()
+        ):
+            address = tensor.data_ptr()
+            if address:
+                values.append(address)
+                continue
+        copy = _as_assumed(tensor, wanted)
+        if copy is None:
             return False
-        last = nhwc and shape is None
-        lies_so = tensor.is_contiguous(memory_format=LAST) if last else tensor.is_contiguous()
-        if not lies_so or tensor.is_neg():
-            if written:
-                return False
-            form = LAST if last else torch.contiguous_format
-            tensor = tensor.detach().clone(memory_format=form)
-            copies.append(tensor)
-        address = tensor.data_ptr()
-        if not address:  # zeros without memory, as forward-mode derivatives have them
-            copies.append(torch.zeros(tensor.shape, dtype=tensor.dtype, device=tensor.device))
-            address = copies[-1].data_ptr()
-        values.append(address)
-    numbers = array("q", values)
-    task(numbers.buffer_info()[0], threads)
+        copies.append(copy)
+        values.append(copy.data_ptr())
+    arguments = array("q", values)  # alive until the task is done, as the copies are
+    task(arguments.buffer_info()[0], threads)
     return True
+
+
+def _as_assumed(tensor: Tensor, wanted: Assumed) -> Tensor | None:
+    """A copy of a tensor that lies as a loop assumes; None if the reference must do the work.
+
+    Raises:
+        ValueError: It has another shape.
+        RuntimeError: It is on another device.
+    """
+    name, shape, dtype, written, form = wanted
+    form = form or torch.contiguous_format
+    if not tensor.is_cpu:
+        refuse_device(name, tensor, "cpu")
+    if tensor.shape != shape:
+        refuse_shape(name, tensor, shape)
+    if tensor.dtype is not dtype or type(tensor) not in PLAIN or written:
+        return None
+    if not tensor.data_ptr():  # zeros without memory, as forward-mode derivatives have them
+        return torch.zeros(shape, dtype=dtype, device="cpu").contiguous(memory_format=form)
+    return tensor.detach().clone(memory_format=form)
 
 
 def lies(x: Tensor) -> bool:
@@ -98,26 +134,23 @@ def lies(x: Tensor) -> bool:
     )
 
 
-def refuse_device(name: str, tensor: Tensor, x: Tensor) -> None:
+def refuse_device(name: str, tensor: Tensor, device: torch.device | str) -> None:
     """Raise what torch raises where an operation's tensors are on two devices."""
     raise RuntimeError(
         f"expected all tensors on the same device: {name} is on {tensor.device}, "
-        f"the map is on {x.device}"
+        f"the map is on {device}"
     )
 
 
 def check_device(name: str, tensor: Tensor, x: Tensor) -> None:
     """Raise where a tensor is on another device than the map."""
     if tensor.device != x.device:
-        refuse_device(name, tensor, x)
+        refuse_device(name, tensor, x.device)
 
 
-def refuse_shape(name: str, tensor: Tensor, x: Tensor, shape: tuple[int, ...] | None) -> None:
+def refuse_shape(name: str, tensor: Tensor, wanted: tuple[int, ...]) -> None:
     """Raise for a tensor with too many or too few values."""
-    wanted = tuple(x.shape) if shape is None else shape
-    raise ValueError(
-        f"{name} has shape {tuple(tensor.shape)}: maps of shape {tuple(x.shape)} need {wanted}"
-    )
+    raise ValueError(f"{name} has shape {tuple(tensor.shape)}: {tuple(wanted)} is needed")
 
 
 def check_numbers(layer: str, x: Tensor) -> None:
@@ -149,7 +182,7 @@ def check_state(x: Tensor, state: Iterable[tuple[str, Tensor | None, tuple[int, 
             raise ValueError(f"{name} is None: a tensor of shape {shape} is needed")
         check_device(name, tensor, x)
         if tensor.shape != shape:
-            refuse_shape(name, tensor, x, shape)
+            refuse_shape(name, tensor, shape)
         if not tensor.is_floating_point():
             raise RuntimeError(
                 f"{name} has dtype {tensor.dtype}: a real floating point dtype is needed"

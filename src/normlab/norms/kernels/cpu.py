@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import threading
 from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import accumulate
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from normlab.norms.kernels.boundary import Argument, call, lies
+from normlab.norms.kernels.boundary import Assumed, call, lies
 from normlab.norms.kernels.spec import Running, Spec
 
 NAME = "cpu"
@@ -29,7 +30,7 @@ Way = Literal["rows", "columns", "segments", "gated"]
 
 # Values below which a second thread costs more than it brings (measured: benchmarks/norms.py).
 _SHARED_FROM = 1 << 15
-# Pixels up to which a loop over one channel's pixels is mostly beginning and end (measured so too).
+# Pixels below which a loop over one channel's pixels is mostly beginning and end (measured so too).
 _FEW = 64
 _FEWER = 4
 
@@ -113,8 +114,8 @@ def probe() -> None:
 
 
 def prepare(dtype: torch.dtype) -> None:
-    """Compile or load every task for numbers of this dtype, so that no step pays for it."""
-    for name in ("rows", "columns"):
+    """Compile or load what most kinds run on numbers of this dtype, so that no step pays for it."""
+    for name in ("rows", "columns", "segments"):
         _task(f"{name}_forward", dtype), _task(f"{name}_backward", dtype)
 
 
@@ -141,15 +142,15 @@ def moments_dtype(x: Tensor) -> torch.dtype:
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance, each (N, C), float64."""
     mean, var = _wide(x, *x.shape[:2]), _wide(x, *x.shape[:2])
-    _run("moments", x, (), (("x", x, None, None, False), _rows("mean", mean), _rows("var", var)))
+    _run("moments", x, (), (mean, var), (x,), (_map("x", x),))
     return mean, var
 
 
 def affine(x: Tensor, mean: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
     """``scale * (x - mean) + shift`` and ReLU; factors (N, C) or (C,), float64."""
     y = torch.empty_like(x)
-    maps = (("x", x, None, None, False), ("y", y, None, None, True))
-    _run("affine", x, (_step(mean), relu), (*maps, *_factors(mean, scale, shift)))
+    assumed = (_map("x", x), *_factors(mean))
+    _run("affine", x, (_step(mean), relu), (y,), (x, mean, scale, shift), assumed)
     return y
 
 
@@ -158,9 +159,9 @@ def sums(
 ) -> tuple[Tensor, Tensor]:
     """Sums over pixels of dy and dy * (x - mean), dy taken through the ReLU: (N, C), float64."""
     d0, d1 = _wide(x, *x.shape[:2]), _wide(x, *x.shape[:2])
-    maps = (("x", x, None, None, False), ("gradient", dy, None, None, False))
-    given = (*maps, *_factors(mean, scale, shift), _rows("d0", d0), _rows("d1", d1))
-    _run("sums", x, (_step(mean), relu), given)
+    assumed = (_map("x", x), _map("gradient", x), *_factors(mean))
+    given = (x, dy, mean, scale, shift)
+    _run("sums", x, (_step(mean), relu), (d0, d1), given, assumed)
     return d0, d1
 
 
@@ -176,15 +177,15 @@ def dx(
     `factors` are mean, scale and shift; `slopes` var, dmean and dvar, (N, C) and float64:
     dmean / P + 2 * dvar / P * (x - mean) is added.
     """
-    out = torch.empty_like(x)
-    maps = (
-        ("x", x, None, None, False),
-        ("gradient", dy, None, None, False),
-        ("dx", out, None, None, True),
+    out, rows = torch.empty_like(x), tuple(x.shape[:2])
+    assumed = (
+        _map("x", x),
+        _map("gradient", x),
+        *_factors(factors[0]),
+        *(Assumed(name, rows, torch.float64) for name in ("var", "dmean", "dvar")),
     )
-    rows = zip(("var", "dmean", "dvar"), slopes or (None, None, None), strict=True)
-    given = (*maps, *_factors(*factors), *(_rows(name, value) for name, value in rows))
-    _run("dx", x, (_step(factors[0]), relu), given)
+    given = (x, dy, *factors, *(slopes or (None, None, None)))
+    _run("dx", x, (_step(factors[0]), relu), (out,), given, assumed)
     return out
 
 
@@ -192,26 +193,33 @@ def _step(mean: Tensor) -> int:
     return mean.shape[1] if mean.dim() == 2 else 0
 
 
-def _rows(name: str, values: Tensor | None) -> Argument:
-    """An array over the (n, c) of this module's own making."""
-    return name, values, () if values is None else tuple(values.shape), torch.float64, True
+def _map(name: str, x: Tensor) -> Assumed:
+    """A map that lies as x does."""
+    return Assumed(name, tuple(x.shape), x.dtype, form=_form(not x.is_contiguous()))
 
 
-def _factors(mean: Tensor, scale: Tensor, shift: Tensor) -> tuple[Argument, ...]:
+def _form(nhwc: bool) -> torch.memory_format | None:
+    return torch.channels_last if nhwc else None
+
+
+def _factors(mean: Tensor) -> tuple[Assumed, ...]:
     size, wide = tuple(mean.shape), torch.float64
-    return (
-        ("mean", mean, size, wide, False),
-        ("scale", scale, size, wide, False),
-        ("shift", shift, size, wide, False),
-    )
+    return tuple(Assumed(name, size, wide) for name in ("mean", "scale", "shift"))
 
 
-def _run(name: str, x: Tensor, numbers: tuple[int, ...], given: tuple[Argument, ...]) -> None:
+def _run(
+    name: str,
+    x: Tensor,
+    numbers: tuple[int, ...],
+    made: tuple[Tensor, ...],
+    given: tuple[Tensor | None, ...],
+    assumed: tuple[Assumed, ...],
+) -> None:
     """Run a task of the general path, whose arguments autograd made."""
     N, C, H, W = x.shape
     threads = _threads(x, N)
-    sizes = (threads > 1, N, C, H * W, not x.is_contiguous())
-    if not call(_task(name, x.dtype), threads, x, (*sizes, *numbers, *given)):
+    sizes = (threads > 1, N, C, H * W, not x.is_contiguous(), *numbers)
+    if not call(_task(name, x.dtype), threads, sizes, made, given, assumed):
         raise RuntimeError(f"the loops cannot read what '{name}' was given for {x.dtype} maps")
 
 
@@ -220,70 +228,126 @@ def way(spec: Spec, C: int, P: int, nhwc: bool) -> Way:
     size, each = spec.pooling.channels, spec.pooling.images == "each"
     if spec.gate:
         return "gated"
-    if each and (size == C or not nhwc) and size * P >= 32 and P <= _FEW:
+    if each and (size == C if nhwc else P < _FEW):
         return "segments"
     if nhwc or (not each and size == 1 and P <= _FEWER):
         return "columns"
     return "rows"
 
 
-class _Plan(NamedTuple):
-    """What the shape of maps decides. Integers alone, so it may be kept.
+class Plan(NamedTuple):
+    """What the shape of maps decides of a pooled kind. It holds no tensor, so it may be kept.
 
     Attributes:
+        threads: How many share the work.
         forward: Name of the task.
         backward: Name of its backward.
         numbers: The first arguments of a pooled task.
-        bounds: First image of each split, and the end of the last; `numbers` has its address.
+        kept: Arrays that `numbers` has addresses in.
         stats: Values of statistics of the blocks.
         own: Values of moments of the (n, c).
         columns: Values of each array that columns' parts need.
         sums: Values of a backward's sums.
+        reads: What the forward assumes of what it is given.
+        returns: What the backward assumes.
     """
 
+    threads: int
     forward: str
     backward: str
     numbers: tuple[int, ...]
-    bounds: Any
+    kept: Any
     stats: int
     own: int
     columns: int
     sums: int
+    reads: tuple[Assumed, ...]
+    returns: tuple[Assumed, ...]
+
+
+def plan(spec: Spec, x: Tensor) -> Plan | None:
+    """How the loops go over maps like x; None for a gate over several channels."""
+    if spec.gate and spec.pooling.channels > 1:
+        return None
+    threads = 1 if x.numel() < _SHARED_FROM else _threads(x, x.shape[0])
+    return _plan(spec, x.shape, x.dtype, not x.is_contiguous(), threads)
 
 
 @lru_cache(maxsize=256)
-def _plan(spec: Spec, N: int, C: int, P: int, nhwc: bool, threads: int) -> _Plan:
+def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, threads: int) -> Plan:
     from normlab.norms.kernels.loops.columns import columns_of
     from normlab.norms.kernels.loops.pooled_columns import PARTS
 
+    N, C, P = shape[0], shape[1], shape[2] * shape[3]
     sizes, size = spec.pooling.sizes(N), spec.pooling.channels
     if size < 1 or C % size or min(sizes) < 1 or sum(sizes) != N:
         raise ValueError(
             f"pooling is {spec.pooling}: its channels must divide {C}, its images sum to {N}"
         )
     bounds = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
+    eps = (ctypes.c_double * 1)(spec.eps)
     walk, splits = way(spec, C, P, nhwc), len(sizes)
     width, copies = columns_of.py_func(C, P, nhwc, splits == N)
     # Each thread by itself has room for a split; a team that shares splits for all of them.
     rooms = splits if splits < threads else threads
     arrays = {"gated": 4, "rows": 0 if splits == N else 2}.get(walk, 0)
-    return _Plan(
+    stats, own = 4 * splits * (C // size), arrays * N * C
+    shape, channels, form = tuple(shape), (C,), _form(nhwc)
+    parameters = tuple(Assumed(name, channels, dtype) for name in ("weight", "bias", spec.gate))
+    return Plan(
+        threads=threads,
         forward=f"{walk}_forward",
         backward=f"{walk}_backward",
         numbers=(
             threads > 1, N, C, P, nhwc, spec.relu, spec.affine, splits, size,
-            ctypes.addressof(bounds),
+            ctypes.addressof(bounds), ctypes.addressof(eps),
         ),
-        bounds=bounds,
-        stats=4 * splits * (C // size),
-        own=arrays * N * C,
+        kept=(bounds, eps),
+        stats=stats,
+        own=own,
         columns=PARTS * C * width * copies * rooms if walk == "columns" else 0,
         sums=3 * C * threads + {"gated": 4, "rows": 2}.get(walk, 0) * N * C,
+        reads=(
+            Assumed("x", shape, dtype, form=form),
+            *parameters,
+            Assumed("running_mean", channels, dtype, written=True),
+            Assumed("running_var", channels, dtype, written=True),
+            Assumed("num_batches_tracked", (), torch.int64, written=True),
+        ),
+        returns=(
+            Assumed("statistics", (stats,), dtype),
+            Assumed("moments", (own,), torch.float64),
+            Assumed("x", shape, dtype, form=form),
+            Assumed("gradient", shape, dtype, form=form),
+            *parameters,
+        ),
     )  # fmt: skip
 
 
+class _Scratch(threading.local):
+    """Room for what a task needs while it runs, kept by each thread; no more than `MOST` bytes."""
+
+    MOST = 1 << 18
+
+    def __init__(self) -> None:
+        self.room = torch.empty(0, dtype=torch.float64, device="cpu")
+
+    def of(self, count: int) -> Tensor | None:
+        """Room for at least that many float64 numbers."""
+        if not count:
+            return None
+        if count > self.MOST // 8:
+            return torch.empty(count, dtype=torch.float64, device="cpu")
+        if count > self.room.numel():
+            self.room = torch.empty(2 * count, dtype=torch.float64, device="cpu")
+        return self.room
+
+
+_scratch = _Scratch()
+
+
 def pooled_forward(
-    spec: Spec,
+    plan: Plan,
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -294,42 +358,26 @@ def pooled_forward(
 
     Running statistics, if given, are moved in the same call. None if the loops cannot read it all.
     """
-    if spec.gate and spec.pooling.channels > 1:  # the loops know gates of single channels alone
-        return None
-    N, C, H, W = x.shape
-    threads = _threads(x, N)
-    plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
-    dtype, device, wide, channels = x.dtype, x.device, torch.float64, (C,)
     y = torch.empty_like(x)
-    stats = torch.empty(plan.stats, dtype=dtype, device=device)
-    own = torch.empty(plan.own, dtype=wide, device=device) if plan.own else 0
-    room = torch.empty(3 * plan.columns, dtype=dtype, device=device) if plan.columns else 0
-    moves, momentum = 0, None
-    mean = var = batches = None
+    stats = torch.empty(plan.stats, dtype=x.dtype, device="cpu")
+    own = _wide(x, plan.own) if plan.own else None
+    room = _scratch.of(3 * plan.columns)
+    moves: tuple[int, int] = (0, 0)
+    moved: tuple[Tensor | None, ...] = (None, None, None)
     if running is not None:
-        mean, var, batches, momentum, per_split = running
-        moves = 1 + 2 * per_split + 4 * (momentum is None)
-    numbers = _numbers(spec.eps, momentum)
-    given = (
-        *plan.numbers, ctypes.addressof(numbers), stats, own, room,
-        ("x", x, None, None, False), y,
-        ("weight", weight, channels, None, False),
-        ("bias", bias, channels, None, False),
-        (spec.gate, gate, channels, None, False),
-        moves,
-        ("running_mean", mean, channels, None, True),
-        ("running_var", var, channels, None, True),
-        ("num_batches_tracked", batches, (), torch.int64, True),
-    )  # fmt: skip
-    if not call(_task(plan.forward, dtype), threads, x, given):
+        moves, moved = _moves(running.momentum, running.per_split)[:2], running[:3]
+    if not call(
+        _task(plan.forward, x.dtype), plan.threads, plan.numbers + moves, (stats, own, room, y),
+        (x, weight, bias, gate, *moved), plan.reads,
+    ):  # fmt: skip
         return None
     if running is not None:
-        increment_version((running.mean, running.var, running.batches))
-    return y, stats, own if isinstance(own, Tensor) and spec.gate else None
+        increment_version(running[:3])
+    return y, stats, own
 
 
 def pooled_backward(
-    spec: Spec,
+    plan: Plan,
     x: Tensor,
     dy: Tensor,
     stats: Tensor,
@@ -342,43 +390,36 @@ def pooled_backward(
 
     None in place of all if the tensors are no longer as the loops left them.
     """
-    N, C, H, W = x.shape
-    threads = _threads(x, N)
-    plan = _plan(spec, N, C, H * W, not x.is_contiguous(), threads)
-    dtype, device, wide, channels = x.dtype, x.device, torch.float64, (C,)
+    form = plan.reads[0].form or torch.contiguous_format
+    if not x.is_contiguous(memory_format=form):  # a hook laid it out anew
+        x = x.contiguous(memory_format=form)
     out = torch.empty_like(x)
-    sums = torch.empty(plan.sums, dtype=wide, device=device)
-    room = torch.empty(2 * plan.columns, dtype=dtype, device=device) if plan.columns else 0
+    room = _scratch.of(plan.sums + 2 * plan.columns)
     # Three tensors and no views of one: autograd's care of views costs more than they do.
-    dweight = None if weight is None else torch.empty(C, dtype=dtype, device=device)
-    dbias = None if bias is None else torch.empty(C, dtype=dtype, device=device)
-    dgate = None if gate is None else torch.empty(C, dtype=dtype, device=device)
-    numbers = _numbers(spec.eps, None)
-    given = (
-        *plan.numbers, ctypes.addressof(numbers),
-        ("statistics", stats, (plan.stats,), None, False),
-        ("moments", own, (plan.own,), wide, False),
-        room,
-        ("x", x, None, None, False),
-        ("gradient", dy, None, None, False),
-        out,
-        ("weight", weight, channels, None, False),
-        ("bias", bias, channels, None, False),
-        (spec.gate, gate, channels, None, False),
-        threads, sums,
-        0 if dweight is None else dweight,
-        0 if dbias is None else dbias,
-        0 if dgate is None else dgate,
-    )  # fmt: skip
-    if not call(_task(plan.backward, dtype), threads, x, given):
+    dweight = None if weight is None else torch.empty_like(weight)
+    dbias = None if bias is None else torch.empty_like(bias)
+    dgate = None if gate is None else torch.empty_like(gate)
+    if not call(
+        _task(plan.backward, x.dtype), plan.threads, (*plan.numbers, plan.threads, plan.sums),
+        (room, out, dweight, dbias, dgate), (stats, own, x, dy, weight, bias, gate), plan.returns,
+    ):  # fmt: skip
         return None
     return out, dweight, dbias, dgate
 
 
+class _Moves(NamedTuple):
+    """How running statistics move: as a task is told, and the address of the momentum."""
+
+    how: int
+    address: int
+    momentum: Any
+
+
 @lru_cache(maxsize=64)
-def _numbers(eps: float, momentum: float | None) -> Any:
-    """eps and momentum where a task reads them; never written to."""
-    return (ctypes.c_double * 2)(eps, momentum or 0.0)
+def _moves(momentum: float | None, per_split: bool) -> _Moves:
+    number = (ctypes.c_double * 1)(momentum or 0.0)
+    how = 1 + 2 * per_split + 4 * (momentum is None)
+    return _Moves(how, ctypes.addressof(number), number)
 
 
 def block_statistics(spec: Spec, x: Tensor, stats: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,17 +10,136 @@ the row.
 
 import numpy as np
 
-from normlab.norms.kernels.loops.compiled import inlined, loop
+from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
 
-LEAST = 64
+LEAST = 256
 """Values in a row, at least: below, loops are all beginning and end."""
+SINGLE = 64
+"""The same where every image has statistics of its own, and more is spent on what a row needs."""
 CACHED = 1 << 13
 """Values of a map that stay in a core's cache from one loop over them to the next."""
-BESIDE = 1 << 11
-"""Columns taken at a time, so that their factors stay in the first cache."""
+BESIDE = 1 << 9
+"""Columns taken at a time, so that what is kept of them stays in the first cache."""
 
 
-@loop
+@inlined
+def four_rows(x, at, L, j0, j1):
+    """Columns j0 to j1 of four rows, the first of which begins at `at`."""
+    return (
+        x[at + j0 : at + j1],
+        x[at + L + j0 : at + L + j1],
+        x[at + 2 * L + j0 : at + 2 * L + j1],
+        x[at + 3 * L + j0 : at + 3 * L + j1],
+    )
+
+
+@ordered
+def column_sums(x, L, first, last, j0, j1, total):
+    """Sums over rows first to last of columns j0 to j1."""
+    number = x.dtype.type
+    fours = first + (last - first) // 4 * 4
+    for j in range(j1 - j0):
+        total[j] = number(0)
+    for i in range(first, fours, 4):
+        r0, r1, r2, r3 = four_rows(x, i * L, L, j0, j1)
+        for j in range(j1 - j0):
+            total[j] += (r0[j] + r1[j]) + (r2[j] + r3[j])
+    for i in range(fours, last):
+        row = x[i * L + j0 : i * L + j1]
+        for j in range(j1 - j0):
+            total[j] += row[j]
+
+
+@ordered
+def column_deviations(x, L, first, last, j0, j1, center, left, square):
+    """Sums of deviations from `center`, and of their squares; as `column_sums`."""
+    number = x.dtype.type
+    fours = first + (last - first) // 4 * 4
+    for j in range(j1 - j0):
+        left[j] = number(0)
+        square[j] = number(0)
+    for i in range(first, fours, 4):
+        r0, r1, r2, r3 = four_rows(x, i * L, L, j0, j1)
+        for j in range(j1 - j0):
+            e0, e1, e2, e3 = (
+                r0[j] - center[j],
+                r1[j] - center[j],
+                r2[j] - center[j],
+                r3[j] - center[j],
+            )
+            left[j] += (e0 + e1) + (e2 + e3)
+            square[j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+    for i in range(fours, last):
+        row = x[i * L + j0 : i * L + j1]
+        for j in range(j1 - j0):
+            d = row[j] - center[j]
+            left[j] += d
+            square[j] += d * d
+
+
+@ordered
+def short_row(x, L):
+    """The values behind the last whole row."""
+    return x[len(x) // L * L :]
+
+
+@ordered
+def channel_centers(x, L, C, size, total, center):
+    """A number near the mean of each run of `size` channels, for each of L columns.
+
+    The columns are `L // C` times all channels of channels_last maps.
+    """
+    number = x.dtype.type
+    column_sums(x, L, 0, len(x) // L, 0, L, total)
+    rest = short_row(x, L)
+    for j in range(len(rest)):
+        total[j] += rest[j]
+    for j in range(C, L, C):
+        part = total[j : j + C]
+        for c in range(C):
+            total[c] += part[c]
+    share = number(1.0 / (len(x) // C * size))
+    for g in range(C // size):
+        mean = number(0)
+        for c in range(g * size, (g + 1) * size):
+            mean += total[c] * share
+        for c in range(g * size, (g + 1) * size):
+            center[c] = mean
+    for j in range(C, L, C):
+        part = center[j : j + C]
+        for c in range(C):
+            part[c] = center[c]
+
+
+@ordered
+def channel_moments(x, L, C, size, total, center, left, square, M, E, V):
+    """Mean M + E and biased variance V of runs of channels; four arrays of L for scratch."""
+    number = x.dtype.type
+    channel_centers(x, L, C, size, total, center)
+    column_deviations(x, L, 0, len(x) // L, 0, L, center, left, square)
+    rest = short_row(x, L)
+    for j in range(len(rest)):
+        d = rest[j] - center[j]
+        left[j] += d
+        square[j] += d * d
+    for j in range(C, L, C):
+        more, squares = left[j : j + C], square[j : j + C]
+        for c in range(C):
+            left[c] += more[c]
+            square[c] += squares[c]
+    count = number(len(x) // C * size)
+    for g in range(C // size):
+        part, squares = number(0), number(0)
+        for c in range(g * size, (g + 1) * size):
+            part += left[c]
+            squares += square[c]
+        part /= count
+        M[g] = center[g * size]
+        E[g] = part
+        V[g] = max(squares - count * part * part, number(0)) / count
+
+
+@ordered
 def piece_moments(x, L, K, D, Q, add, left, square):
     """Moments of each of L columns: mean K + D, and the squares' sum Q about it.
 
@@ -31,39 +150,31 @@ def piece_moments(x, L, K, D, Q, add, left, square):
     number = x.dtype.type
     rows = len(x) // L
     tail = len(x) - rows * L
-    step, one = max(1, CACHED // L), number(min(L, 1))  # as in `row_moments`
-    for first in range(0, rows, step):
-        last = min(first + step, rows)
-        count = number(last - first)
-        for j in range(L):
-            add[j] = number(0)
-        for i in range(first, last):
-            row = x[i * L : (i + 1) * L]
-            for j in range(L):
-                add[j] += row[j]
-        for j in range(L):
-            add[j] /= count
-            left[j] = number(0)
-            square[j] = number(0)
-        for i in range(first, last):
-            row = x[i * L : (i + 1) * L]
-            for j in range(L):
-                d = row[j] - add[j]
-                left[j] += d * one
-                square[j] += d * d
-        if first == 0:
-            for j in range(L):
-                d = left[j] / count
-                K[j] = add[j]
-                D[j] = d
-                Q[j] = square[j] - left[j] * d
-        else:
-            share, weight = count / number(last), number(first) * count / number(last)
-            for j in range(L):
-                d = left[j] / count
-                delta = (add[j] - K[j]) + d - D[j]
-                D[j] += delta * share
-                Q[j] += square[j] - left[j] * d + delta * delta * weight
+    for j0 in range(0, L, BESIDE):
+        j1 = min(j0 + BESIDE, L)
+        some, kk, dd, qq = j1 - j0, K[j0:j1], D[j0:j1], Q[j0:j1]
+        aa, ll, ss = add[j0:j1], left[j0:j1], square[j0:j1]
+        step = max(4, CACHED // some)
+        for first in range(0, rows, step):
+            last = min(first + step, rows)
+            count = number(last - first)
+            column_sums(x, L, first, last, j0, j1, aa)
+            for j in range(some):
+                aa[j] /= count
+            column_deviations(x, L, first, last, j0, j1, aa, ll, ss)
+            if first == 0:
+                for j in range(some):
+                    d = ll[j] / count
+                    kk[j] = aa[j]
+                    dd[j] = d
+                    qq[j] = ss[j] - ll[j] * d
+            else:
+                share, weight = count / number(last), number(first) * count / number(last)
+                for j in range(some):
+                    d = ll[j] / count
+                    delta = (aa[j] - kk[j]) + d - dd[j]
+                    dd[j] += delta * share
+                    qq[j] += ss[j] - ll[j] * d + delta * delta * weight
     if rows == 0:
         for j in range(L):
             K[j] = x[j] if j < tail else number(0)
@@ -90,7 +201,7 @@ def join_moments(n, m, L, tail_n, tail_m, K, D, Q, K2, D2, Q2):
             Q[j] += Q2[j] + delta * delta * (a * b / (a + b))
 
 
-@loop
+@ordered
 def piece_affine(x, y, s, a, b, L, relu):
     """y = a * (x - s) + b by columns, then ReLU."""
     zero = x.dtype.type(0)
@@ -111,48 +222,64 @@ def piece_affine(x, y, s, a, b, L, relu):
                     out[j] = (row[j] - ss[j]) * aa[j] + bb[j]
 
 
-@loop
+@ordered
 def piece_sums(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
     """Add the sums of dy and of dy * (x - s) of each column to d0 and d1; p0 and p1 are scratch."""
-    number = x.dtype.type
-    zero = number(0)
-    step = max(1, CACHED // L) * L
-    for start in range(0, len(x), step):
-        stop = min(start + step, len(x))
-        for j0 in range(0, L, BESIDE):
-            j1 = min(j0 + BESIDE, L)
-            t0, t1 = p0[j0:j1], p1[j0:j1]
-            ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
-            for j in range(j1 - j0):
+    if relu:
+        piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, True)
+    else:
+        piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, False)
+
+
+@ordered
+def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
+    """`piece_sums`, compiled once with ReLU and once without."""
+    zero = x.dtype.type(0)
+    rows = len(x) // L
+    for j0 in range(0, L, BESIDE):
+        j1 = min(j0 + BESIDE, L)
+        some, t0, t1 = j1 - j0, p0[j0:j1], p1[j0:j1]
+        ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
+        step = max(4, CACHED // some // 4 * 4)
+        for start in range(0, rows, step):
+            stop = min(start + step, rows)
+            fours = start + (stop - start) // 4 * 4
+            for j in range(some):
                 t0[j] = zero
                 t1[j] = zero
-            for first in range(start, stop, L):
-                length = min(j1, stop - first) - j0
-                if length <= 0:
-                    break
-                row, grad = (
-                    x[first + j0 : first + j0 + length],
-                    dy[first + j0 : first + j0 + length],
-                )
-                if relu:
-                    for j in range(length):
-                        t = row[j] - ss[j]
-                        e = zero if t * aa[j] + bb[j] <= zero else grad[j]
-                        t0[j] += e
-                        t1[j] += e * t
-                else:
-                    for j in range(length):
-                        t0[j] += grad[j]
-                        t1[j] += grad[j] * (row[j] - ss[j])
-            for j in range(j1 - j0):
+            for i in range(start, fours, 4):
+                x0, x1, x2, x3 = four_rows(x, i * L, L, j0, j1)
+                g0, g1, g2, g3 = four_rows(dy, i * L, L, j0, j1)
+                for j in range(some):
+                    u0, u1, u2, u3 = x0[j] - ss[j], x1[j] - ss[j], x2[j] - ss[j], x3[j] - ss[j]
+                    e0 = zero if relu and u0 * aa[j] + bb[j] <= zero else g0[j]
+                    e1 = zero if relu and u1 * aa[j] + bb[j] <= zero else g1[j]
+                    e2 = zero if relu and u2 * aa[j] + bb[j] <= zero else g2[j]
+                    e3 = zero if relu and u3 * aa[j] + bb[j] <= zero else g3[j]
+                    t0[j] += (e0 + e1) + (e2 + e3)
+                    t1[j] += (e0 * u0 + e1 * u1) + (e2 * u2 + e3 * u3)
+            for i in range(fours, stop):
+                row, grad = x[i * L + j0 : i * L + j1], dy[i * L + j0 : i * L + j1]
+                for j in range(some):
+                    t = row[j] - ss[j]
+                    e = zero if relu and t * aa[j] + bb[j] <= zero else grad[j]
+                    t0[j] += e
+                    t1[j] += e * t
+            for j in range(some):
                 d0[j0 + j] += t0[j]
                 d1[j0 + j] += t1[j]
+    row, grad = x[rows * L :], dy[rows * L :]
+    for j in range(len(row)):
+        t = row[j] - s[j]
+        e = zero if relu and t * a[j] + b[j] <= zero else grad[j]
+        d0[j] += e
+        d1[j] += e * t
 
 
-@loop
+@ordered
 def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
     """As `row_dx`, with factors by columns."""
-    zero, nil = x.dtype.type(0), x.dtype.type(min(L, 0))  # as in `row_dx`
+    zero = x.dtype.type(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
@@ -167,11 +294,11 @@ def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
                 for j in range(length):
                     t = row[j] - ss[j]
                     e = zero if t * aa[j] + bb[j] <= zero else grad[j]
-                    out[j] = ga[j] * e + gb[j] * (t * gr[j] + nil) + gc[j]
+                    out[j] = ga[j] * e + gb[j] * (t * gr[j]) + gc[j]
             else:
                 for j in range(length):
                     t = row[j] - ss[j]
-                    out[j] = ga[j] * grad[j] + gb[j] * (t * gr[j] + nil) + gc[j]
+                    out[j] = ga[j] * grad[j] + gb[j] * (t * gr[j]) + gc[j]
 
 
 @inlined
@@ -181,7 +308,7 @@ def columns_of(C, P, nhwc, each_image):
     A row may hold several images, but not where `each_image` is a split of its own.
     """
     width = 1 if nhwc else P
-    copies = max(1, LEAST // (C * width))
+    copies = max(1, (SINGLE if each_image else LEAST) // (C * width))
     return width, min(copies, P if nhwc else 1) if each_image else copies
 
 

@@ -17,6 +17,9 @@ _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # cache runs the copy inside the task, optimized by itself: equal to rounding, not to the bit.
 loop = njit(fastmath=FASTMATH, error_model="numpy", forceinline=True, **_INSIDE)
 
+ordered = njit(fastmath={"contract"}, error_model="numpy", forceinline=True, **_INSIDE)
+"""A loop whose sums keep the order they are written in: columns side by side fill a vector."""
+
 inlined = njit(inline="always", **_INSIDE)
 """For a few lines that several loops begin with."""
 

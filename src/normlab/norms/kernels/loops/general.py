@@ -10,7 +10,7 @@ import numpy as np
 
 from normlab.norms.kernels.loops.blocks import LARGE, wide_moments
 from normlab.norms.kernels.loops.columns import (
-    LEAST,
+    SINGLE,
     piece_affine,
     piece_dx,
     piece_moments,
@@ -23,7 +23,7 @@ from normlab.norms.kernels.loops.rows import row_affine, row_dx, row_moments, ro
 @inlined
 def _image_columns(C, P):
     """Copies of the channels in a row of an image's matrix, nhwc, and values in that row."""
-    copies = min(max(1, LEAST // C), P)
+    copies = min(max(1, SINGLE // C), P)
     return copies, C * copies
 
 

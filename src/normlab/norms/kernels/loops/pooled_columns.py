@@ -11,6 +11,7 @@ import numpy as np
 from normlab.norms.kernels.loops.blocks import channel_factors, channel_slopes, finish
 from normlab.norms.kernels.loops.columns import (
     CACHED,
+    channel_moments,
     columns_of,
     fold_moments,
     fold_sums,
@@ -24,6 +25,8 @@ from normlab.norms.kernels.loops.columns import (
 from normlab.norms.kernels.loops.compiled import inlined, loop
 from normlab.norms.kernels.loops.memory import barrier, share, split_blocks
 
+RUNS = 1 << 15
+"""Values of an image that stay in cache while the runs of its channels are summed up twice."""
 PARTS = 8
 """Parts of a split that threads share: as many whatever the team, so that sums are the same."""
 
@@ -71,8 +74,21 @@ def forward(x, y, w, blocks, given, scratch, starts):
     width, copies = columns_of(w.C, w.P, w.nhwc, w.splits == w.N)
     L = w.C * width * copies
     tiles, channels = np.empty((6, L), x.dtype), np.empty((3, w.C), x.dtype)
+    images_of_runs = w.splits == w.N and w.size > 1 and w.C * w.P <= RUNS
     for i in range(w.i0, w.i1):
         first, length = starts[i] * w.C * w.P, (starts[i + 1] - starts[i]) * w.C * w.P
+        if images_of_runs:
+            piece = slice(first, first + length)
+            block = split_blocks(blocks, i * groups, (i + 1) * groups)
+            channel_moments(
+                x[piece], L, w.C, w.size, tiles[0], tiles[1], tiles[2], tiles[3],
+                block.M, block.E, block.V,
+            )  # fmt: skip
+            finish(x, w, starts[i], starts[i + 1], block)
+            channel_factors(w, block, given, channels[0], channels[1], channels[2])
+            tile_all(channels, 3, w.C, width, copies, tiles)
+            piece_affine(x[piece], y[piece], tiles[0], tiles[1], tiles[2], L, w.relu)
+            continue
         # A thread by itself has room for one split, a team for all.
         at = (w.thread if w.alone else i) * PARTS * 3 * L
         moments = scratch[at : at + PARTS * 3 * L].reshape(PARTS, 3, L)

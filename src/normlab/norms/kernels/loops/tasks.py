@@ -35,23 +35,23 @@ ANY = 1 << 40  # values, of room whose size the task works out
 
 @loop
 def _moments(q_):
-    # shared, N, C, P, nhwc, x, mean, var
+    # shared, N, C, P, nhwc, mean, var, x
     q = arguments(q_, 8)
     N, C, P = q[1], q[2], q[3]
     thread, team = team_of(q[0])
     n0, n1 = share(N, thread, team)
-    x = array(q_, q[5], N * C * P)
-    moments_of(q[4], x, doubles(q_, q[6], N * C), doubles(q_, q[7], N * C), C, P, n0, n1)
+    x = array(q_, q[7], N * C * P)
+    moments_of(q[4], x, doubles(q_, q[5], N * C), doubles(q_, q[6], N * C), C, P, n0, n1)
 
 
 @loop
 def _affine(q_):
-    # shared, N, C, P, nhwc, step, relu, x, y, mean, scale, shift
+    # shared, N, C, P, nhwc, step, relu, y, x, mean, scale, shift
     q = arguments(q_, 12)
     N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
     thread, team = team_of(q[0])
     n0, n1 = share(N, thread, team)
-    x, y = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P)
+    y, x = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P)
     R = N * C if step else C
     mean, scale, shift = doubles(q_, q[9], R), doubles(q_, q[10], R), doubles(q_, q[11], R)
     affine_of(q[4], x, mean, scale, shift, y, C, P, step, relu, n0, n1)
@@ -59,26 +59,26 @@ def _affine(q_):
 
 @loop
 def _sums(q_):
-    # shared, N, C, P, nhwc, step, relu, x, dy, mean, scale, shift, d0, d1
+    # shared, N, C, P, nhwc, step, relu, d0, d1, x, dy, mean, scale, shift
     q = arguments(q_, 14)
     N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
     thread, team = team_of(q[0])
     n0, n1 = share(N, thread, team)
-    x, dy = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P)
+    d0, d1 = doubles(q_, q[7], N * C), doubles(q_, q[8], N * C)
+    x, dy = array(q_, q[9], N * C * P), array(q_, q[10], N * C * P)
     R = N * C if step else C
-    mean, scale, shift = doubles(q_, q[9], R), doubles(q_, q[10], R), doubles(q_, q[11], R)
-    d0, d1 = doubles(q_, q[12], N * C), doubles(q_, q[13], N * C)
+    mean, scale, shift = doubles(q_, q[11], R), doubles(q_, q[12], R), doubles(q_, q[13], R)
     sums_of(q[4], x, dy, mean, scale, shift, d0, d1, C, P, step, relu, n0, n1)
 
 
 @loop
 def _dx(q_):
-    # shared, N, C, P, nhwc, step, relu, x, dy, out, mean, scale, shift, var, dmean, dvar (0: none)
+    # shared, N, C, P, nhwc, step, relu, out, x, dy, mean, scale, shift, var, dmean, dvar (0: none)
     q = arguments(q_, 16)
     N, C, P, step, relu = q[1], q[2], q[3], q[5], q[6]
     thread, team = team_of(q[0])
     n0, n1 = share(N, thread, team)
-    x, dy, out = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P), array(q_, q[9], N * C * P)
+    out, x, dy = array(q_, q[7], N * C * P), array(q_, q[8], N * C * P), array(q_, q[9], N * C * P)
     R, some = N * C if step else C, N * C
     mean, scale, shift = doubles(q_, q[10], R), doubles(q_, q[11], R), doubles(q_, q[12], R)
     var, dmean = doubles(q_, q[13], some), doubles(q_, q[14], some)
@@ -87,13 +87,14 @@ def _dx(q_):
 
 
 # Pooled tasks, forward:
-#   shared, N, C, P, nhwc, relu, affine, splits, size, starts, (eps, momentum), stats, own, room,
-#   x, y, weight, bias, gate, moves (1: yes, 2: each split, 4: plain mean), running_mean,
-#   running_var, batches
-# and backward: the same up to room, then
-#   x, dy, dx, weight, bias, gate, threads, sums, and where the gradients of gain, bias and gate go
-# (0 for none). stats holds M, E, V and R of the blocks; own is room for the (n, c), float64; room
-# for the parts of columns. sums, float64, has 3 * C of each thread, then room for the (n, c).
+#   shared, N, C, P, nhwc, relu, affine, splits, size, starts, eps, moves (1: yes, 2: each split,
+#   4: plain mean), momentum, stats, own, room, y, x, weight, bias, gate, running_mean, running_var,
+#   batches
+# and backward: the same up to eps, then
+#   threads, sums, room, dx, dweight, dbias, dgate, stats, own, x, dy, weight, bias, gate
+# stats holds M, E, V and R of the blocks; own is room for the (n, c), float64; room is for the
+# parts of columns, in the backward behind `sums` float64 numbers: 3 * C of each thread, then some
+# for the (n, c). The addresses of what is not there are 0.
 
 
 @loop
@@ -112,52 +113,52 @@ def _work(q, starts, eps):
 
 
 @loop
-def _blocks(q_, q, w):
+def _blocks(q_, address, w):
     """The blocks' statistics of a pooled task."""
     count = w.splits * (w.C // w.size)
-    stats = array(q_, q[11], 4 * count)
+    stats = array(q_, address, 4 * count)
     return Blocks(
         stats[:count], stats[count : 2 * count], stats[2 * count : 3 * count], stats[3 * count :]
     )
 
 
 @loop
-def _begin(q_, count):
-    """The arguments of a pooled task, its splits, its part of the work, and room for the (n, c)."""
+def _begin(q_, count, stats, own):
+    """A pooled task's arguments, its splits, its part of the work, and statistics' arrays."""
     q = arguments(q_, count)
     starts = integers(q_, q[9], q[7] + 1)
-    w = _work(q, starts, doubles(q_, q[10], 2)[0])
-    return q, starts, w, _blocks(q_, q, w), doubles(q_, q[12], 4 * w.N * w.C)
+    w = _work(q, starts, doubles(q_, q[10], 1)[0])
+    return q, starts, w, _blocks(q_, q[stats], w), doubles(q_, q[own], 4 * w.N * w.C)
 
 
 @loop
 def _forward(q_):
-    q, starts, w, blocks, own = _begin(q_, 23)
-    x, y = array(q_, q[14], w.N * w.C * w.P), array(q_, q[15], w.N * w.C * w.P)
-    given = Parameters(array(q_, q[16], w.C), array(q_, q[17], w.C), array(q_, q[18], w.C))
+    q, starts, w, blocks, own = _begin(q_, 24, 13, 14)
+    y, x = array(q_, q[16], w.N * w.C * w.P), array(q_, q[17], w.N * w.C * w.P)
+    given = Parameters(array(q_, q[18], w.C), array(q_, q[19], w.C), array(q_, q[20], w.C))
     return q, starts, w, blocks, own, x, y, given
 
 
 @loop
 def _end_forward(q_, q, starts, w, blocks):
     """Move the running statistics that were given."""
-    if q[19]:
+    if q[11]:
         if w.alone and w.team > 1:  # the other threads' blocks
             barrier()
         if w.thread == 0:
             update_running(
-                w, blocks, starts, array(q_, q[20], w.C), array(q_, q[21], w.C),
-                integers(q_, q[22], 1), doubles(q_, q[10], 2)[1], q[19] & 2 != 0, q[19] & 4 != 0,
+                w, blocks, starts, array(q_, q[21], w.C), array(q_, q[22], w.C),
+                integers(q_, q[23], 1), doubles(q_, q[12], 1)[0], q[11] & 2 != 0, q[11] & 4 != 0,
             )  # fmt: skip
 
 
 @loop
 def _backward(q_):
-    q, starts, w, blocks, own = _begin(q_, 25)
-    values, threads = w.N * w.C * w.P, q[20]
-    x, dy, out = array(q_, q[14], values), array(q_, q[15], values), array(q_, q[16], values)
-    given = Parameters(array(q_, q[17], w.C), array(q_, q[18], w.C), array(q_, q[19], w.C))
-    sums = doubles(q_, q[21], 3 * w.C * threads + 4 * w.N * w.C)
+    q, starts, w, blocks, own = _begin(q_, 25, 18, 19)
+    values, threads = w.N * w.C * w.P, q[11]
+    out, x, dy = array(q_, q[14], values), array(q_, q[20], values), array(q_, q[21], values)
+    given = Parameters(array(q_, q[22], w.C), array(q_, q[23], w.C), array(q_, q[24], w.C))
+    sums = doubles(q_, q[13], q[12])
     mine = sums[3 * w.C * w.thread : 3 * w.C * (w.thread + 1)]
     mine[:] = 0
     gradients = Gradients(mine[: w.C], mine[w.C : 2 * w.C], mine[2 * w.C :])
@@ -172,8 +173,8 @@ def _end_backward(q_, q, w, sums):
     if w.thread == 0:
         # Where threads share splits, each has summed up the whole by itself.
         for k in range(3):
-            if q[22 + k]:
-                wanted = array(q_, q[22 + k], w.C)
+            if q[15 + k]:
+                wanted = array(q_, q[15 + k], w.C)
                 for c in range(w.C):
                     total = sums[k * w.C + c]
                     for other in range(1, w.team if w.alone else 1):
@@ -198,14 +199,14 @@ def _rows_backward(q_):
 @loop
 def _columns_forward(q_):
     q, starts, w, blocks, own, x, y, given = _forward(q_)
-    pooled_columns.forward(x, y, w, blocks, given, array(q_, q[13], ANY), starts)
+    pooled_columns.forward(x, y, w, blocks, given, array(q_, q[15], ANY), starts)
     _end_forward(q_, q, starts, w, blocks)
 
 
 @loop
 def _columns_backward(q_):
     q, starts, w, blocks, own, x, dy, out, given, gradients, sums, first = _backward(q_)
-    room = array(q_, q[13], ANY)
+    room = array(q_, q[13] + 8 * q[12], ANY)
     pooled_columns.backward(x, dy, out, w, blocks, given, gradients, room, starts)
     _end_backward(q_, q, w, sums)
 
