@@ -245,9 +245,10 @@ class Plan(NamedTuple):
         numbers: The first arguments of a pooled task.
         kept: Arrays that `numbers` has addresses in.
         stats: Values of statistics of the blocks.
-        own: Values of moments of the (n, c).
-        columns: Values of each array that columns' parts need.
-        sums: Values of a backward's sums.
+        own: Values of the (n, c)'s moments that are kept for the backward.
+        room: Numbers of float64 that a forward has for itself.
+        sums: Numbers of float64 for a backward's sums.
+        columns: Numbers of float64 for the sums of columns' parts.
         reads: What the forward assumes of what it is given.
         returns: What the backward assumes.
     """
@@ -259,8 +260,9 @@ class Plan(NamedTuple):
     kept: Any
     stats: int
     own: int
-    columns: int
+    room: int
     sums: int
+    columns: int
     reads: tuple[Assumed, ...]
     returns: tuple[Assumed, ...]
 
@@ -290,8 +292,8 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
     width, copies = columns_of.py_func(C, P, nhwc, splits == N)
     # Each thread by itself has room for a split; a team that shares splits for all of them.
     rooms = splits if splits < threads else threads
-    arrays = {"gated": 4, "rows": 0 if splits == N else 2}.get(walk, 0)
-    stats, own = 4 * splits * (C // size), arrays * N * C
+    columns = PARTS * C * width * copies * rooms if walk == "columns" else 0
+    stats, own = 4 * splits * (C // size), 4 * N * C if spec.gate else 0
     shape, channels, form = tuple(shape), (C,), _form(nhwc)
     parameters = tuple(Assumed(name, channels, dtype) for name in ("weight", "bias", spec.gate))
     return Plan(
@@ -305,8 +307,9 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
         kept=(bounds, eps),
         stats=stats,
         own=own,
-        columns=PARTS * C * width * copies * rooms if walk == "columns" else 0,
+        room=2 * N * C if walk == "rows" and splits < N else 3 * columns,
         sums=3 * C * threads + {"gated": 4, "rows": 2}.get(walk, 0) * N * C,
+        columns=2 * columns,
         reads=(
             Assumed("x", shape, dtype, form=form),
             *parameters,
@@ -361,7 +364,7 @@ def pooled_forward(
     y = torch.empty_like(x)
     stats = torch.empty(plan.stats, dtype=x.dtype, device="cpu")
     own = _wide(x, plan.own) if plan.own else None
-    room = _scratch.of(3 * plan.columns)
+    room = _scratch.of(plan.room)
     moves: tuple[int, int] = (0, 0)
     moved: tuple[Tensor | None, ...] = (None, None, None)
     if running is not None:
@@ -394,7 +397,7 @@ def pooled_backward(
     if not x.is_contiguous(memory_format=form):  # a hook laid it out anew
         x = x.contiguous(memory_format=form)
     out = torch.empty_like(x)
-    room = _scratch.of(plan.sums + 2 * plan.columns)
+    room = _scratch.of(plan.sums + plan.columns)
     # Three tensors and no views of one: autograd's care of views costs more than they do.
     dweight = None if weight is None else torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)

@@ -48,7 +48,7 @@ def image_blocks(x, w, blocks, n0, n1):
 
 @loop
 def forward(x, y, w, blocks, given, own, starts):
-    """Statistics, then the map; `own` is room for means and variances of the (n, c), float64."""
+    """Statistics, then the map; `own` is room for means and variances of the (n, c)."""
     groups, rows = w.C // w.size, w.N * w.C
     factors = np.empty((3, w.C), x.dtype)
     s, a, b = factors[0], factors[1], factors[2]

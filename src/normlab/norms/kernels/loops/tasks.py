@@ -92,9 +92,10 @@ def _dx(q_):
 #   batches
 # and backward: the same up to eps, then
 #   threads, sums, room, dx, dweight, dbias, dgate, stats, own, x, dy, weight, bias, gate
-# stats holds M, E, V and R of the blocks; own is room for the (n, c), float64; room is for the
-# parts of columns, in the backward behind `sums` float64 numbers: 3 * C of each thread, then some
-# for the (n, c). The addresses of what is not there are 0.
+# stats holds M, E, V and R of the blocks; own the (n, c)'s moments that a gate's backward needs,
+# float64. room is for moments of the (n, c), float64, or for the parts of columns; in the backward
+# it begins with `sums` float64 numbers: 3 * C of each thread, then some for the (n, c). The
+# addresses of what is not there are 0.
 
 
 @loop
@@ -185,7 +186,7 @@ def _end_backward(q_, q, w, sums):
 @loop
 def _rows_forward(q_):
     q, starts, w, blocks, own, x, y, given = _forward(q_)
-    pooled_rows.forward(x, y, w, blocks, given, own, starts)
+    pooled_rows.forward(x, y, w, blocks, given, doubles(q_, q[15], 2 * w.N * w.C), starts)
     _end_forward(q_, q, starts, w, blocks)
 
 
