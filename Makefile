@@ -1,16 +1,21 @@
 # make demo   install into .venv, run the demo study, say where its report is
 # make test   install into .venv, then lint, types and all tests
+# make test-all    the same, then the long checks: before a release, after a change of a layer
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo test lint types check format clean
+.PHONY: demo test test-all lint types check format clean
 
 demo: .venv/demo
 	$(BIN)/normlab run digits-norms --workers $(WORKERS)
 	@echo "Open $(CURDIR)/runs/digits-norms/report.html in a browser."
 
 test: lint types check
+
+test-all: test
+	$(BIN)/normlab check norm all
+	$(BIN)/python benchmarks/fuzz_layers.py --cases 5000 --workers 2
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
