@@ -198,19 +198,27 @@ def digest(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def trial_id(recipe: Recipe, seed: int, data_digest: str) -> str:
+def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = None) -> str:
     """The identity of a trial: 20 hexadecimal digits.
 
     Two trials with one id are the same training. Values that are defaults do not enter, so a
     recipe key that a later version adds leaves old ids alone; nor does the place of the data,
     whose content the digest stands for.
+
+    Args:
+        recipe: What is trained and how.
+        seed: Of every random stream.
+        data_digest: Of the content of the data set.
+        code: Hash of the user's own code, where the recipe names any; see `normlab.own_code`.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "recipe": recipe.identity(),
         "seed": seed,
         "data": data_digest,
         "semantics": SEMANTICS,
     }
+    if code is not None:
+        identity["code"] = code
     return digest(identity)[:20]
 
 

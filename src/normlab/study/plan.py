@@ -21,11 +21,13 @@ from normlab.models import (
     roles,
 )
 from normlab.norms import is_norm
+from normlab.own_code import OwnCode
 from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
 from normlab.study.checks import check_claim, check_figure
 from normlab.study.outline import outline
+from normlab.study.own import own_code, remember_loaded
 from normlab.study.spec import Study, Values
 
 _SOME = 0.5
@@ -47,6 +49,7 @@ class Arm:
         drops_before_norm: Whether a norm is registered behind a layer that drops values.
         has_gains: Whether its norms have gains.
         trials: Trial id by seed.
+        code: Hashes of the own code that is part of these ids, by module or file.
     """
 
     label: str
@@ -59,6 +62,7 @@ class Arm:
     drops_before_norm: bool
     has_gains: bool
     trials: Mapping[int, str]
+    code: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,14 @@ class Plan:
             arm.trials[seed]: (arm.recipe, seed) for seed in self.study.seeds for arm in self.arms
         }
 
+    def codes(self) -> dict[str, str | None]:
+        """Hash of the own code of every trial by id; None where it has none."""
+        return {
+            trial: OwnCode(arm.code).digest if arm.code else None
+            for arm in self.arms
+            for trial in arm.trials.values()
+        }
+
     def names(self) -> dict[str, str]:
         """Arm and seed of every trial in words, by id."""
         return {
@@ -114,6 +126,7 @@ class Plan:
                     "classes": describe(arm.recipe.data).num_classes,
                     "notes": list(arm.notes),
                     "trials": {str(seed): trial for seed, trial in arm.trials.items()},
+                    **({"code": dict(arm.code)} if arm.code else {}),
                 }
                 for arm in self.arms
             ],
@@ -130,8 +143,14 @@ def make_plan(study: Study) -> Plan:
     arms: list[Arm] = []
     for label, levels, overrides in cells(study):
         recipe = _recipe(study, label, {**levels, **overrides})
-        look = _inspect(recipe, label)
-        trials = {seed: trial_id(recipe, seed, data_digest(recipe)) for seed in study.seeds}
+        code = own_code(recipe, study.code)
+        look = _inspect(recipe, label, code.digest if code else None)
+        if code is not None:
+            # Again: a module is held to the source it had when it was loaded.
+            code = own_code(recipe, study.code) or code
+            remember_loaded(recipe, code.digest)
+        data, own = data_digest(recipe), code.digest if code else None
+        trials = {seed: trial_id(recipe, seed, data, own) for seed in study.seeds}
         for other in arms:
             if other.label == label:
                 raise UserError(f"{study.name}: two arms have the label '{label}'")
@@ -151,10 +170,13 @@ def make_plan(study: Study) -> Plan:
                 drops_before_norm=look.drops_before_norm,
                 has_gains=look.has_gains,
                 trials=trials,
+                code=code.parts if code else {},
             )
         )
     if not arms:
         raise UserError(f"{study.name}: its constraints leave no arm")
+    if study.code and not any(arm.code for arm in arms):
+        raise UserError(f"{study.name}: code is {list(study.code)}: no arm has an own model or norm")
     made = Plan(study=study, arms=tuple(arms))
     if not study.varied:
         recipes = {arm.label: arm.recipe for arm in arms}
@@ -193,7 +215,7 @@ class _Look(NamedTuple):
     has_gains: bool
 
 
-def _inspect(recipe: Recipe, label: str) -> _Look:
+def _inspect(recipe: Recipe, label: str, code: str | None) -> _Look:
     parts = recipe.model_dump(
         mode="json",
         include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
@@ -206,7 +228,7 @@ def _inspect(recipe: Recipe, label: str) -> _Look:
     try:
         facts = describe(recipe.data)
         batch = min(smallest_batch(recipe), 2)
-        look = _built(json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch)
+        look = _built(json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch, code)
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
     return look._replace(notes=(*look.notes, *facts.notes))
@@ -226,8 +248,10 @@ def smallest_batch(recipe: Recipe) -> int:
 
 
 @cache
-def _built(parts: str, shape: tuple[int, int, int], num_classes: int, batch: int) -> _Look:
-    """A look at a model, without allocating it or reading the data."""
+def _built(
+    parts: str, shape: tuple[int, int, int], num_classes: int, batch: int, code: str | None
+) -> _Look:
+    """A look at a model, without allocating it or reading the data; anew where its code is."""
     recipe = Recipe.parse(json.loads(parts))
     built = build(recipe, shape, num_classes, device="meta")
     return _Look(

@@ -133,8 +133,16 @@ def run_plan(
         summary = Summary(planned=len(ids), counts={}, failures={})
         summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary)
         states = store.states(ids)
+        codes = plan.codes()
         tasks = [
-            Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder)
+            Task(
+                trial_id=trial_id,
+                recipe=recipe,
+                seed=seed,
+                folder=folder,
+                code=codes[trial_id],
+                code_files=plan.study.code,
+            )
             for trial_id, (recipe, seed) in plan.recipes().items()
             if states[trial_id] == "pending"
         ]

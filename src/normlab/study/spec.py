@@ -96,6 +96,8 @@ class Study(Spec):
     arms: list[ArmSpec] = []
     constraints: list[Constraint] = []
     seeds: Seeds
+    code: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
+    """Files that count as code of an own model or norm beside the modules that it imports."""
     quick: Quick = Quick()
     analysis: Analysis = Analysis()
     claims: list[ClaimSpec] = []

@@ -13,12 +13,18 @@ from normlab.records import Artifact, EpochRecord, TrialResult
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A trial to train, with the study's folder for its files."""
+    """A trial to train, with the study's folder for its files.
+
+    `code` is the hash of its own code, `code_files` the files that count beside the modules that
+    an own model or norm imports; see `normlab.study.own`.
+    """
 
     trial_id: str
     recipe: Recipe
     seed: int
     folder: Path
+    code: str | None = None
+    code_files: tuple[str, ...] = ()
 
     @property
     def checkpoint(self) -> Path:

@@ -23,6 +23,7 @@ from normlab.norms.kernels import choose
 from normlab.recipe import trial_id
 from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.study.own import loaded_as_planned, remember_loaded
 from normlab.train import (
     EpochDone,
     Finished,
@@ -45,6 +46,8 @@ def perform(task: Task, device: str) -> Iterator[Message]:
         for record in history:
             yield EpochTrained(task.trial_id, record)
         data = _planned_data(task)
+        if task.code is not None:
+            remember_loaded(task.recipe, task.code)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
             if isinstance(event, EpochDone):
                 save_checkpoint(event.checkpoint, task.checkpoint)
@@ -63,7 +66,9 @@ def perform(task: Task, device: str) -> Iterator[Message]:
 
 def _planned_data(task: Task) -> Splits:
     """The trial's images; files of the user's can change between a plan and its last trial."""
-    if trial_id(task.recipe, task.seed, data_digest(task.recipe)) != task.trial_id:
+    if not loaded_as_planned(task.recipe, task.code_files, task.code):
+        raise UserError("the code of the model or norm changed since the plan: run it again")
+    if trial_id(task.recipe, task.seed, data_digest(task.recipe), task.code) != task.trial_id:
         raise UserError("the images changed since the study was planned: run it again")
     return splits(task.recipe)
 
