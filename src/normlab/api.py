@@ -212,6 +212,20 @@ def expected_hours(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[floa
     return hours_of(study_plan.as_record(), _frames(study_plan, runs))
 
 
+def code_said(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[list[str], list[str]]:
+    """Which own code is part of the trials' ids, and what of it changed since the last run."""
+    from normlab.study.own import said
+
+    stored = None
+    if any(arm.code for arm in study_plan.arms) and has_runs(study_plan.study.name, runs=runs):
+        try:
+            with Store.read(Path(runs) / study_plan.study.name) as store:
+                stored = store.plan()
+        except UserError:  # of an older schema, say: `run` brings it up to date
+            pass
+    return said(study_plan.arms, stored)
+
+
 def _frames(study_plan: Plan, runs: str | Path) -> Frames | None:
     """What is stored of a plan's trials, if anything is."""
     from normlab.report import load_frames

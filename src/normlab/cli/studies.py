@@ -100,6 +100,9 @@ def plan(
         f"({seeds_text}) = {counted(len(states), 'trial')}: {state_counts(counts)}",
         soft_wrap=True,
     )
+    counts_text, changes = api.code_said(made, runs=runs)
+    for line in (*counts_text, *changes):
+        console.print(line, soft_wrap=True)
     hours, unknown = api.expected_hours(made, runs=runs)
     if hours is not None:
         rest = f"; {counted(unknown, 'arm')} not measured yet" if unknown else ""
@@ -195,11 +198,14 @@ def _quick_text(varied: Study, whole: Study) -> str:
 def _run(study: Study, runs: Path, options: RunOptions, *, warn: bool) -> Summary:
     """Train what a plan lacks; `warn` of what it cannot settle and what looks like a slip."""
     from normlab import api
+    from normlab.cli.output import console
     from normlab.cli.progress import reporter
     from normlab.study.lint import lint
     from normlab.study.runner import run_plan
 
     made = api.plan(study)
+    for line in api.code_said(made, runs=runs)[1]:
+        console.print(line, soft_wrap=True)
     if warn:
         print_hopeless(api.claim_plans(made, runs=runs))
         print_findings(lint(made))

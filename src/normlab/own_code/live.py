@@ -194,7 +194,9 @@ def _bytecode(value: Any) -> _Compiled:
 def _codes(value: Any) -> Iterator[tuple[CodeType, str | None]]:
     """The compiled code of a function or class, each with its docstring where it has one."""
     if isinstance(value, CodeType | FunctionType):
-        code, doc = (value, None) if isinstance(value, CodeType) else (value.__code__, value.__doc__)
+        code, doc = (
+            (value, None) if isinstance(value, CodeType) else (value.__code__, value.__doc__)
+        )
         yield code, doc
         for constant in code.co_consts:
             if isinstance(constant, CodeType):

@@ -48,7 +48,9 @@ def text(node: ast.AST) -> str:
             parts = [_part(item) for item in value if not _does_nothing(item)]
             value_text = f"[{','.join(parts)}]" if parts else ""
         else:
-            value_text = "" if value is None and not isinstance(node, ast.Constant) else _part(value)
+            value_text = (
+                "" if value is None and not isinstance(node, ast.Constant) else _part(value)
+            )
         if value_text:
             fields.append(f"{name}={value_text}")
     return f"{type(node).__name__}({','.join(fields)})"
@@ -65,10 +67,9 @@ def imports(tree: ast.AST, package: str) -> Iterator[Imported]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Imported(alias.name, None)
-        elif isinstance(node, ast.ImportFrom):
-            if module := _absolute(node, package):
-                for alias in node.names:
-                    yield Imported(module, None if alias.name == "*" else alias.name)
+        elif isinstance(node, ast.ImportFrom) and (module := _absolute(node, package)):
+            for alias in node.names:
+                yield Imported(module, None if alias.name == "*" else alias.name)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

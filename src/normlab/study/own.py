@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from normlab.own_code import OwnCode, read
 from normlab.recipe import Component, Recipe
 from normlab.recipe.models import OwnModel
 from normlab.recipe.norms import OwnNorm
+
+if TYPE_CHECKING:
+    from normlab.study.plan import Arm
 
 _loaded: dict[tuple[str, ...], str] = {}
 """Hash of the own code that this process has loaded, by the import paths that name it."""
@@ -65,6 +69,50 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """The modules and files whose hashes differ, or that only one of the two has."""
     names = sorted(before.keys() | now.keys())
     return [name for name in names if before.get(name) != now.get(name)]
+
+
+def said(arms: Sequence[Arm], stored: Mapping[str, Any] | None) -> tuple[list[str], list[str]]:
+    """What is to be said of the own code in a plan.
+
+    Args:
+        arms: The plan's.
+        stored: The plan of the last run as recorded, if there was one.
+
+    Returns:
+        A sentence for each set of modules that counts, and one for each that changed since.
+    """
+    groups: dict[tuple[str, ...], list[Arm]] = {}
+    for arm in arms:
+        if arm.code:
+            groups.setdefault(tuple(sorted(arm.code)), []).append(arm)
+    counts = [
+        f"the code of {listed(names)} is part of the trials' ids ({_arms(having)})"
+        for names, having in groups.items()
+    ]
+    before = {arm["label"]: arm for arm in (stored or {}).get("arms", [])}
+    changes: dict[tuple[str, ...], list[Arm]] = {}
+    for arm in arms:
+        old = before.get(arm.label)
+        if not arm.code or old is None or old.get("recipe") != arm.recipe.canonical():
+            continue
+        if names := tuple(changed(old.get("code", {}), arm.code)):
+            changes.setdefault(names, []).append(arm)
+    new = [
+        f"changed since the last run: {listed(names)}. Its trials are new ones ({_arms(having)}); "
+        "those of the code before stay stored, and come back with it"
+        for names, having in changes.items()
+    ]
+    return counts, new
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """Names in a row, the first of them where they are many."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _arms(arms: Sequence[Arm]) -> str:
+    return listed([arm.label for arm in arms], most=4)
 
 
 def _import_path(part: Component, group: str) -> str:

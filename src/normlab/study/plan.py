@@ -176,7 +176,9 @@ def make_plan(study: Study) -> Plan:
     if not arms:
         raise UserError(f"{study.name}: its constraints leave no arm")
     if study.code and not any(arm.code for arm in arms):
-        raise UserError(f"{study.name}: code is {list(study.code)}: no arm has an own model or norm")
+        raise UserError(
+            f"{study.name}: code is {list(study.code)}: no arm has an own model or norm"
+        )
     made = Plan(study=study, arms=tuple(arms))
     if not study.varied:
         recipes = {arm.label: arm.recipe for arm in arms}
@@ -228,7 +230,9 @@ def _inspect(recipe: Recipe, label: str, code: str | None) -> _Look:
     try:
         facts = describe(recipe.data)
         batch = min(smallest_batch(recipe), 2)
-        look = _built(json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch, code)
+        look = _built(
+            json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch, code
+        )
     except UserError as error:
         raise UserError(f"arm '{label}': {error}") from None
     return look._replace(notes=(*look.notes, *facts.notes))
