@@ -128,6 +128,7 @@ def run(
     device: str = "auto",
     threads: int = 1,
     retry_failed: bool = False,
+    same_machine: bool = False,
 ) -> Results:
     """Train what the study still lacks and return all its results.
 
@@ -139,6 +140,8 @@ def run(
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
+        same_machine: Train anew what was trained where bits are other than here (another chip,
+            instruction set, number of threads, torch); the old numbers are kept in `replaced/`.
 
     Raises:
         UserError: A mistake in the study, missing data, or a folder that cannot be written.
@@ -146,7 +149,13 @@ def run(
     """
     from normlab.study.runner import RunOptions, run_plan
 
-    options = RunOptions(workers=workers, device=device, threads=threads, retry_failed=retry_failed)
+    options = RunOptions(
+        workers=workers,
+        device=device,
+        threads=threads,
+        retry_failed=retry_failed,
+        same_machine=same_machine,
+    )
     summary = run_plan(plan(study), Path(runs), options)
     if summary.interrupted:
         raise KeyboardInterrupt

@@ -128,6 +128,13 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train failed trials again.")
     ] = False,
+    same_machine: Annotated[
+        bool,
+        typer.Option(
+            "--same-machine",
+            help="Train anew what other machines, threads or versions made: all bits from here.",
+        ),
+    ] = False,
     until_settled: Annotated[
         bool,
         typer.Option(
@@ -147,7 +154,11 @@ def run(
     from normlab.study.runner import RunOptions
 
     options = RunOptions(
-        workers=_workers(workers), device=device, threads=threads, retry_failed=retry_failed
+        workers=_workers(workers),
+        device=device,
+        threads=threads,
+        retry_failed=retry_failed,
+        same_machine=same_machine,
     )
     chosen = api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick)
     if quick:
@@ -296,6 +307,12 @@ def _workers(text: str) -> int | Literal["auto"]:
 def _print_summary(made: Plan, summary: Summary) -> None:
     from normlab.cli.output import console, counted, state_counts
 
+    if summary.replaced:
+        number = counted(summary.replaced, "trial")
+        console.print(
+            f"{number} of other machines put back to be trained here; kept in replaced/",
+            soft_wrap=True,
+        )
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
     for other, reason in summary.unreadable.items():
@@ -308,6 +325,14 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     else:
         console.print(f"nothing to train: all {counted(summary.planned, 'trial')} are finished")
     names = made.names()
+    for trial, reason in summary.anew.items():
+        console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
+    for text, number in summary.elsewhere.items():
+        console.print(
+            f"{counted(number, 'finished trial')} made with other bits than this run's: {text}. "
+            "--same-machine trains them anew.",
+            soft_wrap=True,
+        )
     for trial, reason in summary.invalid.items():
         text = f"invalid, counts for nothing: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)

@@ -183,7 +183,8 @@ class _Compiled(NamedTuple):
 
 def _bytecode(value: Any) -> _Compiled:
     """What is left of code whose text nobody kept: all but its docstrings."""
-    texts, names = [], []
+    texts: list[str] = []
+    names: list[str] = []
     for code, doc in _codes(value):
         constants = [c for c in code.co_consts if not isinstance(c, CodeType) and c != doc]
         texts.append(f"{code.co_name} {code.co_code.hex()} {code.co_names} {constants!r}")

@@ -192,6 +192,34 @@ class Store:
                 ((trial_id,) for trial_id in trial_ids),
             )
 
+    def retrain(self, trial_ids: Iterable[str]) -> None:
+        """Put finished trials back to pending, on the user's word that they be trained anew.
+
+        What they had come to is written to `replaced/<trial>-<time>.json` before.
+        """
+        for trial_id in trial_ids:
+            rows = {table: [dict(r) for r in self.rows(table, [trial_id])] for table in _TABLES}
+            name = f"{trial_id}-{_now().replace(':', '')}.json"
+            write_whole(self.folder / "replaced" / name, json.dumps(rows, indent=1).encode())
+            with self._transaction():
+                for table in ("epochs", "artifacts"):
+                    self._connection.execute(
+                        f"DELETE FROM {table} WHERE trial_id = ?",  # noqa: S608 (one of our tables)
+                        (trial_id,),
+                    )
+                self._connection.execute(
+                    "UPDATE trials SET state = 'pending', reason = NULL, result = NULL, "
+                    "provenance = NULL, started_at = NULL, finished_at = NULL WHERE id = ?",
+                    (trial_id,),
+                )
+
+    def places(self, trial_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+        """Where the trials were trained by id: more than one place where one was resumed."""
+        return {
+            row["id"]: json.loads(row["provenance"]) if row["provenance"] else []
+            for row in self.rows("trials", trial_ids)
+        }
+
     def adopt(self, other: Path, trial_ids: Sequence[str]) -> list[str]:
         """Take over finished trials from another study's folder; returns the ids taken.
 

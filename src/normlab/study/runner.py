@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from normlab import data
 from normlab.errors import UserError
+from normlab.places import Place, difference_text, differing
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
 from normlab.study.engines import (
@@ -23,6 +24,7 @@ from normlab.study.engines import (
     choose,
     resolve_device,
 )
+from normlab.study.engines.provenance import provenance
 from normlab.study.outline import declared
 from normlab.study.plan import Plan
 
@@ -39,6 +41,9 @@ class Summary:
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
         invalid: By trial id, what did not do what it declares.
+        anew: By trial id, why epochs trained before could not be gone on from.
+        elsewhere: What other machines' trials that stay differ in, each with their number.
+        replaced: Finished trials of other machines that were put back, to be trained here.
         interrupted: The run was stopped before its end.
     """
 
@@ -49,6 +54,9 @@ class Summary:
     counts: dict[str, int]
     failures: dict[str, str]
     invalid: dict[str, str] = field(default_factory=dict)
+    anew: dict[str, str] = field(default_factory=dict)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    replaced: int = 0
     interrupted: bool = False
 
 
@@ -61,12 +69,15 @@ class RunOptions:
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
+        same_machine: Train anew what was trained where bits are other than here; take nothing of
+            that kind over from other studies. What is replaced is kept in `replaced/`.
     """
 
     workers: int | Literal["auto"] = 1
     device: str = "auto"
     threads: int = 1
     retry_failed: bool = False
+    same_machine: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a number of workers or threads there cannot be."""
@@ -131,8 +142,20 @@ def run_plan(
         failed = [i for i in ids if states[i] == "failed"] if options.retry_failed else []
         store.release([*again, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
-        summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary)
+        here: Place | None = None
+        if options.same_machine:
+            here = provenance(device, options.threads)
+            other = [i for i in _elsewhere(store, ids, here) if states[i] in FINISHED]
+            store.retrain(other)
+            states |= dict.fromkeys(other, "pending")
+            summary = replace(summary, replaced=len(other))
+        summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary, here)
         states = store.states(ids)
+        finished = [i for i in ids if states[i] in FINISHED]
+        if finished:
+            here = here or provenance(device, options.threads)
+            texts = Counter(_elsewhere(store, finished, here).values())
+            summary = replace(summary, elsewhere=dict(texts))
         codes = plan.codes()
         tasks = [
             Task(
@@ -181,6 +204,8 @@ def _train(
         for message in messages:
             if isinstance(message, Started):
                 running[message.trial_id] = by_id[message.trial_id]
+                if message.anew:
+                    summary.anew[message.trial_id] = message.anew
             _keep(store, message)
             if isinstance(message, Ended | Failed):
                 running.pop(message.trial_id, None)  # a worker may die before it could start
@@ -227,13 +252,38 @@ def _sweep(folder: Path, keep: set[Path]) -> None:
             path.unlink()
 
 
-def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Summary:
-    """Take finished trials over from the other studies in the same runs folder."""
+def _elsewhere(store: Store, trial_ids: Sequence[str], here: Place) -> dict[str, str]:
+    """How the places of trials differ from here, by id; trials with no such difference left out."""
+    found = {}
+    for trial_id, places in store.places(trial_ids).items():
+        for place in places:
+            if fields := differing(place, here):
+                found[trial_id] = difference_text(place, here, fields)
+    return found
+
+
+def _adopt(
+    store: Store, runs: Path, missing: list[str], summary: Summary, here: Place | None
+) -> Summary:
+    """Take finished trials over from the other studies in the same runs folder.
+
+    Args:
+        store: The study's.
+        runs: Where the others lie.
+        missing: What the study lacks.
+        summary: Gets what was taken.
+        here: Where given, only trials whose bits are those of this place are taken.
+    """
     for other in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
         if other == store.folder or not missing:
             continue
         try:
-            taken = store.adopt(other, missing)
+            wanted = missing
+            if here is not None:
+                with Store.read(other) as source:
+                    foreign = _elsewhere(source, missing, here)
+                wanted = [i for i in missing if i not in foreign]
+            taken = store.adopt(other, wanted)
             with Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
         except UserError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class Checkpoint:
     optimizer: dict[str, Any]
     history: tuple[EpochRecord, ...]
     checks: tuple[Check, ...] = ()
+    place: dict[str, Any] = field(default_factory=dict)
+    """Where it was trained: on whose bits it goes on; see `normlab.places`."""
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
@@ -33,6 +35,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
             "optimizer": checkpoint.optimizer,
             "history": [asdict(record) for record in checkpoint.history],
             "checks": [asdict(check) for check in checkpoint.checks],
+            "place": checkpoint.place,
         }
     )
     write_whole(path, hashlib.sha256(content).digest() + content)
@@ -53,7 +56,9 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     content = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
     history = tuple(EpochRecord(**record) for record in content["history"])
     checks = tuple(Check(**check) for check in content["checks"])
-    return Checkpoint(content["model"], content["optimizer"], history, checks)
+    return Checkpoint(
+        content["model"], content["optimizer"], history, checks, content.get("place", {})
+    )
 
 
 def to_bytes(content: Any) -> bytes:

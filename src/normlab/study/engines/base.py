@@ -34,11 +34,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker took the trial up, on this machine and software, after so many epochs."""
+    """A worker took the trial up, on this machine and software, after so many epochs.
+
+    `anew` says why epochs that were trained before do not count: their bits are another machine's.
+    """
 
     trial_id: str
     provenance: dict[str, Any]
     epochs: int
+    anew: str = ""
 
 
 @dataclass(frozen=True)

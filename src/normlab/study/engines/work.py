@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
-import platform
 import traceback
 from collections.abc import Iterator
-from functools import cache
-from importlib.metadata import version
-from importlib.resources import files
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from normlab.data import Splits, data_digest, splits
 from normlab.errors import UserError
 from normlab.files import write_whole
-from normlab.norms.kernels import choose
+from normlab.places import difference_text, differing
 from normlab.recipe import trial_id
 from normlab.records import Artifact
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.study.engines.provenance import provenance
 from normlab.study.own import loaded_as_planned, remember_loaded
 from normlab.train import (
     EpochDone,
@@ -39,9 +35,18 @@ def perform(task: Task, device: str) -> Iterator[Message]:
     """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
     try:
         keep_freed_memory()
-        resume = load_checkpoint(task.checkpoint)
+        place = provenance(device)
+        resume, anew = load_checkpoint(task.checkpoint), ""
+        if resume is not None and (fields := differing(resume.place, place)):
+            # Going on would give a result that no machine gives from its beginning.
+            anew = (
+                f"{len(resume.history)} of {task.recipe.epochs} epochs were trained elsewhere "
+                f"({difference_text(resume.place, place, fields)})"
+            )
+            resume = None
         history = resume.history if resume else ()
-        yield Started(task.trial_id, provenance(device), len(history))
+        own = {"own_code": task.code[:12]} if task.code else {}
+        yield Started(task.trial_id, {**place, **own}, len(history), anew)
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
             yield EpochTrained(task.trial_id, record)
@@ -50,7 +55,7 @@ def perform(task: Task, device: str) -> Iterator[Message]:
             remember_loaded(task.recipe, task.code)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
             if isinstance(event, EpochDone):
-                save_checkpoint(event.checkpoint, task.checkpoint)
+                save_checkpoint(replace(event.checkpoint, place=place), task.checkpoint)
                 yield EpochTrained(task.trial_id, event.record)
             else:
                 weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
@@ -71,41 +76,6 @@ def _planned_data(task: Task) -> Splits:
     if trial_id(task.recipe, task.seed, data_digest(task.recipe), task.code) != task.trial_id:
         raise UserError("the images changed since the study was planned: run it again")
     return splits(task.recipe)
-
-
-def provenance(device: str) -> dict[str, object]:
-    """Where and with what a trial runs: recorded beside it, no part of its identity."""
-    chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
-    return {
-        "normlab": version("normlab"),
-        "code": _code(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "device": device,
-        "chip": chip,
-        "threads": torch.get_num_threads(),
-        "backend": choose(torch.empty(0, device=device)).NAME,
-    }
-
-
-@cache
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration, IndexError):
-        return platform.processor() or platform.machine()
-
-
-@cache
-def _code() -> str:
-    """Hash of the package's own source: two versions of one number are told apart."""
-    folder = Path(str(files("normlab")))
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:

@@ -1,0 +1,46 @@
+"""Where trials were trained, compared: which differences can change the bits of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DECIDING = {
+    "device": "device",
+    "chip": "chip",
+    "threads": "threads",
+    "backend": "kernels",
+    "torch": "torch",
+    "numba": "Numba",
+    "code": "normlab's code",
+    "bits": "bits of a sample computation",
+}
+"""Fields of a trial's provenance that decide about the bits, with what they are called."""
+
+Place = Mapping[str, Any]
+
+
+def differing(one: Place, other: Place, *, known: bool = False) -> list[str]:
+    """The deciding fields in which two places differ; none where their bits are equal.
+
+    Args:
+        one: A place as recorded.
+        other: Another.
+        known: Compare only what both tell: an older record tells less.
+    """
+    return [
+        field
+        for field in DECIDING
+        if one.get(field) != other.get(field) and not (known and not {field} <= {*one} & {*other})
+    ]
+
+
+def difference_text(one: Place, other: Place, fields: Iterable[str]) -> str:
+    """In words how two places differ: ``threads 1 against 2``."""
+    fields = list(fields)
+    # The sample's bits are a sign, and the other fields are the cause, where one is known.
+    shown = [field for field in fields if field != "bits"] or fields
+    return "; ".join(
+        f"{DECIDING[field]} {one.get(field, 'unknown')} against {other.get(field, 'unknown')}"
+        for field in shown
+    )
