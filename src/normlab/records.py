@@ -60,12 +60,15 @@ class Check:
         declared: What the recipe says, in words.
         found: What the training did, in words.
         live: Whether the two agree.
+        acted: Whether it ever changed anything, where that hangs on the training: a limit may never
+            be reached. None where it is not told. It makes no trial invalid.
     """
 
     name: str
     declared: str
     found: str
     live: bool
+    acted: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

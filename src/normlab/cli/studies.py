@@ -346,11 +346,12 @@ def _print_summary(made: Plan, summary: Summary) -> None:
 
 def _print_arms(folder: Path) -> None:
     from normlab.cli.output import console, percent, table
-    from normlab.report import arm_table, load_frames
+    from normlab.report import arm_table, load_frames, notices
     from normlab.store import Store
 
     with Store.read(folder) as store:
-        arms = arm_table(load_frames(store))
+        frames = load_frames(store)
+    arms = arm_table(frames)
     console.print()
     console.print(
         table(
@@ -369,6 +370,8 @@ def _print_arms(folder: Path) -> None:
         )
     )
     console.print()
+    for notice in notices(frames):
+        console.print(f"mind: {notice}", soft_wrap=True)
 
 
 def _interval(low: float, high: float) -> str:

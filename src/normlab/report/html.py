@@ -23,6 +23,7 @@ from normlab.report.collapses import collapse_table, without_collapsed
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
+from normlab.report.notices import notices
 from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
@@ -120,6 +121,7 @@ def render(
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         range=_range(arms),
+        notices=notices(frames),
         provenance=_provenance(frames),
         figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from normlab.norms import PooledNorm, Traits, traits
-from normlab.recipe import Recipe
+from normlab.recipe import Recipe, value_text
 from normlab.study.outline import outline
-from normlab.study.plan import Arm, Plan, smallest_batch
+from normlab.study.plan import Arm, Plan, kept_images, smallest_batch
+from normlab.train.schedule import acts
+from normlab.train.stopping import can_stop
 
 _SMALL = 8  # images whose statistics are mostly noise
 
@@ -168,6 +170,37 @@ def _penalties(plan: Plan) -> Iterator[str]:
             yield f"{key} acts on the norms' gains too ({_listed(found)})"
 
 
+def _no_effect(plan: Plan) -> Iterator[str]:
+    """What is declared and cannot do anything in the training as it is planned."""
+    found: dict[str, list[str]] = {}
+    for arm in plan.arms:
+        for says in _at_rest(arm.recipe):
+            found.setdefault(says, []).append(arm.label)
+    for says, labels in found.items():
+        yield f"{says} ({_listed(labels)})"
+
+
+def _at_rest(recipe: Recipe) -> Iterator[str]:
+    epochs, stops, schedule = recipe.epochs, recipe.early_stopping, recipe.schedule
+    within = f"within {epochs} epoch" + ("s" if epochs > 1 else "")
+    images = kept_images(recipe)
+    if schedule.kind != "constant" and not acts(
+        recipe, epochs, math.ceil(images / recipe.batch_size)
+    ):
+        text = value_text(schedule.model_dump(mode="json", exclude_defaults=True))
+        yield f"schedule {text} never changes the learning rate {within}"
+    if stops.patience and not can_stop(stops, epochs):
+        yield f"early_stopping never acts: its patience of {stops.patience} cannot run out {within}"
+    for spec in recipe.augment:
+        if spec.off:
+            yield f"augment {spec.kind} is of strength 0: it changes no image"
+    if recipe.batch_size > images:
+        yield (
+            f"batch_size {recipe.batch_size} is more than all {images:,} training images: an epoch "
+            "is one step, as with any size from there on"
+        )
+
+
 def _contrasts(plan: Plan) -> Iterator[str]:
     """Two sides of a claim that differ in more than one factor, and no confound is stated."""
     levels = {arm.label: arm.levels for arm in plan.arms}
@@ -250,6 +283,11 @@ RULES: dict[str, Rule] = {
         _penalties,
         "before a norm the size of weights means nothing, that of gains does: another regularizer",
         "van Laarhoven 2017, arXiv:1706.05350; Zhang et al. 2019, arXiv:1810.12281",
+    ),
+    "no-effect": Rule(
+        _no_effect,
+        "an arm whose difference never takes place is the other arm, and its claim about nothing",
+        "for one of many in public: bshall/Tacotron on GitHub, issue 3",
     ),
     "two-at-once": Rule(
         _contrasts,

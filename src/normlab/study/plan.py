@@ -238,8 +238,8 @@ def _inspect(recipe: Recipe, label: str, code: str | None) -> _Look:
     return look._replace(notes=(*look.notes, *facts.notes))
 
 
-def smallest_batch(recipe: Recipe) -> int:
-    """Images in the smallest training batch: the last of an epoch may be ragged."""
+def kept_images(recipe: Recipe) -> int:
+    """Images that are trained on: those of the training set that no validation holds out."""
     images = describe(recipe.data).train_images
     held = held_out(images, recipe.validation)
     stops = recipe.early_stopping
@@ -247,7 +247,12 @@ def smallest_batch(recipe: Recipe) -> int:
         raise UserError(
             f"early_stopping: validation {recipe.validation} of {images} images is none at all"
         )
-    kept = images - held
+    return images - held
+
+
+def smallest_batch(recipe: Recipe) -> int:
+    """Images in the smallest training batch: the last of an epoch may be ragged."""
+    kept = kept_images(recipe)
     return kept % recipe.batch_size or min(recipe.batch_size, kept)
 
 

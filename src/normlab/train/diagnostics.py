@@ -4,6 +4,8 @@ Always, where the recipe has what they are about:
 
     weight_norm     2-norm of all parameters after the epoch
     agc_clipped     share of units clipped by AGC, mean over the epoch's steps
+    norm_clipped    share of steps in which clip_grad_norm scaled the gradient
+    largest_norm    largest norm of the whole gradient that it saw, before scaling
     gates           by layer: shares of gate values in 10 equal parts of [0, 1]
     sparsity        under L1, by weight: shares below 1e-3 and 1e-2 of its largest value
 

@@ -228,8 +228,14 @@ class _Trainer:
 
     def _details(self) -> dict[str, Any]:
         """The epoch's diagnostics; see `normlab.train.diagnostics`."""
-        sums = {"agc_clipped": self.updater.clipped, "gradient_norm": self.updater.gradient_norms}
+        sums = {
+            "agc_clipped": self.updater.clipped,
+            "norm_clipped": self.updater.scaled,
+            "gradient_norm": self.updater.gradient_norms,
+        }
         means = {k: float(v) / self.steps_per_epoch for k, v in sums.items() if v is not None}
+        if self.updater.largest_norm is not None:
+            means["largest_norm"] = float(self.updater.largest_norm)
         images, _ = self.validation if len(self.validation[1]) else self.train
         with self._precision():
             found = diagnostics.collect(self.recipe, self.model, images, means)
@@ -263,7 +269,7 @@ class _Trainer:
     def finish(self, history: tuple[EpochRecord, ...]) -> Finished:
         """The result of the whole trial."""
         weights = self.model.state_dict()
-        self.checks = (*self.checks, *over_the_trial(self.recipe, history))
+        self.checks = (*self.checks, *over_the_trial(self.recipe, history, self.steps_per_epoch))
         reason = why_invalid(self.checks)
         # A trial that was only to be finished has not been tested in this process yet.
         train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)

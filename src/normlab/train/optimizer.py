@@ -34,6 +34,8 @@ class Updater:
     Attributes:
         lr: Learning rate of the last step.
         clipped: Sum over steps of the share of units that AGC clipped; None without AGC.
+        scaled: Number of steps in which `clip_grad_norm` scaled the gradient; None without it.
+        largest_norm: Largest norm of the whole gradient that it saw, before scaling.
         gradient_norms: Sum over steps of the norm of the whole gradient before clipping, where
             it is asked for.
 
@@ -59,6 +61,8 @@ class Updater:
         self.adaptive = units(model, recipe.agc.roles) if recipe.agc.clip else []
         self.measures_gradients = "gradient_norm" in recipe.diagnostics
         self.clipped: Tensor | None = None
+        self.scaled: Tensor | None = None
+        self.largest_norm: Tensor | None = None
         self.gradient_norms: Tensor | None = None
         self.after_step = [after for m in model.modules() if (after := _after_step(m))]
         self.lr = recipe.lr
@@ -97,7 +101,7 @@ class Updater:
 
     def begin_epoch(self) -> None:
         """Start the sums of an epoch anew."""
-        self.clipped = self.gradient_norms = None
+        self.clipped = self.scaled = self.largest_norm = self.gradient_norms = None
 
     def _clip(self) -> None:
         recipe = self.recipe
@@ -113,7 +117,11 @@ class Updater:
             share = clip_adaptively(rows, recipe.agc.clip, recipe.agc.eps)
             self.clipped = share if self.clipped is None else self.clipped + share
         if recipe.clip_grad_norm:
-            clip_by_norm(self.parameters, recipe.clip_grad_norm)
+            norm = clip_by_norm(self.parameters, recipe.clip_grad_norm)
+            over = (norm > recipe.clip_grad_norm).to(torch.float32)
+            self.scaled = over if self.scaled is None else self.scaled + over
+            largest = self.largest_norm
+            self.largest_norm = norm if largest is None else torch.maximum(largest, norm)
 
     def state_dict(self) -> dict[str, Any]:
         """What the optimizer remembers between steps, and which parameters are frozen by now."""

@@ -30,6 +30,19 @@ def at_step(recipe: Recipe, step: int, steps_per_epoch: int) -> tuple[float, flo
             return _one_cycle(schedule, lr, momentum, step, total)
 
 
+def acts(recipe: Recipe, epochs: int, steps_per_epoch: int) -> bool:
+    """Whether any step of so many epochs has another rate or momentum than without a schedule."""
+    last = epochs * steps_per_epoch - 1
+    # Steps and cosines go one way from the first step to the last; a cycle has its peak between.
+    steps = {0, last, last // 2, min(1, last)}
+    plain = recipe.lr, recipe.momentum
+    return any(
+        not math.isclose(value, without, rel_tol=1e-12)
+        for step in steps
+        for value, without in zip(at_step(recipe, step, steps_per_epoch), plain, strict=True)
+    )
+
+
 def _one_cycle(
     schedule: OneCycle, lr: float, momentum: float, step: int, total: int
 ) -> tuple[float, float]:

@@ -8,6 +8,15 @@ from normlab.recipe.regularizers import EarlyStopping
 from normlab.records import EpochRecord
 
 
+def can_stop(rule: EarlyStopping, epochs: int) -> bool:
+    """Whether the rule could end a training before its last epoch.
+
+    The first epoch always improves, so a training of n epochs has n - 2 for the patience to run out
+    in before the last one.
+    """
+    return rule.patience is not None and rule.patience <= epochs - 2
+
+
 def is_stale(history: Sequence[EpochRecord], rule: EarlyStopping) -> bool:
     """Whether `patience` epochs have passed without an improvement of the metric.
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from normlab.records import Check
 from normlab.train.liveness.norms import NormWatcher
-from normlab.train.liveness.probe import Probe, over_the_trial
+from normlab.train.liveness.probe import Probe
 from normlab.train.liveness.randomness import RandomnessWatcher
+from normlab.train.liveness.trial import over_the_trial
 from normlab.train.liveness.updates import GradientWatcher, UpdateWatcher
 from normlab.train.liveness.watcher import Watcher
 

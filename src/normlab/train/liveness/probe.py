@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from normlab.augment import Pipeline
 from normlab.recipe import Recipe
-from normlab.records import Check, EpochRecord
+from normlab.records import Check
 from normlab.train.liveness.augmentation import AugmentWatcher
 from normlab.train.liveness.norms import NormWatcher
 from normlab.train.liveness.randomness import RandomnessWatcher
@@ -89,18 +89,3 @@ class Probe:
         """Take away every hook."""
         for watcher in self.watchers:
             watcher.close()
-
-
-def over_the_trial(recipe: Recipe, history: Sequence[EpochRecord]) -> tuple[Check, ...]:
-    """What only the whole training shows: how much AGC clipped."""
-    shares = [r.details["agc_clipped"] for r in history if r.details.get("agc_clipped") is not None]
-    if not recipe.agc.clip or not shares:
-        return ()
-    return (
-        Check(
-            name="agc",
-            declared="must clip" if recipe.agc.must_clip else "may clip",
-            found=f"{min(shares):.3f} to {max(shares):.3f} of the units clipped per epoch",
-            live=max(shares) > 0 or not recipe.agc.must_clip,
-        ),
-    )
