@@ -85,6 +85,36 @@ CASES: dict[str, list[tuple[dict[str, object], dict[str, object], str]]] = {
     "penalty-on-norms": [
         ({}, {"l2": {"strength": 0.1, "roles": "all"}}, "l2 acts on the norms' gains too")
     ],
+    # Of 1,078 training images.
+    "no-effect": [
+        (
+            {},
+            {"epochs": 3, "schedule": {"kind": "step", "step_size": 3}},
+            "schedule {kind: step, step_size: 3} never changes the learning rate within 3 epochs "
+            "(none, batch)",
+        ),
+        (
+            {},
+            {"epochs": 3, "schedule": {"kind": "step", "step_size": 1, "gamma": 1.0}},
+            "never changes the learning rate",
+        ),
+        (
+            {},
+            {"epochs": 1, "schedule": {"kind": "cosine", "per": "epoch", "final_lr": 0.003}},
+            "never changes the learning rate within 1 epoch (",
+        ),
+        (
+            {},
+            {"epochs": 9, "lr": 0.1, "schedule": {"kind": "cosine", "final_lr": 0.1}},
+            "never changes the learning rate",
+        ),
+        (
+            {},
+            {"epochs": 3, "early_stopping": 2},
+            "early_stopping never acts: its patience of 2 cannot run out within 3 epochs",
+        ),
+        ({}, {"batch_size": 1079}, "batch_size 1079 is more than all 1,078 training images"),
+    ],
     "two-at-once": [
         (
             {
@@ -146,6 +176,11 @@ def test_dropout_is_no_slip_before_norms_of_single_images_or_behind_the_last() -
             {"batch_size": 4, "augment": [{"kind": "cutout", "size": 3, "copies": 2}]},
         ),
         ("small-batch", {"factors": {"norm": ["none", "batch_renorm"]}}, {"batch_size": 4}),
+        ("no-effect", {}, {"epochs": 3, "schedule": {"kind": "step", "step_size": 2}}),
+        ("no-effect", {}, {"epochs": 1, "schedule": "cosine"}),
+        ("no-effect", {}, {"epochs": 1, "schedule": "one_cycle"}),
+        ("no-effect", {}, {"epochs": 3, "early_stopping": 1}),
+        ("no-effect", {}, {"batch_size": 1078}),
     ],
 )
 def test_no_false_alarm(rule: str, values: dict[str, object], base: dict[str, object]) -> None:

@@ -405,8 +405,47 @@ def test_agc_that_must_clip_and_never_does_is_invalid() -> None:
 
 
 def test_a_norm_of_the_gradient_above_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(optimizer_module, "clip_by_norm", lambda weights, limit: None)
+    none = torch.zeros(())
+    monkeypatch.setattr(optimizer_module, "clip_by_norm", lambda weights, limit: none)
     assert "clip_grad_norm: declared at most 0.001" in refused({"clip_grad_norm": 0.001})
+
+
+# -- rules that may rest ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "acted", "found"),
+    [
+        ({"clip_grad_norm": 1e6}, False, "0.000 to 0.000 of the steps clipped"),
+        ({"clip_grad_norm": 1e-3}, True, "1.000 to 1.000 of the steps clipped"),
+        ({"agc": 1e6}, False, "0.000 to 0.000 of the units clipped"),
+        ({"agc": 1e-4}, True, "of the units clipped"),
+        ({"schedule": {"kind": "step", "step_size": 2}}, False, "lr 0.05 in every step of 2"),
+        ({"schedule": {"kind": "step", "step_size": 1}}, True, "0.005 to 0.05 at the ends of 2"),
+        ({"schedule": "cosine"}, True, "at the ends of 2 epochs"),
+        ({"early_stopping": 20}, False, "trained 2 of 2 epochs"),
+        (
+            {"early_stopping": {"patience": 1, "min_delta": 1e9}, "epochs": 4},
+            True,
+            "trained 2 of 4 epochs",
+        ),
+    ],
+)
+def test_whether_a_rule_ever_acted_is_told_and_makes_no_trial_invalid(
+    values: dict[str, object], acted: bool, found: str
+) -> None:
+    ended = result(values)
+    assert ended.state == "complete"
+    (check,) = [check for check in ended.checks if check.acted is not None]
+    assert (check.name, check.acted) == (next(iter(values)), acted)
+    assert found in check.found
+
+
+def test_a_training_that_diverged_was_not_ended_by_early_stopping() -> None:
+    ended = result({"early_stopping": 1, "epochs": 4, "lr": 1e12, "norm": "none"})
+    assert ended.state == "diverged"
+    (check,) = [check for check in ended.checks if check.name == "early_stopping"]
+    assert check.acted is False
 
 
 # -- augmentation -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from normlab.recipe import Recipe
 from normlab.recipe.regularizers import EarlyStopping
 from normlab.records import EpochRecord
 from normlab.train import EpochDone, Finished, train
-from normlab.train.stopping import is_stale
+from normlab.train.stopping import can_stop, is_stale
 
 
 def history(*losses: float | None, split: str = "validation") -> list[EpochRecord]:
@@ -85,3 +85,12 @@ def test_the_test_set_is_refused_as_the_split(digits: dict[str, object]) -> None
         Recipe.parse({**digits, "early_stopping": {"patience": 2, "split": "test"}})
     with pytest.raises(UserError, match="needs validation images"):
         Recipe.parse({**digits, "early_stopping": 2, "validation": 0})
+
+
+@pytest.mark.parametrize("patience", [1, 2, 3, 4])
+@pytest.mark.parametrize("epochs", [1, 2, 3, 4, 5])
+def test_a_patience_can_run_out_or_not(patience: int, epochs: int) -> None:
+    """Against the worst training there is: nothing is better than the first epoch."""
+    stops = rule(patience=patience)
+    ends = [n for n in range(1, epochs) if is_stale(history(1.0, *[2.0] * (n - 1)), stops)]
+    assert can_stop(stops, epochs) == bool(ends)

@@ -37,8 +37,8 @@ def same_weights(counted: pd.DataFrame) -> Iterator[str]:
         every = len(seeds) == int((together == len(arms)).sum())
         whole = "every seed" if every else f"seeds {_listed(map(str, seeds))}"
         yield (
-            f"{_listed(arms)} ended with the very same weights with {whole}: what these arms declare "
-            "differently changed nothing in training"
+            f"{_listed(arms)} ended with the very same weights with {whole}: what these arms "
+            "declare differently changed nothing in training"
         )
 
 

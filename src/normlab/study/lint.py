@@ -191,9 +191,6 @@ def _at_rest(recipe: Recipe) -> Iterator[str]:
         yield f"schedule {text} never changes the learning rate {within}"
     if stops.patience and not can_stop(stops, epochs):
         yield f"early_stopping never acts: its patience of {stops.patience} cannot run out {within}"
-    for spec in recipe.augment:
-        if spec.off:
-            yield f"augment {spec.kind} is of strength 0: it changes no image"
     if recipe.batch_size > images:
         yield (
             f"batch_size {recipe.batch_size} is more than all {images:,} training images: an epoch "

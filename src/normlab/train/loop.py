@@ -269,15 +269,15 @@ class _Trainer:
     def finish(self, history: tuple[EpochRecord, ...]) -> Finished:
         """The result of the whole trial."""
         weights = self.model.state_dict()
-        self.checks = (*self.checks, *over_the_trial(self.recipe, history, self.steps_per_epoch))
+        diverged = _diverged(history[-1])
+        found = over_the_trial(self.recipe, history, self.steps_per_epoch, diverged=diverged)
+        self.checks = (*self.checks, *found)
         reason = why_invalid(self.checks)
         # A trial that was only to be finished has not been tested in this process yet.
         train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
         assert train is not None
         assert test is not None
-        ended: Literal["diverged", "complete"] = (
-            "diverged" if _diverged(history[-1]) else "complete"
-        )
+        ended: Literal["diverged", "complete"] = "diverged" if diverged else "complete"
         result = TrialResult(
             state="invalid" if reason else ended,
             reason=reason,

@@ -57,7 +57,7 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
         return {
             "normlab": version("normlab"),
             "code": _code(),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),  # a class of torch's own, which no checkpoint may hold
             "numba": _version("numba"),
             "numpy": _version("numpy"),
             "python": platform.python_version(),

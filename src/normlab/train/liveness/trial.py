@@ -16,7 +16,7 @@ from normlab.train.schedule import acts
 
 
 def over_the_trial(
-    recipe: Recipe, history: Sequence[EpochRecord], steps_per_epoch: int
+    recipe: Recipe, history: Sequence[EpochRecord], steps_per_epoch: int, *, diverged: bool
 ) -> tuple[Check, ...]:
     """What agc, clip_grad_norm, the schedule and early stopping did in a whole training.
 
@@ -24,12 +24,13 @@ def over_the_trial(
         recipe: What was declared.
         history: Every epoch.
         steps_per_epoch: Batches in an epoch.
+        diverged: Whether that is what ended it.
     """
     return (
         *_agc(recipe, history),
         *_clip(recipe, history),
         *_schedule(recipe, history, steps_per_epoch),
-        *_stopping(recipe, history),
+        *_stopping(recipe, history, diverged),
     )
 
 
@@ -75,17 +76,16 @@ def _schedule(
     )
 
 
-def _stopping(recipe: Recipe, history: Sequence[EpochRecord]) -> Iterator[Check]:
+def _stopping(recipe: Recipe, history: Sequence[EpochRecord], diverged: bool) -> Iterator[Check]:
     rule = recipe.early_stopping
     if rule.patience is None:
         return
-    stopped = len(history) < recipe.epochs
     yield Check(
         name="early_stopping",
         declared=f"stops after {rule.patience} epochs without a better {rule.split} {rule.metric}",
         found=f"trained {len(history)} of {recipe.epochs} epochs",
         live=True,
-        acted=stopped,
+        acted=len(history) < recipe.epochs and not diverged,
     )
 
 
