@@ -284,3 +284,75 @@ def test_an_invalid_trial_is_said_everywhere_and_counts_for_nothing(
     assert "<strong>Invalid:</strong>" in page
     arms = (tmp_path / "runs/digits-norms/tables/arms.csv").read_text(encoding="utf-8")
     assert arms.splitlines()[1].startswith("base,1,0,0,0,1,")  # planned, finished, ..., invalid
+
+
+NO_EFFECT = """
+question: Does a step schedule help?
+base: {data: digits, model: digits-small, epochs: 3, lr: 0.05, norm: none}
+arms:
+  - {label: constant}
+  - {label: step, set: {schedule: {kind: step, step_size: 30}}}
+  - {label: patient, set: {early_stopping: 20}}
+  - {label: clipped, set: {clip_grad_norm: 1000000}}
+seeds: 1
+"""
+
+
+def test_arms_whose_difference_never_takes_place_are_said(normlab: Run, tmp_path: Path) -> None:
+    (tmp_path / "idle.yaml").write_text(NO_EFFECT)
+    says = (
+        "schedule {kind: step, step_size: 30} never changes the learning rate within 3 epochs (step)",
+        "early_stopping never acts: its patience of 20 cannot run out within 3 epochs (patient)",
+    )
+    code, out, _ = normlab("plan", "idle.yaml")
+    assert code == 0
+    for line in says:
+        assert f"mind: {line}" in out
+    code, out, _ = normlab("run", "idle.yaml", "--workers", "1")
+    assert code == 0
+    page = (tmp_path / "runs/idle/report.html").read_text()
+    for line in (
+        "constant, step, patient and clipped ended with the very same weights with every seed",
+        "step: schedule never acted in its one trial: lr 0.05 in every step of 3 epochs",
+        "patient: early_stopping never acted in its one trial: trained 3 of 3 epochs",
+        "clipped: clip_grad_norm never acted in its one trial: 0.000 to 0.000 of the steps",
+    ):
+        assert f"mind: {line}" in out
+        assert line in page
+
+
+def test_a_change_of_an_own_model_s_code_trains_it_anew(tmp_path: Path) -> None:
+    net = tmp_path / "cli_net.py"
+    net.write_text(
+        "from torch import nn\n\nclass Net(nn.Module):\n"
+        "    def __init__(self, in_channels, num_classes):\n        super().__init__()\n"
+        "        self.f, self.act = nn.Conv2d(in_channels, 4, 3), nn.ReLU()\n"
+        "        self.fc = nn.Linear(4, num_classes)\n"
+        "    def forward(self, x):\n        return self.fc(self.act(self.f(x)).mean((2, 3)))\n"
+    )
+    base = "{data: digits, model: 'cli_net:Net', norm: none, epochs: 1}"
+    (tmp_path / "own.yaml").write_text(f"question: What?\nbase: {base}\nseeds: 1\n")
+
+    def command(*words: str) -> str:
+        path = os.pathsep.join([str(tmp_path), *sys.path])
+        ended = subprocess.run(
+            [sys.executable, "-m", "normlab", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return ended.stdout
+
+    run = ("run", "own.yaml", "--workers", "1")
+    assert "trained 1 trial; of 1: 1 complete" in command(*run)
+    net.write_text("# A comment.\n" + net.read_text())
+    assert "nothing to train" in command(*run)
+    net.write_text(net.read_text().replace("nn.ReLU()", "nn.Tanh()"))
+    out = command("plan", "own.yaml")
+    assert "the code of cli_net is part of the trials' ids (base)" in out
+    assert "changed since the last run: cli_net. Its trials are new ones (base)" in out
+    out = command(*run)
+    assert "changed since the last run: cli_net" in out
+    assert "trained 1 trial; of 1: 1 complete" in out

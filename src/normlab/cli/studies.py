@@ -308,9 +308,9 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     from normlab.cli.output import console, counted, state_counts
 
     if summary.replaced:
-        number = counted(summary.replaced, "trial")
+        trials = counted(summary.replaced, "trial")
         console.print(
-            f"{number} of other machines put back to be trained here; kept in replaced/",
+            f"{trials} of other machines put back to be trained here; kept in replaced/",
             soft_wrap=True,
         )
     for other, number in summary.adopted.items():
@@ -327,9 +327,10 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     names = made.names()
     for trial, reason in summary.anew.items():
         console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
-    for text, number in summary.elsewhere.items():
+    for difference, count in summary.elsewhere.items():
         console.print(
-            f"{counted(number, 'finished trial')} made with other bits than this run's: {text}. "
+            f"{counted(count, 'finished trial')} made with other bits than this run's: "
+            f"{difference}. "
             "--same-machine trains them anew.",
             soft_wrap=True,
         )

@@ -31,7 +31,7 @@ def same_weights(counted: pd.DataFrame) -> Iterator[str]:
     for (seed, _), group in known.groupby(["seed", "weights_sha256"], sort=False):
         arms = tuple(group["arm"])
         if len(arms) > 1:
-            alike.setdefault(arms, []).append(int(seed))
+            alike.setdefault(arms, []).append(int(str(seed)))
     for arms, seeds in alike.items():
         together = known[known["arm"].isin(arms)].groupby("seed")["arm"].nunique()
         every = len(seeds) == int((together == len(arms)).sum())

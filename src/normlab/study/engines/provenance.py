@@ -84,7 +84,7 @@ def _kernels(device: str) -> str:
 
 def _onednn() -> str:
     """The level of oneDNN's kernels: the chip's highest, or what the environment allows."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return ""
     flags = _cpu_flags()
     levels = [name for name, needed in _ONEDNN]
