@@ -88,6 +88,17 @@ def test_an_own_norm_counts_likewise(folder: Path, monkeypatch: pytest.MonkeyPat
     assert ids(planned(base=base)) != ids(plan)
 
 
+def test_import_paths_among_the_options_count_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def net(width: int) -> str:
+        return NET.replace("width=4", f"width={width}, block=None")
+
+    (folder / "own_net.py").write_text(net(4))
+    base = {"data": "digits", "model": {"kind": "own_net:Net", "block": "own_norm:Own"}}
+    assert list(planned(base={**base, "epochs": 1}).arms[0].code) == ["own_net", "own_norm"]
+
+
 def test_the_names_of_an_entry_point_lead_to_its_code(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def plan(
             "states": states,
             "claim_plans": plans,
             "findings": findings_record(findings),
+            "code_changes": api.code_said(made, runs=runs)[1],
         }
         print_json(record)
         return
@@ -329,8 +330,8 @@ def _print_summary(made: Plan, summary: Summary) -> None:
         console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
     for difference, count in summary.elsewhere.items():
         console.print(
-            f"{counted(count, 'finished trial')} made with other bits than this run's: "
-            f"{difference}. "
+            f"{counted(count, 'finished trial')} made with other bits than this run's, or so it "
+            f"may be: {difference}. "
             "--same-machine trains them anew.",
             soft_wrap=True,
         )

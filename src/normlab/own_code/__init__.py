@@ -10,18 +10,16 @@ definitions count that the class or function uses.
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import invalidate_caches
 from pathlib import Path
 
 from normlab.errors import UserError
-from normlab.own_code.finding import Place, find, folder_of, installed_in
+from normlab.own_code.finding import Place, find, folder_of, installed_in, look_anew
 from normlab.own_code.live import is_run, reached
-from normlab.own_code.tree import fingerprint, imports, parse
+from normlab.own_code.tree import Imported, imports, look
 
 _RECORDED = frozenset({"normlab", "torch", "numpy"})
 """Packages whose versions a trial is recorded with."""
@@ -55,7 +53,7 @@ def read(import_paths: Iterable[str], files: Mapping[str, Path] | None = None) -
         UserError: A file that cannot be read, or a module that was changed after Python loaded it,
             so that other code would run than was read.
     """
-    invalidate_caches()  # files may be new
+    look_anew()
     parts: dict[str, str] = {}
     for path in import_paths:
         module, _, attribute = path.partition(":")
@@ -63,7 +61,7 @@ def read(import_paths: Iterable[str], files: Mapping[str, Path] | None = None) -
             parts |= _behind(module, attribute)
     for name, file in (files or {}).items():
         try:
-            parts[f"file {name}"] = fingerprint(file.read_bytes())
+            parts[f"file {name}"] = look(file.read_bytes()).digest
         except OSError as error:
             raise UserError(f"code: {name} cannot be read: {error.strerror}") from None
     return OwnCode(parts)
@@ -78,7 +76,8 @@ def _behind(module: str, attribute: str) -> dict[str, str]:
             return {}
         file = getattr(sys.modules[module], "__file__", None)
         folder = Path(file).resolve().parent if isinstance(file, str) else Path.cwd().resolve()
-        names = _imported_by(found.nodes, "", folder, module)
+        imported = [each for node in found.nodes for each in imports(node, "")]
+        names = _own_of(imported, folder, module)
         inside = {f"{module} ({', '.join(found.names)})": found.digest}
         return inside | _closure(names, folder, module)
     return _closure([place.name], folder_of(module), module)
@@ -94,23 +93,17 @@ def _closure(names: Iterable[str], folder: Path | None, first: str) -> dict[str,
             continue
         if place.file is None:
             continue  # a folder without __init__ runs nothing
-        content = _content(place)
-        parts[name] = _checked(place, fingerprint(content))
-        tree = parse(content)
-        if tree is not None:
-            waiting += _imported_by([tree], place.package, folder, first)
+        seen = look(_content(place), place.package)
+        parts[name] = _checked(place, seen.digest)
+        waiting += _own_of(seen.imports, folder, first)
     return parts
 
 
-def _imported_by(
-    nodes: Iterable[ast.AST], package: str, folder: Path | None, first: str
-) -> list[str]:
-    """The user's own modules that statements import."""
+def _own_of(imported: Iterable[Imported], folder: Path | None, first: str) -> list[str]:
+    """The user's own modules among those that are imported."""
     names = []
-    for node in nodes:
-        for module, taken in imports(node, package):
-            if not _is_own(module, folder, first):
-                continue
+    for module, taken in imported:
+        if _is_own(module, folder, first):
             inside = f"{module}.{taken}"
             names.append(inside if taken and find(inside) else module)
     return names

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import site
 import sys
 import sysconfig
@@ -30,16 +31,25 @@ class Place(NamedTuple):
     folders: tuple[str, ...]
 
 
+@cache
 def find(name: str) -> Place | None:
     """The place of a module by its whole name; None if there is none on Python's path.
 
-    What is loaded already is looked for where it came from.
+    What is loaded already is looked for where it came from. Remembered until `look_anew`.
     """
     if not all(part.isidentifier() for part in name.split(".")):
         return None
     return _loaded(name) or _on_path(name)
 
 
+def look_anew() -> None:
+    """Forget where modules lie: files may be new."""
+    importlib.invalidate_caches()
+    find.cache_clear()
+    folder_of.cache_clear()
+
+
+@cache
 def folder_of(name: str) -> Path | None:
     """The folder in which the top-level package or module of a name lies."""
     place = find(name.partition(".")[0])

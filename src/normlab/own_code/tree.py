@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
+
+_BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Fields that hold statements, or what holds them."""
 
 
 class Imported(NamedTuple):
@@ -23,10 +27,20 @@ def parse(source: bytes | str) -> ast.Module | None:
         return None
 
 
-def fingerprint(source: bytes) -> str:
-    """Hash of a file: of its tree if it is Python, else of its bytes."""
+class Look(NamedTuple):
+    """A file's hash, of its tree if it is Python and else of its bytes, and its imports."""
+
+    digest: str
+    imports: tuple[Imported, ...]
+
+
+@lru_cache(maxsize=4096)
+def look(source: bytes, package: str = "") -> Look:
+    """Look at a file; the same content of one package is looked at once."""
     tree = parse(source)
-    return _hash(source if tree is None else text(tree).encode())
+    if tree is None:
+        return Look(_hash(source), ())
+    return Look(_hash(text(tree).encode()), tuple(dict.fromkeys(imports(tree, package))))
 
 
 def fingerprint_of(nodes: Iterable[ast.AST]) -> str:
@@ -81,15 +95,15 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but the bodies of ``if TYPE_CHECKING:``."""
+    """Every statement but those in the bodies of ``if TYPE_CHECKING:``."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
         yield node
-        skipped: set[int] = set()
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-            skipped = {id(child) for child in node.body}
-        waiting += [child for child in ast.iter_child_nodes(node) if id(child) not in skipped]
+        unseen = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for name in _BODIES[1:] if unseen else _BODIES:
+            inside = getattr(node, name, None)
+            waiting += inside if isinstance(inside, list) else ()
 
 
 def _does_nothing(node: object) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +16,25 @@ from normlab.recipe.norms import OwnNorm
 if TYPE_CHECKING:
     from normlab.study.plan import Arm
 
+_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
 _loaded: dict[tuple[str, ...], str] = {}
 """Hash of the own code that this process has loaded, by the import paths that name it."""
 
 
 def import_paths(recipe: Recipe) -> tuple[str, ...]:
-    """The own model and the own norm of a recipe as ``package.module:Class``."""
-    return tuple(
-        _import_path(part, group)
-        for part, own, group in (
-            (recipe.model, OwnModel, "normlab.models"),
-            (recipe.norm, OwnNorm, "normlab.norms"),
-        )
-        if isinstance(part, own)
-    )
+    """The own model and the own norm of a recipe as ``package.module:Class``.
+
+    So are options of theirs that are written like that: they import what those name.
+    """
+    paths: list[str] = []
+    for part, own, group in (
+        (recipe.model, OwnModel, "normlab.models"),
+        (recipe.norm, OwnNorm, "normlab.norms"),
+    ):
+        if isinstance(part, own):
+            paths += [_import_path(part, group), *_written(part.options)]
+    return tuple(dict.fromkeys(paths))
 
 
 def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
@@ -113,6 +119,16 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 def _arms(arms: Sequence[Arm]) -> str:
     return listed([arm.label for arm in arms], most=4)
+
+
+def _written(options: Any) -> Iterator[str]:
+    """The import paths among the values of options."""
+    if isinstance(options, str):
+        if _IMPORT_PATH.fullmatch(options):
+            yield options
+    elif isinstance(options, Mapping | list | tuple):
+        for value in options.values() if isinstance(options, Mapping) else options:
+            yield from _written(value)
 
 
 def _import_path(part: Component, group: str) -> str:

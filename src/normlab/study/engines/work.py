@@ -45,7 +45,7 @@ def perform(task: Task, device: str) -> Iterator[Message]:
             )
             resume = None
         history = resume.history if resume else ()
-        own = {"own_code": task.code[:12]} if task.code else {}
+        own = {"own_code": task.code} if task.code else {}
         yield Started(task.trial_id, {**place, **own}, len(history), anew)
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
