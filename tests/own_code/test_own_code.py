@@ -145,15 +145,29 @@ def test_files_count_by_their_names_python_as_a_tree(tmp_path: Path, package: Pa
     def with_files(**texts: str) -> str:
         files = {}
         for name, text in texts.items():
-            files[name] = tmp_path / name
+            files[name] = tmp_path / name.replace("_", ".")
             files[name].write_text(text)
         return read(["mypack.late:late"], files).digest
 
-    assert with_files(a="x = 1") == with_files(a="x  =  1 # one")
-    assert with_files(a="x = 1") != with_files(a="x = 2")
-    assert with_files(a="{ % }") != with_files(a="{ %  }")
-    with pytest.raises(UserError, match="code: gone cannot be read: No such file"):
-        read(["mypack.late:late"], {"gone": tmp_path / "gone"})
+    assert with_files(a_py="x = 1") == with_files(a_py="x  =  1 # one")
+    assert with_files(a_py="x = 1") != with_files(a_py="x = 2")
+    assert with_files(a_csv="1,2") != with_files(a_csv="1, 2")
+    for name, message in (("gone", "there is no gone"), (".", ". is no file")):
+        with pytest.raises(UserError, match=f"code: {message}"):
+            read(["mypack.late:late"], {name: tmp_path / name})
+    with pytest.raises(UserError, match="code: zero is no file"):
+        read(["mypack.late:late"], {"zero": Path("/dev/zero")})
+
+
+def test_deep_and_long_code_is_read_from_any_depth_alike(package: Path) -> None:
+    deep = "x = " + " + ".join(["1"] * 800)
+    long = "y = 0x" + "f" * 6000
+    (package / "deep.py").write_text(f"{deep}\n{long}\n")
+
+    def below(frames: int) -> str:
+        return below(frames - 1) if frames else read(["mypack.deep:x"]).digest
+
+    assert below(0) == below(400)
 
 
 def test_a_folder_without_init_is_a_package_too(package: Path) -> None:

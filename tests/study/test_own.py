@@ -141,8 +141,10 @@ def test_files_that_the_study_names_count_where_there_is_own_code(
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"code": ["gone.py"]}, "code: gone.py cannot be read"),
-        ({"code": ["."]}, "code: . cannot be read: Is a directory"),
+        ({"code": ["gone.py"]}, "code: there is no gone.py"),
+        ({"code": ["."]}, "code: . is no file"),
+        ({"code": ["a\0b"]}, "code: there is no a"),
+        ({"code": ["~nobody-of-this-name/x"]}, "code: ~nobody-of-this-name/x cannot be read"),
         (
             {"code": ["own_net.py"], "base": {"data": "digits", "model": "digits-small"}},
             r"code is \['own_net.py'\]: no arm has an own model or norm",

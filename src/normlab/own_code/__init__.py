@@ -13,7 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from normlab.errors import UserError
@@ -60,11 +60,22 @@ def read(import_paths: Iterable[str], files: Mapping[str, Path] | None = None) -
         if module.partition(".")[0] not in _RECORDED:
             parts |= _behind(module, attribute)
     for name, file in (files or {}).items():
-        try:
-            parts[f"file {name}"] = look(file.read_bytes()).digest
-        except OSError as error:
-            raise UserError(f"code: {name} cannot be read: {error.strerror}") from None
+        parts[f"file {name}"] = _of_file(name, file)
     return OwnCode(parts)
+
+
+def _of_file(name: str, file: Path) -> str:
+    try:
+        file = file.expanduser()
+        if not file.is_file():  # a device, say, has no end
+            there = file.exists()
+            raise UserError(f"code: {name} is no file" if there else f"code: there is no {name}")
+        if file.suffix == ".py":
+            return look(file.read_bytes()).digest
+        with file.open("rb") as stream:
+            return file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"code: {name} cannot be read: {error}") from None
 
 
 def _behind(module: str, attribute: str) -> dict[str, str]:

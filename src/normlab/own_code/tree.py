@@ -12,6 +12,9 @@ _BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
 """Fields that hold statements, or what holds them."""
 
 
+_LONG = 10**1000
+
+
 class Imported(NamedTuple):
     """An import: a module's absolute name, and the name taken from it, if one is."""
 
@@ -54,20 +57,31 @@ def text(node: ast.AST) -> str:
     `ast.dump` is not: it writes empty fields in one version and leaves them out in the next.
     Statements that are only a constant do nothing: docstrings, strings that stand as comments.
     """
-    fields = []
+    written: list[str] = []
+    waiting: list[ast.AST | str] = [node]  # no recursion: a long sum is a deep tree
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            written.append(part)
+        else:
+            waiting += reversed(_pieces(part))
+    return "".join(written)
+
+
+def _pieces(node: ast.AST) -> list[ast.AST | str]:
+    """A node as text, but for the nodes in it; fields that hold nothing are left out."""
+    pieces: list[ast.AST | str] = []
     for name, value in ast.iter_fields(node):
         if name in {"ctx", "type_comment", "kind", "type_ignores"}:
             continue  # said by the place in the tree, or a comment
         if isinstance(value, list):
-            parts = [_part(item) for item in value if not _does_nothing(item)]
-            value_text = f"[{','.join(parts)}]" if parts else ""
-        else:
-            value_text = (
-                "" if value is None and not isinstance(node, ast.Constant) else _part(value)
-            )
-        if value_text:
-            fields.append(f"{name}={value_text}")
-    return f"{type(node).__name__}({','.join(fields)})"
+            parts = [_piece(item) for item in value if not _does_nothing(item)]
+            if parts:
+                pieces += [",", f"{name}=[", parts[0]]
+                pieces += [piece for part in parts[1:] for piece in (",", part)] + ["]"]
+        elif value is not None or isinstance(node, ast.Constant):
+            pieces += [",", f"{name}=", _piece(value)]
+    return [f"{type(node).__name__}(", *pieces[1:], ")"]
 
 
 def imports(tree: ast.AST, package: str) -> Iterator[Imported]:
@@ -100,18 +114,26 @@ def _run(tree: ast.AST) -> Iterator[ast.AST]:
     while waiting:
         node = waiting.pop()
         yield node
-        unseen = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        unseen = isinstance(node, ast.If) and _is_checking(node.test)
         for name in _BODIES[1:] if unseen else _BODIES:
             inside = getattr(node, name, None)
             waiting += inside if isinstance(inside, list) else ()
+
+
+def _is_checking(test: ast.expr) -> bool:
+    """Whether a condition is `TYPE_CHECKING`, of whatever module."""
+    name = test.attr if isinstance(test, ast.Attribute) else getattr(test, "id", None)
+    return name == "TYPE_CHECKING"
 
 
 def _does_nothing(node: object) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def _part(value: object) -> str:
-    return text(value) if isinstance(value, ast.AST) else repr(value)
+def _piece(value: object) -> ast.AST | str:
+    if isinstance(value, int) and abs(value) >= _LONG:
+        return hex(value)  # Python refuses to write so long a number in decimal
+    return value if isinstance(value, ast.AST) else repr(value)
 
 
 def _hash(content: bytes) -> str:

@@ -50,7 +50,7 @@ def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
     paths = import_paths(recipe)
     if not paths:
         return None
-    found = read(paths, {name: Path(name).expanduser() for name in files})
+    found = read(paths, {name: Path(name) for name in files})
     return found if found.parts else None
 
 
