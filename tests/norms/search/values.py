@@ -183,11 +183,8 @@ def _wrong_buffers(call: Call, given: Tensor) -> str | None:
 def _wrong_gradients(call: Call, exact: Exact, found: dict[str, Any]) -> str | None:
     if "gradients" not in found or call.case.values in {"nan", "infinite"}:
         return None
-    at_corners = call.corners is not None and bool(call.corners.any())
-    if call.case.dy == "expanded" and at_corners and found["gradients"] is not None:
-        return None  # one number for all: it cannot be 0 where rounding decides
-    if _without_spread(call) and found["gradients"] is not None:
-        return None  # xhat is all rounding, and so are the gain's gradient and a ReLU's mask
+    if _hangs_on_rounding(call) and found["gradients"] is not None:
+        return None
     if found["gradients"] is None:
         return "the output has no gradient" if call.wanted else None
     size = float(call.dy.double().norm())
@@ -200,6 +197,16 @@ def _wrong_gradients(call: Call, exact: Exact, found: dict[str, Any]) -> str | N
     if twice and size and not _delicate(call):
         return _wrong_second(call, exact.second(expected), found["second"], size)
     return None
+
+
+def _hangs_on_rounding(call: Call) -> bool:
+    """Whether rounding decides on the gradients as a whole.
+
+    Where xhat is all rounding, and with it the gain's gradient and a ReLU's mask; where a gradient of
+    the output that is one number for all cannot be 0 at the corners of the activation.
+    """
+    at_corners = call.corners is not None and bool(call.corners.any())
+    return _without_spread(call) or (call.case.dy == "expanded" and at_corners)
 
 
 def _wrong_gradient(
