@@ -5,7 +5,7 @@
 
 import numpy as np
 
-from normlab.norms.kernels.loops.compiled import loop
+from normlab.norms.kernels.loops.compiled import loop, ordered
 
 PIECE = 1 << 11
 """Values summed in their own precision before they join a float64 sum."""
@@ -50,7 +50,7 @@ def row_moments(row):
     return center, number(left), number(max(squares - count * left * left, 0.0))
 
 
-@loop
+@ordered
 def row_affine(row, out, s, a, b, relu):
     """y = a * (x - s) + b, then ReLU."""
     zero = row.dtype.type(0)
@@ -100,19 +100,18 @@ def row_sums(row, grad, s, a, b, relu):
     return s0, s1
 
 
-@loop
+@ordered
 def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
     """dx = fa * dy + fb * ((x - s) * root) + fc, dy through the ReLU.
 
-    The root is a factor of its own: with fb it may be too small for float32. `nil` is a 0 that no
-    compiler knows, without which the two would be multiplied ahead of the loop.
+    The root is a factor of its own: with fb it may be too small for float32.
     """
-    zero, nil = row.dtype.type(0), row.dtype.type(min(len(row), 0))
+    zero = row.dtype.type(0)
     if relu:
         for p in range(len(row)):
             t = row[p] - s
             e = zero if t * a + b <= zero else grad[p]
-            to[p] = fa * e + fb * (t * root + nil) + fc
+            to[p] = fa * e + fb * (t * root) + fc
     else:
         for p in range(len(row)):
-            to[p] = fa * grad[p] + fb * ((row[p] - s) * root + nil) + fc
+            to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc
