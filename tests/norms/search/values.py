@@ -215,6 +215,8 @@ def _wrong_gradient(
     found, right = pair
     tensor = call.wanted[name][0]
     right = torch.zeros_like(tensor).double() if right is None else right
+    if call.case.values == "huge" and tensor.dtype is torch.float16:
+        return None  # nothing of 1e18 fits
     if found is None:
         return f"there is no gradient of {name}" if bool((right != 0).any()) else None
     if found.shape != tensor.shape or found.dtype != tensor.dtype:
