@@ -64,37 +64,30 @@ def row_affine(row, out, s, a, b, relu):
 
 
 @loop
+def piece_sums(row, grad, s, a, b, relu):
+    """`row_sums` of a piece, in its own precision."""
+    zero = row.dtype.type(0)
+    p0, p1 = zero, zero
+    if relu:
+        for p in range(len(row)):
+            t = row[p] - s
+            e = zero if t * a + b <= zero else grad[p]
+            p0 += e
+            p1 += e * t
+    else:
+        for p in range(len(row)):
+            p0 += grad[p]
+            p1 += grad[p] * (row[p] - s)
+    return p0, p1
+
+
+@loop
 def row_sums(row, grad, s, a, b, relu):
     """Sums of dy and of dy * (x - s), dy taken through the ReLU."""
-    number = row.dtype.type
-    zero = number(0)
     s0, s1 = 0.0, 0.0
-    if len(row) <= PIECE:
-        p0, p1 = zero, zero
-        if relu:
-            for p in range(len(row)):
-                t = row[p] - s
-                e = zero if t * a + b <= zero else grad[p]
-                p0 += e
-                p1 += e * t
-        else:
-            for p in range(len(row)):
-                p0 += grad[p]
-                p1 += grad[p] * (row[p] - s)
-        return np.float64(p0), np.float64(p1)
     for first in range(0, len(row), PIECE):
         piece, dy = row[first : first + PIECE], grad[first : first + PIECE]
-        p0, p1 = zero, zero
-        if relu:
-            for p in range(len(piece)):
-                t = piece[p] - s
-                e = zero if t * a + b <= zero else dy[p]
-                p0 += e
-                p1 += e * t
-        else:
-            for p in range(len(piece)):
-                p0 += dy[p]
-                p1 += dy[p] * (piece[p] - s)
+        p0, p1 = piece_sums(piece, dy, s, a, b, relu)
         s0 += p0
         s1 += p1
     return s0, s1
