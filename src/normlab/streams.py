@@ -109,7 +109,8 @@ def _is_open(number: int) -> bool:
 
 def _is_plain(stream: TextIO) -> bool:
     """Whether the stream is Python's own on a descriptor, none that somebody put there."""
-    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)  # PYTHONUNBUFFERED leaves the buffer out
     return isinstance(stream, io.TextIOWrapper) and isinstance(raw, io.FileIO) and os.name != "nt"
 
 

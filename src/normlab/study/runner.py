@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
@@ -50,6 +51,7 @@ class Summary:
             are equal to those they had.
         not_mended: By trial id, why training again for lost files failed; the trial is as it was.
         interrupted: How the run was stopped before its end; empty where it was not.
+        signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
 
     planned: int
@@ -64,6 +66,12 @@ class Summary:
     mended: dict[str, bool] = field(default_factory=dict)
     not_mended: dict[str, str] = field(default_factory=dict)
     interrupted: str = ""
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that was stopped so."""
+        return 128 + self.signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +180,10 @@ def run_plan(
                 stopped = _train(taking, engine, tasks, observer or Silent())
             finally:
                 _sweep(store, keep=lost)
-            summary = replace(summary, trained=taking.ended, interrupted=stopped)
+            summary = replace(summary, trained=taking.ended)
+            if stopped is not None:
+                number = getattr(stopped, "number", signal.SIGINT)
+                summary = replace(summary, interrupted=end_word(stopped), signal=number)
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
@@ -188,8 +199,10 @@ def run_plan(
         )
 
 
-def _train(taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer) -> str:
-    """Train the tasks; how it was stopped before its end, in words, if it was."""
+def _train(
+    taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer
+) -> KeyboardInterrupt | None:
+    """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
     try:
         observer.begin(tasks, engine.workers)
@@ -197,7 +210,7 @@ def _train(taking: _Taking, engine: Engine, tasks: list[Task], observer: Observe
             taking.take(message)
             observer.observe(message)
     except KeyboardInterrupt as stopped:
-        return end_word(stopped)
+        return stopped
     except (OSError, MemoryError) as error:
         fault = fault_of_machine(error)
         if fault is None:
@@ -208,7 +221,7 @@ def _train(taking: _Taking, engine: Engine, tasks: list[Task], observer: Observe
         # On a full disk not even that can be stored; the next run does it.
         with contextlib.suppress(sqlite3.DatabaseError):
             taking.store.release(taking.running)
-    return ""
+    return None
 
 
 class _Taking:
