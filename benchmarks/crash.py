@@ -78,6 +78,9 @@ class Judge:
         self.work, self.number = work, 0
         self.tallies: dict[str, Tally] = {}
         folder = self.fresh()
+        calls.warm(folder, WORDS)
+        shutil.rmtree(folder)
+        folder = self.fresh()
         began = time.monotonic()
         done = calls.run(folder, WORDS)
         self.seconds = time.monotonic() - began
@@ -302,7 +305,6 @@ def main() -> None:
     parser.add_argument("--hook", action="store_true", help="the hook, also where strace is")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     options = parser.parse_args()
-    calls.warm()
     with tempfile.TemporaryDirectory(prefix="normlab-crash-") as work:
         judge = Judge(Path(work).resolve())
         steps: list[Callable[[], None]] = []

@@ -6,6 +6,8 @@ where it is installed and may attach, else by a hook at the places where Python 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CHANGES = (
     "write", "pwrite64", "writev", "pwritev", "ftruncate", "fallocate", "fsync", "fdatasync",
@@ -65,19 +68,25 @@ def can_trace() -> bool:
         child.wait()
 
 
-def warm() -> None:
-    """Import what a run needs, once for all runs."""
+def warm(folder: Path, words: list[str]) -> Outcome:
+    """Run a command line in this process, so that its forks have all they need.
+
+    The report's script is left out: Vega's library starts threads, which no fork survives.
+    """
     import torch
 
-    import normlab.api
-    import normlab.cli.progress
-    import normlab.cli.verdicts
-    import normlab.report
-    import normlab.study.engines.work
-    import normlab.study.lint
-    import normlab.study.runner  # noqa: F401
+    from normlab.report import html
 
+    html._bundle = str
     torch.set_num_threads(1)
+    out, before = io.StringIO(), Path.cwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(out):
+            code = _main(words)
+    finally:
+        os.chdir(before)
+    return Outcome(code, out.getvalue())
 
 
 def run(
@@ -225,6 +234,15 @@ class Hook:
             whole(number)
 
         os.fsync = fsync
+        connect = sqlite3.connect
+
+        def connected(*arguments: Any, **options: Any) -> sqlite3.Connection:
+            made = connect(*arguments, **options)
+            if self.error is None:  # what a trace raises is ignored
+                made.set_trace_callback(self._statement)
+            return made
+
+        sqlite3.connect = connected
         sys.addaudithook(self._audit)
 
     def finish(self) -> None:
@@ -238,10 +256,6 @@ class Hook:
         elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
             if self._is_ours(arguments[0]):
                 self._place()
-        elif event == "sqlite3.connect/handle" and self.error is None:
-            connection = arguments[0]
-            assert isinstance(connection, sqlite3.Connection)
-            connection.set_trace_callback(self._statement)
 
     def _statement(self, sql: str) -> None:
         if not sql.lstrip().startswith("SELECT"):

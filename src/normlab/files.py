@@ -139,10 +139,11 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
 
 def _is_left(entry: os.DirEntry[str], host: str, pid: str, token: str) -> bool:
     """Whether the process that wrote this temporary file is gone."""
-    if token == _TOKEN:
-        return False
-    if host == _host() and (int(pid) == os.getpid() or not _is_alive(int(pid))):
-        return True
+    if host == _host():
+        if int(pid) == os.getpid():  # this one, or a dead one that had its number
+            return token != _TOKEN
+        if not _is_alive(int(pid)):
+            return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ANYONES
 
 
