@@ -112,7 +112,9 @@ class Judge:
             found |= set(self.differences(state(folder / "runs" / "s")))
         for name in found:
             tally.found[name] += 1
-            tally.notes.append(f"{kind}, {what}: {name}\n{first.text[-1500:]}\n{second.text[-800:]}")
+            tally.notes.append(
+                f"{kind}, {what}: {name}\n{first.text[-1500:]}\n{second.text[-800:]}"
+            )
         shutil.rmtree(folder)
 
     def differences(self, now: State) -> Iterator[str]:
@@ -227,7 +229,8 @@ def killed_at_random(judge: Judge, count: int, rng: random.Random) -> None:
         folder = judge.fresh()
         if number % 5:
             pid, gate = calls.start(folder, WORDS)
-            os.close(os.dup(gate)), os.write(gate, b"x"), os.close(gate)
+            os.write(gate, b"x")
+            os.close(gate)
             time.sleep(rng.uniform(0.0, judge.seconds))
             os.kill(pid, signal.SIGKILL)
             code = calls.wait(pid)
@@ -260,8 +263,8 @@ def _workers(pid: int) -> list[int]:
     found = []
     with contextlib.suppress(OSError):
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                found.append(int(child))
+            is_worker = b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+            found += [int(child)] if is_worker else []
     return found
 
 

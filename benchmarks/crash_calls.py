@@ -79,13 +79,14 @@ def warm(folder: Path, words: list[str]) -> Outcome:
 
     html._bundle = str
     torch.set_num_threads(1)
-    out, before = io.StringIO(), Path.cwd()
+    out, before, typed = io.StringIO(), Path.cwd(), sys.argv
     os.chdir(folder)
     try:
         with contextlib.redirect_stdout(out):
             code = _main(words)
     finally:
         os.chdir(before)
+        sys.argv = typed
     return Outcome(code, out.getvalue())
 
 
@@ -140,7 +141,7 @@ def start(folder: Path, words: list[str], hook: Hook | None = None) -> tuple[int
         code = _main(words)
         if hook is not None:
             hook.finish()
-    except BaseException:  # noqa: BLE001
+    except BaseException:
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -191,9 +192,10 @@ def record(folder: Path, words: list[str], *, data: bool = False) -> tuple[Outco
             continue
         thread, name, arguments, result, _ = found.groups()
         counts[thread, name] += 1
-        plain = plain_text(arguments) if name != "write" and name != "pwrite64" else arguments
+        plain = plain_text(arguments) if name not in {"write", "pwrite64"} else arguments
         where = plain_text(arguments.split(",")[0]) if plain is arguments else plain
-        if f"{folder}/" not in where and '"runs' not in where and f"{folder}>" != where[-len(f"{folder}>") :]:
+        is_ours = f"{folder}/" in where or '"runs' in where or where.endswith(f"{folder}>")
+        if not is_ours:
             continue
         if name == "openat" and not ("O_CREAT" in plain or "O_TRUNC" in plain):
             if data:
@@ -207,6 +209,9 @@ def record(folder: Path, words: list[str], *, data: bool = False) -> tuple[Outco
 def plain_text(arguments: str) -> str:
     """Arguments with strace's hexadecimal letters as letters."""
     return _HEX.sub(lambda found: chr(int(found[1], 16)), arguments)
+
+
+_EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir"})
 
 
 @dataclass
@@ -226,7 +231,7 @@ class Hook:
 
     def install(self, folder: Path) -> None:
         """Watch from now on, in this process."""
-        self.folder = str(folder)
+        self.folder = folder
         whole = os.fsync
 
         def fsync(number: int) -> None:
@@ -247,15 +252,14 @@ class Hook:
 
     def finish(self) -> None:
         """Write down how many places there were."""
-        Path(self.folder, "places.txt").write_text(str(self.seen))
+        (self.folder / "places.txt").write_text(str(self.seen))
 
     def _audit(self, event: str, arguments: tuple[object, ...]) -> None:
         if event == "open" and isinstance(arguments[2], int):
             if arguments[2] & (os.O_CREAT | os.O_TRUNC) and self._is_ours(arguments[0]):
                 self._place()
-        elif event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir"):
-            if self._is_ours(arguments[0]):
-                self._place()
+        elif event in _EVENTS and self._is_ours(arguments[0]):
+            self._place()
 
     def _statement(self, sql: str) -> None:
         if not sql.lstrip().startswith("SELECT"):
@@ -264,7 +268,7 @@ class Hook:
     def _is_ours(self, path: object) -> bool:
         if not isinstance(path, str | os.PathLike):
             return False
-        return os.path.abspath(path).startswith(f"{self.folder}/runs")
+        return f"{self.folder / Path(path)}".startswith(f"{self.folder}/runs")
 
     def _place(self) -> None:
         self.seen += 1

@@ -34,8 +34,7 @@ class Disk:
         self.said = ""
 
     def play(self, calls: list[Call]) -> Iterator[tuple[int, str]]:
-        """Do the calls in turn; before each that makes something durable, its place and what the
-        run had said until then."""
+        """Do the calls in turn; before each sync, its place and what the run had said until then."""
         for place, call in enumerate(calls):
             if call.name in ("fsync", "fdatasync"):
                 yield place, self.said

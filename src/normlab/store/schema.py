@@ -7,6 +7,7 @@ leaves the version before, whole, or a file that holds nothing yet (schema 0).
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from normlab.store.copies import copied
 from normlab.store.migrations import MIGRATIONS
 
 _BUSY_SECONDS = 30.0
+_ROOM = 32 * 1024  # bytes: SQLite makes its shared memory in pieces of that size
 
 
 class NoRunsError(UserError):
@@ -133,8 +135,19 @@ def refusal(folder: Path, error: sqlite3.DatabaseError, *, write: bool) -> UserE
     """What SQLite says of a run folder, as words a user can act on."""
     action = "written" if write else "read"
     head = f"the run folder {folder} cannot be {action}: {error}"
-    words, kind = _WORDS.get(code(error), ("", UserError))
+    number = code(error)
+    if number == sqlite3.SQLITE_IOERR and write and is_full(folder):
+        number = sqlite3.SQLITE_FULL  # SQLite tells the two apart only for some of its files
+    words, kind = _WORDS.get(number, ("", UserError))
     return kind(f"{head} ({words})" if words else head)
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the file system of a folder has no room left."""
+    try:
+        return shutil.disk_usage(folder).free < _ROOM
+    except OSError:
+        return False
 
 
 def code(error: sqlite3.Error) -> int:
@@ -143,7 +156,11 @@ def code(error: sqlite3.Error) -> int:
 
 
 _WORDS: dict[int, tuple[str, type[UserError]]] = {
-    sqlite3.SQLITE_FULL: ("the disk is full", MachineError),
+    sqlite3.SQLITE_FULL: (
+        "the disk is full; what was stored before is, and the same command goes on when there is "
+        "room",
+        MachineError,
+    ),
     sqlite3.SQLITE_IOERR: ("the disk reports an error", MachineError),
     sqlite3.SQLITE_NOMEM: ("no memory is left", MachineError),
     sqlite3.SQLITE_CANTOPEN: ("the file, or one beside it, cannot be opened", UserError),
