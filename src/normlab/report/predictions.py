@@ -68,7 +68,7 @@ def _counted(frames: Frames, arm: str) -> list[dict[Any, Any]]:
 def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictions | None:
     path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = Predictions(
                 int(trial["seed"]),
                 arrays["labels"].astype(np.int64),
