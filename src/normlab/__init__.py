@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         results,
         run,
         status,
+        verify,
     )
     from normlab.errors import UserError
     from normlab.models import swap_norm
@@ -39,6 +40,7 @@ _HOMES = {
     "results": "normlab.api",
     "run": "normlab.api",
     "status": "normlab.api",
+    "verify": "normlab.api",
     "swap_norm": "normlab.models",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "run",
     "status",
     "swap_norm",
+    "verify",
 ]
 
 

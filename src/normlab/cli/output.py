@@ -15,7 +15,9 @@ _PLAIN_WIDTH = 120  # columns where the output is no terminal: files and pipes n
 
 # Questions, labels and errors are shown as they are: none of their brackets is markup.
 console = Console(
-    highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH
+    highlight=False,
+    markup=False,
+    width=None if sys.stdout is not None and sys.stdout.isatty() else _PLAIN_WIDTH,
 )
 
 
