@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         results,
         run,
         status,
+        trust_study,
     )
     from normlab.errors import UserError
     from normlab.models import swap_norm
@@ -40,6 +41,7 @@ _HOMES = {
     "run": "normlab.api",
     "status": "normlab.api",
     "swap_norm": "normlab.models",
+    "trust_study": "normlab.api",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "run",
     "status",
     "swap_norm",
+    "trust_study",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -94,6 +94,7 @@ def load_study(
     seeds: int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002 (the command line's word)
     quick: bool = False,
+    trust: Iterable[str] = (),
 ) -> Study:
     """A study by bundled name or path, changed as the options of the command line change it.
 
@@ -102,11 +103,44 @@ def load_study(
         seeds: Use seeds 0 to seeds - 1.
         set: Recipe values that hold in every arm, by dotted key: ``{"epochs": 5}``.
         quick: Use the study's quick variant.
+        trust: Packages of yours that the file may have imported, as `--trust` names them. Without
+            it, and without `trust_study`, a plan of a file that names code is refused. What `set`
+            names is your own word.
 
     Raises:
         UserError: No such study, or a mistake in it; the message names field and value.
     """
-    return Study.load(reference).vary(quick=quick, overrides=set, seeds=seeds)
+    return Study.load(reference, trust=trust).vary(quick=quick, overrides=set, seeds=seeds)
+
+
+def trust_study(reference: str | Path) -> tuple[str, ...]:
+    """Trust a study file as it is now: what it names may be imported. Imports nothing.
+
+    Returns:
+        The modules it names; none for a study of normlab's own parts, and nothing is written.
+
+    Raises:
+        UserError: No such study, a mistake in it, or the config folder cannot be written.
+    """
+    from normlab.study.trust import remember
+
+    study = Study.load(reference)
+    modules = tuple(sorted(study.modules()))
+    if modules and study.file and study.digest:
+        remember(study.file, study.digest, modules)
+    return modules
+
+
+def distrust_study(reference: str | Path) -> bool:
+    """Take the trust in a study file back; returns whether there was any.
+
+    Raises:
+        UserError: No such file, or the record cannot be removed.
+    """
+    from normlab.study.files import find
+    from normlab.study.trust import forget
+
+    return forget(str(find(reference).resolve()))
 
 
 def plan(study: Study) -> Plan:

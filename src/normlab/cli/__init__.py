@@ -11,6 +11,7 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.studies import plan, report, run, status
+from normlab.cli.trust import trust
 from normlab.errors import UserError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(run)
 app.command()(status)
 app.command()(report)
 app.command()(claims)
+app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)
 app.add_typer(show, name="show")

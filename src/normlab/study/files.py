@@ -59,7 +59,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: Not readable, not YAML, a key given twice, or not a mapping.
     """
-    text = read_text(path)
+    return content_of(read_text(path), path)
+
+
+def content_of(text: str, path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file's text; `path` is for the messages.
+
+    Raises:
+        UserError: Not YAML, a key given twice, or not a mapping.
+    """
     try:
         content = parse_yaml(text)
     except yaml.YAMLError as error:

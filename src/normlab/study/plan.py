@@ -21,7 +21,7 @@ from normlab.models import (
     roles,
 )
 from normlab.norms import is_norm
-from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
+from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
 from normlab.study.checks import check_claim, check_figure
@@ -127,9 +127,14 @@ def make_plan(study: Study) -> Plan:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
     describe.cache_clear()  # a folder of images may have changed since the last plan
+    laid_out = [
+        (label, levels, _recipe(study, label, {**levels, **overrides}))
+        for label, levels, overrides in cells(study)
+    ]
+    # Before anything is imported, for any of the arms.
+    study.require_trust(module for *_, recipe in laid_out for module in own_modules(recipe))
     arms: list[Arm] = []
-    for label, levels, overrides in cells(study):
-        recipe = _recipe(study, label, {**levels, **overrides})
+    for label, levels, recipe in laid_out:
         look = _inspect(recipe, label)
         trials = {seed: trial_id(recipe, seed, data_digest(recipe)) for seed in study.seeds}
         for other in arms:
