@@ -26,7 +26,7 @@ from normlab.report.frames import Frames, load_frames
 from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
-from normlab.store import Store
+from normlab.store import Store, refuse_links
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -39,8 +39,9 @@ def write_report(folder: Path) -> Path:
         The path of the report.
 
     Raises:
-        UserError: The folder holds no runs, or cannot be written.
+        UserError: The folder holds no runs, is a link, or cannot be written.
     """
+    refuse_links(folder)
     with Store.read(folder) as store:
         frames = load_frames(store)
     arms = arm_table(frames)

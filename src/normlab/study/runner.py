@@ -12,6 +12,7 @@ from normlab import data
 from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
+from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Ended,
     Engine,
@@ -213,10 +214,14 @@ def _look_back(store: Store) -> None:
 
 
 def _sweep(folder: Path, keep: set[Path]) -> None:
-    """Remove what a killed run left: checkpoints no trial goes on from, half-written files."""
-    for path in [*folder.glob("checkpoints/*"), *folder.glob("artifacts/*/*.tmp")]:
-        if path not in keep:
-            path.unlink()
+    """Remove what a killed run left: checkpoints no trial goes on from, half-written files.
+
+    Nothing else, and nothing behind a link: `Store.write` refuses folders that are one.
+    """
+    for pattern in ("checkpoints/*.pt", "checkpoints/*.tmp", "artifacts/*/*.tmp"):
+        for path in folder.glob(pattern):
+            if path not in keep and (path.is_symlink() or path.is_file()):
+                path.unlink()
 
 
 def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Summary:
@@ -225,13 +230,16 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
         if other == store.folder or not missing:
             continue
         try:
-            taken = store.adopt(other, missing)
+            found = store.adopt(other, missing)
+            taken = found.ids
             with Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
         except UserError as error:
             summary.unreadable[other.name] = str(error)
             continue
         missing = [i for i in missing if i not in set(taken)]
+        if (why := refusals(found)) is not None:
+            summary.unreadable[other.name] = why
         if taken:
             summary.adopted[other.name] = len(taken)
             if seen:  # there, and this study's claims were not declared

@@ -22,6 +22,7 @@ from normlab.files import write_whole
 from normlab.norms.kernels import choose
 from normlab.recipe import trial_id
 from normlab.records import Artifact
+from normlab.store import artifact_path
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
 from normlab.train import (
     EpochDone,
@@ -53,8 +54,8 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                 weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
                 said = _predictions(event, data.test.labels)
                 files = (
-                    _save(task, "weights", "weights.pt", weights),
-                    _save(task, "predictions", "predictions.npz", said),
+                    _save(task, "weights", weights),
+                    _save(task, "predictions", said),
                 )
                 yield Ended(task.trial_id, event.result, files)
     except Exception:
@@ -115,8 +116,8 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     return stream.getvalue()
 
 
-def _save(task: Task, kind: str, name: str, content: bytes) -> Artifact:
-    relative = f"artifacts/{task.trial_id}/{name}"
+def _save(task: Task, kind: str, content: bytes) -> Artifact:
+    relative = artifact_path(task.trial_id, kind)
     write_whole(task.folder / relative, content)
     return Artifact(
         kind=kind,
