@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
+from normlab.store.plans import not_ours
 from normlab.study.spec import Study
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         ]
         ids = [trial_id for _, _, trial_id in planned]
         rows = {row["id"]: row for row in store.rows("trials", ids)}
+        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
         done = store.epochs_done(ids)
     trials = [
         {

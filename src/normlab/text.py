@@ -55,12 +55,16 @@ def first_control(data: Any) -> tuple[str, str] | None:
     if isinstance(data, str):
         made = shown(data, lines=True)
         return ("", made) if made != data else None
-    items = data.items() if isinstance(data, dict) else enumerate(data, start=1)
-    for key, value in items if isinstance(data, dict | list | tuple) else ():
-        if isinstance(key, str) and shown(key) != key:
-            return shown(key), shown(key)
+    if isinstance(data, dict):
+        items: list[tuple[Any, Any]] = list(data.items())
+    else:
+        items = list(enumerate(data, start=1)) if isinstance(data, list | tuple) else []
+    for key, value in items:
+        name = shown(key) if isinstance(key, str) else str(key)
+        if name != str(key):
+            return name, name
         if found := first_control(value):
-            return f"{key}.{found[0]}".rstrip("."), found[1]
+            return f"{name}.{found[0]}".rstrip("."), found[1]
     return None
 
 

@@ -13,6 +13,7 @@ from normlab.cli.claims import claims
 from normlab.cli.studies import plan, report, run, status
 from normlab.cli.trust import trust
 from normlab.errors import UserError
+from normlab.text import shown
 
 app = typer.Typer(
     help="Controlled studies of normalization and regularization in image classification.",
@@ -58,7 +59,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.stderr.write(f"normlab: {error}\n")
+        sys.stderr.write(f"normlab: {shown(str(error), lines=True)}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")

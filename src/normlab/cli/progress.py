@@ -17,6 +17,7 @@ from rich.progress import (
 from normlab.cli.output import console, counted
 from normlab.study.engines import Ended, EpochTrained, Failed, Message, Started, Task
 from normlab.study.plan import Plan
+from normlab.text import shown
 
 
 def reporter(plan: Plan) -> Lines | Bars:
@@ -97,7 +98,7 @@ class Bars:
         trial = message.trial_id
         match message:
             case Started():
-                name = f"  {self.names[trial]}"
+                name = f"  {shown(self.names[trial])}"
                 self.bars[trial] = self.progress.add_task(
                     name, total=self.epochs[trial], unit="epochs"
                 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from normlab.recipe import value_text
 from normlab.report.claim_words import margin_text, published_text
 from normlab.report.claims import claim_table
 from normlab.report.collapses import collapse_table, without_collapsed
+from normlab.report.csv_text import csv_text
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
+from normlab.report.provenance import where_it_ran
 from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
@@ -51,28 +52,29 @@ def write_report(folder: Path) -> Path:
     try:
         tables = folder / "tables"
         tables.mkdir(exist_ok=True)
-        arms.to_csv(tables / "arms.csv", index=False)
+        _save(arms, tables / "arms.csv")
         trials = frames.trials.drop(columns=["provenance", "checks", "details"])
-        trials.to_csv(tables / "trials.csv", index=False)
-        effects.to_csv(tables / "effects.csv", index=False)
-        robust.to_csv(tables / "robust.csv", index=False)
-        claim_table(frames).to_csv(tables / "claims.csv", index=False)
-        collapse_table(frames).to_csv(tables / "collapses.csv", index=False)
-        arm_table(without_collapsed(frames)).to_csv(
-            tables / "arms_without_collapsed.csv", index=False
-        )
-        check_table(frames).to_csv(tables / "checks.csv", index=False)
-        time_table(frames, TARGETS).to_csv(tables / "times.csv", index=False)
-        frames.epochs.assign(details=frames.epochs["details"].map(json.dumps)).to_csv(
-            tables / "epochs.csv", index=False
-        )
+        _save(trials, tables / "trials.csv")
+        _save(effects, tables / "effects.csv")
+        _save(robust, tables / "robust.csv")
+        _save(claim_table(frames), tables / "claims.csv")
+        _save(collapse_table(frames), tables / "collapses.csv")
+        _save(arm_table(without_collapsed(frames)), tables / "arms_without_collapsed.csv")
+        _save(check_table(frames), tables / "checks.csv")
+        _save(time_table(frames, TARGETS), tables / "times.csv")
+        epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+        _save(epochs, tables / "epochs.csv")
         for metric, table in curves.items():
-            table.to_csv(tables / f"curves_{metric}.csv", index=False)
+            _save(table, tables / f"curves_{metric}.csv")
         path = folder / "report.html"
         write_whole(path, page.encode())
     except OSError as error:
         raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from None
     return path
+
+
+def _save(frame: pd.DataFrame, path: Path) -> None:
+    write_whole(path, csv_text(frame).encode())
 
 
 def render(
@@ -121,7 +123,7 @@ def render(
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         range=_range(arms),
-        provenance=_provenance(frames),
+        provenance=where_it_ran(frames),
         figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -176,13 +178,6 @@ def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
     measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
     ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
     return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
-
-
-def _provenance(frames: Frames) -> list[dict[str, Any]]:
-    """The different places the trials ran at, each with its number of trials."""
-    lists = [places for places in frames.trials["provenance"] if isinstance(places, list)]
-    counts = Counter(json.dumps(p, sort_keys=True) for places in lists for p in places)
-    return [{**json.loads(text), "trials": count} for text, count in counts.most_common()]
 
 
 def _is_missing(value: Any) -> bool:

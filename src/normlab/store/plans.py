@@ -80,6 +80,22 @@ def parse_json(text: Any, what: str, folder: Path) -> Any:
         raise not_ours(folder, f"{what} is no JSON") from None
 
 
+def parse_places(text: Any) -> list[dict[str, Any]]:
+    """The places in a stored provenance; one that cannot be read has none."""
+    try:
+        found = clean(json.loads(text)) if text else []
+    except (TypeError, ValueError, RecursionError):
+        return []
+    found = found if isinstance(found, list) else [found]
+    return [
+        {k: v for k, v in place.items() if v is not None} for place in found if _is_place(place)
+    ]
+
+
+def _is_place(place: Any) -> bool:
+    return isinstance(place, dict) and isinstance(place.get("taken_from", []), list)
+
+
 def not_ours(folder: Path, why: str) -> UserError:
     """The error for a store that normlab did not write so."""
     return UserError(f"the store of {folder} is damaged, or not written by normlab: {why}")

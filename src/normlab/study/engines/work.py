@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from normlab.files import write_whole
 from normlab.norms.kernels import choose
 from normlab.recipe import trial_id
 from normlab.records import Artifact
+from normlab.source import source_hash
 from normlab.store import artifact_path
 from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
 from normlab.train import (
@@ -74,7 +74,7 @@ def provenance(device: str) -> dict[str, object]:
     chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
     return {
         "normlab": version("normlab"),
-        "code": _code(),
+        "code": source_hash(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -92,16 +92,6 @@ def _cpu_name() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration, IndexError):
         return platform.processor() or platform.machine()
-
-
-@cache
-def _code() -> str:
-    """Hash of the package's own source: two versions of one number are told apart."""
-    folder = Path(str(files("normlab")))
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
