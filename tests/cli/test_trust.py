@@ -1,5 +1,6 @@
 """What a stranger's study file may do at the command line: nothing, until it is trusted."""
 
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -83,3 +84,42 @@ def test_what_only_reads_never_imports(
     (tmp_path / "strange_nets.py").write_text("raise SystemExit('imported')\n")
     assert normlab(*command.split())[0] == 0
     assert "strange_nets" not in sys.modules
+
+
+EVIL = "\\u001b[31mred\\u0007\\nforged: 9 complete"
+
+
+def test_a_terminal_shows_the_text_of_a_store_and_obeys_none_of_it(
+    normlab: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "question: q\nbase: {data: digits, model: digits-small, epochs: 1}\nseeds: 2\n"
+        "arms: [{label: one, set: {}}, {label: two, set: {norm: none}}]\n"
+        "claims: [{kind: better, arm: one, over: two, name: mine}]\n"
+    )
+    assert normlab("run", "s.yaml", "--workers", "1")[0] == 0
+    connection = sqlite3.connect(tmp_path / "runs/s/store.sqlite")
+    (plan,) = connection.execute("SELECT plan FROM studies").fetchone()
+    for name in ("one", "mine"):
+        plan = plan.replace(f'"{name}"', f'"{name}{EVIL}"')
+    connection.execute("UPDATE studies SET plan = ?", (plan,))
+    connection.execute("UPDATE trials SET state = 'failed', reason = ?", ("x\n\x1b[2Jgone\x07",))
+    connection.commit()
+    connection.close()
+    for command in ("status s", "claims s", "report s", "status s --json"):
+        code, out, err = normlab(*command.split())
+        assert code == 0
+        assert not {c for c in out + err if c != "\n" and not c.isprintable()}
+        assert not [line for line in out.splitlines() if line.startswith("forged")]
+    assert r"failed: one\x1b[31mred" in normlab("status", "s")[1]
+
+
+@pytest.mark.parametrize("command", ["plan s.yaml", "show study s.yaml", "trust s.yaml"])
+def test_a_message_about_a_file_or_an_option_is_shown_and_not_obeyed(
+    normlab: Run, tmp_path: Path, command: str
+) -> None:
+    (tmp_path / "s.yaml").write_text("question: q\nbase: {data: digits}\nse\u202eds: 1\n")
+    _, _, err = normlab(*command.split())
+    assert "\\u202e" in err or command.startswith("show")
+    assert "\x1b" not in normlab("plan", "\x1b[31mred.yaml")[2]
+    assert "\x1b" not in normlab("plan", "digits-norms", "--set", "norm=\x1b[31mred")[2]
