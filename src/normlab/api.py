@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
-from normlab.store.plans import not_ours
+from normlab.store.plans import as_written, not_ours
 from normlab.study.spec import Study
 
 if TYPE_CHECKING:
@@ -197,9 +197,9 @@ def results(name: str, *, runs: str | Path = "runs") -> Results:
     from normlab.report import arm_table, load_frames
 
     folder = Path(runs) / name
-    with Store.read(folder) as store:
+    with as_written(folder), Store.read(folder) as store:
         frames = load_frames(store)
-    return Results(folder, arm_table(frames), frames.trials, frames.epochs)
+        return Results(folder, arm_table(frames), frames.trials, frames.epochs)
 
 
 def status(name: str, *, runs: str | Path = "runs") -> Status:
@@ -208,7 +208,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
     Raises:
         UserError: It was never run there.
     """
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         recorded = store.plan()
         planned = [
             (arm, int(seed), trial_id)
@@ -268,7 +269,8 @@ def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
     """
     from normlab.report import claim_table, load_frames
 
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         return claim_table(load_frames(store))
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -9,8 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+import normlab as nl
 from normlab.errors import UserError
 from normlab.report import claim_table, frames_from_csv, load_frames, write_exports, write_report
 from normlab.store import DATABASE, Store
@@ -178,12 +181,26 @@ def test_labels_that_begin_like_formulas_come_back_from_csv(stranger: Path, tmp_
         lambda plan: plan.update(claims=[{}]),
         lambda plan: plan.update(name=["x"]),
         lambda plan: plan.update(question={"x": 1}),
+        lambda plan: plan.pop("seeds"),
+        lambda plan: plan.pop("arms"),
+        lambda plan: plan.update(analysis=[3]),
+        lambda plan: plan.update(overrides=[3]),
+        lambda plan: plan.update(figures=[{"kind": "nosuch", "name": "x"}]),
+        lambda plan: plan.update(figures=[{"kind": "curves", "name": "x"}]),
+        lambda plan: plan.update(claims=[{"name": "x"}]),
+        lambda plan: plan.update(claims=[{"name": "x", "kind": "nosuch", "sides": []}]),
     ],
 )
 def test_a_plan_of_another_shape_is_a_mistake_and_no_traceback(stranger: Path, change: Any) -> None:
     forge(stranger, change)
     with pytest.raises(UserError, match="not written by normlab"):
         write_report(stranger)
+    runs = stranger.parent
+    for read in (nl.status, nl.claims, nl.results):
+        try:
+            read(stranger.name, runs=runs)
+        except UserError:
+            continue  # and nothing else
 
 
 @pytest.mark.parametrize(
@@ -225,3 +242,23 @@ def test_the_report_is_not_written_through_a_link(
         write_report(stranger)
     assert every_file(tmp_path / "thesis") == {"arms.csv"}
     assert (tmp_path / "thesis/arms.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("damage", ["pipe", "bomb", "folder", "text"])
+def test_answers_that_never_end_or_fill_a_memory_cost_their_figure(
+    stranger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr("normlab.report.predictions._LARGEST", 1 << 20)
+    for path in stranger.glob("artifacts/*/predictions.npz"):
+        path.unlink()
+        if damage == "pipe":
+            os.mkfifo(path)
+        elif damage == "folder":
+            path.mkdir()
+        elif damage == "text":
+            path.write_text("PK")
+        else:
+            np.savez_compressed(path, labels=np.zeros(1 << 20), predictions=0, confidences=0)
+    confusion = {"kind": "confusion", "heading": None, "caption": None, "arms": ["batch"]}
+    forge(stranger, lambda plan: plan.update(figures=[{**confusion, "name": "mine"}]))
+    assert "Not drawn" in write_report(stranger).read_text()

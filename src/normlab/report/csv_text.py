@@ -17,7 +17,7 @@ def csv_text(frame: pd.DataFrame, **options: Any) -> str:
         options: Of `pandas.DataFrame.to_csv`.
     """
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    safe = frame.assign(**{name: frame[name].map(cell) for name in texts})
+    safe = frame.assign(**{str(name): frame[name].map(cell) for name in texts})
     safe = safe.rename(columns=cell)
     made: str = safe.to_csv(index=False, **options)
     return made

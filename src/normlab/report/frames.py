@@ -10,7 +10,7 @@ import pandas as pd
 
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.store import Look, Store
-from normlab.store.plans import not_ours, parse_places
+from normlab.store.plans import as_written, parse_places
 from normlab.text import clean, shown
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
@@ -59,10 +59,8 @@ def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
         UserError: The store holds no plan, or something that normlab does not write.
     """
     plan = store.plan() if plan is None else plan
-    try:
+    with as_written(store.folder):
         return _load(store, plan)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise not_ours(store.folder, f"{type(error).__name__}: {error}") from error
 
 
 def _load(store: Store, plan: dict[str, Any]) -> Frames:

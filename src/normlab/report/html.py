@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import UserError
@@ -28,6 +28,7 @@ from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
+from normlab.store.plans import as_written
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -43,6 +44,14 @@ def write_report(folder: Path) -> Path:
         UserError: The folder holds no runs, is a link, or cannot be written.
     """
     refuse_links(folder)
+    with as_written(folder):
+        try:
+            return _write_report(folder)
+        except UndefinedError as error:
+            raise LookupError(error) from error
+
+
+def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
     arms = arm_table(frames)

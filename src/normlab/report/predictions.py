@@ -13,6 +13,8 @@ import numpy.typing as npt
 from normlab.report.frames import Frames
 from normlab.report.tables import COUNTED
 
+_LARGEST = 1 << 28
+"""Bytes of a trial's answers, unpacked: 12 for each of 20 million images."""
 Numbers = npt.NDArray[np.int64]
 
 
@@ -56,6 +58,8 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
 def _read(folder: Path, trial: dict[Any, Any]) -> Predictions | None:
     path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
     try:
+        if not _is_modest(path):
+            return None
         with np.load(path, allow_pickle=False) as arrays:
             return Predictions(
                 int(trial["seed"]),
@@ -63,5 +67,13 @@ def _read(folder: Path, trial: dict[Any, Any]) -> Predictions | None:
                 arrays["predictions"].astype(np.int64),
                 arrays["confidences"].astype(np.float64),
             )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or not whole
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, MemoryError):  # not there, not whole
         return None
+
+
+def _is_modest(path: Path) -> bool:
+    """Whether it is a file, no pipe that never ends, and unpacks to what answers can take."""
+    if not path.is_file():
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return sum(member.file_size for member in packed.infolist()) <= _LARGEST

@@ -1,6 +1,6 @@
 """Where plans, trials, epochs and artifacts are kept. No torch, no pandas."""
 
-from normlab.store.places import artifact_path, refuse_links
-from normlab.store.store import DATABASE, Look, Store, TrialRow
+from normlab.store.places import DATABASE, artifact_path, refuse_links
+from normlab.store.store import Look, Store, TrialRow
 
 __all__ = ["DATABASE", "Look", "Store", "TrialRow", "artifact_path", "refuse_links"]

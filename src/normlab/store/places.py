@@ -16,6 +16,8 @@ DATABASE = "store.sqlite"
 ARTIFACTS = {"weights": "weights.pt", "predictions": "predictions.npz"}
 """The files that a trial leaves, by kind."""
 
+LARGEST = 1 << 32
+"""Bytes of a file that is read in one piece; a billion weights take as many."""
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WRITTEN = (
     "lock",
@@ -83,7 +85,7 @@ def read_regular(folder: Path, relative: str, size: int) -> bytes | None:
             return None
     try:
         found = path.lstat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size or size > LARGEST:
             return None
         with path.open("rb") as stream:
             return stream.read(size + 1)

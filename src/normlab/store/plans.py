@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,21 @@ def parse_places(text: Any) -> list[dict[str, Any]]:
 
 def _is_place(place: Any) -> bool:
     return isinstance(place, dict) and isinstance(place.get("taken_from", []), list)
+
+
+@contextmanager
+def as_written(folder: Path) -> Iterator[None]:
+    """Within it, values of a store that are not of the shape a run writes are the store's fault.
+
+    Raises:
+        UserError: What is read of the store is not what normlab writes.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise not_ours(folder, f"{type(error).__name__}: {error}") from error
+    except RecursionError as error:
+        raise not_ours(folder, "its values are nested too deep") from error
 
 
 def not_ours(folder: Path, why: str) -> UserError:

@@ -21,7 +21,7 @@ from normlab.files import write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
 from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
-from normlab.store.plans import parse_plan
+from normlab.store.plans import as_written, parse_plan
 from normlab.store.schema import connect
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
@@ -208,7 +208,7 @@ class Store:
         """
         refuse_links(other)
         found = TakenOver()
-        with Store.read(other) as source:
+        with as_written(other), Store.read(other) as source:
             outcomes: list[Outcome] = []
             for trial_id in trial_ids:
                 try:

@@ -23,9 +23,9 @@ def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
     factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
     count = prod(map(len, factors.values()))
     if count > MOST_CELLS:
-        levels = " x ".join(str(len(values)) for values in factors.values())
+        sizes = " x ".join(str(len(values)) for values in factors.values())
         raise UserError(
-            f"{study.name}.factors: {levels} levels are {count:,} cells: "
+            f"{study.name}.factors: {sizes} levels are {count:,} cells: "
             f"at most {MOST_CELLS:,} are allowed"
         )
     if study.factors or not study.arms:

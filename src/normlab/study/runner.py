@@ -12,6 +12,7 @@ from normlab import data
 from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import DATABASE, Store
+from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Ended,
@@ -205,12 +206,14 @@ def _look_back(store: Store) -> None:
     """Remember what could be seen under the plan before this one, also if its run was killed."""
     try:
         before = store.plan()
-    except UserError:  # the first run
+        with as_written(store.folder):
+            ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
+            claims = declared(before)
+    except UserError:  # the first run, or a plan of nobody's
         return
-    ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
-        store.add_look(declared(before), finished)
+        store.add_look(claims, finished)
 
 
 def _sweep(folder: Path, keep: set[Path]) -> None:
@@ -232,7 +235,7 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
         try:
             found = store.adopt(other, missing)
             taken = found.ids
-            with Store.read(other) as source:
+            with as_written(other), Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
         except UserError as error:
             summary.unreadable[other.name] = str(error)

@@ -13,7 +13,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,10 @@ from normlab.files import write_whole
 from normlab.own import locate, module_of
 from normlab.recipe import MODELS, NORMS
 
-_NAMES_CODE = {"model": (MODELS, "normlab.models"), "norm": (NORMS, "normlab.norms")}
+_NAMES_CODE: dict[str, tuple[Collection[str], str]] = {
+    "model": (MODELS, "normlab.models"),
+    "norm": (NORMS, "normlab.norms"),
+}
 """The recipe keys that may name code: normlab's own kinds, and the group of entry points."""
 
 
