@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         results,
         run,
         status,
+        trust_study,
         verify,
     )
     from normlab.errors import UserError
@@ -42,6 +43,7 @@ _HOMES = {
     "status": "normlab.api",
     "verify": "normlab.api",
     "swap_norm": "normlab.models",
+    "trust_study": "normlab.api",
 }
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "run",
     "status",
     "swap_norm",
+    "trust_study",
     "verify",
 ]
 

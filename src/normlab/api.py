@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from normlab.errors import UserError
 from normlab.records import FINISHED
 from normlab.store import Loss, Store
+from normlab.store.plans import as_written, not_ours
 from normlab.study.spec import Study
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def load_study(
     seeds: int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002 (the command line's word)
     quick: bool = False,
+    trust: Iterable[str] = (),
 ) -> Study:
     """A study by bundled name or path, changed as the options of the command line change it.
 
@@ -119,11 +121,44 @@ def load_study(
         seeds: Use seeds 0 to seeds - 1.
         set: Recipe values that hold in every arm, by dotted key: ``{"epochs": 5}``.
         quick: Use the study's quick variant.
+        trust: Packages of yours that the file may have imported, as `--trust` names them. Without
+            it, and without `trust_study`, a plan of a file that names code is refused. What `set`
+            names is your own word.
 
     Raises:
         UserError: No such study, or a mistake in it; the message names field and value.
     """
-    return Study.load(reference).vary(quick=quick, overrides=set, seeds=seeds)
+    return Study.load(reference, trust=trust).vary(quick=quick, overrides=set, seeds=seeds)
+
+
+def trust_study(reference: str | Path) -> tuple[str, ...]:
+    """Trust a study file as it is now: what it names may be imported. Imports nothing.
+
+    Returns:
+        The modules it names; none for a study of normlab's own parts, and nothing is written.
+
+    Raises:
+        UserError: No such study, a mistake in it, or the config folder cannot be written.
+    """
+    from normlab.study.trust import remember
+
+    study = Study.load(reference)
+    modules = tuple(sorted(study.modules()))
+    if modules and study.file and study.digest:
+        remember(study.file, study.digest, modules)
+    return modules
+
+
+def distrust_study(reference: str | Path) -> bool:
+    """Take the trust in a study file back; returns whether there was any.
+
+    Raises:
+        UserError: No such file, or the record cannot be removed.
+    """
+    from normlab.study.files import find
+    from normlab.study.trust import forget
+
+    return forget(str(find(reference).resolve()))
 
 
 def plan(study: Study) -> Plan:
@@ -188,9 +223,9 @@ def results(name: str, *, runs: str | Path = "runs") -> Results:
     from normlab.report import arm_table, load_frames
 
     folder = Path(runs) / name
-    with Store.read(folder) as store:
+    with as_written(folder), Store.read(folder) as store:
         frames = load_frames(store)
-    return Results(folder, arm_table(frames), frames.trials, frames.epochs)
+        return Results(folder, arm_table(frames), frames.trials, frames.epochs)
 
 
 def status(name: str, *, runs: str | Path = "runs") -> Status:
@@ -199,7 +234,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
     Raises:
         UserError: It was never run there.
     """
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         recorded = store.plan()
         planned = [
             (arm, int(seed), trial_id)
@@ -208,6 +244,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         ]
         ids = [trial_id for _, _, trial_id in planned]
         rows = {row["id"]: row for row in store.rows("trials", ids)}
+        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
         done = store.epochs_done(ids)
         lost = lost_files(recorded, store.losses(ids))
     # Asked after the rows were read: a run that ended meanwhile has left none that runs.
@@ -301,7 +339,8 @@ def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
     """
     from normlab.report import claim_table, load_frames
 
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         return claim_table(load_frames(store))
 
 

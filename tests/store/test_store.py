@@ -12,12 +12,19 @@ from normlab.records import Artifact, EpochRecord, TrialResult
 from normlab.store import DATABASE, NoRunsError, Store, TrialRow
 from normlab.store.migrations import MIGRATIONS
 from normlab.store.schema import connect, refusal
+from normlab.store.takeover import TakenOver
 
 
 def record(epoch: int, test_accuracy: float = 0.5) -> EpochRecord:
     values = {field.name: 0.5 for field in fields(EpochRecord)}
     return EpochRecord(
-        **{**values, "epoch": epoch, "test_accuracy": test_accuracy, "test_loss": None}
+        **{
+            **values,
+            "epoch": epoch,
+            "test_accuracy": test_accuracy,
+            "test_loss": None,
+            "details": {},
+        }
     )  # type: ignore[arg-type]
 
 
@@ -52,10 +59,12 @@ def test_a_trial_s_life(store: Store) -> None:
     store.add_epoch("a", record(1))
     store.add_epoch("a", record(2))
     assert store.states(["a"]) == {"a": "running"}
-    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256="cd", bytes=3)])
+    store.finish(
+        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256="cd", bytes=3)]
+    )
     assert store.states(["a"]) == {"a": "complete"}
     assert store.epochs_done(["a", "b"]) == {"a": 2}
-    assert [artifact.path for artifact in store.artifacts("a")] == ["w.pt"]
+    assert [artifact.path for artifact in store.artifacts("a")] == ["artifacts/a/weights.pt"]
 
 
 def test_the_same_epoch_again_replaces_it(store: Store) -> None:
@@ -90,9 +99,9 @@ def test_failed_trials_keep_their_traceback_and_can_be_released(store: Store) ->
 def test_recording_a_plan_again_loses_nothing(store: Store) -> None:
     store.start("a", {}, 0)
     store.finish("a", RESULT, [])
-    store.record_plan("s", {"name": "s", "arms": [1]}, [row("a"), row("c")])
+    store.record_plan("s", {"name": "s", "question": "New?"}, [row("a"), row("c")])
     assert store.states(["a", "b", "c"]) == {"a": "complete", "b": "pending", "c": "pending"}
-    assert store.plan()["arms"] == [1]
+    assert store.plan()["question"] == "New?"
 
 
 def test_one_writer_at_a_time(store: Store) -> None:
@@ -112,32 +121,40 @@ def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_pat
     store.start("a", {}, 0)
     store.add_epoch("a", record(1))
     (store.folder / "artifacts" / "a").mkdir(parents=True)
-    (store.folder / "artifacts/a/w.pt").write_bytes(b"xyz")
+    (store.folder / "artifacts/a/weights.pt").write_bytes(b"xyz")
     sha256 = hashlib.sha256(b"xyz").hexdigest()
     store.finish(
-        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/w.pt", sha256=sha256, bytes=3)]
+        "a",
+        RESULT,
+        [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
     )
     with Store.write(tmp_path / "other") as other:
         other.record_plan("o", {"name": "o"}, [row("a"), row("b")])
-        assert other.adopt(store.folder, ["a", "b"]) == ["a"]
+        assert other.adopt(store.folder, ["a", "b"]) == TakenOver(["a"])
         assert other.states(["a", "b"]) == {"a": "complete", "b": "pending"}
         assert other.epochs_done(["a"]) == {"a": 1}
-        assert (other.folder / "artifacts/a/w.pt").read_bytes() == b"xyz"
+        assert (other.folder / "artifacts/a/weights.pt").read_bytes() == b"xyz"
 
 
 @pytest.mark.parametrize("damage", ["deleted", "changed"])
 def test_a_trial_whose_files_are_not_as_recorded_is_not_adopted(
     store: Store, tmp_path: Path, damage: str
 ) -> None:
-    path = store.folder / "w.pt"
+    path = store.folder / "artifacts/a/weights.pt"
+    path.parent.mkdir(parents=True)
     if damage == "changed":
         path.write_bytes(b"abc")
     store.start("a", {}, 0)
     sha256 = hashlib.sha256(b"xyz").hexdigest()
-    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256=sha256, bytes=3)])
+    store.finish(
+        "a",
+        RESULT,
+        [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
+    )
     with Store.write(tmp_path / "other") as other:
         other.record_plan("o", {"name": "o"}, [row("a")])
-        assert other.adopt(store.folder, ["a"]) == []
+        why = "artifacts/a/weights.pt is not there as recorded"
+        assert other.adopt(store.folder, ["a"]) == TakenOver([], {"a": why})
         assert other.states(["a"]) == {"a": "pending"}
 
 

@@ -14,7 +14,9 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.studies import plan, report, run, status, verify
+from normlab.cli.trust import trust
 from normlab.errors import SignalledError, UserError, end_word, fault_of_machine, os_words
+from normlab.text import shown
 
 app = typer.Typer(
     help="Controlled studies of normalization and regularization in image classification.",
@@ -32,6 +34,7 @@ app.command()(status)
 app.command()(verify)
 app.command()(report)
 app.command()(claims)
+app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)
 app.add_typer(show, name="show")
@@ -99,7 +102,7 @@ def _run() -> int:
 
 
 def _refuse(message: str) -> int:
-    sys.stderr.write(f"normlab: {message}\n")
+    sys.stderr.write(f"normlab: {shown(message, lines=True)}\n")
     return 2
 
 

@@ -17,6 +17,7 @@ from rich.progress import (
 from normlab.cli.output import console, counted
 from normlab.study.engines import Ended, EpochTrained, Failed, Faulted, Message, Started, Task
 from normlab.study.plan import Plan
+from normlab.text import shown
 
 
 def reporter(plan: Plan) -> Lines | Bars:
@@ -103,7 +104,7 @@ class Bars:
         match message:
             case Started():
                 if trial not in self.bars:  # or its worker was killed and it starts again
-                    name = f"  {self.names[trial]}"
+                    name = f"  {shown(self.names[trial])}"
                     self.bars[trial] = self.progress.add_task(
                         name, total=self.epochs[trial], unit="epochs"
                     )

@@ -20,6 +20,7 @@ from normlab.cli.options import (
     Seeds,
     Sets,
     StudyName,
+    Trust,
     parse_sets,
     stored_name,
 )
@@ -44,6 +45,7 @@ def plan(
     quick: Quick = False,
     runs: Runs = DEFAULT_RUNS,
     json: Json = False,
+    trust: Trust = None,
     force: Annotated[
         bool, typer.Option("--force", help="Plan claims that no outcome could settle too.")
     ] = False,
@@ -54,7 +56,7 @@ def plan(
     from normlab.recipe import value_text
     from normlab.study.lint import lint
 
-    made = _plan(study, seeds, sets, quick)
+    made = _plan(study, seeds, sets, quick, trust)
     name = made.study.name
     states = api.stored_states(made, runs=runs)
     counts = Counter(states.values())
@@ -144,6 +146,7 @@ def run(
         int | None,
         typer.Option(metavar="N", min=2, help="With --until-settled: the most seeds."),
     ] = None,
+    trust: Trust = None,
     runs: Runs = DEFAULT_RUNS,
 ) -> None:
     """Train what a study still lacks, then write its report."""
@@ -160,7 +163,9 @@ def run(
         retrain_lost=retrain_lost,
     )
     streams.go_on_without_reader(_say_unread)
-    chosen = api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick)
+    chosen = api.load_study(
+        study, seeds=seeds, set=parse_sets(sets), quick=quick, trust=trust or ()
+    )
     if quick:
         console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
     folder = runs / chosen.name
@@ -351,10 +356,14 @@ def report(
         console.print(f"{name}: {reason}", soft_wrap=True)
 
 
-def _plan(study: str, seeds: int | None, sets: list[str] | None, quick: bool) -> Plan:
+def _plan(
+    study: str, seeds: int | None, sets: list[str] | None, quick: bool, trust: list[str] | None
+) -> Plan:
     from normlab import api
 
-    return api.plan(api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick))
+    return api.plan(
+        api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick, trust=trust or ())
+    )
 
 
 def _workers(text: str) -> int | Literal["auto"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import MachineError, UserError, fault_of_machine, os_words
@@ -21,13 +20,16 @@ from normlab.recipe import value_text
 from normlab.report.claim_words import margin_text, published_text
 from normlab.report.claims import claim_table
 from normlab.report.collapses import collapse_table, without_collapsed
+from normlab.report.csv_text import csv_text
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
+from normlab.report.provenance import where_it_ran
 from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
-from normlab.store import Store
+from normlab.store import Store, refuse_links
+from normlab.store.plans import as_written
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -40,8 +42,17 @@ def write_report(folder: Path) -> Path:
         The path of the report.
 
     Raises:
-        UserError: The folder holds no runs, or cannot be written.
+        UserError: The folder holds no runs, is a link, or cannot be written.
     """
+    refuse_links(folder)
+    with as_written(folder):
+        try:
+            return _write_report(folder)
+        except UndefinedError as error:
+            raise LookupError(error) from error
+
+
+def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
         losses = store.losses(frames.trials["id"].tolist())
@@ -67,7 +78,7 @@ def write_report(folder: Path) -> Path:
     }
     path = folder / "report.html"
     files = {
-        folder / "tables" / f"{name}.csv": table.to_csv(index=False).encode()
+        folder / "tables" / f"{name}.csv": csv_text(table).encode()
         for name, table in tables.items()
     }
     try:
@@ -128,7 +139,7 @@ def render(
         total=len(frames.trials),
         lost=lost,
         range=_range(arms),
-        provenance=_provenance(frames),
+        provenance=where_it_ran(frames),
         figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -183,13 +194,6 @@ def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
     measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
     ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
     return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
-
-
-def _provenance(frames: Frames) -> list[dict[str, Any]]:
-    """The different places the trials ran at, each with its number of trials."""
-    lists = [places for places in frames.trials["provenance"] if isinstance(places, list)]
-    counts = Counter(json.dumps(p, sort_keys=True) for places in lists for p in places)
-    return [{**json.loads(text), "trials": count} for text, count in counts.most_common()]
 
 
 def _is_missing(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy.typing as npt
 from normlab.report.frames import Frames
 from normlab.report.tables import COUNTED
 
+_LARGEST = 1 << 28
+"""Bytes of a trial's answers, unpacked: 12 for each of 20 million images."""
 Numbers = npt.NDArray[np.int64]
 
 
@@ -68,6 +71,8 @@ def _counted(frames: Frames, arm: str) -> list[dict[Any, Any]]:
 def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictions | None:
     path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
     try:
+        if not _is_modest(path):
+            return None
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = Predictions(
                 int(trial["seed"]),
@@ -89,3 +94,11 @@ def _is_whole(found: Predictions, classes: int | None) -> bool:
     most = max(found.labels.max(), found.classes.max())
     least = min(found.labels.min(), found.classes.min())
     return bool(least >= 0 and (classes is None or most < classes))
+
+
+def _is_modest(path: Path) -> bool:
+    """Whether it is a file, no pipe that never ends, and unpacks to what answers can take."""
+    if not path.is_file():
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return sum(member.file_size for member in packed.infolist()) <= _LARGEST

@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -23,10 +23,13 @@ from filelock import FileLock, Timeout
 from normlab.errors import MachineError, UserError, fault_of_machine
 from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
-from normlab.store.losses import Loss, losses_of, sha256_of
+from normlab.store.guard import guard
+from normlab.store.losses import Loss, losses_of
+from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
+from normlab.store.plans import as_written, parse_plan
 from normlab.store.schema import NoRunsError, connect, refusal, set_durable
+from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
-DATABASE = "store.sqlite"
 LOCK = "lock"
 _PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
@@ -74,9 +77,10 @@ class Store:
         """Open for writing, alone; makes the folder and brings its schema up to date.
 
         Raises:
-            UserError: Another process is writing, or the folder cannot be written.
+            UserError: Another process is writing, or the folder cannot be written or is a link.
             MachineError: The disk is full, or reports an error.
         """
+        refuse_links(folder)
         try:
             make_folder(folder)
             lock = FileLock(folder / LOCK)
@@ -92,6 +96,7 @@ class Store:
         with lock:
             connection = connect(folder / DATABASE, write=True)
             try:
+                guard(connection, folder)
                 yield cls(folder, connection)
             except sqlite3.DatabaseError as error:  # a full disk, a damaged file
                 raise refusal(folder, error, write=True) from None
@@ -112,6 +117,7 @@ class Store:
             raise NoRunsError(f"{folder} holds no runs yet")
         connection = connect(folder / DATABASE, write=False)
         try:
+            guard(connection, folder)
             yield cls(folder, connection)
         except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
             raise refusal(folder, error, write=False) from None
@@ -235,7 +241,7 @@ class Store:
         take the place of the trial as a whole.
         """
         (row,) = self.rows("trials", [trial_id])
-        equal = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
+        equal = bool(json.loads(row["result"])["weights_sha256"] == result.weights_sha256)
         with self._transaction(durable=True):
             self._add_artifacts(trial_id, artifacts)
             if not equal:
@@ -276,42 +282,63 @@ class Store:
                 ((trial_id,) for trial_id in trial_ids),
             )
 
-    def adopt(self, other: Path, trial_ids: Sequence[str]) -> list[str]:
-        """Take over finished trials from another study's folder; returns the ids taken.
+    def adopt(self, other: Path, trial_ids: Sequence[str]) -> TakenOver:
+        """Take over finished trials from another study's folder; see `normlab.store.takeover`.
 
-        A trial whose files are not all there as recorded is left. Rows come after the files.
+        A trial that is not as a run leaves it, files included, is left, and why is said. Rows come
+        after the files.
 
         Raises:
-            UserError: The other folder's store cannot be read.
+            UserError: The other folder is a link, or its store cannot be read.
         """
-        with Store.read(other) as source:
-            states = source.states(trial_ids)
-            taken = [
-                trial_id
-                for trial_id in trial_ids
-                if states.get(trial_id) in FINISHED and self._copy_artifacts(source, trial_id)
-            ]
-            with self._transaction(durable=True):
-                for table in _TABLES:
-                    rows = source.rows(table, taken)
-                    if rows:
-                        marks = ", ".join("?" * len(rows[0]))
-                        self._connection.executemany(
-                            f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
-                            [tuple(row) for row in rows],
-                        )
-        return taken
+        refuse_links(other)
+        found = TakenOver()
+        with as_written(other), Store.read(other) as source:
+            outcomes: list[Outcome] = []
+            for trial_id in trial_ids:
+                try:
+                    one = outcome(source, trial_id)
+                except RefusedError as error:
+                    found.refused[trial_id] = str(error)
+                    continue
+                if one is not None:
+                    for path, content in one.files.items():
+                        write_whole(self.folder / path, content)
+                    outcomes.append(replace(one, files={}))
+        with self._transaction(durable=True):
+            for one in outcomes:
+                self._take(one)
+                found.ids.append(one.trial["id"])
+        return found
 
-    def _copy_artifacts(self, source: Store, trial_id: str) -> bool:
-        for artifact in source.artifacts(trial_id):
-            try:
-                content = (source.folder / artifact.path).read_bytes()
-            except OSError:
-                return False
-            if sha256_of(content) != artifact.sha256:
-                return False
-            write_whole(self.folder / artifact.path, content)
-        return True
+    def _take(self, one: Outcome) -> None:
+        """Store another folder's outcome; what the trial is stays as this study planned it."""
+        row, trial_id = one.trial, one.trial["id"]
+        identity = ("id", "recipe", "seed", "data_digest", "semantics")
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO trials ({', '.join(identity)}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+            tuple(row[name] for name in identity),
+        )
+        self._connection.execute(
+            "UPDATE trials SET state = ?, reason = ?, result = ?, provenance = ?, "
+            "started_at = ?, finished_at = ? WHERE id = ?",
+            (
+                *(row[name] for name in ("state", "reason", "result")),
+                one.provenance,
+                *(row[name] for name in ("started_at", "finished_at")),
+                trial_id,
+            ),
+        )
+        self._connection.execute("DELETE FROM epochs WHERE trial_id = ?", (trial_id,))
+        columns = ("trial_id", *_EPOCH_COLUMNS)
+        self._connection.executemany(
+            f"INSERT INTO epochs ({', '.join(columns)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * len(columns))})",
+            [tuple(epoch[name] for name in columns) for epoch in one.epochs],
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", one.artifacts
+        )
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -319,13 +346,12 @@ class Store:
         """The plan of the last run.
 
         Raises:
-            UserError: No run was ever recorded.
+            UserError: No run was ever recorded, or the plan is not one that normlab writes.
         """
         row = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
         if row is None:
             raise NoRunsError(f"{self.folder} holds no runs yet")
-        plan: dict[str, Any] = json.loads(row["plan"])
-        return plan
+        return parse_plan(row["plan"], self.folder)
 
     def looks(self) -> list[Look]:
         """Every look at the results, the first one first."""
@@ -386,10 +412,17 @@ class Store:
         return {row["trial_id"]: row["done"] for row in rows}
 
     def artifacts(self, trial_id: str) -> list[Artifact]:
-        """The files of a trial."""
-        rows = self.rows("artifacts", [trial_id])
-        names = [field.name for field in fields(Artifact)]
-        return [Artifact(**{name: row[name] for name in names}) for row in rows]
+        """The files of a trial; where they lie, its id and their kinds say."""
+        return [
+            Artifact(
+                kind=row["kind"],
+                path=artifact_path(trial_id, row["kind"]),
+                sha256=row["sha256"],
+                bytes=row["bytes"],
+            )
+            for row in self.rows("artifacts", [trial_id])
+            if row["kind"] in ARTIFACTS
+        ]
 
     # -- plumbing --------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from normlab.errors import MachineError, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.records import FINISHED, EpochRecord
 from normlab.store import DATABASE, Loss, NoRunsError, Store
+from normlab.store.plans import as_written
+from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Ended,
     Engine,
@@ -308,12 +310,14 @@ def _look_back(store: Store) -> None:
     """Remember what could be seen under the plan before this one, also if its run was killed."""
     try:
         before = store.plan()
-    except NoRunsError:  # the first run
+        with as_written(store.folder):
+            ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
+            claims = declared(before)
+    except UserError:  # the first run, or a plan of nobody's
         return
-    ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
-        store.add_look(declared(before), finished)
+        store.add_look(claims, finished)
 
 
 def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset()) -> None:
@@ -344,8 +348,9 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
         if other == store.folder or not missing:
             continue
         try:
-            taken = store.adopt(other, missing)
-            with Store.read(other) as source:
+            found = store.adopt(other, missing)
+            taken = found.ids
+            with as_written(other), Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
         except NoRunsError:
             continue
@@ -353,6 +358,8 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
             summary.unreadable[other.name] = str(error)
             continue
         missing = [i for i in missing if i not in set(taken)]
+        if (why := refusals(found)) is not None:
+            summary.unreadable[other.name] = why
         if taken:
             summary.adopted[other.name] = len(taken)
             if seen:  # there, and this study's claims were not declared

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ from normlab.files import write_whole
 from normlab.norms.kernels import choose
 from normlab.recipe import trial_id
 from normlab.records import Artifact
+from normlab.source import source_hash
+from normlab.store import artifact_path
 from normlab.study.engines.base import (
     Ended,
     EpochTrained,
@@ -64,8 +65,8 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                 weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
                 said = _predictions(event, data.test.labels)
                 files = (
-                    _save(task, "weights", "weights.pt", weights),
-                    _save(task, "predictions", "predictions.npz", said),
+                    _save(task, "weights", weights),
+                    _save(task, "predictions", said),
                 )
                 yield Ended(task.trial_id, event.result, files)
     except Exception as error:
@@ -88,7 +89,7 @@ def provenance(device: str) -> dict[str, object]:
     chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
     return {
         "normlab": version("normlab"),
-        "code": _code(),
+        "code": source_hash(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -108,16 +109,6 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-@cache
-def _code() -> str:
-    """Hash of the package's own source: two versions of one number are told apart."""
-    folder = Path(str(files("normlab")))
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     """The test images' labels, predicted classes and their probabilities, as an npz file."""
     stream = io.BytesIO()
@@ -130,8 +121,8 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     return stream.getvalue()
 
 
-def _save(task: Task, kind: str, name: str, content: bytes) -> Artifact:
-    relative = f"artifacts/{task.trial_id}/{name}"
+def _save(task: Task, kind: str, content: bytes) -> Artifact:
+    relative = artifact_path(task.trial_id, kind)
     write_whole(task.folder / relative, content)
     return Artifact(
         kind=kind,

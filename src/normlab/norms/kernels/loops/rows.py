@@ -3,8 +3,6 @@
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
-import numpy as np
-
 from normlab.norms.kernels.loops.compiled import loop, ordered
 
 PIECE = 1 << 11
