@@ -14,6 +14,12 @@ DATA = os.environ.get("NORMLAB_DATA") or str(Path(__file__).parents[2] / "shared
 """Where the real data sets lie, if they are here at all."""
 
 
+@pytest.fixture(autouse=True)
+def _config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or writes what the user trusts."""
+    monkeypatch.setenv("NORMLAB_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
 @pytest.fixture
 def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = Path(DATA)

@@ -170,3 +170,17 @@ def test_the_guide_to_claims_names_every_kind_option_and_metric() -> None:
 @pytest.mark.parametrize("name", sorted(set(documented())))
 def test_every_key_kind_and_option_is_documented(name: str) -> None:
     assert re.search(rf"`[^`]*\b{re.escape(name)}\b[^`]*`", RECIPE)
+
+
+def test_every_promise_on_security_names_a_test_that_is_there() -> None:
+    rows = re.findall(
+        r"^\| (?!promise|---)(.+) \| `(\S+)::(\w+)` \|$", text_of("security.md"), re.M
+    )
+    assert len(rows) > 25
+    assert text_of("security.md").count("\n| ") == len(rows) + 2 * 3
+    for _, file, test in rows:
+        assert f"def {test}(" in (ROOT / file).read_text(), (file, test)
+
+
+def text_of(page: str) -> str:
+    return (ROOT / "docs" / page).read_text()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
         results,
         run,
         status,
+        trust_study,
+        verify,
     )
     from normlab.errors import UserError
     from normlab.models import swap_norm
@@ -39,7 +41,9 @@ _HOMES = {
     "results": "normlab.api",
     "run": "normlab.api",
     "status": "normlab.api",
+    "verify": "normlab.api",
     "swap_norm": "normlab.models",
+    "trust_study": "normlab.api",
 }
 
 __all__ = [
@@ -57,6 +61,8 @@ __all__ = [
     "run",
     "status",
     "swap_norm",
+    "trust_study",
+    "verify",
 ]
 
 

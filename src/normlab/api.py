@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab.errors import UserError
 from normlab.records import FINISHED
-from normlab.store import DATABASE, Store
+from normlab.store import Loss, Store
+from normlab.store.plans import as_written, not_ours
 from normlab.study.spec import Study
 
 if TYPE_CHECKING:
@@ -71,11 +72,15 @@ class Status:
     Attributes:
         name: The study's name.
         trials: One mapping per planned trial: `arm`, `seed`, `id`, `state`, `epochs` done,
-            `of` epochs, `reason` of a failure.
+            `of` epochs, `reason` of a failure. A trial is `interrupted` where the process that
+            ran it is gone.
+        lost: One mapping per file of a finished trial that is gone or has another size: `arm`,
+            `seed`, `id`, `kind`, `path`, `reason`.
     """
 
     name: str
     trials: list[dict[str, Any]]
+    lost: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,12 +93,26 @@ class Status:
         return sum(trial["state"] in FINISHED for trial in self.trials)
 
 
+@dataclass(frozen=True)
+class Verified:
+    """The files of a study's finished trials, held against their hashes.
+
+    Attributes:
+        files: How many there should be.
+        lost: One mapping per file that is gone or damaged; see `Status.lost`.
+    """
+
+    files: int
+    lost: list[dict[str, Any]]
+
+
 def load_study(
     reference: str | Path,
     *,
     seeds: int | None = None,
     set: Mapping[str, Any] | None = None,  # noqa: A002 (the command line's word)
     quick: bool = False,
+    trust: Iterable[str] = (),
 ) -> Study:
     """A study by bundled name or path, changed as the options of the command line change it.
 
@@ -102,11 +121,44 @@ def load_study(
         seeds: Use seeds 0 to seeds - 1.
         set: Recipe values that hold in every arm, by dotted key: ``{"epochs": 5}``.
         quick: Use the study's quick variant.
+        trust: Packages of yours that the file may have imported, as `--trust` names them. Without
+            it, and without `trust_study`, a plan of a file that names code is refused. What `set`
+            names is your own word.
 
     Raises:
         UserError: No such study, or a mistake in it; the message names field and value.
     """
-    return Study.load(reference).vary(quick=quick, overrides=set, seeds=seeds)
+    return Study.load(reference, trust=trust).vary(quick=quick, overrides=set, seeds=seeds)
+
+
+def trust_study(reference: str | Path) -> tuple[str, ...]:
+    """Trust a study file as it is now: what it names may be imported. Imports nothing.
+
+    Returns:
+        The modules it names; none for a study of normlab's own parts, and nothing is written.
+
+    Raises:
+        UserError: No such study, a mistake in it, or the config folder cannot be written.
+    """
+    from normlab.study.trust import remember
+
+    study = Study.load(reference)
+    modules = tuple(sorted(study.modules()))
+    if modules and study.file and study.digest:
+        remember(study.file, study.digest, modules)
+    return modules
+
+
+def distrust_study(reference: str | Path) -> bool:
+    """Take the trust in a study file back; returns whether there was any.
+
+    Raises:
+        UserError: No such file, or the record cannot be removed.
+    """
+    from normlab.study.files import find
+    from normlab.study.trust import forget
+
+    return forget(str(find(reference).resolve()))
 
 
 def plan(study: Study) -> Plan:
@@ -129,6 +181,7 @@ def run(
     threads: int = 1,
     retry_failed: bool = False,
     same_machine: bool = False,
+    retrain_lost: bool = False,
 ) -> Results:
     """Train what the study still lacks and return all its results.
 
@@ -141,10 +194,12 @@ def run(
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
         same_machine: Train anew what was trained where bits are other than here (another chip,
-            instruction set, number of threads, torch); the old numbers are kept in `replaced/`.
+            instruction set, number of threads, torch).
+        retrain_lost: Train finished trials again whose weights or predictions are lost or damaged.
 
     Raises:
-        UserError: A mistake in the study, missing data, or a folder that cannot be written.
+        UserError: A mistake in the study, missing data, or a folder that cannot be written; a full
+            disk or the like, after which the same call goes on.
         KeyboardInterrupt: Interrupted; finished epochs are stored, run again to go on.
     """
     from normlab.study.runner import RunOptions, run_plan
@@ -155,6 +210,7 @@ def run(
         threads=threads,
         retry_failed=retry_failed,
         same_machine=same_machine,
+        retrain_lost=retrain_lost,
     )
     summary = run_plan(plan(study), Path(runs), options)
     if summary.interrupted:
@@ -171,9 +227,9 @@ def results(name: str, *, runs: str | Path = "runs") -> Results:
     from normlab.report import arm_table, load_frames
 
     folder = Path(runs) / name
-    with Store.read(folder) as store:
+    with as_written(folder), Store.read(folder) as store:
         frames = load_frames(store)
-    return Results(folder, arm_table(frames), frames.trials, frames.epochs)
+        return Results(folder, arm_table(frames), frames.trials, frames.epochs)
 
 
 def status(name: str, *, runs: str | Path = "runs") -> Status:
@@ -182,7 +238,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
     Raises:
         UserError: It was never run there.
     """
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         recorded = store.plan()
         planned = [
             (arm, int(seed), trial_id)
@@ -191,20 +248,66 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         ]
         ids = [trial_id for _, _, trial_id in planned]
         rows = {row["id"]: row for row in store.rows("trials", ids)}
+        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
         done = store.epochs_done(ids)
+        lost = lost_files(recorded, store.losses(ids))
+    # Asked after the rows were read: a run that ended meanwhile has left none that runs.
+    gone = not Store.is_being_written(Path(runs) / name)
     trials = [
         {
             "arm": arm["label"],
             "seed": seed,
             "id": trial_id,
-            "state": rows[trial_id]["state"],
+            "state": _state(rows[trial_id]["state"], gone=gone),
             "epochs": done.get(trial_id, 0),
             "of": arm["epochs"],
             "reason": rows[trial_id]["reason"],
         }
         for arm, seed, trial_id in planned
     ]
-    return Status(recorded["name"], trials)
+    return Status(recorded["name"], trials, lost)
+
+
+def _state(stored: str, *, gone: bool) -> str:
+    return "interrupted" if stored == "running" and gone else stored
+
+
+def verify(name: str, *, runs: str | Path = "runs") -> Verified:
+    """Read every file of a study's finished trials and hold it against its hash in the store.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with Store.read(Path(runs) / name) as store:
+        recorded = store.plan()
+        ids = [trial for arm in recorded["arms"] for trial in arm["trials"].values()]
+        states = store.states(ids)
+        files = sum(
+            len(store.artifacts(i)) for i in dict.fromkeys(ids) if states.get(i) in FINISHED
+        )
+        lost = lost_files(recorded, store.losses(ids, hashes=True))
+    return Verified(files, lost)
+
+
+def lost_files(recorded: Mapping[str, Any], losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Lost files of a recorded plan's trials as plain mappings; see `Status.lost`."""
+    places = {
+        trial: (arm["label"], int(seed))
+        for arm in recorded["arms"]
+        for seed, trial in arm["trials"].items()
+    }
+    return [
+        {
+            "arm": places[loss.trial_id][0],
+            "seed": places[loss.trial_id][1],
+            "id": loss.trial_id,
+            "kind": loss.artifact.kind,
+            "path": loss.artifact.path,
+            "reason": loss.reason,
+        }
+        for loss in losses
+    ]
 
 
 def claim_plans(study_plan: Plan, *, runs: str | Path = "runs") -> pd.DataFrame:
@@ -254,7 +357,8 @@ def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
     """
     from normlab.report import claim_table, load_frames
 
-    with Store.read(Path(runs) / name) as store:
+    folder = Path(runs) / name
+    with as_written(folder), Store.read(folder) as store:
         return claim_table(load_frames(store))
 
 
@@ -310,8 +414,8 @@ def unsettled(name: str, *, runs: str | Path = "runs") -> list[str]:
 
 
 def has_runs(name: str, *, runs: str | Path = "runs") -> bool:
-    """Whether the study has a store in that folder."""
-    return (Path(runs) / name / DATABASE).is_file()
+    """Whether the study has a store in that folder with something in it."""
+    return Store.is_made(Path(runs) / name)
 
 
 def stored_states(study_plan: Plan, *, runs: str | Path = "runs") -> dict[str, str]:

@@ -12,7 +12,7 @@ DECIDING = {
     "backend": "kernels",
     "torch": "torch",
     "numba": "Numba",
-    "code": "normlab code",
+    "training_code": "normlab code",
     "bits": "bits of a sample computation",
 }
 """Fields of a trial's provenance that decide about the bits, with what they are called."""

@@ -345,12 +345,13 @@ def test_a_change_of_an_own_model_s_code_trains_it_anew(tmp_path: Path) -> None:
         )
         return ended.stdout
 
-    run = ("run", "own.yaml", "--workers", "1")
+    trust = ("--trust", "cli_net")
+    run = ("run", "own.yaml", "--workers", "1", *trust)
     assert "trained 1 trial; of 1: 1 complete" in command(*run)
     net.write_text("# A comment.\n" + net.read_text())
     assert "nothing to train" in command(*run)
     net.write_text(net.read_text().replace("nn.ReLU()", "nn.Tanh()"))
-    out = command("plan", "own.yaml")
+    out = command("plan", "own.yaml", *trust)
     assert "the code of cli_net is part of the trials' ids (base)" in out
     assert "changed since the last run: cli_net. Its trials are new ones (base)" in out
     out = command(*run)

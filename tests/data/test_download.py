@@ -167,3 +167,40 @@ def test_a_set_is_downloaded_once_where_no_folder_is_named(
 def test_without_a_cache_named_the_user_s_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NORMLAB_CACHE")
     assert cache_folder().name == "normlab"
+
+
+def test_nothing_comes_over_a_way_that_anybody_can_change(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="https is safe"):
+        download("http://example.org/file.bin", tmp_path / "file.bin", md5=MD5)
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_answer_that_is_sent_on_away_from_https_is_refused(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("requests.Response.url", "http://example.org/file.bin", raising=False)
+    monkeypatch.setattr("requests.Response.__setattr__", _all_but_url)
+    with pytest.raises(UserError, match="https is safe"):
+        download(site.url, tmp_path / "file.bin", md5=MD5)
+
+
+def _all_but_url(response: object, name: str, value: object) -> None:
+    if name != "url":
+        object.__setattr__(response, name, value)
+
+
+def test_every_published_set_comes_over_https() -> None:
+    for made in (MNIST, FASHION_MNIST, KMNIST, CIFAR10, CIFAR100):
+        assert made.url.startswith("https://")
+
+
+@pytest.mark.parametrize("promised", [True, False])
+def test_a_download_has_a_largest_size(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promised: bool
+) -> None:
+    monkeypatch.setattr("normlab.data.download.LARGEST", len(CONTENT) - 1)
+    if not promised:
+        monkeypatch.setattr("requests.structures.CaseInsensitiveDict.get", lambda *_: None)
+    with pytest.raises(UserError, match="more than"):
+        download(site.url, tmp_path / "file.bin", md5=MD5)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= len(CONTENT) - 1

@@ -77,3 +77,14 @@ def test_the_published_gzip_needs_no_other_hash(
     known = idx_set(KMNIST, tmp_path)
     files = {key: replace(file, unpacked="md5:" + "0" * 32) for key, file in known.files.items()}
     assert len(replace(known, files=files).load(spec("kmnist")).train_labels) == 15
+
+
+def test_a_small_gzip_that_unpacks_to_a_full_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("normlab.data.idx.LARGEST", 1 << 20)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 24)))
+    assert path.stat().st_size < 1 << 16
+    with pytest.raises(UserError, match="no published file has"):
+        read_bytes(path)

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from normlab.errors import UserError
+from normlab.errors import MachineError, UserError
 from normlab.records import Artifact, EpochRecord, TrialResult
-from normlab.store import DATABASE, Store, TrialRow
+from normlab.store import DATABASE, NoRunsError, Store, TrialRow
 from normlab.store.migrations import MIGRATIONS
-from normlab.store.schema import connect
+from normlab.store.schema import connect, refusal
+from normlab.store.takeover import TakenOver
 
 
 def record(epoch: int, test_accuracy: float = 0.5) -> EpochRecord:
     values = {field.name: 0.5 for field in fields(EpochRecord)}
     return EpochRecord(
-        **{**values, "epoch": epoch, "test_accuracy": test_accuracy, "test_loss": None}
+        **{
+            **values,
+            "epoch": epoch,
+            "test_accuracy": test_accuracy,
+            "test_loss": None,
+            "details": {},
+        }
     )  # type: ignore[arg-type]
 
 
@@ -52,10 +59,12 @@ def test_a_trial_s_life(store: Store) -> None:
     store.add_epoch("a", record(1))
     store.add_epoch("a", record(2))
     assert store.states(["a"]) == {"a": "running"}
-    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256="cd", bytes=3)])
+    store.finish(
+        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256="cd", bytes=3)]
+    )
     assert store.states(["a"]) == {"a": "complete"}
     assert store.epochs_done(["a", "b"]) == {"a": 2}
-    assert [artifact.path for artifact in store.artifacts("a")] == ["w.pt"]
+    assert [artifact.path for artifact in store.artifacts("a")] == ["artifacts/a/weights.pt"]
 
 
 def test_the_same_epoch_again_replaces_it(store: Store) -> None:
@@ -90,9 +99,9 @@ def test_failed_trials_keep_their_traceback_and_can_be_released(store: Store) ->
 def test_recording_a_plan_again_loses_nothing(store: Store) -> None:
     store.start("a", {}, 0)
     store.finish("a", RESULT, [])
-    store.record_plan("s", {"name": "s", "arms": [1]}, [row("a"), row("c")])
+    store.record_plan("s", {"name": "s", "question": "New?"}, [row("a"), row("c")])
     assert store.states(["a", "b", "c"]) == {"a": "complete", "b": "pending", "c": "pending"}
-    assert store.plan()["arms"] == [1]
+    assert store.plan()["question"] == "New?"
 
 
 def test_one_writer_at_a_time(store: Store) -> None:
@@ -112,32 +121,40 @@ def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_pat
     store.start("a", {}, 0)
     store.add_epoch("a", record(1))
     (store.folder / "artifacts" / "a").mkdir(parents=True)
-    (store.folder / "artifacts/a/w.pt").write_bytes(b"xyz")
+    (store.folder / "artifacts/a/weights.pt").write_bytes(b"xyz")
     sha256 = hashlib.sha256(b"xyz").hexdigest()
     store.finish(
-        "a", RESULT, [Artifact(kind="weights", path="artifacts/a/w.pt", sha256=sha256, bytes=3)]
+        "a",
+        RESULT,
+        [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
     )
     with Store.write(tmp_path / "other") as other:
         other.record_plan("o", {"name": "o"}, [row("a"), row("b")])
-        assert other.adopt(store.folder, ["a", "b"]) == ["a"]
+        assert other.adopt(store.folder, ["a", "b"]) == TakenOver(["a"])
         assert other.states(["a", "b"]) == {"a": "complete", "b": "pending"}
         assert other.epochs_done(["a"]) == {"a": 1}
-        assert (other.folder / "artifacts/a/w.pt").read_bytes() == b"xyz"
+        assert (other.folder / "artifacts/a/weights.pt").read_bytes() == b"xyz"
 
 
 @pytest.mark.parametrize("damage", ["deleted", "changed"])
 def test_a_trial_whose_files_are_not_as_recorded_is_not_adopted(
     store: Store, tmp_path: Path, damage: str
 ) -> None:
-    path = store.folder / "w.pt"
+    path = store.folder / "artifacts/a/weights.pt"
+    path.parent.mkdir(parents=True)
     if damage == "changed":
         path.write_bytes(b"abc")
     store.start("a", {}, 0)
     sha256 = hashlib.sha256(b"xyz").hexdigest()
-    store.finish("a", RESULT, [Artifact(kind="weights", path="w.pt", sha256=sha256, bytes=3)])
+    store.finish(
+        "a",
+        RESULT,
+        [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
+    )
     with Store.write(tmp_path / "other") as other:
         other.record_plan("o", {"name": "o"}, [row("a")])
-        assert other.adopt(store.folder, ["a"]) == []
+        why = "artifacts/a/weights.pt is not there as recorded"
+        assert other.adopt(store.folder, ["a"]) == TakenOver([], {"a": why})
         assert other.states(["a"]) == {"a": "pending"}
 
 
@@ -248,3 +265,137 @@ def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
         ids = [trial for arm in plan["arms"] for trial in arm["trials"].values()]
         assert set(store.states(ids).values()) == {"complete"}
         assert set(store.epochs_done(ids).values()) == {1}
+
+
+def test_a_store_killed_while_it_was_made_holds_no_runs_and_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    path.touch()
+    for half in ("", "PRAGMA journal_mode = WAL"):
+        raw = sqlite3.connect(path)
+        raw.execute(half)
+        raw.close()
+        assert not Store.is_made(tmp_path)
+        with (
+            pytest.raises(NoRunsError, match="stopped before it could store"),
+            Store.read(tmp_path),
+        ):
+            pass
+    with Store.write(tmp_path) as store:
+        store.record_plan("s", PLAN, [row("a")])
+    assert Store.is_made(tmp_path)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    raw = sqlite3.connect(tmp_path / DATABASE)
+    raw.execute("CREATE TABLE theirs (x)")
+    raw.close()
+    before = (tmp_path / DATABASE).read_bytes()
+    for way in (Store.write, Store.read):
+        with pytest.raises(UserError, match="did not make"), way(tmp_path):
+            pass
+    assert (tmp_path / DATABASE).read_bytes() == before
+
+
+def test_all_steps_of_a_schema_are_one_transaction(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    steps = ("CREATE TABLE t (x);", "CREATE TABLE u (x); INSERT INTO nosuch VALUES (1);")
+    with pytest.raises(UserError, match="nosuch"):
+        connect(path, write=True, migrations=steps)
+    raw = sqlite3.connect(path)
+    assert raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    raw.close()
+
+
+def as_a_reader_sees(folder: Path) -> dict[str, str]:
+    with Store.read(folder) as reader:
+        return dict(reader.states(["a", "b"]))
+
+
+@pytest.fixture
+def killed(store: Store, tmp_path: Path) -> Path:
+    """A folder that a killed writer left: what it stored last stands in the log alone."""
+    store.start("a", {}, 0)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for ending in ("", "-wal"):
+        name = DATABASE + ending
+        (folder / name).write_bytes((store.folder / name).read_bytes())
+    raw = sqlite3.connect(f"{(folder / DATABASE).as_uri()}?mode=ro&immutable=1", uri=True)
+    assert raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 or (
+        raw.execute("SELECT state FROM trials").fetchall() != [("running",), ("pending",)]
+    ), "the database alone is older"
+    raw.close()
+    return folder
+
+
+def test_a_reader_that_may_not_write_reads_the_log_too(killed: Path) -> None:
+    (killed / f"{DATABASE}-shm").mkdir()  # nobody can open that, as in a folder without writing
+    assert as_a_reader_sees(killed) == {"a": "running", "b": "pending"}
+
+
+def test_a_log_that_cannot_be_read_is_named_and_nothing_is_read_without_it(killed: Path) -> None:
+    (killed / f"{DATABASE}-wal").unlink()
+    (killed / f"{DATABASE}-wal").mkdir()
+    with pytest.raises(UserError, match=r"store\.sqlite-wal \(what was stored last stands in it\)"):
+        as_a_reader_sees(killed)
+
+
+def test_a_killed_writer_s_journal_is_undone_for_a_reader(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "hot"
+    folder.mkdir()
+    path = folder / DATABASE
+    raw = sqlite3.connect(store.folder / DATABASE)
+    raw.execute(f"VACUUM INTO '{path}'")
+    raw.close()
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("PRAGMA journal_mode = DELETE")
+    raw.execute("PRAGMA cache_size = 1")
+    raw.execute("BEGIN IMMEDIATE")
+    raw.execute("UPDATE trials SET state = 'failed'")
+    raw.executemany(
+        "INSERT INTO looks (looked_at, declared, trials) VALUES ('x', ?, '')", [("y" * 3000,)] * 50
+    )
+    left = {name: (folder / name).read_bytes() for name in (DATABASE, f"{DATABASE}-journal")}
+    raw.execute("ROLLBACK")
+    raw.close()
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    assert as_a_reader_sees(folder) == {"a": "pending", "b": "pending"}
+    assert {name: (folder / name).read_bytes() for name in left} == left, "a reader changes nothing"
+
+
+def test_a_read_error_of_the_disk_is_told_from_damage(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR | (1 << 8)
+    assert isinstance(refusal(tmp_path, error, write=False), MachineError)
+    assert "the disk reports an error" in str(refusal(tmp_path, error, write=False))
+    damaged = sqlite3.DatabaseError("database disk image is malformed")
+    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    assert not isinstance(refusal(tmp_path, damaged, write=False), MachineError)
+
+
+def test_a_finished_trial_stands_in_the_database_itself_and_its_commit_was_synced(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    whole = Store._set
+
+    def watched(self: Store, *arguments: object) -> None:
+        levels.append(self._connection.execute("PRAGMA synchronous").fetchone()[0])
+        whole(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "_set", watched)
+    store.start("a", {}, 0)
+    store.finish("a", RESULT, [])
+    assert levels == [1, 2]  # NORMAL, FULL
+    raw = sqlite3.connect(f"{(store.folder / DATABASE).as_uri()}?mode=ro&immutable=1", uri=True)
+    assert raw.execute("SELECT state FROM trials WHERE id = 'a'").fetchone() == ("complete",)
+    raw.close()
+
+
+def test_whether_a_run_is_writing_is_known_from_outside(store: Store, tmp_path: Path) -> None:
+    assert Store.is_being_written(store.folder)
+    assert not Store.is_being_written(tmp_path / "nothing")
+    with Store.write(tmp_path / "t"):
+        pass
+    assert not Store.is_being_written(tmp_path / "t")

@@ -105,7 +105,7 @@ def test_the_names_of_an_entry_point_lead_to_its_code(
     from importlib.metadata import EntryPoint
 
     points = [EntryPoint("short", "own_net:Net", "normlab.models")]
-    for place in ("recipe.models", "models.own", "study.own"):
+    for place in ("own", "study.own"):
         monkeypatch.setattr(
             f"normlab.{place}.entry_points",
             lambda group: points if group == "normlab.models" else [],

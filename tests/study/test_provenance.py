@@ -144,13 +144,10 @@ def test_trials_of_another_machine_are_said_and_trained_anew_on_request(tmp_path
     assert number == 2
 
     here = run_plan(made, tmp_path, RunOptions(same_machine=True))
-    assert (here.replaced, here.trained, here.elsewhere) == (2, 2, {})
-    kept = [json.loads(path.read_text()) for path in (tmp_path / "s" / "replaced").iterdir()]
-    assert len(kept) == 2
-    for rows in kept:
-        assert len(rows["epochs"]) == 2
-        assert rows["trials"][0]["state"] == "complete"
-        assert "Z80" in rows["trials"][0]["provenance"]
+    assert (list(here.replaced.values()), here.trained, here.elsewhere) == ([True, True], 2, {})
+    with Store.read(tmp_path / "s") as store:
+        for places in store.places(list(here.replaced)).values():
+            assert [differing(place, provenance("cpu")) for place in places] == [[]]
     assert run_plan(made, tmp_path, RunOptions(same_machine=True)).trained == 0
 
 

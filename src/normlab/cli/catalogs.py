@@ -8,6 +8,7 @@ import typer
 
 from normlab.cli.options import Json, Sets, parse_sets
 from normlab.errors import UserError, unknown
+from normlab.text import shown
 
 
 def list_(
@@ -116,7 +117,9 @@ def show_study(
 
     from normlab.study.files import read_text
 
-    sys.stdout.write(read_text(name))
+    text = read_text(name)
+    # A copy is exact; a terminal is spared what it would obey.
+    sys.stdout.write(shown(text, lines=True) if sys.stdout.isatty() else text)
 
 
 def _bundled() -> list[str]:

@@ -23,6 +23,14 @@ Sets = Annotated[
         help="Set a recipe key in every arm; dotted keys go into a component; repeatable.",
     ),
 ]
+Trust = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        metavar="PACKAGE",
+        help="Import this package of yours if the study file names it; repeatable.",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Use the study's quick variant.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the studies' runs.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -11,11 +11,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from normlab.text import shown
+
 _PLAIN_WIDTH = 120  # columns where the output is no terminal: files and pipes need no wrapping
 
+
+class _Console(Console):
+    """A console that shows control characters in strings instead of sending them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(
+            *(shown(o, lines=True) if isinstance(o, str) else o for o in objects), **options
+        )
+
+
 # Questions, labels and errors are shown as they are: none of their brackets is markup.
-console = Console(
-    highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH
+console = _Console(
+    highlight=False,
+    markup=False,
+    width=None if sys.stdout is not None and sys.stdout.isatty() else _PLAIN_WIDTH,
 )
 
 
@@ -33,7 +47,7 @@ def table(
         is_left = index == 0 or column in left
         made.add_column(column, justify="left" if is_left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*("" if cell is None else str(cell) for cell in row))
+        made.add_row(*("" if cell is None else shown(str(cell)) for cell in row))
     return made
 
 

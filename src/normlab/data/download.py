@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from normlab.errors import UserError
 
@@ -20,6 +21,9 @@ _allowed = ContextVar("_allowed", default=True)
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30  # seconds without a byte
+LARGEST = 1 << 30
+"""Bytes of a download: several times the largest published set."""
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 
 def cache_folder() -> Path:
@@ -51,7 +55,8 @@ def download(url: str, target: Path, *, md5: str) -> Path:
         md5: Published hash of the file.
 
     Raises:
-        UserError: No answer, an error status, or bytes that are not the published ones; `offline`
+        UserError: No answer, an error status, bytes that are not the published ones or more than
+            `LARGEST`, or no https on the way (MD5 alone would not tell a forged file); `offline`
             and not there.
     """
     import pooch
@@ -61,6 +66,7 @@ def download(url: str, target: Path, *, md5: str) -> Path:
         if target.exists() and pooch.file_hash(str(target), alg="md5") == md5:
             return target
         raise UserError(f"{target.name} is not on this machine")
+    _check_way(url)
     pooch.get_logger().setLevel("ERROR")
     try:
         found = pooch.retrieve(
@@ -80,6 +86,14 @@ def download(url: str, target: Path, *, md5: str) -> Path:
     except OSError as error:
         raise UserError(f"{url} could not be stored in {target.parent}: {error}") from None
     return Path(found)
+
+
+def _check_way(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and parts.hostname not in _THIS_MACHINE:
+        raise UserError(
+            f"{url} is not downloaded: anybody on the way could change it; https is safe"
+        )
 
 
 class _Resuming:
@@ -103,15 +117,22 @@ class _Resuming:
                 self(url, output_file, _pooch)
                 return
             answer.raise_for_status()
+            _check_way(answer.url)  # where it was sent on to
             if answer.status_code != requests.codes.partial_content:
                 have = 0
             length = answer.headers.get("Content-Length")
             columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+            if length and have + int(length) > LARGEST:
+                raise UserError(f"{url}: {have + int(length):,} bytes are more than {LARGEST:,}")
             with Progress(*columns, transient=True) as progress:
                 total = have + int(length) if length else None
                 task = progress.add_task(url.rpartition("/")[2], total=total, completed=have)
                 with self.part.open("ab" if have else "wb") as stream:
                     for chunk in answer.iter_content(_CHUNK):
+                        have += len(chunk)
+                        if have > LARGEST:  # it promised fewer, or nothing
+                            stream.truncate(0)
+                            raise UserError(f"{url}: it has more than {LARGEST:,} bytes")
                         stream.write(chunk)
                         progress.advance(task, len(chunk))
         # Moved out of the way also when its hash turns out wrong, so that the next try is fresh.

@@ -37,7 +37,7 @@ FILES = {
 
 FASHION_MNIST = IdxSet(
     name="fashion-mnist",
-    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    url="https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     files=FILES,
     class_names=(
         "T-shirt/top",

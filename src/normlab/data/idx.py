@@ -23,6 +23,8 @@ from normlab.recipe.data import Data
 
 _GZIP = b"\x1f\x8b"
 _UNSIGNED_BYTE = 8
+LARGEST = 1 << 28
+"""Bytes of a file, unpacked: five times the largest published one."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +127,23 @@ def read_bytes(path: Path) -> bytes:
     """The file's content, unpacked if it is gzip.
 
     Raises:
-        UserError: The file cannot be read or its gzip stream is broken.
+        UserError: The file cannot be read, its gzip stream is broken, or it holds more than any
+            published file: a small gzip can unpack to a full memory.
     """
     try:
-        raw = path.read_bytes()
-        return gzip.decompress(raw) if raw.startswith(_GZIP) else raw
+        with path.open("rb") as stream:
+            is_gzip = stream.read(len(_GZIP)) == _GZIP
+            stream.seek(0)
+            if is_gzip:
+                with gzip.open(stream) as unpacked:
+                    raw = unpacked.read(LARGEST + 1)
+            else:
+                raw = stream.read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    if len(raw) > LARGEST:
+        raise UserError(f"{path} has more than {LARGEST:,} bytes unpacked: no published file has")
+    return raw
 
 
 def parse_idx(raw: bytes, path: Path, *, dimensions: int) -> npt.NDArray[np.uint8]:

@@ -37,7 +37,7 @@ FILES = {
 
 KMNIST = IdxSet(
     name="kmnist",
-    url="http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+    url="https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
     files=FILES,
     class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
     train_counts=(6000,) * 10,

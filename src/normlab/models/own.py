@@ -18,8 +18,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 import torch
@@ -33,6 +31,7 @@ from normlab.models.slots import Slots
 from normlab.models.surgery import swap_norm
 from normlab.models.units import units
 from normlab.norms import class_of, traits
+from normlab.own import load as load_own
 from normlab.recipe import MODELS, Recipe
 from normlab.regularizers import Dropout, RandomLayer, SpatialDropout
 
@@ -84,17 +83,7 @@ def load(kind: str) -> Callable[..., object]:
     Raises:
         UserError: It cannot be imported, or not be called.
     """
-    points = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    if ":" not in kind and kind not in points:
-        raise UserError(f"{unknown('model', kind, [*MODELS, *points])} Or give package.module:Net.")
-    module, _, attribute = points.get(kind, kind).partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except Exception as error:  # whatever a module of the user's does when it is run
-        raise UserError(f"model '{kind}' cannot be imported: {_said(error)}") from error
-    if not callable(found):
-        raise UserError(f"model '{kind}' is {found!r}: a torch.nn.Module class is needed")
-    return found  # type: ignore[no-any-return]
+    return load_own(kind, "model", ENTRY_POINTS, MODELS, "a torch.nn.Module class")
 
 
 def _refuse_what_it_cannot_have(recipe: Recipe, name: str) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from torch import nn
 
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.base import Norm
 from normlab.norms.batch import BatchNorm
@@ -34,6 +32,7 @@ from normlab.norms.torch_norms import (
     TorchLayerNorm,
 )
 from normlab.norms.traits import Traits, is_norm, traits
+from normlab.own import load
 
 NORMS: dict[str, type[nn.Module]] = {
     "none": NoNorm,
@@ -71,14 +70,7 @@ def by_name(name: str) -> type[nn.Module]:
     """
     if name in NORMS:
         return NORMS[name]
-    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if ":" not in name and name not in points:
-        raise UserError(f"{unknown('norm', name, [*NORMS, *points])} Or give package.module:Class.")
-    module, _, attribute = (points[name].value if name in points else name).partition(":")
-    try:
-        found = getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"norm '{name}' cannot be imported: {error}") from None
+    found = load(name, "norm", ENTRY_POINTS, NORMS, "a torch.nn.Module class")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise UserError(f"norm '{name}' is {found!r}: a torch.nn.Module class is needed")
     return found
@@ -101,7 +93,10 @@ def make(name: str, num_channels: int, **options: Any) -> nn.Module:
         ValueError: Options that do not fit the channels.
         TypeError: An option the kind does not have.
     """
-    return by_name(name)(num_channels, **options)
+    made = by_name(name)(num_channels, **options)
+    if not isinstance(made, nn.Module):  # a class may make something else than itself
+        raise UserError(f"norm '{name}' makes {type(made).__name__}: a torch.nn.Module is needed")
+    return made
 
 
 __all__ = [

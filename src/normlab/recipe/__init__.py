@@ -5,7 +5,16 @@ from normlab.recipe.base import Component, Spec
 from normlab.recipe.data import DATA
 from normlab.recipe.models import MODELS
 from normlab.recipe.norms import NORMS
-from normlab.recipe.recipe import SEMANTICS, Recipe, Seed, digest, trial_id, value_text, with_value
+from normlab.recipe.recipe import (
+    SEMANTICS,
+    Recipe,
+    Seed,
+    digest,
+    own_modules,
+    trial_id,
+    value_text,
+    with_value,
+)
 from normlab.recipe.regularizers import DROPOUTS, REGULARIZERS
 from normlab.recipe.training import OPTIMIZERS, SCHEDULES
 
@@ -24,6 +33,7 @@ __all__ = [
     "Seed",
     "Spec",
     "digest",
+    "own_modules",
     "trial_id",
     "value_text",
     "with_value",

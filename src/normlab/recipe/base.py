@@ -115,6 +115,8 @@ def chosen_from(
             )
         kind = values["kind"]
         spec = kinds.get(kind) or (own if own and own.accepts(kind) else None)
+        if spec is None and own and ":" in kind:
+            raise _refused(f"{info.field_name} is '{kind}': an import path is package.module:Class")
         if spec is None:
             raise _refused(f"{info.field_name}: {unknown('kind', kind, kinds)}")
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
+from normlab.own import is_own, module_of
 from normlab.recipe.base import Component, catalog, chosen_from
 
 ConvBias = Literal["auto", "always", "never"]
@@ -147,7 +147,12 @@ class OwnModel(Component):
     @classmethod
     def accepts(cls, kind: str) -> bool:
         """An import path, or the name of an entry point in the group `normlab.models`."""
-        return ":" in kind or kind in {point.name for point in entry_points(group="normlab.models")}
+        return is_own(kind, "normlab.models")
+
+    @property
+    def module(self) -> str | None:
+        """What the user must trust before it is imported; None for installed entry points."""
+        return module_of(self.kind, "normlab.models")
 
     @property
     def options(self) -> dict[str, Any]:

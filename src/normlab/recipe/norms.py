@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
+from normlab.own import is_own, module_of
 from normlab.recipe.base import Component, catalog, chosen_from
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -236,7 +236,12 @@ class OwnNorm(Component):
     @classmethod
     def accepts(cls, kind: str) -> bool:
         """An import path, or the name of an entry point in the group `normlab.norms`."""
-        return ":" in kind or kind in {point.name for point in entry_points(group="normlab.norms")}
+        return is_own(kind, "normlab.norms")
+
+    @property
+    def module(self) -> str | None:
+        """What the user must trust before it is imported; None for installed entry points."""
+        return module_of(self.kind, "normlab.norms")
 
     @property
     def options(self) -> dict[str, Any]:

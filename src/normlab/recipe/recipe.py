@@ -13,8 +13,8 @@ from normlab.errors import UserError, unknown
 from normlab.recipe.augment import AugmentSpec
 from normlab.recipe.base import Spec
 from normlab.recipe.data import DataSpec
-from normlab.recipe.models import ModelSpec
-from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec
+from normlab.recipe.models import ModelSpec, OwnModel
+from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec, OwnNorm
 from normlab.recipe.regularizers import (
     Agc,
     AgcSpec,
@@ -190,6 +190,12 @@ def _default(key: str) -> dict[str, str]:
     """What a dotted key goes into where the recipe leaves the component out."""
     kind = getattr(Recipe.model_fields[key].default, "kind", None)
     return {"kind": kind} if kind else {}
+
+
+def own_modules(recipe: Recipe) -> set[str]:
+    """Modules that the recipe would have imported, but for entry points of installed packages."""
+    own = (part for part in (recipe.model, recipe.norm) if isinstance(part, OwnModel | OwnNorm))
+    return {part.module for part in own if part.module is not None}
 
 
 def digest(data: Any) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from normlab.metrics import METRICS
 from normlab.records import FINISHED
+from normlab.report.csv_text import csv_text
 from normlab.report.frames import Frames
 
 OF_ARMS = ("parameters", "classes")
@@ -47,7 +48,7 @@ def epoch_rows(frames: Frames) -> str:
         table[name] = table[name].astype("Int64")
     empty = [name for name in table if table[name].isna().all() and name not in _ALWAYS]
     table = table.drop(columns=empty)
-    return table.to_csv(index=False, float_format=_DIGITS, lineterminator="\n")
+    return csv_text(table, float_format=_DIGITS, lineterminator="\n")
 
 
 def last_rows(epochs: pd.DataFrame) -> pd.DataFrame:

@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import vl_convert
 
-from normlab.errors import UserError
+from normlab.errors import MachineError, UserError, fault_of_machine
 from normlab.files import write_whole
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import load_frames
 from normlab.report.typeset import arms_typeset, verdicts_typeset
 from normlab.store import Store
+from normlab.store.plans import as_written
 
 _DOTS = 2  # pixels of a PNG for each of the figure's
 
@@ -45,6 +46,21 @@ def write_exports(
     Raises:
         UserError: The folder holds no runs, or a file cannot be written.
     """
+    with as_written(folder):
+        made, not_drawn = _made(folder, figures, latex, csv)
+    for path, content in made.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            kind = MachineError if fault_of_machine(error) else UserError
+            raise kind(f"{path} cannot be written: {error.strerror}") from None
+    return Exports(list(made), not_drawn)
+
+
+def _made(
+    folder: Path, figures: Path | None, latex: Path | None, csv: Path | None
+) -> tuple[dict[Path, bytes], dict[str, str]]:
+    """The files by path, and the figures that could not be drawn with the reason."""
     with Store.read(folder) as store:
         frames = load_frames(store)
     made: dict[Path, bytes] = {}
@@ -63,12 +79,7 @@ def write_exports(
             made[latex / f"{name}.md"] = table.markdown().encode()
     if csv is not None:
         made[csv] = epoch_rows(frames).encode()
-    for path, content in made.items():
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    return Exports(list(made), not_drawn)
+    return made, not_drawn
 
 
 def figure_files(figure: Figure) -> dict[str, bytes]:

@@ -14,6 +14,7 @@ from normlab.metrics import METRICS
 from normlab.records import TrialState
 from normlab.report.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.report.frames import Frames
+from normlab.text import from_cell
 
 _PERCENT = "_percent"
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None"]
@@ -86,9 +87,12 @@ def _read(path: Path, plan: dict[str, Any]) -> pd.DataFrame:
     try:
         columns = pd.read_csv(path, nrows=0).columns
         missing = {name: [""] if name in words else _MISSING for name in columns}
-        return pd.read_csv(path, dtype={"arm": str}, keep_default_na=False, na_values=missing)
+        table = pd.read_csv(path, dtype={"arm": str}, keep_default_na=False, na_values=missing)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    for name in words & set(table):  # as `normlab report --csv` writes them
+        table[name] = table[name].map(from_cell)
+    return table
 
 
 def _with_facts(arm: dict[str, Any], ended: pd.DataFrame) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.store import Look, Store
+from normlab.store.plans import as_written, parse_places
+from normlab.text import clean, shown
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
 RESULT_COLUMNS = [
@@ -54,9 +56,14 @@ def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
     """Read the planned trials of a study: of its last run, or of another plan for it.
 
     Raises:
-        UserError: The store holds no plan.
+        UserError: The store holds no plan, or something that normlab does not write.
     """
     plan = store.plan() if plan is None else plan
+    with as_written(store.folder):
+        return _load(store, plan)
+
+
+def _load(store: Store, plan: dict[str, Any]) -> Frames:
     planned = pd.DataFrame(
         [
             {"arm": arm["label"], "seed": int(seed), "id": trial_id}
@@ -69,7 +76,7 @@ def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
     states = pd.DataFrame(rows, columns=["id", *_STATE_COLUMNS, *RESULT_COLUMNS, *FINAL_COLUMNS])
     records = [tuple(row) for row in store.rows("epochs", ids)]
     epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
-    epochs["details"] = epochs["details"].map(json.loads)
+    epochs["details"] = epochs["details"].map(_details)
     numbers = [column for column in EPOCH_COLUMNS if column not in {"epoch", "details"}]
     epochs[numbers] = epochs[numbers].astype(float)
     epochs = planned.merge(epochs, on="id", how="inner")
@@ -86,13 +93,18 @@ def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
     return Frames(plan, trials, epochs, tuple(store.looks()))
 
 
+def _details(text: str) -> Any:
+    # Nothing but an escape can hold a control character in JSON.
+    return clean(json.loads(text)) if "\\" in text else json.loads(text)
+
+
 def _trial(row: dict[str, Any]) -> dict[str, Any]:
-    result = json.loads(row["result"]) if row["result"] else {}
+    result = clean(json.loads(row["result"])) if row["result"] else {}
     return {
         "id": row["id"],
         "state": row["state"],
-        "reason": row["reason"],
-        "provenance": json.loads(row["provenance"]) if row["provenance"] else [],
+        "reason": shown(row["reason"], lines=True) if row["reason"] else row["reason"],
+        "provenance": parse_places(row["provenance"]),
         **{name: result.get(name) for name in RESULT_COLUMNS},
         **{
             f"final_train_{name}": value

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
-from normlab.errors import UserError
-from normlab.files import write_whole
+from normlab.errors import MachineError, UserError, fault_of_machine, os_words
+from normlab.files import write_files
 from normlab.recipe import value_text
 from normlab.report.claim_words import margin_text, published_text
 from normlab.report.claims import claim_table
 from normlab.report.collapses import collapse_table, without_collapsed
+from normlab.report.csv_text import csv_text
 from normlab.report.effects import effect_table, robust_table
 from normlab.report.figures import VEGA_LITE, Figure, figures_of, specification
 from normlab.report.frames import Frames, load_frames
 from normlab.report.notices import notices
+from normlab.report.provenance import where_it_ran
 from normlab.report.scores import chance
 from normlab.report.tables import arm_table, check_table, curve_table, time_table
 from normlab.stats.collapse import collapse_bar
-from normlab.store import Store
+from normlab.store import Store, refuse_links
+from normlab.store.plans import as_written
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -40,38 +43,50 @@ def write_report(folder: Path) -> Path:
         The path of the report.
 
     Raises:
-        UserError: The folder holds no runs, or cannot be written.
+        UserError: The folder holds no runs, is a link, or cannot be written.
     """
+    refuse_links(folder)
+    with as_written(folder):
+        try:
+            return _write_report(folder)
+        except UndefinedError as error:
+            raise LookupError(error) from error
+
+
+def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
+        losses = store.losses(frames.trials["id"].tolist())
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    page = render(frames, arms, effects, robust, folder)
+    lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
+    page = render(frames, arms, effects, robust, folder, lost=lost)
+    trials = frames.trials.drop(columns=["provenance", "checks", "details"])
+    epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+    tables = {
+        "arms": arms,
+        "trials": trials,
+        "effects": effects,
+        "robust": robust,
+        "claims": claim_table(frames),
+        "collapses": collapse_table(frames),
+        "arms_without_collapsed": arm_table(without_collapsed(frames)),
+        "checks": check_table(frames),
+        "times": time_table(frames, TARGETS),
+        "epochs": epochs,
+        **{f"curves_{metric}": table for metric, table in curves.items()},
+    }
+    path = folder / "report.html"
+    files = {
+        folder / "tables" / f"{name}.csv": csv_text(table).encode()
+        for name, table in tables.items()
+    }
     try:
-        tables = folder / "tables"
-        tables.mkdir(exist_ok=True)
-        arms.to_csv(tables / "arms.csv", index=False)
-        trials = frames.trials.drop(columns=["provenance", "checks", "details"])
-        trials.to_csv(tables / "trials.csv", index=False)
-        effects.to_csv(tables / "effects.csv", index=False)
-        robust.to_csv(tables / "robust.csv", index=False)
-        claim_table(frames).to_csv(tables / "claims.csv", index=False)
-        collapse_table(frames).to_csv(tables / "collapses.csv", index=False)
-        arm_table(without_collapsed(frames)).to_csv(
-            tables / "arms_without_collapsed.csv", index=False
-        )
-        check_table(frames).to_csv(tables / "checks.csv", index=False)
-        time_table(frames, TARGETS).to_csv(tables / "times.csv", index=False)
-        frames.epochs.assign(details=frames.epochs["details"].map(json.dumps)).to_csv(
-            tables / "epochs.csv", index=False
-        )
-        for metric, table in curves.items():
-            table.to_csv(tables / f"curves_{metric}.csv", index=False)
-        path = folder / "report.html"
-        write_whole(path, page.encode())
+        write_files({**files, path: page.encode()})
     except OSError as error:
-        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from None
+        kind = MachineError if fault_of_machine(error) else UserError
+        raise kind(f"the report cannot be written to {folder}: {os_words(error)}") from None
     return path
 
 
@@ -81,6 +96,8 @@ def render(
     effects: pd.DataFrame,
     robust: pd.DataFrame,
     folder: Path | None = None,
+    *,
+    lost: Collection[str] = (),
 ) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
 
@@ -90,6 +107,7 @@ def render(
         effects: From `effect_table`.
         robust: From `robust_table`.
         folder: The study's folder, for figures of what the trials predicted.
+        lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
     """
     environment = Environment(
         loader=PackageLoader("normlab.report"),
@@ -120,9 +138,10 @@ def render(
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
+        lost=lost,
         range=_range(arms),
         notices=notices(frames),
-        provenance=_provenance(frames),
+        provenance=where_it_ran(frames),
         figures=[_figure(figure) for figure in figures_of(frames, folder)],
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -177,13 +196,6 @@ def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
     measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
     ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
     return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
-
-
-def _provenance(frames: Frames) -> list[dict[str, Any]]:
-    """The different places the trials ran at, each with its number of trials."""
-    lists = [places for places in frames.trials["provenance"] if isinstance(places, list)]
-    counts = Counter(json.dumps(p, sort_keys=True) for places in lists for p in places)
-    return [{**json.loads(text), "trials": count} for text, count in counts.most_common()]
 
 
 def _is_missing(value: Any) -> bool:

@@ -68,6 +68,7 @@ def mixed(counted: pd.DataFrame) -> Iterator[str]:
         (str(arm), int(seed), place)
         for arm, seed, runs in counted[["arm", "seed", "provenance"]].itertuples(index=False)
         for place in (runs if isinstance(runs, list) else [])
+        if isinstance(place, dict)
     ]
     fields = _deciding([place for _, _, place in places])
     for field in fields:

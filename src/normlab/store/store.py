@@ -1,31 +1,41 @@
 """The store of one study: its plans, trials, epochs and artifacts, in one SQLite file.
 
-One process writes at a time (a lock file says who); any number may read meanwhile.
+One process writes at a time (a lock file says who); any number may read meanwhile. What makes a
+trial finished is on the disk before anyone is told of it; an epoch need not be, for its checkpoint
+is.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from normlab.errors import UserError
-from normlab.files import write_whole
+from normlab.errors import MachineError, UserError, fault_of_machine
+from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
-from normlab.store.schema import connect
+from normlab.store.guard import guard
+from normlab.store.losses import Loss, losses_of
+from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
+from normlab.store.plans import as_written, parse_plan
+from normlab.store.schema import NoRunsError, connect, refusal, set_durable
+from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
-DATABASE = "store.sqlite"
+LOCK = "lock"
+_PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
+_FILE = tuple(field.name for field in fields(Artifact))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,29 +77,32 @@ class Store:
         """Open for writing, alone; makes the folder and brings its schema up to date.
 
         Raises:
-            UserError: Another process is writing, or the folder cannot be written.
+            UserError: Another process is writing, or the folder cannot be written or is a link.
+            MachineError: The disk is full, or reports an error.
         """
+        refuse_links(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "lock")
-            lock.acquire(timeout=0)
+            make_folder(folder)
+            lock = FileLock(folder / LOCK)
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.05)
         except Timeout:
             raise UserError(
                 f"another run is writing to {folder}. Wait for it or choose another folder "
                 "with --runs."
             ) from None
         except OSError as error:
-            raise UserError(
-                f"the run folder {folder} cannot be written: {error.strerror}"
-            ) from None
+            kind = MachineError if fault_of_machine(error) else UserError
+            raise kind(f"the run folder {folder} cannot be written: {error.strerror}") from None
         with lock:
             connection = connect(folder / DATABASE, write=True)
             try:
+                guard(connection, folder)
                 yield cls(folder, connection)
             except sqlite3.DatabaseError as error:  # a full disk, a damaged file
-                raise UserError(f"the run folder {folder} cannot be written: {error}") from None
+                raise refusal(folder, error, write=True) from None
             finally:
-                connection.close()
+                with contextlib.suppress(sqlite3.DatabaseError):  # all that counts is committed
+                    connection.close()
 
     @classmethod
     @contextmanager
@@ -97,17 +110,53 @@ class Store:
         """Open for reading; a writer may be at work.
 
         Raises:
-            UserError: There is no store, or its schema is not this version's.
+            NoRunsError: There is no store, or nothing in it yet.
+            UserError: Its schema is not this version's, or it cannot be read.
         """
         if not (folder / DATABASE).is_file():
-            raise UserError(f"{folder} holds no runs yet")
+            raise NoRunsError(f"{folder} holds no runs yet")
         connection = connect(folder / DATABASE, write=False)
         try:
+            guard(connection, folder)
             yield cls(folder, connection)
-        except sqlite3.DatabaseError as error:  # a full disk, a damaged file
-            raise UserError(f"the run folder {folder} cannot be read: {error}") from None
+        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
+            raise refusal(folder, error, write=False) from None
         finally:
             connection.close()
+
+    @staticmethod
+    def is_made(folder: Path) -> bool:
+        """Whether the folder holds a store, of whatever schema or state, with something in it."""
+        if not (folder / DATABASE).is_file():
+            return False
+        try:
+            connect(folder / DATABASE, write=False).close()
+        except NoRunsError:
+            return False
+        except UserError:
+            return True  # there, and whoever reads it is told what is wrong with it
+        return True
+
+    @staticmethod
+    def is_being_written(folder: Path) -> bool:
+        """Whether a run holds the folder's lock now; True where that cannot be known."""
+        try:
+            import fcntl
+        except ImportError:
+            return True
+        try:
+            number = os.open(folder / LOCK, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(number)  # lets the lock go, too
+        return False
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -166,17 +215,61 @@ class Store:
         )
 
     def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
-        """The trial ended by itself; from here on it never changes."""
-        with self._transaction():
-            for artifact in artifacts:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)",
-                    (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
-                )
+        """The trial ended by itself; from here on it never changes. On the disk when this returns.
+
+        Its files have to be there before.
+        """
+        with self._transaction(durable=True):
+            self._add_artifacts(trial_id, artifacts)
             self._set(
                 trial_id,
                 "state = ?, reason = ?, result = ?, finished_at = ?",
                 (result.state, result.reason, json.dumps(asdict(result)), _now()),
+            )
+
+    def mend(
+        self,
+        trial_id: str,
+        provenance: Mapping[str, Any],
+        records: Iterable[EpochRecord],
+        result: TrialResult,
+        artifacts: Iterable[Artifact],
+        *,
+        whole: bool = False,
+    ) -> bool:
+        """A finished trial was trained again; whether its weights are equal.
+
+        Equal weights get their lost files back and nothing else changes; others (of another
+        machine) take the place of the trial as a whole. So do equal ones where `whole` is asked
+        for: then the trial is from here.
+        """
+        (row,) = self.rows("trials", [trial_id])
+        equal = bool(json.loads(row["result"])["weights_sha256"] == result.weights_sha256)
+        with self._transaction(durable=True):
+            self._add_artifacts(trial_id, artifacts)
+            if whole or not equal:
+                self._connection.execute("DELETE FROM epochs WHERE trial_id = ?", (trial_id,))
+                for record in records:
+                    self.add_epoch(trial_id, record)
+                self._connection.execute(
+                    "UPDATE trials SET state = ?, reason = ?, result = ?, provenance = ?, "
+                    "finished_at = ? WHERE id = ?",
+                    (
+                        result.state,
+                        result.reason,
+                        json.dumps(asdict(result)),
+                        json.dumps([dict(provenance)]),
+                        _now(),
+                        trial_id,
+                    ),
+                )
+        return equal
+
+    def _add_artifacts(self, trial_id: str, artifacts: Iterable[Artifact]) -> None:
+        for artifact in artifacts:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)",
+                (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
             )
 
     def fail(self, trial_id: str, reason: str) -> None:
@@ -192,70 +285,72 @@ class Store:
                 ((trial_id,) for trial_id in trial_ids),
             )
 
-    def retrain(self, trial_ids: Iterable[str]) -> None:
-        """Put finished trials back to pending, on the user's word that they be trained anew.
-
-        What they had come to is written to `replaced/<trial>-<time>.json` before.
-        """
-        for trial_id in trial_ids:
-            rows = {table: [dict(r) for r in self.rows(table, [trial_id])] for table in _TABLES}
-            name = f"{trial_id}-{_now().replace(':', '')}.json"
-            write_whole(self.folder / "replaced" / name, json.dumps(rows, indent=1).encode())
-            with self._transaction():
-                for table in ("epochs", "artifacts"):
-                    self._connection.execute(
-                        f"DELETE FROM {table} WHERE trial_id = ?",  # noqa: S608 (one of our tables)
-                        (trial_id,),
-                    )
-                self._connection.execute(
-                    "UPDATE trials SET state = 'pending', reason = NULL, result = NULL, "
-                    "provenance = NULL, started_at = NULL, finished_at = NULL WHERE id = ?",
-                    (trial_id,),
-                )
-
     def places(self, trial_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
         """Where the trials were trained by id: more than one place where one was resumed."""
-        return {
-            row["id"]: json.loads(row["provenance"]) if row["provenance"] else []
-            for row in self.rows("trials", trial_ids)
-        }
+        found = {}
+        for row in self.rows("trials", trial_ids):
+            places = json.loads(row["provenance"] or "[]")
+            known = places if isinstance(places, list) else []
+            found[row["id"]] = [place for place in known if isinstance(place, dict)]
+        return found
 
-    def adopt(self, other: Path, trial_ids: Sequence[str]) -> list[str]:
-        """Take over finished trials from another study's folder; returns the ids taken.
+    def adopt(self, other: Path, trial_ids: Sequence[str]) -> TakenOver:
+        """Take over finished trials from another study's folder; see `normlab.store.takeover`.
 
-        A trial whose files are not all there as recorded is left. Rows come after the files.
+        A trial that is not as a run leaves it, files included, is left, and why is said. Rows come
+        after the files.
 
         Raises:
-            UserError: The other folder's store cannot be read.
+            UserError: The other folder is a link, or its store cannot be read.
         """
-        with Store.read(other) as source:
-            states = source.states(trial_ids)
-            taken = [
-                trial_id
-                for trial_id in trial_ids
-                if states.get(trial_id) in FINISHED and self._copy_artifacts(source, trial_id)
-            ]
-            with self._transaction():
-                for table in _TABLES:
-                    rows = source.rows(table, taken)
-                    if rows:
-                        marks = ", ".join("?" * len(rows[0]))
-                        self._connection.executemany(
-                            f"INSERT OR REPLACE INTO {table} VALUES ({marks})",  # noqa: S608
-                            [tuple(row) for row in rows],
-                        )
-        return taken
+        refuse_links(other)
+        found = TakenOver()
+        with as_written(other), Store.read(other) as source:
+            outcomes: list[Outcome] = []
+            for trial_id in trial_ids:
+                try:
+                    one = outcome(source, trial_id)
+                except RefusedError as error:
+                    found.refused[trial_id] = str(error)
+                    continue
+                if one is not None:
+                    for path, content in one.files.items():
+                        write_whole(self.folder / path, content)
+                    outcomes.append(replace(one, files={}))
+        with self._transaction(durable=True):
+            for one in outcomes:
+                self._take(one)
+                found.ids.append(one.trial["id"])
+        return found
 
-    def _copy_artifacts(self, source: Store, trial_id: str) -> bool:
-        for artifact in source.artifacts(trial_id):
-            try:
-                content = (source.folder / artifact.path).read_bytes()
-            except OSError:
-                return False
-            if hashlib.sha256(content).hexdigest() != artifact.sha256:
-                return False
-            write_whole(self.folder / artifact.path, content)
-        return True
+    def _take(self, one: Outcome) -> None:
+        """Store another folder's outcome; what the trial is stays as this study planned it."""
+        row, trial_id = one.trial, one.trial["id"]
+        identity = ("id", "recipe", "seed", "data_digest", "semantics")
+        self._connection.execute(
+            f"INSERT OR IGNORE INTO trials ({', '.join(identity)}) VALUES (?, ?, ?, ?, ?)",  # noqa: S608
+            tuple(row[name] for name in identity),
+        )
+        self._connection.execute(
+            "UPDATE trials SET state = ?, reason = ?, result = ?, provenance = ?, "
+            "started_at = ?, finished_at = ? WHERE id = ?",
+            (
+                *(row[name] for name in ("state", "reason", "result")),
+                one.provenance,
+                *(row[name] for name in ("started_at", "finished_at")),
+                trial_id,
+            ),
+        )
+        self._connection.execute("DELETE FROM epochs WHERE trial_id = ?", (trial_id,))
+        columns = ("trial_id", *_EPOCH_COLUMNS)
+        self._connection.executemany(
+            f"INSERT INTO epochs ({', '.join(columns)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * len(columns))})",
+            [tuple(epoch[name] for name in columns) for epoch in one.epochs],
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", one.artifacts
+        )
 
     # -- reading ---------------------------------------------------------------------------
 
@@ -263,13 +358,12 @@ class Store:
         """The plan of the last run.
 
         Raises:
-            UserError: No run was ever recorded.
+            UserError: No run was ever recorded, or the plan is not one that normlab writes.
         """
         row = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
         if row is None:
-            raise UserError(f"{self.folder} holds no runs yet")
-        plan: dict[str, Any] = json.loads(row["plan"])
-        return plan
+            raise NoRunsError(f"{self.folder} holds no runs yet")
+        return parse_plan(row["plan"], self.folder)
 
     def looks(self) -> list[Look]:
         """Every look at the results, the first one first."""
@@ -284,6 +378,33 @@ class Store:
         """State by id, for those of the ids that are in the store."""
         found = {row["id"]: row["state"] for row in self._all("SELECT id, state FROM trials")}
         return {trial_id: found[trial_id] for trial_id in trial_ids if trial_id in found}
+
+    def losses(self, trial_ids: Sequence[str], *, hashes: bool = False) -> list[Loss]:
+        """The files of finished trials that are gone or not as they were stored.
+
+        Args:
+            trial_ids: Of which trials.
+            hashes: Read every file and hold it against its SHA-256; otherwise against its size.
+        """
+        rows = self._all(
+            "SELECT a.trial_id, a.kind, a.path, a.sha256, a.bytes FROM artifacts a "
+            "JOIN trials t ON t.id = a.trial_id "
+            "WHERE t.state IN (SELECT value FROM json_each(?)) "
+            "AND t.id IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(FINISHED)), json.dumps(list(trial_ids))),
+        )
+        stored = [
+            (row["trial_id"], Artifact(**dict(zip(_FILE, tuple(row)[1:], strict=True))))
+            for row in rows
+        ]
+        return losses_of(self.folder, stored, hashes=hashes)
+
+    def unfinished(self) -> set[str]:
+        """Ids of all trials, also of earlier plans, that go on from their checkpoints."""
+        return {
+            row["id"]
+            for row in self._all("SELECT id FROM trials WHERE state IN ('pending', 'running')")
+        }
 
     def rows(self, table: str, trial_ids: Sequence[str]) -> list[sqlite3.Row]:
         """The rows of these trials in `trials`, `epochs` or `artifacts`, in the table's order."""
@@ -303,10 +424,17 @@ class Store:
         return {row["trial_id"]: row["done"] for row in rows}
 
     def artifacts(self, trial_id: str) -> list[Artifact]:
-        """The files of a trial."""
-        rows = self.rows("artifacts", [trial_id])
-        names = [field.name for field in fields(Artifact)]
-        return [Artifact(**{name: row[name] for name in names}) for row in rows]
+        """The files of a trial; where they lie, its id and their kinds say."""
+        return [
+            Artifact(
+                kind=row["kind"],
+                path=artifact_path(trial_id, row["kind"]),
+                sha256=row["sha256"],
+                bytes=row["bytes"],
+            )
+            for row in self.rows("artifacts", [trial_id])
+            if row["kind"] in ARTIFACTS
+        ]
 
     # -- plumbing --------------------------------------------------------------------------
 
@@ -320,7 +448,8 @@ class Store:
             raise RuntimeError(f"trial {trial_id} is not in the store or finished already")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        set_durable(self._connection, durable)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
@@ -329,6 +458,13 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        finally:
+            set_durable(self._connection, False)
+        if durable:
+            # Into the database itself: a copy of that file alone has every finished trial. It may
+            # wait where someone reads, and where the disk is full: the log is synced already.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()

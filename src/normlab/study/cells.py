@@ -5,18 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from normlab.errors import UserError, unknown
 from normlab.study.levels import is_level, level_text
 from normlab.study.spec import Study, Values
 
+MOST_CELLS = 10_000
+"""Of a grid, those that constraints leave out among them: each is looked at."""
+
 
 def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
     """Label, levels and overrides of every arm: the grid, then the arms written out."""
     _check_constraints(study)
-    seen: list[str] = []
+    seen: set[str] = set()
     factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
+    count = prod(map(len, factors.values()))
+    if count > MOST_CELLS:
+        sizes = " x ".join(str(len(values)) for values in factors.values())
+        raise UserError(
+            f"{study.name}.factors: {sizes} levels are {count:,} cells: "
+            f"at most {MOST_CELLS:,} are allowed"
+        )
     if study.factors or not study.arms:
         for values in product(*factors.values()):
             levels = dict(zip(factors, values, strict=True))
@@ -27,7 +38,7 @@ def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
             levels = {key: value for key, value in levels.items() if key not in outside}
             text = json.dumps(levels, sort_keys=True, default=str)
             if text not in seen:
-                seen.append(text)
+                seen.add(text)
                 overrides = {k: v for k, v in study.overrides.items() if k not in outside}
                 yield _label(factors, levels), levels, overrides
     for arm in study.arms:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,13 @@ from typing import Any
 import yaml
 
 from normlab.errors import UserError, unknown
+from normlab.text import first_control
+
+LONGEST = 1 << 20
+"""Bytes of a study file."""
+_MOST_VALUES = 50_000
+"""Keys and values of a study file, those of a repeated alias counted each time."""
+_DEEPEST = 100
 
 
 def bundled() -> dict[str, Path]:
@@ -48,7 +56,11 @@ def read_text(reference: str | Path) -> str:
     """
     path = find(reference)
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as stream:
+            content = stream.read(LONGEST + 1)
+        if len(content) > LONGEST:
+            raise UserError(f"{path} is no study file: it has more than {LONGEST:,} bytes")
+        return content.decode().replace("\r\n", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
 
@@ -59,7 +71,15 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: Not readable, not YAML, a key given twice, or not a mapping.
     """
-    text = read_text(path)
+    return content_of(read_text(path), path)
+
+
+def content_of(text: str, path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file's text; `path` is for the messages.
+
+    Raises:
+        UserError: Not YAML, a key given twice, or not a mapping.
+    """
     try:
         content = parse_yaml(text)
     except yaml.YAMLError as error:
@@ -67,6 +87,8 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         found = "is empty" if content is None else f"holds a {type(content).__name__}"
         raise UserError(f"{path} {found}: a mapping is needed")
+    if (strange := first_control(content)) is not None:
+        raise UserError(f"{path}: {strange[0]} has a control character: {strange[1]}")
     return content
 
 
@@ -89,11 +111,46 @@ class _Loader(yaml.SafeLoader):
     """Safe, and stricter than PyYAML's own: see `parse_yaml`."""
 
     yaml_implicit_resolvers = {}  # none of YAML 1.1's: ours follow
+    yaml_constructors = {  # no sets, dates or bytes, which no study has
+        tag: yaml.SafeLoader.yaml_constructors[tag]
+        for tag in (
+            None,
+            *map("tag:yaml.org,2002:{}".format, ("null", "bool", "float", "str", "seq", "map")),
+        )
+    }
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._values: dict[yaml.Node, int] = {}
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Count before anything is made of it: ten aliases of ten aliases of ... fill a memory."""
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._depth += 1
+        node = super().compose_node(parent, index) if self._depth <= _DEEPEST else None
+        self._depth -= 1
+        if node is None:
+            raise yaml.composer.ComposerError(None, None, f"deeper than {_DEEPEST} levels", mark)
+        if is_alias and node not in self._values:
+            raise yaml.composer.ComposerError(None, None, "an alias stands for itself", mark)
+        if not is_alias:
+            inner: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+            parts = [
+                part for pair in inner for part in (pair if isinstance(pair, tuple) else [pair])
+            ]
+            self._values[node] = 1 + sum(self._values[part] for part in parts)
+        if self._values[node] > _MOST_VALUES:
+            raise yaml.composer.ComposerError(
+                None, None, f"more than {_MOST_VALUES:,} values, aliases counted each time", mark
+            )
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
+        seen = Counter(str(key.value) for key, _ in node.value)
         for key, _ in node.value:
-            if keys.count(key.value) > 1 and key.tag != "tag:yaml.org,2002:merge":
+            if seen[str(key.value)] > 1 and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key.value}' is given twice", key.start_mark
                 )

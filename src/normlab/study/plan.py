@@ -22,7 +22,7 @@ from normlab.models import (
 )
 from normlab.norms import is_norm
 from normlab.own_code import OwnCode
-from normlab.recipe import SEMANTICS, Recipe, trial_id, with_value
+from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
 from normlab.store import TrialRow
 from normlab.study.cells import cells
 from normlab.study.checks import check_claim, check_figure
@@ -30,6 +30,9 @@ from normlab.study.outline import outline
 from normlab.study.own import own_code, remember_loaded
 from normlab.study.spec import Study, Values
 
+MOST_TRIALS = 200_000
+MOST_PARAMETERS = 10**10
+"""Of a model: 40 GB of float32, and as much again for gradients."""
 _SOME = 0.5
 """A probability in place of any other."""
 
@@ -140,11 +143,26 @@ def make_plan(study: Study) -> Plan:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
     describe.cache_clear()  # a folder of images may have changed since the last plan
+    laid_out = [
+        (label, levels, _recipe(study, label, {**levels, **overrides}))
+        for label, levels, overrides in cells(study)
+    ]
+    if len(laid_out) * len(study.seeds) > MOST_TRIALS:
+        raise UserError(
+            f"{study.name}: {len(laid_out):,} arms x {len(study.seeds):,} seeds are "
+            f"{len(laid_out) * len(study.seeds):,} trials: at most {MOST_TRIALS:,} are allowed"
+        )
+    # Before anything is imported, for any of the arms.
+    study.require_trust(module for *_, recipe in laid_out for module in own_modules(recipe))
     arms: list[Arm] = []
-    for label, levels, overrides in cells(study):
-        recipe = _recipe(study, label, {**levels, **overrides})
+    for label, levels, recipe in laid_out:
         code = own_code(recipe, study.code)
         look = _inspect(recipe, label, code.digest if code else None)
+        if look.parameters > MOST_PARAMETERS:
+            raise UserError(
+                f"arm '{label}': its model has {look.parameters:,} parameters: "
+                f"at most {MOST_PARAMETERS:,} are allowed"
+            )
         if code is not None:
             # Again: a module is held to the source it had when it was loaded.
             code = own_code(recipe, study.code) or code

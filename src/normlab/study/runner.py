@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
-from normlab.errors import UserError
+from normlab.errors import MachineError, UserError, end_word, fault_of_machine
+from normlab.files import sweep
 from normlab.places import Place, difference_text, differing
-from normlab.records import FINISHED
-from normlab.store import DATABASE, Store
+from normlab.records import FINISHED, EpochRecord
+from normlab.store import DATABASE, Loss, NoRunsError, Store
+from normlab.store.plans import as_written
+from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Ended,
     Engine,
     EpochTrained,
     Failed,
+    Faulted,
     Message,
     Started,
     Task,
@@ -43,8 +51,15 @@ class Summary:
         invalid: By trial id, what did not do what it declares.
         anew: By trial id, why epochs trained before could not be gone on from.
         elsewhere: What other machines' trials that stay differ in, each with their number.
-        replaced: Finished trials of other machines that were put back, to be trained here.
-        interrupted: The run was stopped before its end.
+        replaced: Finished trials of other machines that were trained here, by id: whether the
+            weights are equal to those they had.
+        put_back: By trial id, why the machine could not train a trial; it is pending again.
+        losses: Files of finished trials that are gone or damaged, and were not made again.
+        mended: Finished trials that were trained again for their files, by id: whether the weights
+            are equal to those they had.
+        not_mended: By trial id, why training again for lost files failed; the trial is as it was.
+        interrupted: How the run was stopped before its end; empty where it was not.
+        signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
 
     planned: int
@@ -56,8 +71,18 @@ class Summary:
     invalid: dict[str, str] = field(default_factory=dict)
     anew: dict[str, str] = field(default_factory=dict)
     elsewhere: dict[str, int] = field(default_factory=dict)
-    replaced: int = 0
-    interrupted: bool = False
+    replaced: dict[str, bool] = field(default_factory=dict)
+    put_back: dict[str, str] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    mended: dict[str, bool] = field(default_factory=dict)
+    not_mended: dict[str, str] = field(default_factory=dict)
+    interrupted: str = ""
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that was stopped so."""
+        return 128 + self.signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +95,9 @@ class RunOptions:
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
         same_machine: Train anew what was trained where bits are other than here; take nothing of
-            that kind over from other studies. What is replaced is kept in `replaced/`.
+            that kind over from other studies. A trial is replaced when its new training ended.
+        retrain_lost: Train finished trials again whose files are gone or damaged; every file is
+            held against its SHA-256 for that.
     """
 
     workers: int | Literal["auto"] = 1
@@ -78,6 +105,7 @@ class RunOptions:
     threads: int = 1
     retry_failed: bool = False
     same_machine: bool = False
+    retrain_lost: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a number of workers or threads there cannot be."""
@@ -123,6 +151,8 @@ def run_plan(
 
     Raises:
         UserError: The data cannot be had, the device is not there, or the folder cannot be written.
+        MachineError: A full disk or the like ended the run; what is finished and the checkpoints
+            of the rest are stored, and the same call goes on.
     """
     options = options or RunOptions()
     device = resolve_device(options.device)
@@ -142,21 +172,20 @@ def run_plan(
         failed = [i for i in ids if states[i] == "failed"] if options.retry_failed else []
         store.release([*again, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
-        here: Place | None = None
-        if options.same_machine:
-            here = provenance(device, options.threads)
-            other = [i for i in _elsewhere(store, ids, here) if states[i] in FINISHED]
-            store.retrain(other)
-            states |= dict.fromkeys(other, "pending")
-            summary = replace(summary, replaced=len(other))
+        here = provenance(device, options.threads) if options.same_machine else None
         summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary, here)
         states = store.states(ids)
-        finished = [i for i in ids if states[i] in FINISHED]
-        if finished:
-            here = here or provenance(device, options.threads)
-            texts = Counter(_elsewhere(store, finished, here).values())
-            summary = replace(summary, elsewhere=dict(texts))
+        foreign: set[str] = set()
+        if finished := [i for i in ids if states[i] in FINISHED]:
+            texts = _elsewhere(store, finished, here or provenance(device, options.threads))
+            if options.same_machine:
+                foreign = set(texts)
+            else:
+                summary = replace(summary, elsewhere=dict(Counter(texts.values())))
         codes = plan.codes()
+        losses = store.losses(ids, hashes=options.retrain_lost)
+        lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
+        lost |= foreign
         tasks = [
             Task(
                 trial_id=trial_id,
@@ -167,9 +196,9 @@ def run_plan(
                 code_files=plan.study.code,
             )
             for trial_id, (recipe, seed) in plan.recipes().items()
-            if states[trial_id] == "pending"
+            if states[trial_id] == "pending" or trial_id in lost
         ]
-        _sweep(folder, keep={task.checkpoint for task in tasks if task.trial_id not in failed})
+        _sweep(store, keep=lost, forget=set(failed))
         if tasks:
             engine = choose(
                 workers=options.workers,
@@ -177,7 +206,15 @@ def run_plan(
                 threads=options.threads,
                 trials=len(tasks),
             )
-            summary = _train(store, engine, tasks, summary, observer or Silent())
+            taking = _Taking(store, tasks, lost, foreign, summary)
+            try:
+                stopped = _train(taking, engine, tasks, observer or Silent())
+            finally:
+                _sweep(store, keep=lost)
+            summary = replace(summary, trained=taking.ended)
+            if stopped is not None:
+                number = getattr(stopped, "number", signal.SIGINT)
+                summary = replace(summary, interrupted=end_word(stopped), signal=number)
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
@@ -189,67 +226,162 @@ def run_plan(
             counts=counts,
             failures={i: reasons[i].strip().splitlines()[-1] for i in failed},
             invalid={i: reasons[i] for i in invalid},
+            losses=tuple(
+                loss for loss in losses if loss.trial_id not in {*summary.mended, *summary.replaced}
+            ),
         )
 
 
 def _train(
-    store: Store, engine: Engine, tasks: list[Task], summary: Summary, observer: Observer
-) -> Summary:
-    running: dict[str, Task] = {}
-    by_id = {task.trial_id: task for task in tasks}
-    ended = 0
+    taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer
+) -> KeyboardInterrupt | None:
+    """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
     try:
         observer.begin(tasks, engine.workers)
         for message in messages:
-            if isinstance(message, Started):
-                running[message.trial_id] = by_id[message.trial_id]
-                if message.anew:
-                    summary.anew[message.trial_id] = message.anew
-            _keep(store, message)
-            if isinstance(message, Ended | Failed):
-                running.pop(message.trial_id, None)  # a worker may die before it could start
-                ended += 1
-            if isinstance(message, Ended):
-                by_id[message.trial_id].checkpoint.unlink(missing_ok=True)
+            taking.take(message)
             observer.observe(message)
-    except KeyboardInterrupt:
-        return replace(summary, trained=ended, interrupted=True)
+    except KeyboardInterrupt as stopped:
+        return stopped
+    except (OSError, MemoryError) as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            raise
+        raise taking.stop(fault) from None
     finally:
         messages.close()
-        store.release(running)
-    return replace(summary, trained=ended)
+        # On a full disk not even that can be stored; the next run does it.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            taking.store.release(taking.running)
+    return None
 
 
-def _keep(store: Store, message: Message) -> None:
-    match message:
-        case Started():
-            store.start(message.trial_id, message.provenance, message.epochs)
-        case EpochTrained():
-            store.add_epoch(message.trial_id, message.record)
-        case Ended():
-            store.finish(message.trial_id, message.result, message.artifacts)
-        case Failed():
-            store.fail(message.trial_id, message.reason)
+class _Taking:
+    """Takes what an engine sends and stores it.
+
+    Attributes:
+        store: Where.
+        running: Trials that were taken up and have not ended.
+        ended: How many came to their end.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        tasks: Sequence[Task],
+        lost: AbstractSet[str],
+        foreign: AbstractSet[str],
+        summary: Summary,
+    ):
+        self.store, self.lost, self.foreign, self.summary = store, lost, foreign, summary
+        self.checkpoints = {task.trial_id: task.checkpoint for task in tasks}
+        self.running: set[str] = set()
+        self.ended = 0
+        self.places: dict[str, dict[str, object]] = {}
+        self.records: dict[str, dict[int, EpochRecord]] = {}
+
+    def take(self, message: Message) -> None:
+        """Store one message.
+
+        Raises:
+            MachineError: No trial can go on.
+        """
+        trial = message.trial_id
+        if isinstance(message, Started) and message.anew:
+            self.summary.anew[trial] = message.anew
+        if isinstance(message, Faulted):
+            if not message.may_help_alone:
+                raise self.stop(message.reason)
+            self.summary.put_back[trial] = message.reason
+            self.store.release([trial])
+        elif trial in self.lost:
+            self._mend(message)
+        else:
+            self._keep(message)
+        if isinstance(message, Ended | Failed | Faulted):
+            self.running.discard(trial)
+            self.ended += not isinstance(message, Faulted)
+        if isinstance(message, Ended):
+            # Its row and its files are on the disk: only now nobody needs it any more.
+            self.checkpoints[trial].unlink(missing_ok=True)
+
+    def stop(self, reason: str) -> MachineError:
+        """What a run says that the machine stopped."""
+        trials = "1 trial" if self.ended == 1 else f"{self.ended} trials"
+        return MachineError(
+            f"stopped after {trials}: {reason}. Finished trials and whole epochs are stored; when "
+            "that is mended, the same command goes on"
+        )
+
+    def _keep(self, message: Message) -> None:
+        match message:
+            case Started():
+                self.running.add(message.trial_id)
+                self.store.start(message.trial_id, message.provenance, message.epochs)
+            case EpochTrained():
+                self.store.add_epoch(message.trial_id, message.record)
+            case Ended():
+                self.store.finish(message.trial_id, message.result, message.artifacts)
+            case Failed():
+                self.store.fail(message.trial_id, message.reason)
+
+    def _mend(self, message: Message) -> None:
+        """A finished trial is trained again: its row changes only when it ended."""
+        trial = message.trial_id
+        match message:
+            case Started():
+                self.places[trial], self.records[trial] = message.provenance, {}
+            case EpochTrained():
+                self.records[trial][message.record.epoch] = message.record
+            case Ended():
+                again = self.summary.replaced if trial in self.foreign else self.summary.mended
+                again[trial] = self.store.mend(
+                    trial,
+                    self.places[trial],
+                    self.records[trial].values(),
+                    message.result,
+                    message.artifacts,
+                    whole=trial in self.foreign,
+                )
+            case Failed():
+                self.summary.not_mended[trial] = message.reason.strip().splitlines()[-1]
 
 
 def _look_back(store: Store) -> None:
     """Remember what could be seen under the plan before this one, also if its run was killed."""
     try:
         before = store.plan()
-    except UserError:  # the first run
+        with as_written(store.folder):
+            ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
+            claims = declared(before)
+    except UserError:  # the first run, or a plan of nobody's
         return
-    ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
-        store.add_look(declared(before), finished)
+        store.add_look(claims, finished)
 
 
-def _sweep(folder: Path, keep: set[Path]) -> None:
-    """Remove what a killed run left: checkpoints no trial goes on from, half-written files."""
-    for path in [*folder.glob("checkpoints/*"), *folder.glob("artifacts/*/*.tmp")]:
-        if path not in keep:
-            path.unlink()
+def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset()) -> None:
+    """Remove what killed runs left: checkpoints no trial goes on from, half-written files.
+
+    The checkpoints of all unfinished trials stay, also of those that are not in the plan of the
+    day: a rehearsal costs no epoch of the study.
+    """
+    kept = {f"{trial}.pt" for trial in (store.unfinished() | keep) - forget}
+    checkpoints, artifacts = store.folder / "checkpoints", store.folder / "artifacts"
+    if checkpoints.is_dir() and not checkpoints.is_symlink():
+        for path in checkpoints.iterdir():
+            if path.name not in kept and (path.is_symlink() or path.is_file()):
+                path.unlink(missing_ok=True)
+    if artifacts.is_dir() and not artifacts.is_symlink():
+        for folder in artifacts.iterdir():
+            sweep(folder, alone=True)
+            if folder.is_dir() and not folder.is_symlink():
+                for path in folder.glob("*.tmp"):  # as normlab 0.1 named them
+                    path.unlink(missing_ok=True)
+    for folder in (store.folder, store.folder / "tables"):
+        sweep(folder)
 
 
 def _elsewhere(store: Store, trial_ids: Sequence[str], here: Place) -> dict[str, str]:
@@ -280,16 +412,21 @@ def _adopt(
         try:
             wanted = missing
             if here is not None:
-                with Store.read(other) as source:
-                    foreign = _elsewhere(source, missing, here)
-                wanted = [i for i in missing if i not in foreign]
-            taken = store.adopt(other, wanted)
-            with Store.read(other) as source:
+                with as_written(other), Store.read(other) as source:
+                    elsewhere = _elsewhere(source, missing, here)
+                wanted = [i for i in missing if i not in elsewhere]
+            found = store.adopt(other, wanted)
+            taken = found.ids
+            with as_written(other), Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
+        except NoRunsError:
+            continue
         except UserError as error:
             summary.unreadable[other.name] = str(error)
             continue
         missing = [i for i in missing if i not in set(taken)]
+        if (why := refusals(found)) is not None:
+            summary.unreadable[other.name] = why
         if taken:
             summary.adopted[other.name] = len(taken)
             if seen:  # there, and this study's claims were not declared

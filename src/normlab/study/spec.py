@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -12,8 +12,9 @@ from normlab.errors import UserError, unknown
 from normlab.recipe import Seed, Spec
 from normlab.study.claims import Analysis, ClaimSpec, Published
 from normlab.study.figures import FigureSpec
-from normlab.study.files import find, read
+from normlab.study.files import content_of, find, read_text
 from normlab.study.levels import is_level
+from normlab.study.trust import digest_of, modules_named, packages, require
 
 Levels = Annotated[list[Any], Field(min_length=1)]
 Values = dict[str, Any]
@@ -86,7 +87,9 @@ class Study(Spec):
     """A base recipe, factors that vary over it, and seeds."""
 
     title: ClassVar[str] = "a study"
-    internal: ClassVar[frozenset[str]] = frozenset({"name", "sequential", "varied", "rehearsal"})
+    internal: ClassVar[frozenset[str]] = frozenset(
+        {"name", "sequential", "varied", "rehearsal", "file", "digest", "trusted"}
+    )
 
     name: Annotated[str, Field(pattern=r"^[\w][\w .+-]*$")]
     """The study's file name without ending: also its folder's under `runs`."""
@@ -111,6 +114,13 @@ class Study(Spec):
     """Whether this is the quick variant, which answers nothing."""
     overrides: Values = {}
     """Recipe values that hold in every arm, whatever base, factors and arms say."""
+    file: str | None = None
+    """Where it was read from, absolute; None for a study made in Python."""
+    digest: str | None = None
+    """SHA-256 of the file's content."""
+    trusted: tuple[str, ...] | None = None
+    """Modules that may be imported beside those of a trusted file; None for a study made in Python:
+    what that names, the user's own code named. See `normlab.study.trust`."""
 
     @field_validator("constraints")
     @classmethod
@@ -121,20 +131,52 @@ class Study(Spec):
         return constraints
 
     @classmethod
-    def load(cls, reference: str | Path) -> Self:
+    def load(cls, reference: str | Path, *, trust: Iterable[str] = ()) -> Self:
         """The study of that bundled name or file; its name is the file's.
+
+        Args:
+            reference: Bundled name, or path.
+            trust: Packages that may be imported if the file names them; see
+                `normlab.study.trust`.
 
         Raises:
             UserError: No such study, or a mistake in the file.
         """
         path = find(reference)
-        content = read(path)
+        text = read_text(path)
+        content = content_of(text, path)
         if "name" in content:
             raise UserError(f"{path.name}: a study is named by its file: leave 'name' out")
         for key in content.keys() & cls.internal:  # how it is run, not what it is
             known = cls.model_fields.keys() - cls.internal
             raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
-        return cls.parse({**content, "name": path.stem}, where=path.name)
+        internal = {
+            "name": path.stem,
+            "file": str(path.resolve()),
+            "digest": digest_of(text),
+            "trusted": packages(trust),
+        }
+        return cls.parse({**content, **internal}, where=path.name)
+
+    def modules(self) -> frozenset[str]:
+        """Every module of the user's that the study names, in its quick variant too."""
+        levels = [
+            {key: level}
+            for factors in (self.factors, self.quick.factors)
+            for key, values in factors.items()
+            for level in values
+        ]
+        sets = [arm.set for arm in self.arms]
+        every = [self.base, self.overrides, self.quick.set, *sets, *levels]
+        return frozenset(module for values in every for module in modules_named(values))
+
+    def require_trust(self, modules: Iterable[str]) -> None:
+        """Refuse to import what the study's file alone named.
+
+        Raises:
+            UntrustedError: One of the modules is not trusted.
+        """
+        require(modules, self.trusted, self.file, self.digest)
 
     def at_look(self, seeds: int, looks: tuple[int, ...]) -> Self:
         """This study with so many seeds, one of the looks at which seeds are added."""
@@ -165,6 +207,8 @@ class Study(Spec):
             changed["seeds"] = self.quick.seeds or self.seeds
         if overrides:
             changed["overrides"] = {**changed["overrides"], **overrides}
+            if self.trusted is not None:  # who typed these, or wrote the script, named the code
+                changed["trusted"] = (*self.trusted, *modules_named(overrides))
         if seeds is not None:
             changed["seeds"] = seeds
         changed["varied"] = self.varied or quick or bool(overrides) or seeds is not None

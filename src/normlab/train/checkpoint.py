@@ -47,6 +47,8 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     A damaged file costs the epochs it held, never the trial: training starts over.
     """
     try:
+        if not path.is_file():  # nor a pipe, which would never end
+            return None
         raw = path.read_bytes()
     except OSError:
         return None

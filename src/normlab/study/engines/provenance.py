@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from normlab.norms.kernels import choose
+from normlab.source import source_hash
 
 _TRAINING = ("augment", "data", "models", "norms", "recipe", "regularizers", "train")
 """The packages of normlab that decide what a training computes."""
@@ -56,7 +57,8 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
         chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
         return {
             "normlab": version("normlab"),
-            "code": _code(),
+            "code": source_hash(),
+            "training_code": _training_code(),
             "torch": str(torch.__version__),  # a class of torch's own, which no checkpoint may hold
             "numba": _version("numba"),
             "numpy": _version("numpy"),
@@ -169,8 +171,8 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def _code() -> str:
-    """Hash of the source that trains: two versions of one number are told apart."""
+def _training_code() -> str:
+    """Hash of the source that trains: whether two versions can give other bits."""
     folder = Path(str(files("normlab")))
     digest = hashlib.sha256()
     for path in sorted(path for name in _TRAINING for path in (folder / name).rglob("*.py")):

@@ -12,12 +12,21 @@ import numpy as np
 import numpy.typing as npt
 
 from normlab.data import Splits, data_digest, splits
-from normlab.errors import UserError
+from normlab.errors import UserError, fault_of_machine, is_lack_of_memory
 from normlab.files import write_whole
 from normlab.places import difference_text, differing
 from normlab.recipe import trial_id
 from normlab.records import Artifact
-from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.store import artifact_path
+from normlab.study.engines.base import (
+    Ended,
+    EpochTrained,
+    Failed,
+    Faulted,
+    Message,
+    Started,
+    Task,
+)
 from normlab.study.engines.provenance import provenance
 from normlab.study.own import loaded_as_planned, remember_loaded
 from normlab.train import (
@@ -32,7 +41,10 @@ from normlab.train import (
 
 
 def perform(task: Task, device: str) -> Iterator[Message]:
-    """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
+    """Train one trial on this process's threads; an exception becomes a message, never escapes.
+
+    `Faulted` where the machine is to blame, `Failed` where the trial is.
+    """
     try:
         keep_freed_memory()
         place = provenance(device)
@@ -61,12 +73,16 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                 weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
                 said = _predictions(event, data.test.labels)
                 files = (
-                    _save(task, "weights", "weights.pt", weights),
-                    _save(task, "predictions", "predictions.npz", said),
+                    _save(task, "weights", weights),
+                    _save(task, "predictions", said),
                 )
                 yield Ended(task.trial_id, event.result, files)
-    except Exception:
-        yield Failed(task.trial_id, traceback.format_exc())
+    except Exception as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            yield Failed(task.trial_id, traceback.format_exc())
+        else:
+            yield Faulted(task.trial_id, fault, is_lack_of_memory(error))
 
 
 def _planned_data(task: Task) -> Splits:
@@ -90,8 +106,8 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     return stream.getvalue()
 
 
-def _save(task: Task, kind: str, name: str, content: bytes) -> Artifact:
-    relative = f"artifacts/{task.trial_id}/{name}"
+def _save(task: Task, kind: str, content: bytes) -> Artifact:
+    relative = artifact_path(task.trial_id, kind)
     write_whole(task.folder / relative, content)
     return Artifact(
         kind=kind,

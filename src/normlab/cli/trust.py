@@ -1,0 +1,33 @@
+"""The command that says that a study file's code may run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from normlab.cli.options import StudyName
+
+
+def trust(
+    study: StudyName,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="Take it back: the file's code may not run.")
+    ] = False,
+) -> None:
+    """Trust a study file as it is now: the models and norms it names may be imported."""
+    from normlab import api
+    from normlab.cli.output import console
+    from normlab.own import locate
+
+    if revoke:
+        was = api.distrust_study(study)
+        console.print(f"{study} is not trusted" + ("" if was else ", and was not before"))
+        return
+    modules = api.trust_study(study)
+    if not modules:
+        console.print(f"{study} names no code of yours: there is nothing to trust")
+        return
+    console.print(f"{study} is trusted as it is now. It may have imported:", soft_wrap=True)
+    for module in modules:
+        console.print(f"  {module} ({locate(module) or 'not found'})", soft_wrap=True)

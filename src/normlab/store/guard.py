@@ -1,0 +1,45 @@
+"""What a database of a stranger's may take: tables alone, and so much time and memory a query.
+
+A view can hold a query that never ends; a trigger acts when something is written.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from normlab.store.plans import not_ours
+
+SECONDS = 60.0
+"""The longest that one query may take: stores of a thousand trials take a fraction of a second."""
+_LONGEST = 1 << 28  # bytes of one value, or row
+_STEPS = 100_000  # of SQLite's machine between two looks at the clock
+
+
+def guard(connection: sqlite3.Connection, folder: Path, *, seconds: float = SECONDS) -> None:
+    """Limit what queries of this database may take, and refuse what normlab never makes.
+
+    Raises:
+        UserError: It has views, triggers or virtual tables.
+    """
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    found = connection.execute(
+        "SELECT type, name FROM sqlite_schema "
+        "WHERE type NOT IN ('table', 'index') OR (type = 'table' AND rootpage = 0)"
+    ).fetchone()
+    if found is not None:
+        kind = "virtual table" if found[0] == "table" else found[0]
+        raise not_ours(folder, f"it has a {kind} ({found[1]!r})")
+    started: list[float] = []
+
+    def look(statement: str) -> None:
+        started[:] = [time.monotonic()]
+
+    def too_long() -> bool:
+        # Not the time between two queries: only that of the one that runs.
+        return bool(started) and time.monotonic() - started[0] > seconds
+
+    connection.set_trace_callback(look)
+    connection.set_progress_handler(too_long, _STEPS)

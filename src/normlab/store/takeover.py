@@ -1,0 +1,146 @@
+"""Taking finished trials over from another study's folder, which may be a stranger's.
+
+Of the other store only outcomes are believed: what a trial is (recipe, seed, data) this study's own
+plan says. Files are read by the trial's id and the file's kind, held against their SHA-256 and
+written by id and kind; a record that names another path, or a link on the way, leaves the trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab.records import FINISHED, EpochRecord, TrialResult
+from normlab.store.places import ARTIFACTS, artifact_path, read_regular
+
+if TYPE_CHECKING:
+    from normlab.store.store import Store
+
+_RESULT = {
+    f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(TrialResult)
+}
+"""Whether a result must have the field."""
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What came of looking for trials in another study's folder.
+
+    Attributes:
+        ids: The trials taken.
+        refused: Why finished trials were left, by id.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished trial of another folder that can be taken over.
+
+    Attributes:
+        trial: Its row.
+        provenance: Where it ran, each place with the folder it was taken from.
+        epochs: Its rows.
+        artifacts: Its rows' values, paths made anew.
+        files: Content by path.
+    """
+
+    trial: sqlite3.Row
+    provenance: str
+    epochs: Sequence[sqlite3.Row]
+    artifacts: Sequence[tuple[Any, ...]]
+    files: Mapping[str, bytes]
+
+
+class RefusedError(Exception):
+    """A trial is not as a run of normlab leaves it; the message says how."""
+
+
+def outcome(source: Store, trial_id: str) -> Outcome | None:
+    """A trial of another store, checked; None if it is not finished there.
+
+    Raises:
+        RefusedError: What is stored of it is not what normlab writes, or a file is not as recorded.
+    """
+    rows = source.rows("trials", [trial_id])
+    if not rows or rows[0]["state"] not in FINISHED:
+        return None
+    trial, epochs = rows[0], source.rows("epochs", [trial_id])
+    _check_result(trial)
+    _check_epochs(epochs)
+    files: dict[str, bytes] = {}
+    artifacts = []
+    for row in source.rows("artifacts", [trial_id]):
+        if row["kind"] not in ARTIFACTS or row["path"] != artifact_path(trial_id, row["kind"]):
+            raise RefusedError(f"it names a file that no trial has, {row['path']!r}")
+        content = read_regular(source.folder, row["path"], row["bytes"])
+        if content is None or hashlib.sha256(content).hexdigest() != row["sha256"]:
+            raise RefusedError(f"{row['path']} is not there as recorded")
+        files[row["path"]] = content
+        artifacts.append((trial_id, row["kind"], row["path"], row["sha256"], row["bytes"]))
+    return Outcome(trial, _provenance(trial, source.folder), epochs, artifacts, files)
+
+
+def _provenance(trial: sqlite3.Row, folder: Path) -> str:
+    """Where it says that it ran, and from whom that is known."""
+    try:
+        places = json.loads(trial["provenance"] or "[]")
+    except (TypeError, ValueError, RecursionError):
+        places = []
+    known = [place for place in places if isinstance(place, dict)] if places else []
+    marked = [
+        {**place, "taken_from": [*_names(place.get("taken_from")), folder.name]}
+        for place in known or [{}]
+    ]
+    return json.dumps(marked)
+
+
+def _names(value: Any) -> list[str]:
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _check_result(trial: sqlite3.Row) -> None:
+    try:
+        result = json.loads(trial["result"])
+    except (TypeError, ValueError, RecursionError):
+        raise RefusedError("its result is no JSON") from None
+    known = isinstance(result, dict) and result.keys() <= _RESULT.keys()
+    if not known or any(needed and name not in result for name, needed in _RESULT.items()):
+        raise RefusedError("its result is not what a trial leaves")
+    if result["state"] != trial["state"] or not isinstance(result.get("checks", []), list):
+        raise RefusedError("its result is another one than its state")
+
+
+def _check_epochs(epochs: Sequence[sqlite3.Row]) -> None:
+    texts = {"details"}
+    for number, row in enumerate(epochs, start=1):
+        if row["epoch"] != number:
+            raise RefusedError(f"epoch {number} is missing")
+        for each in fields(EpochRecord):
+            value = row[each.name]
+            number_there = isinstance(value, int | float) and not math.isnan(value)
+            if each.name not in texts and value is not None and not number_there:
+                raise RefusedError(f"{each.name} of epoch {number} is no number")
+        try:
+            details = json.loads(row["details"])
+        except (TypeError, ValueError, RecursionError):
+            details = None
+        if not isinstance(details, dict):
+            raise RefusedError(f"details of epoch {number} are no JSON")
+
+
+def refusals(found: TakenOver) -> str | None:
+    """Why trials were left, in one sentence; None if none was."""
+    if not found.refused:
+        return None
+    trial, why = next(iter(found.refused.items()))
+    rest = len(found.refused) - 1
+    return f"trial {trial} is trained anew: {why}" + (f" (and {rest} more)" if rest else "")

@@ -1,0 +1,93 @@
+"""Text of strangers: shown as it is, and never obeyed.
+
+A label, a question or a reason may come from a study file or a store that somebody else wrote. A
+terminal obeys control characters, a spreadsheet computes a cell that begins like a formula.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""These reorder what stands behind them: a name can look like another one."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What the cell of a formula begins with, in the usual spreadsheets."""
+
+
+def is_control(character: str) -> bool:
+    """Whether a terminal may obey a character instead of showing it; a line break is one."""
+    return character in _BIDI or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}
+
+
+def shown(text: str, *, lines: bool = False) -> str:
+    r"""Text with every control character written out, as ``\x1b``.
+
+    Args:
+        text: Of anybody.
+        lines: Leave line breaks and tabs.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        _written(c) if is_control(c) and not (lines and c in "\n\t") else c for c in text
+    )
+
+
+def clean(data: Any) -> Any:
+    """Plain data with the control characters of every string written out, keys too.
+
+    Line breaks and tabs become blanks: texts of stores are shown in one line.
+    """
+    if isinstance(data, str):
+        return shown(data.replace("\n", " ").replace("\t", " "))
+    if isinstance(data, dict):
+        return {clean(key): clean(value) for key, value in data.items()}
+    return [clean(value) for value in data] if isinstance(data, list) else data
+
+
+def first_control(data: Any) -> tuple[str, str] | None:
+    """The first string in plain data that has a control character but a line break or tab.
+
+    Returns:
+        Where it is, dotted, and the string with the character written out.
+    """
+    if isinstance(data, str):
+        made = shown(data, lines=True)
+        return ("", made) if made != data else None
+    if isinstance(data, dict):
+        items: list[tuple[Any, Any]] = list(data.items())
+    else:
+        items = list(enumerate(data, start=1)) if isinstance(data, list | tuple) else []
+    for key, value in items:
+        name = shown(key) if isinstance(key, str) else str(key)
+        if name != str(key):
+            return name, name
+        if found := first_control(value):
+            return f"{name}.{found[0]}".rstrip("."), found[1]
+    return None
+
+
+def cell(value: Any) -> Any:
+    """A value for a CSV file: text that a spreadsheet would compute gets a quotation mark.
+
+    A number in words is left alone, as it computes to itself.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def from_cell(value: Any) -> Any:
+    """What `cell` made a value of."""
+    quoted = isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA)
+    return value[1:] if quoted else value
+
+
+def _written(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
