@@ -235,7 +235,7 @@ class Store:
         take the place of the trial as a whole.
         """
         (row,) = self.rows("trials", [trial_id])
-        equal = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
+        equal: bool = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
         with self._transaction(durable=True):
             self._add_artifacts(trial_id, artifacts)
             if not equal:
