@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sqlite3
 from collections import Counter
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
-from normlab.errors import MachineError, UserError, end_word, fault_of_machine
+from normlab.errors import MACHINE_ERRORS, MachineError, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.records import FINISHED, EpochRecord
 from normlab.store import DATABASE, Loss, NoRunsError, Store
@@ -155,8 +156,10 @@ def run_plan(
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
-        failed = [i for i in ids if states[i] == "failed"] if options.retry_failed else []
-        store.release([*again, *failed])
+        failed = [i for i in ids if states[i] == "failed"]
+        blameless = _failed_by_machine(store, failed)
+        failed = [i for i in failed if i not in blameless] if options.retry_failed else []
+        store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
         summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary)
         states = store.states(ids)
@@ -314,6 +317,19 @@ def _look_back(store: Store) -> None:
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
         store.add_look(declared(before), finished)
+
+
+def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
+    """Trials that normlab 0.1 called failed where a full disk or the like had stopped them."""
+    reasons = {row["id"]: row["reason"] or "" for row in store.rows("trials", failed)}
+    last = {i: (reason.strip().splitlines() or [""])[-1] for i, reason in reasons.items()}
+    return [i for i in failed if _OF_MACHINE.match(last.get(i, ""))]
+
+
+_OF_MACHINE = re.compile(
+    r"OSError: \[Errno (?:%s)\]|MemoryError\b|the worker process was ended by SIGKILL"
+    % "|".join(str(number) for number in sorted(MACHINE_ERRORS))
+)
 
 
 def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset()) -> None:
