@@ -14,24 +14,20 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
-from normlab.errors import MACHINE_ERRORS, MachineError, UserError, end_word, fault_of_machine
+from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
-from normlab.records import FINISHED, EpochRecord
+from normlab.records import FINISHED
 from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.study.engines import (
-    Ended,
     Engine,
-    EpochTrained,
-    Failed,
-    Faulted,
     Message,
-    Started,
     Task,
     choose,
     resolve_device,
 )
 from normlab.study.outline import declared
 from normlab.study.plan import Plan
+from normlab.study.taking import Taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +174,7 @@ def run_plan(
                 threads=options.threads,
                 trials=len(tasks),
             )
-            taking = _Taking(store, tasks, lost, summary)
+            taking = Taking(store, tasks, lost, summary)
             try:
                 stopped = _train(taking, engine, tasks, observer or Silent())
             finally:
@@ -203,7 +199,7 @@ def run_plan(
 
 
 def _train(
-    taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer
+    taking: Taking, engine: Engine, tasks: list[Task], observer: Observer
 ) -> KeyboardInterrupt | None:
     """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
@@ -227,86 +223,6 @@ def _train(
     return None
 
 
-class _Taking:
-    """Takes what an engine sends and stores it.
-
-    Attributes:
-        store: Where.
-        running: Trials that were taken up and have not ended.
-        ended: How many came to their end.
-    """
-
-    def __init__(self, store: Store, tasks: Sequence[Task], lost: set[str], summary: Summary):
-        self.store, self.lost, self.summary = store, lost, summary
-        self.checkpoints = {task.trial_id: task.checkpoint for task in tasks}
-        self.running: set[str] = set()
-        self.ended = 0
-        self.places: dict[str, dict[str, object]] = {}
-        self.records: dict[str, dict[int, EpochRecord]] = {}
-
-    def take(self, message: Message) -> None:
-        """Store one message.
-
-        Raises:
-            MachineError: No trial can go on.
-        """
-        trial = message.trial_id
-        if isinstance(message, Faulted):
-            if not message.may_help_alone:
-                raise self.stop(message.reason)
-            self.summary.put_back[trial] = message.reason
-            self.store.release([trial])
-        elif trial in self.lost:
-            self._mend(message)
-        else:
-            self._keep(message)
-        if isinstance(message, Ended | Failed | Faulted):
-            self.running.discard(trial)
-            self.ended += not isinstance(message, Faulted)
-        if isinstance(message, Ended):
-            # Its row and its files are on the disk: only now nobody needs it any more.
-            self.checkpoints[trial].unlink(missing_ok=True)
-
-    def stop(self, reason: str) -> MachineError:
-        """What a run says that the machine stopped."""
-        trials = "1 trial" if self.ended == 1 else f"{self.ended} trials"
-        return MachineError(
-            f"stopped after {trials}: {reason}. Finished trials and whole epochs are stored; when "
-            "that is mended, the same command goes on"
-        )
-
-    def _keep(self, message: Message) -> None:
-        match message:
-            case Started():
-                self.running.add(message.trial_id)
-                self.store.start(message.trial_id, message.provenance, message.epochs)
-            case EpochTrained():
-                self.store.add_epoch(message.trial_id, message.record)
-            case Ended():
-                self.store.finish(message.trial_id, message.result, message.artifacts)
-            case Failed():
-                self.store.fail(message.trial_id, message.reason)
-
-    def _mend(self, message: Message) -> None:
-        """A finished trial is trained again for its files: its row changes only when it ended."""
-        trial = message.trial_id
-        match message:
-            case Started():
-                self.places[trial], self.records[trial] = message.provenance, {}
-            case EpochTrained():
-                self.records[trial][message.record.epoch] = message.record
-            case Ended():
-                self.summary.mended[trial] = self.store.mend(
-                    trial,
-                    self.places[trial],
-                    self.records[trial].values(),
-                    message.result,
-                    message.artifacts,
-                )
-            case Failed():
-                self.summary.not_mended[trial] = message.reason.strip().splitlines()[-1]
-
-
 def _look_back(store: Store) -> None:
     """Remember what could be seen under the plan before this one, also if its run was killed."""
     try:
@@ -326,9 +242,9 @@ def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
     return [i for i in failed if _OF_MACHINE.match(last.get(i, ""))]
 
 
+_NUMBERS = "|".join(str(number) for number in sorted(MACHINE_ERRORS))
 _OF_MACHINE = re.compile(
-    r"OSError: \[Errno (?:%s)\]|MemoryError\b|the worker process was ended by SIGKILL"
-    % "|".join(str(number) for number in sorted(MACHINE_ERRORS))
+    rf"OSError: \[Errno (?:{_NUMBERS})\]|MemoryError\b|the worker process was ended by SIGKILL"
 )
 
 
