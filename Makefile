@@ -16,6 +16,7 @@ test: lint types check
 test-all: test
 	$(BIN)/normlab check norm all
 	$(BIN)/python benchmarks/fuzz_layers.py --cases 5000 --workers 2
+	$(BIN)/python benchmarks/crash.py --every-call --random 50
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

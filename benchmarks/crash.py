@@ -326,8 +326,11 @@ def main() -> None:
         if options.random:
             rng = random.Random(options.seed)
             steps.append(lambda: killed_at_random(judge, options.random, rng))
-        for step in steps:
-            step()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            for step in steps:
+                step()
+        finally:  # also of what was stopped: how far it came
             print(printed(list(judge.tallies.values())), flush=True)
         notes = [note for tally in judge.tallies.values() for note in tally.notes]
         print("\n".join(notes[:20]))

@@ -1,5 +1,6 @@
 """How a run may be stopped, overlooked or hit, and what is left then."""
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from normlab.errors import SignalledError
 from normlab.store import DATABASE, Store
 from normlab.store.migrations import MIGRATIONS
 
@@ -161,6 +163,28 @@ def test_a_signal_ends_a_run_as_ctrl_c_does_with_its_word(
     assert set(states(folder)) == {"pending"}
     assert list(folder.glob("checkpoints/*.pt"))
     assert not list(folder.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code", "said"),
+    [
+        (SignalledError(signal.SIGTERM), 143, "terminated (SIGTERM)\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (OSError(errno.EIO, "Input/output error", "a/b"), 2, "normlab: a/b: Input/output error\n"),
+        (MemoryError(), 2, "normlab: out of memory\n"),
+    ],
+    ids=repr,
+)
+def test_what_ends_a_command_before_it_trains_has_its_word(
+    normlab: Run, monkeypatch: pytest.MonkeyPatch, stopped: BaseException, code: int, said: str
+) -> None:
+    from normlab import api
+
+    def plan(_: object) -> None:
+        raise stopped
+
+    monkeypatch.setattr(api, "plan", plan)
+    assert normlab("plan", "digits-norms")[::2] == (code, said)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell of Unix")

@@ -330,7 +330,7 @@ def test_a_plan_sees_the_folder_as_it_is_and_says_what_was_left_out(damaged: Pat
 
 
 def test_a_trial_whose_images_changed_since_the_plan_is_not_trained(tmp_path: Path) -> None:
-    from normlab.study.engines import Failed, Task
+    from normlab.study.engines import Faulted, Task
     from normlab.study.engines.work import perform
 
     root = class_folders(tmp_path / "own", SPLIT)
@@ -340,7 +340,7 @@ def test_a_trial_whose_images_changed_since_the_plan_is_not_trained(tmp_path: Pa
     data.forget()  # as in a worker that starts now
     task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
     messages = list(perform(task, "cpu"))
-    assert isinstance(messages[-1], Failed)
+    assert isinstance(messages[-1], Faulted)
     assert "changed since the study was planned" in messages[-1].reason
 
 

@@ -183,6 +183,59 @@ def test_a_fault_of_the_machine_stops_the_run_and_fails_no_trial(
     assert before.items() <= seconds_stored(tmp_path / "s").items(), "no epoch trained twice"
 
 
+def test_a_checkpoint_that_cannot_be_read_now_keeps_its_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_plan(plan(), tmp_path, observer=Interrupting(1))
+    (left,) = (tmp_path / "s" / "checkpoints").iterdir()
+    content, whole = left.read_bytes(), Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path == left:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(MachineError, match="Too many open files"):
+        run_plan(plan(), tmp_path)
+    monkeypatch.undo()
+    assert left.read_bytes() == content
+    assert states(tmp_path / "s") == {"pending": 4}
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_trained"),
+    [
+        ("Traceback\nOSError: [Errno 28] No space left on device", True),
+        ("Traceback\nOSError: [Errno 2] No such file", False),
+        ("the worker process was ended by SIGKILL (out of memory?)", True),
+        ("Traceback\nZeroDivisionError: x", False),
+    ],
+)
+def test_trials_that_an_older_normlab_failed_for_the_machine_are_taken_up_from_their_checkpoints(
+    tmp_path: Path, reason: str, is_trained: bool
+) -> None:
+    made = plan(seeds=1)
+    run_plan(made, tmp_path, observer=Interrupting(1))
+    before = seconds_stored(tmp_path / "s")
+    with sqlite3.connect(tmp_path / "s" / DATABASE) as raw:
+        raw.execute("UPDATE trials SET state = 'failed', reason = ?", (reason,))
+    raw.close()
+    assert run_plan(made, tmp_path).trained == (2 if is_trained else 0)
+    if is_trained:
+        assert before.items() <= seconds_stored(tmp_path / "s").items()
+
+
+def test_images_that_changed_meanwhile_fail_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = plan()
+    monkeypatch.setattr(work, "data_digest", lambda _: "other")
+    with pytest.raises(MachineError, match="stopped after 0 trials: the images changed"):
+        run_plan(made, tmp_path)
+    assert states(tmp_path / "s") == {"pending": 4}
+
+
 def states(folder: Path) -> dict[str, int]:
     with sqlite3.connect(folder / DATABASE) as raw:
         found = raw.execute("SELECT state, count(*) FROM trials GROUP BY state").fetchall()

@@ -84,7 +84,7 @@ def _answer() -> int:
         sys.stderr.write(f"{end_word(stopped)}\n")
         return 128 + getattr(stopped, "number", signal.SIGINT)
     except Exception as error:
-        fault = fault_of_machine(error)
+        fault = os_words(error) if isinstance(error, OSError) else fault_of_machine(error)
         if fault is None:
             raise
         return _refuse(fault)
@@ -96,6 +96,9 @@ def _run() -> int:
     try:
         app()
     except SystemExit as ended:
+        stopped = getattr(ended.__context__, "__cause__", None)
+        if isinstance(stopped, KeyboardInterrupt):  # which Typer makes an exit without a word
+            raise stopped from None
         code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     sys.stdout.flush()  # what cannot be written is said, not lost at the very end
     return code

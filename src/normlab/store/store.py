@@ -244,7 +244,7 @@ class Store:
         for: then the trial is from here.
         """
         (row,) = self.rows("trials", [trial_id])
-        equal = bool(json.loads(row["result"])["weights_sha256"] == result.weights_sha256)
+        equal: bool = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
         with self._transaction(durable=True):
             self._add_artifacts(trial_id, artifacts)
             if whole or not equal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sqlite3
 from collections import Counter
@@ -13,21 +14,16 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
-from normlab.errors import MachineError, UserError, end_word, fault_of_machine
+from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.places import Place, difference_text, differing
-from normlab.records import FINISHED, EpochRecord
+from normlab.records import FINISHED
 from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
-    Ended,
     Engine,
-    EpochTrained,
-    Failed,
-    Faulted,
     Message,
-    Started,
     Task,
     choose,
     resolve_device,
@@ -35,6 +31,7 @@ from normlab.study.engines import (
 from normlab.study.engines.provenance import provenance
 from normlab.study.outline import declared
 from normlab.study.plan import Plan
+from normlab.study.taking import Taking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,8 +166,10 @@ def run_plan(
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
-        failed = [i for i in ids if states[i] == "failed"] if options.retry_failed else []
-        store.release([*again, *failed])
+        failed = [i for i in ids if states[i] == "failed"]
+        blameless = _failed_by_machine(store, failed)
+        failed = [i for i in failed if i not in blameless] if options.retry_failed else []
+        store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
         here = provenance(device, options.threads) if options.same_machine else None
         summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary, here)
@@ -182,22 +181,10 @@ def run_plan(
                 foreign = set(texts)
             else:
                 summary = replace(summary, elsewhere=dict(Counter(texts.values())))
-        codes = plan.codes()
         losses = store.losses(ids, hashes=options.retrain_lost)
         lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
         lost |= foreign
-        tasks = [
-            Task(
-                trial_id=trial_id,
-                recipe=recipe,
-                seed=seed,
-                folder=folder,
-                code=codes[trial_id],
-                code_files=plan.study.code,
-            )
-            for trial_id, (recipe, seed) in plan.recipes().items()
-            if states[trial_id] == "pending" or trial_id in lost
-        ]
+        tasks = _tasks(plan, folder, {i for i in ids if states[i] == "pending"} | lost)
         _sweep(store, keep=lost, forget=set(failed))
         if tasks:
             engine = choose(
@@ -206,7 +193,7 @@ def run_plan(
                 threads=options.threads,
                 trials=len(tasks),
             )
-            taking = _Taking(store, tasks, lost, foreign, summary)
+            taking = Taking(store, tasks, lost, foreign, summary)
             try:
                 stopped = _train(taking, engine, tasks, observer or Silent())
             finally:
@@ -232,8 +219,24 @@ def run_plan(
         )
 
 
+def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
+    codes = plan.codes()
+    return [
+        Task(
+            trial_id=trial_id,
+            recipe=recipe,
+            seed=seed,
+            folder=folder,
+            code=codes[trial_id],
+            code_files=plan.study.code,
+        )
+        for trial_id, (recipe, seed) in plan.recipes().items()
+        if trial_id in wanted
+    ]
+
+
 def _train(
-    taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer
+    taking: Taking, engine: Engine, tasks: list[Task], observer: Observer
 ) -> KeyboardInterrupt | None:
     """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
@@ -257,97 +260,6 @@ def _train(
     return None
 
 
-class _Taking:
-    """Takes what an engine sends and stores it.
-
-    Attributes:
-        store: Where.
-        running: Trials that were taken up and have not ended.
-        ended: How many came to their end.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        tasks: Sequence[Task],
-        lost: AbstractSet[str],
-        foreign: AbstractSet[str],
-        summary: Summary,
-    ):
-        self.store, self.lost, self.foreign, self.summary = store, lost, foreign, summary
-        self.checkpoints = {task.trial_id: task.checkpoint for task in tasks}
-        self.running: set[str] = set()
-        self.ended = 0
-        self.places: dict[str, dict[str, object]] = {}
-        self.records: dict[str, dict[int, EpochRecord]] = {}
-
-    def take(self, message: Message) -> None:
-        """Store one message.
-
-        Raises:
-            MachineError: No trial can go on.
-        """
-        trial = message.trial_id
-        if isinstance(message, Started) and message.anew:
-            self.summary.anew[trial] = message.anew
-        if isinstance(message, Faulted):
-            if not message.may_help_alone:
-                raise self.stop(message.reason)
-            self.summary.put_back[trial] = message.reason
-            self.store.release([trial])
-        elif trial in self.lost:
-            self._mend(message)
-        else:
-            self._keep(message)
-        if isinstance(message, Ended | Failed | Faulted):
-            self.running.discard(trial)
-            self.ended += not isinstance(message, Faulted)
-        if isinstance(message, Ended):
-            # Its row and its files are on the disk: only now nobody needs it any more.
-            self.checkpoints[trial].unlink(missing_ok=True)
-
-    def stop(self, reason: str) -> MachineError:
-        """What a run says that the machine stopped."""
-        trials = "1 trial" if self.ended == 1 else f"{self.ended} trials"
-        return MachineError(
-            f"stopped after {trials}: {reason}. Finished trials and whole epochs are stored; when "
-            "that is mended, the same command goes on"
-        )
-
-    def _keep(self, message: Message) -> None:
-        match message:
-            case Started():
-                self.running.add(message.trial_id)
-                self.store.start(message.trial_id, message.provenance, message.epochs)
-            case EpochTrained():
-                self.store.add_epoch(message.trial_id, message.record)
-            case Ended():
-                self.store.finish(message.trial_id, message.result, message.artifacts)
-            case Failed():
-                self.store.fail(message.trial_id, message.reason)
-
-    def _mend(self, message: Message) -> None:
-        """A finished trial is trained again: its row changes only when it ended."""
-        trial = message.trial_id
-        match message:
-            case Started():
-                self.places[trial], self.records[trial] = message.provenance, {}
-            case EpochTrained():
-                self.records[trial][message.record.epoch] = message.record
-            case Ended():
-                again = self.summary.replaced if trial in self.foreign else self.summary.mended
-                again[trial] = self.store.mend(
-                    trial,
-                    self.places[trial],
-                    self.records[trial].values(),
-                    message.result,
-                    message.artifacts,
-                    whole=trial in self.foreign,
-                )
-            case Failed():
-                self.summary.not_mended[trial] = message.reason.strip().splitlines()[-1]
-
-
 def _look_back(store: Store) -> None:
     """Remember what could be seen under the plan before this one, also if its run was killed."""
     try:
@@ -360,6 +272,19 @@ def _look_back(store: Store) -> None:
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
         store.add_look(claims, finished)
+
+
+def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
+    """Trials that normlab 0.1 called failed where a full disk or the like had stopped them."""
+    reasons = {row["id"]: row["reason"] or "" for row in store.rows("trials", failed)}
+    last = {i: (reason.strip().splitlines() or [""])[-1] for i, reason in reasons.items()}
+    return [i for i in failed if _OF_MACHINE.match(last.get(i, ""))]
+
+
+_NUMBERS = "|".join(str(number) for number in sorted(MACHINE_ERRORS))
+_OF_MACHINE = re.compile(
+    rf"OSError: \[Errno (?:{_NUMBERS})\]|MemoryError\b|the worker process was ended by SIGKILL"
+)
 
 
 def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset()) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from normlab.errors import fault_of_machine
 from normlab.files import write_whole
 from normlab.records import Check, EpochRecord
 
@@ -45,12 +46,17 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     """The checkpoint at `path`, or None if there is none or not a bit of it is to be trusted.
 
     A damaged file costs the epochs it held, never the trial: training starts over.
+
+    Raises:
+        OSError: The machine cannot read it now (too many open files): its epochs are not given up.
     """
     try:
         if not path.is_file():  # nor a pipe, which would never end
             return None
         raw = path.read_bytes()
-    except OSError:
+    except OSError as error:
+        if fault_of_machine(error):
+            raise
         return None
     digest, packed = raw[:32], raw[32:]
     if hashlib.sha256(packed).digest() != digest:

@@ -62,7 +62,11 @@ def perform(task: Task, device: str) -> Iterator[Message]:
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
             yield EpochTrained(task.trial_id, record)
-        data = _planned_data(task)
+        try:
+            data = _planned_data(task)
+        except UserError as error:  # changed, or out of reach: no fault of the trial's
+            yield Faulted(task.trial_id, str(error), may_help_alone=False)
+            return
         if task.code is not None:
             remember_loaded(task.recipe, task.code)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
@@ -88,9 +92,9 @@ def perform(task: Task, device: str) -> Iterator[Message]:
 def _planned_data(task: Task) -> Splits:
     """The trial's images; files of the user's can change between a plan and its last trial."""
     if not loaded_as_planned(task.recipe, task.code_files, task.code):
-        raise UserError("the code of the model or norm changed since the plan: run it again")
+        raise UserError("the code of the model or norm changed since the plan")
     if trial_id(task.recipe, task.seed, data_digest(task.recipe), task.code) != task.trial_id:
-        raise UserError("the images changed since the study was planned: run it again")
+        raise UserError("the images changed since the study was planned")
     return splits(task.recipe)
 
 
