@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         run,
         status,
         trust_study,
+        verify,
     )
     from normlab.errors import UserError
     from normlab.models import swap_norm
@@ -40,6 +41,7 @@ _HOMES = {
     "results": "normlab.api",
     "run": "normlab.api",
     "status": "normlab.api",
+    "verify": "normlab.api",
     "swap_norm": "normlab.models",
     "trust_study": "normlab.api",
 }
@@ -60,6 +62,7 @@ __all__ = [
     "status",
     "swap_norm",
     "trust_study",
+    "verify",
 ]
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normlab.errors import UserError
 from normlab.records import FINISHED
-from normlab.store import DATABASE, Store
+from normlab.store import Loss, Store
 from normlab.store.plans import as_written, not_ours
 from normlab.study.spec import Study
 
@@ -72,11 +72,15 @@ class Status:
     Attributes:
         name: The study's name.
         trials: One mapping per planned trial: `arm`, `seed`, `id`, `state`, `epochs` done,
-            `of` epochs, `reason` of a failure.
+            `of` epochs, `reason` of a failure. A trial is `interrupted` where the process that
+            ran it is gone.
+        lost: One mapping per file of a finished trial that is gone or has another size: `arm`,
+            `seed`, `id`, `kind`, `path`, `reason`.
     """
 
     name: str
     trials: list[dict[str, Any]]
+    lost: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -87,6 +91,19 @@ class Status:
     def finished(self) -> int:
         """Trials that will never run again."""
         return sum(trial["state"] in FINISHED for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The files of a study's finished trials, held against their hashes.
+
+    Attributes:
+        files: How many there should be.
+        lost: One mapping per file that is gone or damaged; see `Status.lost`.
+    """
+
+    files: int
+    lost: list[dict[str, Any]]
 
 
 def load_study(
@@ -163,6 +180,7 @@ def run(
     device: str = "auto",
     threads: int = 1,
     retry_failed: bool = False,
+    retrain_lost: bool = False,
 ) -> Results:
     """Train what the study still lacks and return all its results.
 
@@ -174,14 +192,22 @@ def run(
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
+        retrain_lost: Train finished trials again whose weights or predictions are lost or damaged.
 
     Raises:
-        UserError: A mistake in the study, missing data, or a folder that cannot be written.
+        UserError: A mistake in the study, missing data, or a folder that cannot be written; a full
+            disk or the like, after which the same call goes on.
         KeyboardInterrupt: Interrupted; finished epochs are stored, run again to go on.
     """
     from normlab.study.runner import RunOptions, run_plan
 
-    options = RunOptions(workers=workers, device=device, threads=threads, retry_failed=retry_failed)
+    options = RunOptions(
+        workers=workers,
+        device=device,
+        threads=threads,
+        retry_failed=retry_failed,
+        retrain_lost=retrain_lost,
+    )
     summary = run_plan(plan(study), Path(runs), options)
     if summary.interrupted:
         raise KeyboardInterrupt
@@ -218,22 +244,66 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         ]
         ids = [trial_id for _, _, trial_id in planned]
         rows = {row["id"]: row for row in store.rows("trials", ids)}
-        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
-            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
+        for absent in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {absent} that it does not hold")
         done = store.epochs_done(ids)
+        lost = lost_files(recorded, store.losses(ids))
+    # Asked after the rows were read: a run that ended meanwhile has left none that runs.
+    gone = not Store.is_being_written(Path(runs) / name)
     trials = [
         {
             "arm": arm["label"],
             "seed": seed,
             "id": trial_id,
-            "state": rows[trial_id]["state"],
+            "state": _state(rows[trial_id]["state"], gone=gone),
             "epochs": done.get(trial_id, 0),
             "of": arm["epochs"],
             "reason": rows[trial_id]["reason"],
         }
         for arm, seed, trial_id in planned
     ]
-    return Status(recorded["name"], trials)
+    return Status(recorded["name"], trials, lost)
+
+
+def _state(stored: str, *, gone: bool) -> str:
+    return "interrupted" if stored == "running" and gone else stored
+
+
+def verify(name: str, *, runs: str | Path = "runs") -> Verified:
+    """Read every file of a study's finished trials and hold it against its hash in the store.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with Store.read(Path(runs) / name) as store:
+        recorded = store.plan()
+        ids = [trial for arm in recorded["arms"] for trial in arm["trials"].values()]
+        states = store.states(ids)
+        files = sum(
+            len(store.artifacts(i)) for i in dict.fromkeys(ids) if states.get(i) in FINISHED
+        )
+        lost = lost_files(recorded, store.losses(ids, hashes=True))
+    return Verified(files, lost)
+
+
+def lost_files(recorded: Mapping[str, Any], losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Lost files of a recorded plan's trials as plain mappings; see `Status.lost`."""
+    places = {
+        trial: (arm["label"], int(seed))
+        for arm in recorded["arms"]
+        for seed, trial in arm["trials"].items()
+    }
+    return [
+        {
+            "arm": places[loss.trial_id][0],
+            "seed": places[loss.trial_id][1],
+            "id": loss.trial_id,
+            "kind": loss.artifact.kind,
+            "path": loss.artifact.path,
+            "reason": loss.reason,
+        }
+        for loss in losses
+    ]
 
 
 def claim_plans(study_plan: Plan, *, runs: str | Path = "runs") -> pd.DataFrame:
@@ -326,8 +396,8 @@ def unsettled(name: str, *, runs: str | Path = "runs") -> list[str]:
 
 
 def has_runs(name: str, *, runs: str | Path = "runs") -> bool:
-    """Whether the study has a store in that folder."""
-    return (Path(runs) / name / DATABASE).is_file()
+    """Whether the study has a store in that folder with something in it."""
+    return Store.is_made(Path(runs) / name)
 
 
 def stored_states(study_plan: Plan, *, runs: str | Path = "runs") -> dict[str, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
+import signal
 from collections.abc import Iterable
 
 
@@ -12,6 +15,73 @@ class NormlabError(Exception):
 
 class UserError(NormlabError):
     """A mistake the user can mend: the command line prints the message and exits with 2."""
+
+
+class MachineError(UserError):
+    """The machine, not the study, is at fault: a full disk, a disk that cannot be read."""
+
+
+class SignalledError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: it ends what Ctrl-C ends.
+
+    Attributes:
+        number: Of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def end_word(stopped: KeyboardInterrupt) -> str:
+    """How a run that was stopped from outside ended, in words."""
+    if not isinstance(stopped, SignalledError):
+        return "interrupted"
+    name = signal.Signals(stopped.number).name
+    return f"{'hung up' if name == 'SIGHUP' else 'terminated'} ({name})"
+
+
+MACHINE_ERRORS = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN", "ENODEV",
+        "ENXIO", "ESTALE", "EFBIG", "ENOLCK", "ETXTBSY", "EUCLEAN", "EREMOTEIO", "ENOMEDIUM",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""Numbers of errors that say nothing about what was being done, only about where."""
+
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "unable to allocate")
+
+
+def fault_of_machine(error: BaseException) -> str | None:
+    """What is wrong with the machine, in one sentence, if it is what raised `error`."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        if isinstance(link, OSError) and link.errno in MACHINE_ERRORS:
+            return os_words(link)
+        if is_lack_of_memory(link):
+            return f"out of memory: {link}" if str(link) else "out of memory"
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def is_lack_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: the only fault that a trial may not meet when it runs alone."""
+    if isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno == errno.ENOMEM
+    ):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in _NO_MEMORY)
+
+
+def os_words(error: OSError) -> str:
+    """An operating system's error as words: the file, then what is wrong with it."""
+    words = error.strerror or (os.strerror(error.errno) if error.errno else str(error))
+    return f"{error.filename}: {words}" if error.filename else words
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str | None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from normlab.errors import UserError
+from normlab.errors import MachineError, UserError
 from normlab.records import Artifact, EpochRecord, TrialResult
-from normlab.store import DATABASE, Store, TrialRow
+from normlab.store import DATABASE, NoRunsError, Store, TrialRow
 from normlab.store.migrations import MIGRATIONS
-from normlab.store.schema import connect
+from normlab.store.schema import connect, refusal
 from normlab.store.takeover import TakenOver
 
 
@@ -265,3 +265,137 @@ def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
         ids = [trial for arm in plan["arms"] for trial in arm["trials"].values()]
         assert set(store.states(ids).values()) == {"complete"}
         assert set(store.epochs_done(ids).values()) == {1}
+
+
+def test_a_store_killed_while_it_was_made_holds_no_runs_and_is_taken_up(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    path.touch()
+    for half in ("", "PRAGMA journal_mode = WAL"):
+        raw = sqlite3.connect(path)
+        raw.execute(half)
+        raw.close()
+        assert not Store.is_made(tmp_path)
+        with (
+            pytest.raises(NoRunsError, match="stopped before it could store"),
+            Store.read(tmp_path),
+        ):
+            pass
+    with Store.write(tmp_path) as store:
+        store.record_plan("s", PLAN, [row("a")])
+    assert Store.is_made(tmp_path)
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    raw = sqlite3.connect(tmp_path / DATABASE)
+    raw.execute("CREATE TABLE theirs (x)")
+    raw.close()
+    before = (tmp_path / DATABASE).read_bytes()
+    for way in (Store.write, Store.read):
+        with pytest.raises(UserError, match="did not make"), way(tmp_path):
+            pass
+    assert (tmp_path / DATABASE).read_bytes() == before
+
+
+def test_all_steps_of_a_schema_are_one_transaction(tmp_path: Path) -> None:
+    path = tmp_path / DATABASE
+    steps = ("CREATE TABLE t (x);", "CREATE TABLE u (x); INSERT INTO nosuch VALUES (1);")
+    with pytest.raises(UserError, match="nosuch"):
+        connect(path, write=True, migrations=steps)
+    raw = sqlite3.connect(path)
+    assert raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    raw.close()
+
+
+def as_a_reader_sees(folder: Path) -> dict[str, str]:
+    with Store.read(folder) as reader:
+        return dict(reader.states(["a", "b"]))
+
+
+@pytest.fixture
+def killed(store: Store, tmp_path: Path) -> Path:
+    """A folder that a killed writer left: what it stored last stands in the log alone."""
+    store.start("a", {}, 0)
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    for ending in ("", "-wal"):
+        name = DATABASE + ending
+        (folder / name).write_bytes((store.folder / name).read_bytes())
+    raw = sqlite3.connect(f"{(folder / DATABASE).as_uri()}?mode=ro&immutable=1", uri=True)
+    assert raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0 or (
+        raw.execute("SELECT state FROM trials").fetchall() != [("running",), ("pending",)]
+    ), "the database alone is older"
+    raw.close()
+    return folder
+
+
+def test_a_reader_that_may_not_write_reads_the_log_too(killed: Path) -> None:
+    (killed / f"{DATABASE}-shm").mkdir()  # nobody can open that, as in a folder without writing
+    assert as_a_reader_sees(killed) == {"a": "running", "b": "pending"}
+
+
+def test_a_log_that_cannot_be_read_is_named_and_nothing_is_read_without_it(killed: Path) -> None:
+    (killed / f"{DATABASE}-wal").unlink()
+    (killed / f"{DATABASE}-wal").mkdir()
+    with pytest.raises(UserError, match=r"store\.sqlite-wal \(what was stored last stands in it\)"):
+        as_a_reader_sees(killed)
+
+
+def test_a_killed_writer_s_journal_is_undone_for_a_reader(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "hot"
+    folder.mkdir()
+    path = folder / DATABASE
+    raw = sqlite3.connect(store.folder / DATABASE)
+    raw.execute(f"VACUUM INTO '{path}'")
+    raw.close()
+    raw = sqlite3.connect(path, isolation_level=None)
+    raw.execute("PRAGMA journal_mode = DELETE")
+    raw.execute("PRAGMA cache_size = 1")
+    raw.execute("BEGIN IMMEDIATE")
+    raw.execute("UPDATE trials SET state = 'failed'")
+    raw.executemany(
+        "INSERT INTO looks (looked_at, declared, trials) VALUES ('x', ?, '')", [("y" * 3000,)] * 50
+    )
+    left = {name: (folder / name).read_bytes() for name in (DATABASE, f"{DATABASE}-journal")}
+    raw.execute("ROLLBACK")
+    raw.close()
+    for name, content in left.items():
+        (folder / name).write_bytes(content)
+    assert as_a_reader_sees(folder) == {"a": "pending", "b": "pending"}
+    assert {name: (folder / name).read_bytes() for name in left} == left, "a reader changes nothing"
+
+
+def test_a_read_error_of_the_disk_is_told_from_damage(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR | (1 << 8)
+    assert isinstance(refusal(tmp_path, error, write=False), MachineError)
+    assert "the disk reports an error" in str(refusal(tmp_path, error, write=False))
+    damaged = sqlite3.DatabaseError("database disk image is malformed")
+    damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    assert not isinstance(refusal(tmp_path, damaged, write=False), MachineError)
+
+
+def test_a_finished_trial_stands_in_the_database_itself_and_its_commit_was_synced(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = []
+    whole = Store._set
+
+    def watched(self: Store, *arguments: object) -> None:
+        levels.append(self._connection.execute("PRAGMA synchronous").fetchone()[0])
+        whole(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "_set", watched)
+    store.start("a", {}, 0)
+    store.finish("a", RESULT, [])
+    assert levels == [1, 2]  # NORMAL, FULL
+    raw = sqlite3.connect(f"{(store.folder / DATABASE).as_uri()}?mode=ro&immutable=1", uri=True)
+    assert raw.execute("SELECT state FROM trials WHERE id = 'a'").fetchone() == ("complete",)
+    raw.close()
+
+
+def test_whether_a_run_is_writing_is_known_from_outside(store: Store, tmp_path: Path) -> None:
+    assert Store.is_being_written(store.folder)
+    assert not Store.is_being_written(tmp_path / "nothing")
+    with Store.write(tmp_path / "t"):
+        pass
+    assert not Store.is_being_written(tmp_path / "t")

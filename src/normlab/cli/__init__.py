@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import signal
 import sys
+from types import FrameType
+from typing import Any
 
 import typer
 
+from normlab import streams
 from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
-from normlab.cli.studies import plan, report, run, status
+from normlab.cli.studies import plan, report, run, status, verify
 from normlab.cli.trust import trust
-from normlab.errors import UserError
+from normlab.errors import SignalledError, UserError, end_word, fault_of_machine, os_words
 from normlab.text import shown
 
 app = typer.Typer(
@@ -28,6 +31,7 @@ app.command("list")(list_)
 app.command()(plan)
 app.command()(run)
 app.command()(status)
+app.command()(verify)
 app.command()(report)
 app.command()(claims)
 app.command()(trust)
@@ -52,18 +56,76 @@ def _main(
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a label no terminal of this kind can show
+    """Entry point: a user's mistake is one message and exit code 2, Ctrl-C is 130.
+
+    SIGTERM and SIGHUP end what Ctrl-C ends, with 143 and 129.
+    """
+    streams.guard()
+    before = _listen()
+    try:
+        code = _answer()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    sys.exit(code)
+
+
+def _answer() -> int:
+    """Run the command; its exit code, with one message where it could not be done."""
+    try:
+        code = _run()
+    except streams.OutputError as error:
+        if isinstance(streams.lost(), BrokenPipeError):
+            return 1  # the reader of our output left; nothing to say
+        return _refuse(f"the output cannot be written: {os_words(error)}")
+    except UserError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write(f"{end_word(stopped)}\n")
+        return 128 + getattr(stopped, "number", signal.SIGINT)
+    except Exception as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            raise
+        return _refuse(fault)
+    return code
+
+
+def _run() -> int:
+    code = 0
     try:
         app()
-    except UserError as error:
-        sys.stderr.write(f"normlab: {shown(str(error), lines=True)}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output left; nothing to say
-        sys.exit(1)
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    sys.stdout.flush()  # what cannot be written is said, not lost at the very end
+    return code
+
+
+def _refuse(message: str) -> int:
+    sys.stderr.write(f"normlab: {shown(message, lines=True)}\n")
+    return 2
+
+
+def _listen() -> dict[int, Any]:
+    """Have SIGTERM and SIGHUP end things orderly; the handlers from before.
+
+    What is ignored already (`nohup`) stays ignored.
+    """
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        for number in numbers:
+            if before[number] == signal.SIG_DFL:
+                signal.signal(number, _stop)
+    except ValueError:  # not in the main thread
+        return {}
+    return {number: was for number, was in before.items() if was == signal.SIG_DFL}
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    # Those who end a session send both, and more than once: one is enough.
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    raise SignalledError(number)

@@ -27,7 +27,9 @@ class _Console(Console):
 
 # Questions, labels and errors are shown as they are: none of their brackets is markup.
 console = _Console(
-    highlight=False, markup=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH
+    highlight=False,
+    markup=False,
+    width=None if sys.stdout is not None and sys.stdout.isatty() else _PLAIN_WIDTH,
 )
 
 

@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from normlab.cli.output import console, counted
-from normlab.study.engines import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.study.engines import Ended, EpochTrained, Failed, Faulted, Message, Started, Task
 from normlab.study.plan import Plan
 from normlab.text import shown
 
@@ -42,6 +42,11 @@ class Lines:
         """Say what ended."""
         if isinstance(message, EpochTrained):
             self.last[message.trial_id] = message
+        if isinstance(message, Faulted):
+            console.print(
+                f"{self.names[message.trial_id]}: not trained, pending again: {message.reason}",
+                soft_wrap=True,
+            )
         if not isinstance(message, Ended | Failed):
             return
         self.done += 1
@@ -98,14 +103,20 @@ class Bars:
         trial = message.trial_id
         match message:
             case Started():
-                name = f"  {shown(self.names[trial])}"
-                self.bars[trial] = self.progress.add_task(
-                    name, total=self.epochs[trial], unit="epochs"
-                )
+                if trial not in self.bars:  # or its worker was killed and it starts again
+                    name = f"  {shown(self.names[trial])}"
+                    self.bars[trial] = self.progress.add_task(
+                        name, total=self.epochs[trial], unit="epochs"
+                    )
             case EpochTrained():
                 self.progress.update(self.bars[trial], completed=message.record.epoch)
-                self.progress.advance(self.overall)
-                self.left[trial] -= 1
+                left = self.epochs[trial] - message.record.epoch
+                if left < self.left[trial]:  # else sent again
+                    self.progress.advance(self.overall, self.left[trial] - left)
+                    self.left[trial] = left
+            case Faulted():
+                if trial in self.bars:
+                    self.progress.remove_task(self.bars.pop(trial))
             case Ended() | Failed():
                 # A worker may die before its trial has a bar.
                 if trial in self.bars:

@@ -1,14 +1,16 @@
-"""The commands about studies: plan, run, status, report."""
+"""The commands about studies: plan, run, status, verify, report."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from normlab import streams
 from normlab.cli.lint import findings_record, print_findings
 from normlab.cli.options import (
     DEFAULT_RUNS,
@@ -127,6 +129,13 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train failed trials again.")
     ] = False,
+    retrain_lost: Annotated[
+        bool,
+        typer.Option(
+            "--retrain-lost",
+            help="Train finished trials again whose weights or predictions are lost or damaged.",
+        ),
+    ] = False,
     until_settled: Annotated[
         bool,
         typer.Option(
@@ -147,8 +156,13 @@ def run(
     from normlab.study.runner import RunOptions
 
     options = RunOptions(
-        workers=_workers(workers), device=device, threads=threads, retry_failed=retry_failed
+        workers=_workers(workers),
+        device=device,
+        threads=threads,
+        retry_failed=retry_failed,
+        retrain_lost=retrain_lost,
     )
+    streams.go_on_without_reader(_say_unread)
     chosen = api.load_study(
         study, seeds=seeds, set=parse_sets(sets), quick=quick, trust=trust or ()
     )
@@ -163,6 +177,7 @@ def run(
         if max_seeds is not None:
             raise UserError("--max-seeds needs --until-settled")
         looks = [chosen]
+    _bring_up_to_date(chosen, runs)
     for number, look in enumerate(looks):
         summary = _run(look, runs, options, warn=number == 0 and not chosen.rehearsal)
         if summary.interrupted or not until_settled:
@@ -178,10 +193,34 @@ def run(
         console.print()
     console.print(f"report: {write_report(folder)}", soft_wrap=True)
     if summary.interrupted:
-        console.print("interrupted: whole epochs are stored; the same command again goes on")
-        raise typer.Exit(130)
-    if summary.counts.get("failed") or summary.counts.get("invalid"):
+        console.print(
+            f"{summary.interrupted}: whole epochs are stored; the same command again goes on"
+        )
+        raise typer.Exit(summary.exit_code)
+    if (
+        summary.put_back
+        or summary.not_mended
+        or summary.counts.get("failed")
+        or summary.counts.get("invalid")
+    ):
         raise typer.Exit(1)
+
+
+def _say_unread(error: OSError) -> None:
+    """Told once, when standard output can no longer be written."""
+    sys.stderr.write(
+        f"normlab: the output cannot be written ({error.strerror}): the run goes on; "
+        "`normlab status` shows how far it is\n"
+    )
+
+
+def _bring_up_to_date(study: Study, runs: Path) -> None:
+    """Raise a store of an older schema before anything reads it; nothing else of it changes."""
+    from normlab.store import Store
+
+    if Store.is_made(runs / study.name):
+        with Store.write(runs / study.name):
+            pass
 
 
 def _quick_text(varied: Study, whole: Study) -> str:
@@ -226,11 +265,13 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     name = stored_name(study, runs)
     found = api.status(name, runs=runs)
     if json:
-        print_json({"name": found.name, "counts": found.counts, "trials": found.trials})
+        record = {"name": found.name, "counts": found.counts, "trials": found.trials}
+        print_json(record | {"lost": found.lost})
         return
     console.print(
         f"{name}: {found.finished} of {counted(len(found.trials), 'trial')} finished "
-        f"({state_counts(found.counts)})",
+        f"({state_counts(found.counts)})"
+        + (f"; {counted(len(found.lost), 'file')} of them lost" if found.lost else ""),
         soft_wrap=True,
     )
     rows: list[tuple[object, ...]] = []
@@ -245,6 +286,43 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
             last = trial["reason"].strip().splitlines()[-1]
             line = f"{trial['state']}: {trial['arm']}, seed {trial['seed']} ({trial['id']}): {last}"
             console.print(line, soft_wrap=True)
+    _print_lost(name, found.lost)
+
+
+def verify(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> None:
+    """Hold the weights and predictions of finished trials against the hashes in the store."""
+    from normlab import api
+    from normlab.cli.output import console, counted, print_json
+
+    name = stored_name(study, runs)
+    found = api.verify(name, runs=runs)
+    if json:
+        print_json({"name": name, "files": found.files, "lost": found.lost})
+    else:
+        lost = len(found.lost)
+        console.print(
+            f"{name}: {found.files - lost} of {counted(found.files, 'file')} of finished trials "
+            "are as they were stored",
+            soft_wrap=True,
+        )
+        _print_lost(name, found.lost)
+    if found.lost:
+        raise typer.Exit(1)
+
+
+def _print_lost(name: str, lost: Sequence[Mapping[str, Any]]) -> None:
+    """The files of finished trials that are gone or damaged, and what makes them again."""
+    from normlab.cli.output import console
+
+    for file in lost:
+        line = f"lost: {file['arm']}, seed {file['seed']}: {file['path']} {file['reason']}"
+        console.print(line, soft_wrap=True)
+    if lost:
+        console.print(
+            "The results of these trials are stored, their files are not. "
+            f"`normlab run {name} --retrain-lost` trains them again.",
+            soft_wrap=True,
+        )
 
 
 def report(
@@ -297,23 +375,41 @@ def _workers(text: str) -> int | Literal["auto"]:
 
 
 def _print_summary(made: Plan, summary: Summary) -> None:
+    from normlab import api
     from normlab.cli.output import console, counted, state_counts
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
     for other, reason in summary.unreadable.items():
         console.print(f"not looked into for trials to take over: {other}: {reason}", soft_wrap=True)
-    if summary.trained or summary.interrupted or summary.failures:
+    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
         console.print(
             f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "
             f"{state_counts(summary.counts)}"
         )
     else:
-        console.print(f"nothing to train: all {counted(summary.planned, 'trial')} are finished")
+        are = "is" if summary.planned == 1 else "are"
+        lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
+        console.print(
+            f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
+        )
     names = made.names()
     for trial, reason in summary.invalid.items():
         text = f"invalid, counts for nothing: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
+    for trial, reason in summary.put_back.items():
+        console.print(
+            f"not trained, pending again: {names[trial]}: {reason}. Nothing is wrong with the "
+            "trial: the same command goes on with it; fewer --workers need less memory.",
+            soft_wrap=True,
+        )
+    for trial, equal in summary.mended.items():
+        said = "equal weights" if equal else "other weights, which take the place of the old ones"
+        console.print(f"trained again for its lost files: {names[trial]}: {said}", soft_wrap=True)
+    for trial, reason in summary.not_mended.items():
+        text = f"training again failed, the result stays: {names[trial]}: {reason}"
+        console.print(text, soft_wrap=True)
+    _print_lost(made.study.name, api.lost_files(made.as_record(), summary.losses))
     for trial, reason in summary.failures.items():
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "

@@ -96,5 +96,6 @@ class FilterResponseNorm(Norm):
         if self.bias is None:
             y = scaled * factor
         else:
-            y = torch.addcmul(self.bias[:, None, None], scaled, factor)
+            # Contiguous: by its first argument an operation decides how the result lies.
+            y = torch.addcmul(self.bias.contiguous()[:, None, None], scaled, factor)
         return torch.maximum(y, self.tau[:, None, None]).to(x.dtype)

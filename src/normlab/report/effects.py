@@ -93,7 +93,8 @@ def _image_interval(frames: Frames, label: str, folder: Path) -> Intervals | Non
     if len(trials) < 2 or not small:
         return None
     answers = predictions(frames, label, folder)
-    if len(answers) < len(trials):  # a file is gone
+    # A file is gone, or not of these images.
+    if len(answers) < len(trials) or len({len(answer.labels) for answer in answers}) > 1:
         return None
     stacked = np.stack([~answer.wrong for answer in answers])
     return two_way_bootstrap([stacked], np.random.default_rng(0))

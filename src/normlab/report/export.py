@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import vl_convert
 
-from normlab.errors import UserError
+from normlab.errors import MachineError, UserError, fault_of_machine
 from normlab.files import write_whole
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
@@ -52,7 +52,8 @@ def write_exports(
         try:
             write_whole(path, content)
         except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from None
+            kind = MachineError if fault_of_machine(error) else UserError
+            raise kind(f"{path} cannot be written: {error.strerror}") from None
     return Exports(list(made), not_drawn)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
-from normlab.errors import UserError
-from normlab.files import write_whole
+from normlab.errors import MachineError, UserError, fault_of_machine, os_words
+from normlab.files import write_files
 from normlab.recipe import value_text
 from normlab.report.claim_words import margin_text, published_text
 from normlab.report.claims import claim_table
@@ -54,36 +55,38 @@ def write_report(folder: Path) -> Path:
 def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
+        losses = store.losses(frames.trials["id"].tolist())
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    page = render(frames, arms, effects, robust, folder)
+    lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
+    page = render(frames, arms, effects, robust, folder, lost=lost)
+    trials = frames.trials.drop(columns=["provenance", "checks", "details"])
+    epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+    tables = {
+        "arms": arms,
+        "trials": trials,
+        "effects": effects,
+        "robust": robust,
+        "claims": claim_table(frames),
+        "collapses": collapse_table(frames),
+        "arms_without_collapsed": arm_table(without_collapsed(frames)),
+        "checks": check_table(frames),
+        "times": time_table(frames, TARGETS),
+        "epochs": epochs,
+        **{f"curves_{metric}": table for metric, table in curves.items()},
+    }
+    path = folder / "report.html"
+    files = {
+        folder / "tables" / f"{name}.csv": csv_text(table).encode()
+        for name, table in tables.items()
+    }
     try:
-        tables = folder / "tables"
-        tables.mkdir(exist_ok=True)
-        _save(arms, tables / "arms.csv")
-        trials = frames.trials.drop(columns=["provenance", "checks", "details"])
-        _save(trials, tables / "trials.csv")
-        _save(effects, tables / "effects.csv")
-        _save(robust, tables / "robust.csv")
-        _save(claim_table(frames), tables / "claims.csv")
-        _save(collapse_table(frames), tables / "collapses.csv")
-        _save(arm_table(without_collapsed(frames)), tables / "arms_without_collapsed.csv")
-        _save(check_table(frames), tables / "checks.csv")
-        _save(time_table(frames, TARGETS), tables / "times.csv")
-        epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
-        _save(epochs, tables / "epochs.csv")
-        for metric, table in curves.items():
-            _save(table, tables / f"curves_{metric}.csv")
-        path = folder / "report.html"
-        write_whole(path, page.encode())
+        write_files({**files, path: page.encode()})
     except OSError as error:
-        raise UserError(f"the report cannot be written to {folder}: {error.strerror}") from None
+        kind = MachineError if fault_of_machine(error) else UserError
+        raise kind(f"the report cannot be written to {folder}: {os_words(error)}") from None
     return path
-
-
-def _save(frame: pd.DataFrame, path: Path) -> None:
-    write_whole(path, csv_text(frame).encode())
 
 
 def render(
@@ -92,6 +95,8 @@ def render(
     effects: pd.DataFrame,
     robust: pd.DataFrame,
     folder: Path | None = None,
+    *,
+    lost: Collection[str] = (),
 ) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
 
@@ -101,6 +106,7 @@ def render(
         effects: From `effect_table`.
         robust: From `robust_table`.
         folder: The study's folder, for figures of what the trials predicted.
+        lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
     """
     environment = Environment(
         loader=PackageLoader("normlab.report"),
@@ -131,6 +137,7 @@ def render(
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
+        lost=lost,
         range=_range(arms),
         provenance=where_it_ran(frames),
         figures=[_figure(figure) for figure in figures_of(frames, folder)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ class Predictions:
 
 
 def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictions]:
-    """The answers of an arm's trials that count, seed by seed, as far as their files are there.
+    """The answers of an arm's trials that count, seed by seed, as far as their files are whole.
 
     Args:
         frames: The study.
@@ -50,25 +51,38 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
     """
     if folder is None:
         return []
-    trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["state"].isin(COUNTED)]
-    found = [_read(folder, row) for row in trials[["id", "seed"]].to_dict("records")]
+    classes = next((a.get("classes") for a in frames.plan["arms"] if a["label"] == arm), None)
+    found = [_read(folder, row, classes) for row in _counted(frames, arm)]
     return [one for one in found if one is not None]
 
 
-def _read(folder: Path, trial: dict[Any, Any]) -> Predictions | None:
+def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
+    """How many trials of these arms count whose predictions are gone or damaged."""
+    labels = dict.fromkeys(arms)
+    there = sum(len(predictions(frames, label, folder)) for label in labels)
+    return sum(len(_counted(frames, label)) for label in labels) - there
+
+
+def _counted(frames: Frames, arm: str) -> list[dict[Any, Any]]:
+    trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["state"].isin(COUNTED)]
+    return trials[["id", "seed"]].to_dict("records")
+
+
+def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictions | None:
     path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
     try:
         if not _is_modest(path):
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            found = Predictions(
                 int(trial["seed"]),
                 arrays["labels"].astype(np.int64),
                 arrays["predictions"].astype(np.int64),
                 arrays["confidences"].astype(np.float64),
             )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, MemoryError):  # not there, not whole
+    except Exception:  # not there, or damaged: each decoder has errors of its own
         return None
+    return found if _is_whole(found, classes) else None
 
 
 def _is_modest(path: Path) -> bool:
@@ -77,3 +91,14 @@ def _is_modest(path: Path) -> bool:
         return False
     with zipfile.ZipFile(path) as packed:
         return sum(member.file_size for member in packed.infolist()) <= _LARGEST
+
+
+def _is_whole(found: Predictions, classes: int | None) -> bool:
+    """Whether the arrays are what a trial writes: one answer an image, classes that there are."""
+    count = len(found.labels) if found.labels.ndim == 1 else 0
+    arrays = (found.labels, found.classes, found.confidences)
+    if not count or any(array.shape != (count,) for array in arrays):
+        return False
+    most = max(found.labels.max(), found.classes.max())
+    least = min(found.labels.min(), found.classes.min())
+    return bool(least >= 0 and (classes is None or most < classes))

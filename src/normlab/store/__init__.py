@@ -1,6 +1,17 @@
 """Where plans, trials, epochs and artifacts are kept. No torch, no pandas."""
 
+from normlab.store.losses import Loss
 from normlab.store.places import DATABASE, artifact_path, refuse_links
+from normlab.store.schema import NoRunsError
 from normlab.store.store import Look, Store, TrialRow
 
-__all__ = ["DATABASE", "Look", "Store", "TrialRow", "artifact_path", "refuse_links"]
+__all__ = [
+    "DATABASE",
+    "Look",
+    "Loss",
+    "NoRunsError",
+    "Store",
+    "TrialRow",
+    "artifact_path",
+    "refuse_links",
+]

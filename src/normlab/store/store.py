@@ -1,11 +1,15 @@
 """The store of one study: its plans, trials, epochs and artifacts, in one SQLite file.
 
-One process writes at a time (a lock file says who); any number may read meanwhile.
+One process writes at a time (a lock file says who); any number may read meanwhile. What makes a
+trial finished is on the disk before anyone is told of it; an epoch need not be, for its checkpoint
+is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,15 +20,17 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from normlab.errors import UserError
-from normlab.files import write_whole
+from normlab.errors import MachineError, UserError, fault_of_machine
+from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
-from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
+from normlab.store.losses import Loss, losses_of
+from normlab.store.places import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
 from normlab.store.plans import as_written, parse_plan
-from normlab.store.schema import connect
+from normlab.store.schema import NoRunsError, connect, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
+_PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
@@ -70,30 +76,31 @@ class Store:
 
         Raises:
             UserError: Another process is writing, or the folder cannot be written or is a link.
+            MachineError: The disk is full, or reports an error.
         """
         refuse_links(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / "lock")
-            lock.acquire(timeout=0)
+            make_folder(folder)
+            lock = FileLock(folder / LOCK)
+            lock.acquire(timeout=_PATIENCE, poll_interval=0.05)
         except Timeout:
             raise UserError(
                 f"another run is writing to {folder}. Wait for it or choose another folder "
                 "with --runs."
             ) from None
         except OSError as error:
-            raise UserError(
-                f"the run folder {folder} cannot be written: {error.strerror}"
-            ) from None
+            kind = MachineError if fault_of_machine(error) else UserError
+            raise kind(f"the run folder {folder} cannot be written: {error.strerror}") from None
         with lock:
             connection = connect(folder / DATABASE, write=True)
             try:
                 guard(connection, folder)
                 yield cls(folder, connection)
             except sqlite3.DatabaseError as error:  # a full disk, a damaged file
-                raise UserError(f"the run folder {folder} cannot be written: {error}") from None
+                raise refusal(folder, error, write=True) from None
             finally:
-                connection.close()
+                with contextlib.suppress(sqlite3.DatabaseError):  # all that counts is committed
+                    connection.close()
 
     @classmethod
     @contextmanager
@@ -101,18 +108,53 @@ class Store:
         """Open for reading; a writer may be at work.
 
         Raises:
-            UserError: There is no store, or its schema is not this version's.
+            NoRunsError: There is no store, or nothing in it yet.
+            UserError: Its schema is not this version's, or it cannot be read.
         """
         if not (folder / DATABASE).is_file():
-            raise UserError(f"{folder} holds no runs yet")
+            raise NoRunsError(f"{folder} holds no runs yet")
         connection = connect(folder / DATABASE, write=False)
         try:
             guard(connection, folder)
             yield cls(folder, connection)
-        except sqlite3.DatabaseError as error:  # a full disk, a damaged file
-            raise UserError(f"the run folder {folder} cannot be read: {error}") from None
+        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
+            raise refusal(folder, error, write=False) from None
         finally:
             connection.close()
+
+    @staticmethod
+    def is_made(folder: Path) -> bool:
+        """Whether the folder holds a store, of whatever schema or state, with something in it."""
+        if not (folder / DATABASE).is_file():
+            return False
+        try:
+            connect(folder / DATABASE, write=False).close()
+        except NoRunsError:
+            return False
+        except UserError:
+            return True  # there, and whoever reads it is told what is wrong with it
+        return True
+
+    @staticmethod
+    def is_being_written(folder: Path) -> bool:
+        """Whether a run holds the folder's lock now; True where that cannot be known."""
+        try:
+            import fcntl
+        except ImportError:
+            return True
+        try:
+            number = os.open(folder / LOCK, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        try:
+            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(number)  # lets the lock go, too
+        return False
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -171,17 +213,58 @@ class Store:
         )
 
     def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
-        """The trial ended by itself; from here on it never changes."""
-        with self._transaction():
-            for artifact in artifacts:
-                self._connection.execute(
-                    "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)",
-                    (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
-                )
+        """The trial ended by itself; from here on it never changes. On the disk when this returns.
+
+        Its files have to be there before.
+        """
+        with self._transaction(durable=True):
+            self._add_artifacts(trial_id, artifacts)
             self._set(
                 trial_id,
                 "state = ?, reason = ?, result = ?, finished_at = ?",
                 (result.state, result.reason, json.dumps(asdict(result)), _now()),
+            )
+
+    def mend(
+        self,
+        trial_id: str,
+        provenance: Mapping[str, Any],
+        records: Iterable[EpochRecord],
+        result: TrialResult,
+        artifacts: Iterable[Artifact],
+    ) -> bool:
+        """A finished trial whose files were lost was trained again; whether its weights are equal.
+
+        Equal weights get their files back and nothing else changes; others (of another machine)
+        take the place of the trial as a whole.
+        """
+        (row,) = self.rows("trials", [trial_id])
+        equal: bool = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
+        with self._transaction(durable=True):
+            self._add_artifacts(trial_id, artifacts)
+            if not equal:
+                self._connection.execute("DELETE FROM epochs WHERE trial_id = ?", (trial_id,))
+                for record in records:
+                    self.add_epoch(trial_id, record)
+                self._connection.execute(
+                    "UPDATE trials SET state = ?, reason = ?, result = ?, provenance = ?, "
+                    "finished_at = ? WHERE id = ?",
+                    (
+                        result.state,
+                        result.reason,
+                        json.dumps(asdict(result)),
+                        json.dumps([dict(provenance)]),
+                        _now(),
+                        trial_id,
+                    ),
+                )
+        return equal
+
+    def _add_artifacts(self, trial_id: str, artifacts: Iterable[Artifact]) -> None:
+        for artifact in artifacts:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)",
+                (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
             )
 
     def fail(self, trial_id: str, reason: str) -> None:
@@ -220,7 +303,7 @@ class Store:
                     for path, content in one.files.items():
                         write_whole(self.folder / path, content)
                     outcomes.append(replace(one, files={}))
-        with self._transaction():
+        with self._transaction(durable=True):
             for one in outcomes:
                 self._take(one)
                 found.ids.append(one.trial["id"])
@@ -265,7 +348,7 @@ class Store:
         """
         row = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
         if row is None:
-            raise UserError(f"{self.folder} holds no runs yet")
+            raise NoRunsError(f"{self.folder} holds no runs yet")
         return parse_plan(row["plan"], self.folder)
 
     def looks(self) -> list[Look]:
@@ -281,6 +364,34 @@ class Store:
         """State by id, for those of the ids that are in the store."""
         found = {row["id"]: row["state"] for row in self._all("SELECT id, state FROM trials")}
         return {trial_id: found[trial_id] for trial_id in trial_ids if trial_id in found}
+
+    def losses(self, trial_ids: Sequence[str], *, hashes: bool = False) -> list[Loss]:
+        """The files of finished trials that are gone or not as they were stored.
+
+        Args:
+            trial_ids: Of which trials.
+            hashes: Read every file and hold it against its SHA-256; otherwise against its size.
+        """
+        rows = self._all(
+            "SELECT a.trial_id, a.kind, a.sha256, a.bytes FROM artifacts a "
+            "JOIN trials t ON t.id = a.trial_id "
+            "WHERE t.state IN (SELECT value FROM json_each(?)) "
+            "AND t.id IN (SELECT value FROM json_each(?))",
+            (json.dumps(sorted(FINISHED)), json.dumps(list(trial_ids))),
+        )
+        stored = [
+            (row["trial_id"], _artifact(row["trial_id"], row))
+            for row in rows
+            if row["kind"] in ARTIFACTS
+        ]
+        return losses_of(self.folder, stored, hashes=hashes)
+
+    def unfinished(self) -> set[str]:
+        """Ids of all trials, also of earlier plans, that go on from their checkpoints."""
+        return {
+            row["id"]
+            for row in self._all("SELECT id FROM trials WHERE state IN ('pending', 'running')")
+        }
 
     def rows(self, table: str, trial_ids: Sequence[str]) -> list[sqlite3.Row]:
         """The rows of these trials in `trials`, `epochs` or `artifacts`, in the table's order."""
@@ -302,12 +413,7 @@ class Store:
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial; where they lie, its id and their kinds say."""
         return [
-            Artifact(
-                kind=row["kind"],
-                path=artifact_path(trial_id, row["kind"]),
-                sha256=row["sha256"],
-                bytes=row["bytes"],
-            )
+            _artifact(trial_id, row)
             for row in self.rows("artifacts", [trial_id])
             if row["kind"] in ARTIFACTS
         ]
@@ -324,7 +430,8 @@ class Store:
             raise RuntimeError(f"trial {trial_id} is not in the store or finished already")
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        set_durable(self._connection, durable)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
@@ -333,6 +440,13 @@ class Store:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        finally:
+            set_durable(self._connection, False)
+        if durable:
+            # Into the database itself: a copy of that file alone has every finished trial. It may
+            # wait where someone reads, and where the disk is full: the log is synced already.
+            with contextlib.suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
@@ -340,6 +454,11 @@ class Store:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _artifact(trial_id: str, row: sqlite3.Row) -> Artifact:
+    path = artifact_path(trial_id, row["kind"])
+    return Artifact(kind=row["kind"], path=path, sha256=row["sha256"], bytes=row["bytes"])
 
 
 def _column(value: Any) -> Any:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
 from normlab import data
-from normlab.errors import UserError
-from normlab.records import FINISHED
-from normlab.store import DATABASE, Store
+from normlab.errors import MachineError, UserError, end_word, fault_of_machine
+from normlab.files import sweep
+from normlab.records import FINISHED, EpochRecord
+from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
@@ -19,6 +24,7 @@ from normlab.study.engines import (
     Engine,
     EpochTrained,
     Failed,
+    Faulted,
     Message,
     Started,
     Task,
@@ -41,7 +47,13 @@ class Summary:
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
         invalid: By trial id, what did not do what it declares.
-        interrupted: The run was stopped before its end.
+        put_back: By trial id, why the machine could not train a trial; it is pending again.
+        losses: Files of finished trials that are gone or damaged, and were not made again.
+        mended: Finished trials that were trained again for their files, by id: whether the weights
+            are equal to those they had.
+        not_mended: By trial id, why training again for lost files failed; the trial is as it was.
+        interrupted: How the run was stopped before its end; empty where it was not.
+        signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
 
     planned: int
@@ -51,7 +63,17 @@ class Summary:
     counts: dict[str, int]
     failures: dict[str, str]
     invalid: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
+    put_back: dict[str, str] = field(default_factory=dict)
+    losses: tuple[Loss, ...] = ()
+    mended: dict[str, bool] = field(default_factory=dict)
+    not_mended: dict[str, str] = field(default_factory=dict)
+    interrupted: str = ""
+    signal: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that was stopped so."""
+        return 128 + self.signal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +85,15 @@ class RunOptions:
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
+        retrain_lost: Train finished trials again whose files are gone or damaged; every file is
+            held against its SHA-256 for that.
     """
 
     workers: int | Literal["auto"] = 1
     device: str = "auto"
     threads: int = 1
     retry_failed: bool = False
+    retrain_lost: bool = False
 
     def __post_init__(self) -> None:
         """Raise UserError for a number of workers or threads there cannot be."""
@@ -114,6 +139,8 @@ def run_plan(
 
     Raises:
         UserError: The data cannot be had, the device is not there, or the folder cannot be written.
+        MachineError: A full disk or the like ended the run; what is finished and the checkpoints
+            of the rest are stored, and the same call goes on.
     """
     options = options or RunOptions()
     device = resolve_device(options.device)
@@ -135,12 +162,14 @@ def run_plan(
         summary = Summary(planned=len(ids), counts={}, failures={})
         summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary)
         states = store.states(ids)
+        losses = store.losses(ids, hashes=options.retrain_lost)
+        lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
         tasks = [
             Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder)
             for trial_id, (recipe, seed) in plan.recipes().items()
-            if states[trial_id] == "pending"
+            if states[trial_id] == "pending" or trial_id in lost
         ]
-        _sweep(folder, keep={task.checkpoint for task in tasks if task.trial_id not in failed})
+        _sweep(store, keep=lost, forget=set(failed))
         if tasks:
             engine = choose(
                 workers=options.workers,
@@ -148,7 +177,15 @@ def run_plan(
                 threads=options.threads,
                 trials=len(tasks),
             )
-            summary = _train(store, engine, tasks, summary, observer or Silent())
+            taking = _Taking(store, tasks, lost, summary)
+            try:
+                stopped = _train(taking, engine, tasks, observer or Silent())
+            finally:
+                _sweep(store, keep=lost)
+            summary = replace(summary, trained=taking.ended)
+            if stopped is not None:
+                number = getattr(stopped, "number", signal.SIGINT)
+                summary = replace(summary, interrupted=end_word(stopped), signal=number)
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
@@ -160,46 +197,113 @@ def run_plan(
             counts=counts,
             failures={i: reasons[i].strip().splitlines()[-1] for i in failed},
             invalid={i: reasons[i] for i in invalid},
+            losses=tuple(loss for loss in losses if loss.trial_id not in summary.mended),
         )
 
 
 def _train(
-    store: Store, engine: Engine, tasks: list[Task], summary: Summary, observer: Observer
-) -> Summary:
-    running: dict[str, Task] = {}
-    by_id = {task.trial_id: task for task in tasks}
-    ended = 0
+    taking: _Taking, engine: Engine, tasks: list[Task], observer: Observer
+) -> KeyboardInterrupt | None:
+    """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
     try:
         observer.begin(tasks, engine.workers)
         for message in messages:
-            if isinstance(message, Started):
-                running[message.trial_id] = by_id[message.trial_id]
-            _keep(store, message)
-            if isinstance(message, Ended | Failed):
-                running.pop(message.trial_id, None)  # a worker may die before it could start
-                ended += 1
-            if isinstance(message, Ended):
-                by_id[message.trial_id].checkpoint.unlink(missing_ok=True)
+            taking.take(message)
             observer.observe(message)
-    except KeyboardInterrupt:
-        return replace(summary, trained=ended, interrupted=True)
+    except KeyboardInterrupt as stopped:
+        return stopped
+    except (OSError, MemoryError) as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            raise
+        raise taking.stop(fault) from None
     finally:
         messages.close()
-        store.release(running)
-    return replace(summary, trained=ended)
+        # On a full disk not even that can be stored; the next run does it.
+        with contextlib.suppress(sqlite3.DatabaseError):
+            taking.store.release(taking.running)
+    return None
 
 
-def _keep(store: Store, message: Message) -> None:
-    match message:
-        case Started():
-            store.start(message.trial_id, message.provenance, message.epochs)
-        case EpochTrained():
-            store.add_epoch(message.trial_id, message.record)
-        case Ended():
-            store.finish(message.trial_id, message.result, message.artifacts)
-        case Failed():
-            store.fail(message.trial_id, message.reason)
+class _Taking:
+    """Takes what an engine sends and stores it.
+
+    Attributes:
+        store: Where.
+        running: Trials that were taken up and have not ended.
+        ended: How many came to their end.
+    """
+
+    def __init__(self, store: Store, tasks: Sequence[Task], lost: set[str], summary: Summary):
+        self.store, self.lost, self.summary = store, lost, summary
+        self.checkpoints = {task.trial_id: task.checkpoint for task in tasks}
+        self.running: set[str] = set()
+        self.ended = 0
+        self.places: dict[str, dict[str, object]] = {}
+        self.records: dict[str, dict[int, EpochRecord]] = {}
+
+    def take(self, message: Message) -> None:
+        """Store one message.
+
+        Raises:
+            MachineError: No trial can go on.
+        """
+        trial = message.trial_id
+        if isinstance(message, Faulted):
+            if not message.may_help_alone:
+                raise self.stop(message.reason)
+            self.summary.put_back[trial] = message.reason
+            self.store.release([trial])
+        elif trial in self.lost:
+            self._mend(message)
+        else:
+            self._keep(message)
+        if isinstance(message, Ended | Failed | Faulted):
+            self.running.discard(trial)
+            self.ended += not isinstance(message, Faulted)
+        if isinstance(message, Ended):
+            # Its row and its files are on the disk: only now nobody needs it any more.
+            self.checkpoints[trial].unlink(missing_ok=True)
+
+    def stop(self, reason: str) -> MachineError:
+        """What a run says that the machine stopped."""
+        trials = "1 trial" if self.ended == 1 else f"{self.ended} trials"
+        return MachineError(
+            f"stopped after {trials}: {reason}. Finished trials and whole epochs are stored; when "
+            "that is mended, the same command goes on"
+        )
+
+    def _keep(self, message: Message) -> None:
+        match message:
+            case Started():
+                self.running.add(message.trial_id)
+                self.store.start(message.trial_id, message.provenance, message.epochs)
+            case EpochTrained():
+                self.store.add_epoch(message.trial_id, message.record)
+            case Ended():
+                self.store.finish(message.trial_id, message.result, message.artifacts)
+            case Failed():
+                self.store.fail(message.trial_id, message.reason)
+
+    def _mend(self, message: Message) -> None:
+        """A finished trial is trained again for its files: its row changes only when it ended."""
+        trial = message.trial_id
+        match message:
+            case Started():
+                self.places[trial], self.records[trial] = message.provenance, {}
+            case EpochTrained():
+                self.records[trial][message.record.epoch] = message.record
+            case Ended():
+                self.summary.mended[trial] = self.store.mend(
+                    trial,
+                    self.places[trial],
+                    self.records[trial].values(),
+                    message.result,
+                    message.artifacts,
+                )
+            case Failed():
+                self.summary.not_mended[trial] = message.reason.strip().splitlines()[-1]
 
 
 def _look_back(store: Store) -> None:
@@ -216,15 +320,27 @@ def _look_back(store: Store) -> None:
         store.add_look(claims, finished)
 
 
-def _sweep(folder: Path, keep: set[Path]) -> None:
-    """Remove what a killed run left: checkpoints no trial goes on from, half-written files.
+def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset()) -> None:
+    """Remove what killed runs left: checkpoints no trial goes on from, half-written files.
 
-    Nothing else, and nothing behind a link: `Store.write` refuses folders that are one.
+    The checkpoints of all unfinished trials stay, also of those that are not in the plan of the
+    day: a rehearsal costs no epoch of the study.
     """
-    for pattern in ("checkpoints/*.pt", "checkpoints/*.tmp", "artifacts/*/*.tmp"):
-        for path in folder.glob(pattern):
-            if path not in keep and (path.is_symlink() or path.is_file()):
-                path.unlink()
+    kept = {f"{trial}.pt" for trial in (store.unfinished() | keep) - forget}
+    checkpoints, artifacts = store.folder / "checkpoints", store.folder / "artifacts"
+    if checkpoints.is_dir() and not checkpoints.is_symlink():
+        for path in checkpoints.iterdir():
+            ours = path.suffix in {".pt", ".tmp"}  # what else lies there is not a run's
+            if ours and path.name not in kept and (path.is_symlink() or path.is_file()):
+                path.unlink(missing_ok=True)
+    if artifacts.is_dir() and not artifacts.is_symlink():
+        for folder in artifacts.iterdir():
+            sweep(folder, alone=True)
+            if folder.is_dir() and not folder.is_symlink():
+                for path in folder.glob("*.tmp"):  # as normlab 0.1 named them
+                    path.unlink(missing_ok=True)
+    for folder in (store.folder, store.folder / "tables"):
+        sweep(folder)
 
 
 def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Summary:
@@ -237,6 +353,8 @@ def _adopt(store: Store, runs: Path, missing: list[str], summary: Summary) -> Su
             taken = found.ids
             with as_written(other), Store.read(other) as source:
                 seen = {trial for look in source.looks() for trial in look.trials & set(taken)}
+        except NoRunsError:
+            continue
         except UserError as error:
             summary.unreadable[other.name] = str(error)
             continue

@@ -212,7 +212,8 @@ class _Trainer:
             "train_macro_f1": running.macro_f1 if means_something else None,
             "train_micro_f1": running.micro_f1 if means_something else None,
             "seconds": seconds,
-            "examples_per_second": count * self.augment.copies / seconds,
+            # A clock too coarse, or set back, has measured nothing.
+            "examples_per_second": count * self.augment.copies / seconds if seconds > 0 else 0.0,
         }
 
     def _logits(self, inputs: Tensor) -> Tensor:

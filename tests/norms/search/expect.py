@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -24,16 +25,19 @@ class Refusals:
         case: The case.
         size: N, H and W of the map.
         odd: Whether what is odd about the state has been done.
+        changed: Whether the layer's options have been changed.
     """
 
-    def __init__(self, case: Case, size: tuple[int, int, int], odd: bool) -> None:
+    def __init__(
+        self, case: Case, size: tuple[int, int, int], odd: bool, changed: bool = False
+    ) -> None:
         self.must: Words = []
         self.may: Words = []
         self.full = size[0] * size[1] * size[2] > 0
         if case.kind == "none":  # torch's activation alone: its errors are torch's
             self.may.append("")
             return
-        self._of_map(case, size)
+        self._of_map(replace(case, options=_options(case, changed)), size)
         if self._is_elsewhere(case, odd):
             self.due("device|meta")
         if odd:
@@ -80,7 +84,7 @@ class Refusals:
     def _of_backward(self, case: Case) -> None:
         if case.saved not in {"", "copied"}:
             self.may.append("saved|device|meta|dtype|shape|size|float")
-        if case.dy == "meta":
+        if case.dy == "meta" and case.device != "meta":
             left = {name for name in _parameters(case) if case.state.get(name) != "none"}
             wanted = {"input", *left} - set(case.frozen)
             if case.grad in {"backward", "create_graph"} and wanted:
@@ -120,6 +124,16 @@ def _groups(case: Case) -> int:
     return int(options.get("groups") or case.channels // options["channels_per_group"])
 
 
+def _options(case: Case, changed: bool) -> Options:
+    """Options as they stand after a change of the layer's attributes."""
+    options = dict(case.options)
+    if changed:
+        options |= {k: v for k, v in case.changes.items() if k != "activation"}
+        if "groups" in case.changes:
+            options.pop("channels_per_group", None)
+    return options
+
+
 def matches(words: Words, text: str) -> bool:
     return any(re.search(word, text) for word in words)
 
@@ -151,11 +165,7 @@ def names_of_state(made: nn.Module) -> set[str]:
 
 def options_of(case: Case, made: nn.Module, changed: bool) -> Options:
     """Options as the definition reads them."""
-    options: Options = {"eps": DEFINITIONS[case.kind].eps, **case.options}
-    if changed:
-        options |= {k: v for k, v in case.changes.items() if k != "activation"}
-        if "groups" in case.changes:
-            options.pop("channels_per_group", None)
+    options: Options = {"eps": DEFINITIONS[case.kind].eps, **_options(case, changed)}
     if options.get("momentum", 0.1) is None:
         counter = getattr(made, "num_batches_tracked", None)
         known = counter is not None and not counter.is_meta

@@ -36,7 +36,7 @@ class Verdict:
     words: str = ""
 
 
-OF_TORCH_S_OPERATIONS = {"evonorm_s0", "evonorm_b0", "filter_response"}
+OF_TORCH_S_OPERATIONS = {"evonorm_s0", "evonorm_b0", "filter_response", "none"}
 """Kinds without a backward of their own."""
 
 
@@ -130,7 +130,7 @@ class Call:
     def verdict(self) -> Verdict:
         """Run it and compare."""
         case, made = self.case, self.made
-        refusals = expect.Refusals(case, self.size, self.odd)
+        refusals = expect.Refusals(case, self.size, self.odd, self.changed)
         must, may = refusals.must, refusals.may
         self.seen: list[Tensor] = []
         self.x = self._map()
@@ -350,7 +350,10 @@ class Call:
         """What a user does to the layer between forward and backward."""
         made, what = self.made, self.case.between
         weight = made._parameters.get("weight")
-        with torch.no_grad(), contextlib.suppress(AttributeError):
+        with (
+            torch.no_grad(),
+            contextlib.suppress(AttributeError, RuntimeError),
+        ):  # an integer weight
             if what == "mode":
                 made.train(not made.training)
             elif what == "moved":

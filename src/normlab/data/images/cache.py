@@ -25,7 +25,7 @@ from normlab.data.download import cache_folder
 from normlab.data.images.options import Options
 from normlab.data.images.scan import Item
 from normlab.errors import UserError
-from normlab.files import write_whole
+from normlab.files import put_in_place, write_whole
 
 _FORMAT = 1  # raised when equal files and options would decode otherwise
 _CHUNK = 4096
@@ -126,10 +126,8 @@ def _write(folder: Path, signed: str, items: Sequence[Item], options: Options) -
         )
         images.flush()
         del images
-        temporary.replace(folder / f"{signed}.npy")
-        # By way of a name of its own as well: threads share what `write_whole` makes of one.
-        write_whole(temporary, json.dumps(asdict(entry)).encode())
-        temporary.replace(folder / f"{signed}.json")
+        put_in_place(temporary, folder / f"{signed}.npy")
+        write_whole(folder / f"{signed}.json", json.dumps(asdict(entry)).encode())
     finally:
         temporary.unlink(missing_ok=True)
 

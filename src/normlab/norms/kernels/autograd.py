@@ -114,15 +114,21 @@ class _Pooled(Function):
         else:
             y, stats, own = made
             found += stats, None
-        ctx.save_for_backward(x, weight, bias, gate, stats, own)
-        ctx.fixed = (backend, spec, plan)
+        ctx.save_for_backward(x, weight, bias, gate)
+        ctx.fixed = (
+            backend,
+            spec,
+            plan,
+            stats,
+            own,
+        )  # nobody else has these two: no hook sees them
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Gradients:
         """Gradients of x, gain, bias and gate."""
-        backend, spec, plan = ctx.fixed
-        x, weight, bias, gate, stats, own = ctx.saved_tensors
+        backend, spec, plan, stats, own = ctx.fixed
+        x, weight, bias, gate = ctx.saved_tensors
         if stats is not None and not _is_looked_at(dy):
             dy = dy if dy.dtype is x.dtype else dy.to(x.dtype)
             made = backend.pooled_backward(plan, x, dy, stats, own, weight, bias, gate)

@@ -318,8 +318,6 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
             Assumed("num_batches_tracked", (), torch.int64, written=True),
         ),
         returns=(
-            Assumed("statistics", (stats,), dtype),
-            Assumed("moments", (own,), torch.float64),
             Assumed("x", shape, dtype, form=form),
             Assumed("gradient", shape, dtype, form=form),
             *parameters,
@@ -404,7 +402,7 @@ def pooled_backward(
     dgate = None if gate is None else torch.empty_like(gate)
     if not call(
         _task(plan.backward, x.dtype), plan.threads, (*plan.numbers, plan.threads, plan.sums),
-        (room, out, dweight, dbias, dgate), (stats, own, x, dy, weight, bias, gate), plan.returns,
+        (stats, own, room, out, dweight, dbias, dgate), (x, dy, weight, bias, gate), plan.returns,
     ):  # fmt: skip
         return None
     return out, dweight, dbias, dgate

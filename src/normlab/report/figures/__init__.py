@@ -26,6 +26,7 @@ from normlab.report.figures import (
 )
 from normlab.report.figures.base import LOOK, Drawn, NotDrawnError
 from normlab.report.frames import Frames
+from normlab.report.predictions import unread
 
 _FROM_FRAMES: dict[str, Callable[[Frames, Mapping[str, Any]], Drawn]] = {
     "factor": factors.draw,
@@ -122,7 +123,17 @@ def _figure(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> F
         return Figure(name, kind, title, f"Not drawn: {error}.".replace("..", "."), None)
     said = record["caption"]
     caption = f"{said.rstrip('.')}. {drawn.caption}" if said else drawn.caption
+    if kind in _FROM_FILES:
+        caption += _left_out(frames, record, folder)
     return Figure(name, kind, drawn.title, caption, drawn)
+
+
+def _left_out(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> str:
+    """A sentence for the caption where files of some trials are gone or damaged."""
+    one = [record[side] for side in ("arm", "right", "wrong") if side in record]
+    missing = unread(frames, [*record.get("arms", []), *one], folder)
+    trials = "1 trial" if missing == 1 else f"{missing} trials"
+    return f" Left out: {trials} whose predictions are gone or damaged." if missing else ""
 
 
 def _draw(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> Drawn:

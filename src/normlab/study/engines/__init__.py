@@ -6,7 +6,16 @@ import os
 from typing import Literal
 
 from normlab.errors import UserError
-from normlab.study.engines.base import Ended, Engine, EpochTrained, Failed, Message, Started, Task
+from normlab.study.engines.base import (
+    Ended,
+    Engine,
+    EpochTrained,
+    Failed,
+    Faulted,
+    Message,
+    Started,
+    Task,
+)
 from normlab.study.engines.processes import ProcessEngine
 from normlab.study.engines.serial import SerialEngine
 
@@ -52,6 +61,7 @@ __all__ = [
     "Engine",
     "EpochTrained",
     "Failed",
+    "Faulted",
     "Message",
     "ProcessEngine",
     "SerialEngine",

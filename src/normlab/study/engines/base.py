@@ -54,13 +54,29 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """The trial raised or its worker died; `reason` is the traceback or says how."""
+    """The trial raised, or crashed its worker; `reason` is the traceback or says how."""
 
     trial_id: str
     reason: str
 
 
-Message = Started | EpochTrained | Ended | Failed
+@dataclass(frozen=True)
+class Faulted:
+    """The machine could not train the trial: nothing is wrong with it, it goes back to pending.
+
+    Attributes:
+        trial_id: The trial; its checkpoint stays.
+        reason: What is wrong with the machine, in words.
+        may_help_alone: Memory ran out: without others beside it the trial may fit. An engine tries
+            that once before it sends this. Otherwise (a full disk) no trial can go on.
+    """
+
+    trial_id: str
+    reason: str
+    may_help_alone: bool
+
+
+Message = Started | EpochTrained | Ended | Failed | Faulted
 
 
 class Engine(Protocol):
@@ -69,5 +85,8 @@ class Engine(Protocol):
     workers: int
 
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
-        """Train every task; each gives `Started`, its epochs, then `Ended` or `Failed`."""
+        """Train every task; each gives `Started`, its epochs, then `Ended`, `Failed`, `Faulted`.
+
+        A trial that is taken up again starts again.
+        """
         ...

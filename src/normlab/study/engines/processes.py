@@ -13,11 +13,17 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from normlab.study.engines.base import Ended, Failed, Message, Task
+from normlab import streams
+from normlab.errors import MachineError
+from normlab.study.engines.base import Ended, Failed, Faulted, Message, Task
 
+_HANDLED_BY_PARENT = frozenset(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
 _PATIENCE = 5.0  # seconds a worker gets to leave before it is killed
 
 
@@ -30,7 +36,23 @@ class ProcessEngine:
         self.threads = threads
 
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
-        """Hand out the tasks in their order, one to each idle worker."""
+        """Hand out the tasks in their order, one to each idle worker.
+
+        A task whose worker was killed, as for memory, runs once more when all others are through,
+        alone.
+
+        Raises:
+            MachineError: A worker process could not start.
+        """
+        again: list[Task] = []
+        yield from self._run(tasks, again)
+        for task in again:
+            yield from self._run([task], None)
+
+    def _run(
+        self, tasks: Sequence[Task], again: list[Task] | None
+    ) -> Generator[Message, None, None]:
+        """Train tasks; those that may fit when they are alone go to `again`, if it is given."""
         waiting = list(reversed(tasks))
         workers: dict[Connection, _Worker] = {}
         try:
@@ -39,7 +61,13 @@ class ProcessEngine:
             while workers:
                 for connection in wait(list(workers)):
                     assert isinstance(connection, Connection)
-                    yield from self._receive(connection, workers, waiting)
+                    task = workers[connection].task
+                    for message in self._receive(connection, workers, waiting):
+                        is_short = isinstance(message, Faulted) and message.may_help_alone
+                        if is_short and again is not None:
+                            again.append(task)
+                        else:
+                            yield message
         finally:
             for worker in workers.values():
                 worker.stop()
@@ -57,11 +85,12 @@ class ProcessEngine:
             message: Message = connection.recv()
         except (EOFError, OSError):  # also in the middle of a message
             del workers[connection]
+            yield worker.autopsy()
             if waiting:
                 self._hire(workers, waiting)
-            yield Failed(worker.task.trial_id, worker.autopsy())
             return
-        if isinstance(message, Ended | Failed):
+        worker.has_spoken = True
+        if isinstance(message, Ended | Failed | Faulted):
             # The next task first: the worker trains while the store writes.
             if waiting:
                 worker.give(waiting.pop())
@@ -71,10 +100,17 @@ class ProcessEngine:
         yield message
 
 
+_FROM_OUTSIDE = frozenset(
+    {"SIGKILL", "SIGTERM", "SIGHUP", "SIGINT", "SIGBUS", "SIGXCPU", "SIGXFSZ"}
+)
+"""Signals that a process does not give itself: memory or time ran out, someone ended it."""
+
+
 class _Worker:
     """A process at the other end of a pipe, and the task it has."""
 
     task: Task
+    has_spoken = False
 
     def __init__(self, device: str, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -82,9 +118,9 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(theirs, device, threads), daemon=True
         )
-        # Ctrl-C reaches the whole group of processes and is this one's to handle: what is ignored
-        # here when a worker starts, it ignores from its first instruction on.
-        with _interrupts_ignored():
+        # Ctrl-C and the end of a session reach the whole group of processes and are this one's to
+        # handle: what is held back here when a worker starts, never reaches it.
+        with _signals_held_back():
             self.process.start()
         theirs.close()
 
@@ -101,43 +137,56 @@ class _Worker:
         self.stop()
 
     def stop(self) -> None:
-        """End it, whatever it does."""
+        """End it, whatever it does: a file it was writing is left half-written and swept."""
         self.connection.close()
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join(_PATIENCE)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
         self.process.close()
 
-    def autopsy(self) -> str:
-        """How it died, in one sentence."""
+    def autopsy(self) -> Failed | Faulted:
+        """Why it died, and who is to blame: the machine or the trial it had.
+
+        Raises:
+            MachineError: It never came to life.
+        """
         self.process.join(_PATIENCE)
         code = self.process.exitcode
         self.stop()
-        if code is not None and code < 0:
+        if code is None or code >= 0:
+            died = f"the worker process ended with exit code {code}"
+        else:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
-            return f"the worker process was ended by {name}{hint}"
-        return f"the worker process ended with exit code {code}"
+            died = f"the worker process was ended by {name}{hint}"
+            if name in _FROM_OUTSIDE:
+                return Faulted(self.task.trial_id, died, may_help_alone=True)
+        if not self.has_spoken:
+            raise MachineError(f"no worker could be started: {died} before it took up a trial")
+        return Failed(self.task.trial_id, died)
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
+def _signals_held_back() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource_tracker.ensure_running()  # when it starts it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_BY_PARENT)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _work(connection: Connection, device: str, threads: int) -> None:
     """What a worker process does: train tasks until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in _HANDLED_BY_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_BY_PARENT)
+    streams.guard()
+    streams.go_on_without_reader(lambda _: None)  # what own code prints may get lost
     threading.Thread(target=_leave_with_parent, daemon=True).start()
 
     import torch

@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 import torch
 
-from normlab.study.engines.base import Message, Task
+from normlab.study.engines.base import Faulted, Message, Task
 from normlab.study.engines.work import perform
 
 
@@ -20,11 +20,18 @@ class SerialEngine:
         self.threads = threads
 
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
-        """Train the tasks in their order."""
+        """Train the tasks in their order; one that memory was too short for again at the end."""
+        again: list[Task] = []
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
             for task in tasks:
+                for message in perform(task, self.device):
+                    if isinstance(message, Faulted) and message.may_help_alone:
+                        again.append(task)
+                    else:
+                        yield message
+            for task in again:
                 yield from perform(task, self.device)
         finally:
             torch.set_num_threads(before)

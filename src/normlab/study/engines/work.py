@@ -16,14 +16,22 @@ import numpy.typing as npt
 import torch
 
 from normlab.data import Splits, data_digest, splits
-from normlab.errors import UserError
+from normlab.errors import UserError, fault_of_machine, is_lack_of_memory
 from normlab.files import write_whole
 from normlab.norms.kernels import choose
 from normlab.recipe import trial_id
 from normlab.records import Artifact
 from normlab.source import source_hash
 from normlab.store import artifact_path
-from normlab.study.engines.base import Ended, EpochTrained, Failed, Message, Started, Task
+from normlab.study.engines.base import (
+    Ended,
+    EpochTrained,
+    Failed,
+    Faulted,
+    Message,
+    Started,
+    Task,
+)
 from normlab.train import (
     EpochDone,
     Finished,
@@ -36,7 +44,10 @@ from normlab.train import (
 
 
 def perform(task: Task, device: str) -> Iterator[Message]:
-    """Train one trial on this process's threads; an exception becomes `Failed`, never escapes."""
+    """Train one trial on this process's threads; an exception becomes a message, never escapes.
+
+    `Faulted` where the machine is to blame, `Failed` where the trial is.
+    """
     try:
         keep_freed_memory()
         resume = load_checkpoint(task.checkpoint)
@@ -58,8 +69,12 @@ def perform(task: Task, device: str) -> Iterator[Message]:
                     _save(task, "predictions", said),
                 )
                 yield Ended(task.trial_id, event.result, files)
-    except Exception:
-        yield Failed(task.trial_id, traceback.format_exc())
+    except Exception as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            yield Failed(task.trial_id, traceback.format_exc())
+        else:
+            yield Faulted(task.trial_id, fault, is_lack_of_memory(error))
 
 
 def _planned_data(task: Task) -> Splits:

@@ -3,9 +3,7 @@
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
-import numpy as np
-
-from normlab.norms.kernels.loops.compiled import loop
+from normlab.norms.kernels.loops.compiled import loop, ordered
 
 PIECE = 1 << 11
 """Values summed in their own precision before they join a float64 sum."""
@@ -50,7 +48,7 @@ def row_moments(row):
     return center, number(left), number(max(squares - count * left * left, 0.0))
 
 
-@loop
+@ordered
 def row_affine(row, out, s, a, b, relu):
     """y = a * (x - s) + b, then ReLU."""
     zero = row.dtype.type(0)
@@ -64,55 +62,47 @@ def row_affine(row, out, s, a, b, relu):
 
 
 @loop
+def piece_sums(row, grad, s, a, b, relu):
+    """`row_sums` of a piece, in its own precision."""
+    zero = row.dtype.type(0)
+    p0, p1 = zero, zero
+    if relu:
+        for p in range(len(row)):
+            t = row[p] - s
+            e = zero if t * a + b <= zero else grad[p]
+            p0 += e
+            p1 += e * t
+    else:
+        for p in range(len(row)):
+            p0 += grad[p]
+            p1 += grad[p] * (row[p] - s)
+    return p0, p1
+
+
+@loop
 def row_sums(row, grad, s, a, b, relu):
     """Sums of dy and of dy * (x - s), dy taken through the ReLU."""
-    number = row.dtype.type
-    zero = number(0)
     s0, s1 = 0.0, 0.0
-    if len(row) <= PIECE:
-        p0, p1 = zero, zero
-        if relu:
-            for p in range(len(row)):
-                t = row[p] - s
-                e = zero if t * a + b <= zero else grad[p]
-                p0 += e
-                p1 += e * t
-        else:
-            for p in range(len(row)):
-                p0 += grad[p]
-                p1 += grad[p] * (row[p] - s)
-        return np.float64(p0), np.float64(p1)
     for first in range(0, len(row), PIECE):
         piece, dy = row[first : first + PIECE], grad[first : first + PIECE]
-        p0, p1 = zero, zero
-        if relu:
-            for p in range(len(piece)):
-                t = piece[p] - s
-                e = zero if t * a + b <= zero else dy[p]
-                p0 += e
-                p1 += e * t
-        else:
-            for p in range(len(piece)):
-                p0 += dy[p]
-                p1 += dy[p] * (piece[p] - s)
+        p0, p1 = piece_sums(piece, dy, s, a, b, relu)
         s0 += p0
         s1 += p1
     return s0, s1
 
 
-@loop
+@ordered
 def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
     """dx = fa * dy + fb * ((x - s) * root) + fc, dy through the ReLU.
 
-    The root is a factor of its own: with fb it may be too small for float32. `nil` is a 0 that no
-    compiler knows, without which the two would be multiplied ahead of the loop.
+    The root is a factor of its own: with fb it may be too small for float32.
     """
-    zero, nil = row.dtype.type(0), row.dtype.type(min(len(row), 0))
+    zero = row.dtype.type(0)
     if relu:
         for p in range(len(row)):
             t = row[p] - s
             e = zero if t * a + b <= zero else grad[p]
-            to[p] = fa * e + fb * (t * root + nil) + fc
+            to[p] = fa * e + fb * (t * root) + fc
     else:
         for p in range(len(row)):
-            to[p] = fa * grad[p] + fb * ((row[p] - s) * root + nil) + fc
+            to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc

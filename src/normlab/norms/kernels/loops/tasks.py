@@ -91,7 +91,7 @@ def _dx(q_):
 #   4: plain mean), momentum, stats, own, room, y, x, weight, bias, gate, running_mean, running_var,
 #   batches
 # and backward: the same up to eps, then
-#   threads, sums, room, dx, dweight, dbias, dgate, stats, own, x, dy, weight, bias, gate
+#   threads, sums, stats, own, room, dx, dweight, dbias, dgate, x, dy, weight, bias, gate
 # stats holds M, E, V and R of the blocks; own the (n, c)'s moments that a gate's backward needs,
 # float64. room is for moments of the (n, c), float64, or for the parts of columns; in the backward
 # it begins with `sums` float64 numbers: 3 * C of each thread, then some for the (n, c). The
@@ -124,17 +124,17 @@ def _blocks(q_, address, w):
 
 
 @loop
-def _begin(q_, count, stats, own):
+def _begin(q_, count):
     """A pooled task's arguments, its splits, its part of the work, and statistics' arrays."""
     q = arguments(q_, count)
     starts = integers(q_, q[9], q[7] + 1)
     w = _work(q, starts, doubles(q_, q[10], 1)[0])
-    return q, starts, w, _blocks(q_, q[stats], w), doubles(q_, q[own], 4 * w.N * w.C)
+    return q, starts, w, _blocks(q_, q[13], w), doubles(q_, q[14], 4 * w.N * w.C)
 
 
 @loop
 def _forward(q_):
-    q, starts, w, blocks, own = _begin(q_, 24, 13, 14)
+    q, starts, w, blocks, own = _begin(q_, 24)
     y, x = array(q_, q[16], w.N * w.C * w.P), array(q_, q[17], w.N * w.C * w.P)
     given = Parameters(array(q_, q[18], w.C), array(q_, q[19], w.C), array(q_, q[20], w.C))
     return q, starts, w, blocks, own, x, y, given
@@ -155,11 +155,11 @@ def _end_forward(q_, q, starts, w, blocks):
 
 @loop
 def _backward(q_):
-    q, starts, w, blocks, own = _begin(q_, 25, 18, 19)
+    q, starts, w, blocks, own = _begin(q_, 25)
     values, threads = w.N * w.C * w.P, q[11]
-    out, x, dy = array(q_, q[14], values), array(q_, q[20], values), array(q_, q[21], values)
+    out, x, dy = array(q_, q[16], values), array(q_, q[20], values), array(q_, q[21], values)
     given = Parameters(array(q_, q[22], w.C), array(q_, q[23], w.C), array(q_, q[24], w.C))
-    sums = doubles(q_, q[13], q[12])
+    sums = doubles(q_, q[15], q[12])
     mine = sums[3 * w.C * w.thread : 3 * w.C * (w.thread + 1)]
     mine[:] = 0
     gradients = Gradients(mine[: w.C], mine[w.C : 2 * w.C], mine[2 * w.C :])
@@ -174,8 +174,8 @@ def _end_backward(q_, q, w, sums):
     if w.thread == 0:
         # Where threads share splits, each has summed up the whole by itself.
         for k in range(3):
-            if q[15 + k]:
-                wanted = array(q_, q[15 + k], w.C)
+            if q[17 + k]:
+                wanted = array(q_, q[17 + k], w.C)
                 for c in range(w.C):
                     total = sums[k * w.C + c]
                     for other in range(1, w.team if w.alone else 1):
@@ -207,7 +207,7 @@ def _columns_forward(q_):
 @loop
 def _columns_backward(q_):
     q, starts, w, blocks, own, x, dy, out, given, gradients, sums, first = _backward(q_)
-    room = array(q_, q[13] + 8 * q[12], ANY)
+    room = array(q_, q[15] + 8 * q[12], ANY)
     pooled_columns.backward(x, dy, out, w, blocks, given, gradients, room, starts)
     _end_backward(q_, q, w, sums)
 

@@ -1,0 +1,74 @@
+"""Files of finished trials, held against what the store says of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from normlab.errors import os_words
+from normlab.records import Artifact
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A file of a finished trial that is gone or damaged.
+
+    Attributes:
+        trial_id: Whose.
+        artifact: As it was stored.
+        reason: What is wrong with it, in words.
+    """
+
+    trial_id: str
+    artifact: Artifact
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.artifact.path} {self.reason}"
+
+
+def losses_of(folder: Path, stored: Iterable[tuple[str, Artifact]], *, hashes: bool) -> list[Loss]:
+    """Those of the stored files that are not there as they were written.
+
+    Args:
+        folder: The study's.
+        stored: Trial ids and files.
+        hashes: Read each and compare its SHA-256; otherwise its size alone is compared.
+    """
+    found = []
+    for trial_id, artifact in stored:
+        reason = _reason(folder / artifact.path, artifact, hashes=hashes)
+        if reason:
+            found.append(Loss(trial_id, artifact, reason))
+    return found
+
+
+def _reason(path: Path, artifact: Artifact, *, hashes: bool) -> str | None:
+    try:
+        if not path.is_file():
+            return "is gone"
+        size = path.stat().st_size
+        if size != artifact.bytes:
+            return f"is damaged: {size} bytes instead of {artifact.bytes}"
+        if hashes and _file_sha256(path) != artifact.sha256:
+            return "is damaged: its SHA-256 is not the one stored"
+    except OSError as error:
+        return f"cannot be read: {os_words(OSError(error.errno, error.strerror))}"
+    return None
+
+
+def _file_sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_of(content: bytes) -> str:
+    """The hash that the store keeps of a file."""
+    return hashlib.sha256(content).hexdigest()
