@@ -123,7 +123,7 @@ def _text(
     raw: _Raw, encoding: str, *, line_buffering: bool, write_through: bool
 ) -> io.TextIOWrapper:
     return io.TextIOWrapper(
-        io.BufferedWriter(raw),
+        io.BufferedWriter(raw),  # type: ignore[type-var]
         encoding=encoding,
         errors="replace",  # a label no terminal of this kind can show
         line_buffering=line_buffering,
