@@ -43,7 +43,7 @@ class Summary:
         planned: Trials in the plan.
         trained: Trials this run brought to an end, failed ones included.
         adopted: Finished trials taken over from other studies' folders, by folder name.
-        unreadable: Other studies' folders that could not be looked into, with the reason.
+        unreadable: Other studies' folders of which some or all was left, with the reason.
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
         invalid: By trial id, what did not do what it declares.
