@@ -244,8 +244,8 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
         ]
         ids = [trial_id for _, _, trial_id in planned]
         rows = {row["id"]: row for row in store.rows("trials", ids)}
-        for absent in [trial_id for trial_id in ids if trial_id not in rows]:
-            raise not_ours(store.folder, f"its plan has a trial {absent} that it does not hold")
+        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
         done = store.epochs_done(ids)
         lost = lost_files(recorded, store.losses(ids))
     # Asked after the rows were read: a run that ended meanwhile has left none that runs.

@@ -85,14 +85,6 @@ def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictio
     return found if _is_whole(found, classes) else None
 
 
-def _is_modest(path: Path) -> bool:
-    """Whether it is a file, no pipe that never ends, and unpacks to what answers can take."""
-    if not path.is_file():
-        return False
-    with zipfile.ZipFile(path) as packed:
-        return sum(member.file_size for member in packed.infolist()) <= _LARGEST
-
-
 def _is_whole(found: Predictions, classes: int | None) -> bool:
     """Whether the arrays are what a trial writes: one answer an image, classes that there are."""
     count = len(found.labels) if found.labels.ndim == 1 else 0
@@ -102,3 +94,11 @@ def _is_whole(found: Predictions, classes: int | None) -> bool:
     most = max(found.labels.max(), found.classes.max())
     least = min(found.labels.min(), found.classes.min())
     return bool(least >= 0 and (classes is None or most < classes))
+
+
+def _is_modest(path: Path) -> bool:
+    """Whether it is a file, no pipe that never ends, and unpacks to what answers can take."""
+    if not path.is_file():
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return sum(member.file_size for member in packed.infolist()) <= _LARGEST

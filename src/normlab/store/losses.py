@@ -9,6 +9,7 @@ from pathlib import Path
 
 from normlab.errors import os_words
 from normlab.records import Artifact
+from normlab.store.places import artifact_path
 
 _CHUNK = 1 << 20
 
@@ -41,7 +42,9 @@ def losses_of(folder: Path, stored: Iterable[tuple[str, Artifact]], *, hashes: b
     """
     found = []
     for trial_id, artifact in stored:
-        reason = _reason(folder / artifact.path, artifact, hashes=hashes)
+        # By id and kind: the path that a store names may be a stranger's word.
+        path = folder / artifact_path(trial_id, artifact.kind)
+        reason = _reason(path, artifact, hashes=hashes)
         if reason:
             found.append(Loss(trial_id, artifact, reason))
     return found

@@ -25,15 +25,17 @@ from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
-from normlab.store.places import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
+from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
 from normlab.store.plans import as_written, parse_plan
 from normlab.store.schema import NoRunsError, connect, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
+LOCK = "lock"
 _PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
+_FILE = tuple(field.name for field in fields(Artifact))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +241,7 @@ class Store:
         take the place of the trial as a whole.
         """
         (row,) = self.rows("trials", [trial_id])
-        equal: bool = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
+        equal = bool(json.loads(row["result"])["weights_sha256"] == result.weights_sha256)
         with self._transaction(durable=True):
             self._add_artifacts(trial_id, artifacts)
             if not equal:
@@ -373,14 +375,14 @@ class Store:
             hashes: Read every file and hold it against its SHA-256; otherwise against its size.
         """
         rows = self._all(
-            "SELECT a.trial_id, a.kind, a.sha256, a.bytes FROM artifacts a "
+            "SELECT a.trial_id, a.kind, a.path, a.sha256, a.bytes FROM artifacts a "
             "JOIN trials t ON t.id = a.trial_id "
             "WHERE t.state IN (SELECT value FROM json_each(?)) "
             "AND t.id IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(FINISHED)), json.dumps(list(trial_ids))),
         )
         stored = [
-            (row["trial_id"], _artifact(row["trial_id"], row))
+            (row["trial_id"], Artifact(**dict(zip(_FILE, tuple(row)[1:], strict=True))))
             for row in rows
             if row["kind"] in ARTIFACTS
         ]
@@ -413,7 +415,12 @@ class Store:
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial; where they lie, its id and their kinds say."""
         return [
-            _artifact(trial_id, row)
+            Artifact(
+                kind=row["kind"],
+                path=artifact_path(trial_id, row["kind"]),
+                sha256=row["sha256"],
+                bytes=row["bytes"],
+            )
             for row in self.rows("artifacts", [trial_id])
             if row["kind"] in ARTIFACTS
         ]
@@ -454,11 +461,6 @@ class Store:
 
     def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
-
-
-def _artifact(trial_id: str, row: sqlite3.Row) -> Artifact:
-    path = artifact_path(trial_id, row["kind"])
-    return Artifact(kind=row["kind"], path=path, sha256=row["sha256"], bytes=row["bytes"])
 
 
 def _column(value: Any) -> Any:
