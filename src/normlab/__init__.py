@@ -2,6 +2,31 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402, PTH109 (what stands below comes before any import)
+import os
+import sys
+
+
+def _leave_current_folder_out() -> None:
+    """Have `python -m normlab` look for modules where the command `normlab` does.
+
+    Python would look in the current folder first, which may hold a stranger's `re.py`.
+    """
+    words = f"{' '.join(sys.orig_argv[1:])} "
+    looked_up = sys.argv[:1] == ["-m"]  # the package is; no script has begun
+    if not looked_up or not ("-m normlab " in words or "-mnormlab " in words):
+        return
+    here = os.getcwd()
+    if (
+        not sys.flags.safe_path
+        and sys.path[:1] == [here]
+        and not __file__.startswith(here + os.sep)
+    ):
+        del sys.path[0]
+
+
+_leave_current_folder_out()
+
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any

@@ -5,6 +5,7 @@ changed, every connection, every import.
 """
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -166,3 +167,21 @@ def test_a_plan_of_a_hostile_file_starts_no_process_and_changes_no_file(
     assert time.monotonic() - started < 60
     assert not [c for c in out + err if c != "\n" and not c.isprintable()]
     assert not {module for module in sys.modules if module.partition(".")[0] == "strange"}
+
+
+def test_no_module_of_the_current_folder_takes_another_s_place(tmp_path: Path) -> None:
+    names = ("re", "json", "pickle", "multiprocessing", "torch", "numpy", "yaml", "typer", "signal")
+    for name in names:
+        (tmp_path / f"{name}.py").write_text("open('PWNED', 'w').close()\nraise SystemExit(99)\n")
+    words = ("run", "digits-norms", "--workers", "2", "--quick", "--set", "epochs=1")
+    ended = subprocess.run(
+        [sys.executable, "-m", "normlab", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "on 2 workers" in ended.stdout
+    assert not (tmp_path / "PWNED").exists()

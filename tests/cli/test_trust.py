@@ -123,3 +123,16 @@ def test_a_message_about_a_file_or_an_option_is_shown_and_not_obeyed(
     assert "\\u202e" in err or command.startswith("show")
     assert "\x1b" not in normlab("plan", "\x1b[31mred.yaml")[2]
     assert "\x1b" not in normlab("plan", "digits-norms", "--set", "norm=\x1b[31mred")[2]
+
+
+def test_a_trial_that_was_not_taken_over_is_said(normlab: Run, tmp_path: Path) -> None:
+    text = "question: q\nbase: {data: digits, model: digits-small, epochs: 1}\nseeds: 1\n"
+    for name in ("gift", "s"):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    assert normlab("run", "gift.yaml", "--workers", "1")[0] == 0
+    (weights,) = tmp_path.glob("runs/gift/artifacts/*/weights.pt")
+    weights.write_bytes(bytes(weights.stat().st_size))
+    _, out, _ = normlab("run", "s.yaml", "--workers", "1")
+    assert "not taken over from gift: trial" in out
+    assert "weights.pt is not there as recorded" in out
+    assert "trained 1 trial" in out

@@ -396,6 +396,7 @@ class Store:
         stored = [
             (row["trial_id"], Artifact(**dict(zip(_FILE, tuple(row)[1:], strict=True))))
             for row in rows
+            if row["kind"] in ARTIFACTS
         ]
         return losses_of(self.folder, stored, hashes=hashes)
 

@@ -42,7 +42,7 @@ class Summary:
         planned: Trials in the plan.
         trained: Trials this run brought to an end, failed ones included.
         adopted: Finished trials taken over from other studies' folders, by folder name.
-        unreadable: Other studies' folders that could not be looked into, with the reason.
+        unreadable: Other studies' folders of which some or all was left, with the reason.
         counts: Trials of the plan by state, at the end.
         failures: Last line of the traceback by trial id.
         invalid: By trial id, what did not do what it declares.
@@ -297,7 +297,8 @@ def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset
     checkpoints, artifacts = store.folder / "checkpoints", store.folder / "artifacts"
     if checkpoints.is_dir() and not checkpoints.is_symlink():
         for path in checkpoints.iterdir():
-            if path.name not in kept and (path.is_symlink() or path.is_file()):
+            ours = path.suffix in {".pt", ".tmp"}  # what else lies there is not a run's
+            if ours and path.name not in kept and (path.is_symlink() or path.is_file()):
                 path.unlink(missing_ok=True)
     if artifacts.is_dir() and not artifacts.is_symlink():
         for folder in artifacts.iterdir():
