@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from normlab.cli.data import data_records, print_data
 from normlab.cli.lint import findings_record, print_findings
 from normlab.cli.options import (
     DEFAULT_RUNS,
@@ -70,11 +71,13 @@ def plan(
             "states": states,
             "claim_plans": plans,
             "findings": findings_record(findings),
+            "data": data_records(made),
         }
         print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
     console.print()
+    print_data(made)
     console.print(
         table(
             ["arm", "parameters", "epochs", "recipe"],
@@ -90,9 +93,7 @@ def plan(
             left=["recipe"],
         )
     )
-    for arm in made.arms:
-        for note in arm.notes:
-            console.print(f"note on {arm.label}: {note}", soft_wrap=True)
+    _print_notes(made)
     console.print()
     seeds_text = ", ".join(map(str, made.study.seeds))
     console.print(
@@ -108,6 +109,20 @@ def plan(
         console.print()
         print_claim_plans(claims)
     print_findings(findings)
+
+
+def _print_notes(made: Plan) -> None:
+    """The notes on the arms; one that is on all of them once."""
+    from normlab.cli.output import console
+
+    arms: dict[str, list[str]] = {}
+    for arm in made.arms:
+        for note in arm.notes:
+            arms.setdefault(note, []).append(arm.label)
+    for note, labels in arms.items():
+        every = len(labels) == len(made.arms) > 1
+        for label in ["every arm"] if every else labels:
+            console.print(f"note on {label}: {note}", soft_wrap=True)
 
 
 def run(
