@@ -239,6 +239,31 @@ def test_a_file_that_changed_is_decoded_anew(tmp_path: Path, decoding: list[int]
     assert decoding == [10, 10, 10]
 
 
+def test_files_that_look_as_before_are_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    real = cache.file_hashes
+
+    def counted(items: list[Any]) -> list[str]:
+        read.append(len(items))
+        return real(items)
+
+    monkeypatch.setattr(cache, "file_hashes", counted)
+    root = class_folders(tmp_path / "own", SPLIT)
+    describe(at(root))  # decoded, and so read
+    describe(at(root))  # a moment ago: the clock may not have moved since
+    assert read == [10]
+    monkeypatch.setattr(cache, "_SETTLED", 0)
+    for _ in range(3):
+        describe(at(root))
+    assert read == [10, 10]
+    path = root / "train" / "cat" / "000.png"
+    path.write_bytes(path.read_bytes())
+    describe(at(root))
+    assert read == [10, 10, 10]
+
+
 def test_the_cache_keeps_what_a_folder_looks_like_now(tmp_path: Path, own_cache: Path) -> None:
     root = class_folders(tmp_path / "own", SPLIT)
     describe(at(root))

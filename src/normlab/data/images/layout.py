@@ -86,8 +86,12 @@ def lay_out(spec: ImageFolder) -> Layout:
     Raises:
         UserError: No such folder, one that cannot be read, or a layout that is not plain.
     """
-    root = as_on_disk(Path(spec.path).expanduser())
-    if not root.is_dir():
+    try:
+        root = as_on_disk(Path(spec.path).expanduser())
+        there = root.is_dir()
+    except (OSError, RuntimeError) as error:  # a folder above that is closed, no such home
+        raise UserError(f"data.path is '{spec.path}': it cannot be read: {error}") from None
+    if not there:
         raise UserError(f"data.path is '{spec.path}': there is no folder {root.absolute()}")
     names = folders(root)
     named = isinstance(spec.classes, tuple) and {*spec.classes} <= {*map(one_form, names)}

@@ -157,7 +157,9 @@ def _walk(
         except FileNotFoundError:
             left_out[name] = "a link to nothing"
             continue
-        except OSError as error:  # a link to itself, a folder behind it that is closed
+        except OSError as error:
+            if not entry.is_symlink():  # the folder may be listed and not entered
+                raise _unreadable(path, error) from None
             left_out[name] = f"cannot be followed ({error.strerror or error})"
             continue
         if stat.S_ISDIR(status.st_mode):
