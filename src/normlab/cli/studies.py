@@ -22,6 +22,7 @@ from normlab.cli.options import (
     parse_sets,
     stored_name,
 )
+from normlab.cli.variant import print_stored_variant, print_variant, variant_text
 from normlab.cli.verdicts import (
     print_claim_plans,
     print_hopeless,
@@ -76,6 +77,7 @@ def plan(
         print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
+    print_variant(variant_text(_variant(made.study)))
     console.print()
     print_data(made)
     console.print(
@@ -94,6 +96,8 @@ def plan(
         )
     )
     _print_notes(made)
+    if api.has_runs(name, runs=runs):
+        _print_owner(made.study, runs / name)
     console.print()
     seeds_text = ", ".join(map(str, made.study.seeds))
     console.print(
@@ -109,6 +113,19 @@ def plan(
         console.print()
         print_claim_plans(claims)
     print_findings(findings)
+
+
+def _print_owner(study: Study, folder: Path) -> None:
+    """Say that `run` will refuse a folder with the runs of another study file."""
+    from normlab.cli.output import console
+    from normlab.store import Store
+    from normlab.study.owner import check_owner
+
+    with Store.read(folder) as store:
+        try:
+            check_owner(store, study.file)
+        except UserError as error:
+            console.print(f"note: {error}", soft_wrap=True)
 
 
 def _print_notes(made: Plan) -> None:
@@ -164,6 +181,8 @@ def run(
     chosen = api.load_study(study, seeds=seeds, set=parse_sets(sets), quick=quick)
     if quick:
         console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
+    else:
+        print_variant(variant_text(_variant(chosen)))
     folder = runs / chosen.name
     if until_settled:
         if seeds is not None:
@@ -192,6 +211,16 @@ def run(
         raise typer.Exit(130)
     if summary.counts.get("failed") or summary.counts.get("invalid"):
         raise typer.Exit(1)
+
+
+def _variant(study: Study) -> dict[str, object]:
+    """What of a study says that it is a variant, as a stored plan has it."""
+    return {
+        "overrides": study.overrides,
+        "rehearsal": study.rehearsal,
+        "varied": study.varied,
+        "seeds": list(study.seeds),
+    }
 
 
 def _quick_text(varied: Study, whole: Study) -> str:
@@ -243,6 +272,7 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         f"({state_counts(found.counts)})",
         soft_wrap=True,
     )
+    print_stored_variant(runs / name)
     rows: list[tuple[object, ...]] = []
     for arm in dict.fromkeys(trial["arm"] for trial in found.trials):
         trials = [trial for trial in found.trials if trial["arm"] == arm]
@@ -280,6 +310,7 @@ def report(
     from normlab.report import write_exports, write_report
 
     folder = runs / stored_name(study, runs)
+    print_stored_variant(folder)
     console.print(str(write_report(folder)), soft_wrap=True)
     made = write_exports(folder, figures=figures, latex=latex, csv=csv)
     for path in made.written:

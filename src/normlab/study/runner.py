@@ -24,6 +24,7 @@ from normlab.study.engines import (
     resolve_device,
 )
 from normlab.study.outline import declared
+from normlab.study.owner import check_owner, ownership
 from normlab.study.plan import Plan
 
 
@@ -123,8 +124,10 @@ def run_plan(
     rows = plan.rows()
     ids = [row.id for row in rows]
     with Store.write(folder) as store:
+        check_owner(store, plan.study.file)
         _look_back(store)
-        store.record_plan(plan.study.name, plan.as_record(), rows)
+        whose = ownership(plan.study.file, folder) | {"varied": plan.study.varied}
+        store.record_plan(plan.study.name, {**plan.as_record(), **whose}, rows)
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
