@@ -72,7 +72,7 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     for metric, values in _metrics(read).items():
         table[metric] = values
     _check_unique(table, ["arm", *keys], path)
-    table["state"] = _states(read, by_epoch=by_epoch)
+    table["state"] = _states(read)
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)
     ended["state"] = ended["state"].fillna("complete")
@@ -100,7 +100,7 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
 
 def _read(path: Path, arms: Mapping[str, Mapping[str, Any]], times: Iterable[str]) -> Table:
     """The file's cells, its columns by the names that are known."""
-    factors = {key: [] for levels in arms.values() for key in levels}  # type: dict[str, list[Any]]
+    factors: dict[str, list[Any]] = {key: [] for levels in arms.values() for key in levels}
     for levels in arms.values():
         for key, level in levels.items():
             factors[key].append(level)
@@ -324,18 +324,17 @@ def _check_agree(
         )
 
 
-def _states(read: Table, *, by_epoch: bool) -> pd.Series[Any]:
+def _states(read: Table) -> pd.Series[Any]:
     """How every trial ended, NaN where nothing is said."""
     if "state" not in read.cells:
         return pd.Series(float("nan"), read.cells.index, dtype=object)
-    states = read.cells["state"].str.lower()
-    states = states.where(~states.isin(MISSING), other=np.nan)
-    for row, state in states.items():
-        if state == state and state not in _STATES:  # noqa: PLR0124 (NaN)
-            line = read.lines[int(str(row))]
-            said = read.cells["state"][row]
-            raise UserError(f"{read.path}, line {line}: {unknown('state', str(said), _STATES)}")
-    return states
+    states: list[Any] = []
+    for line, text in zip(read.lines, read.cells["state"], strict=True):
+        state = str(text).lower()
+        if state not in _STATES and state not in MISSING:
+            raise UserError(f"{read.path}, line {line}: {unknown('state', str(text), _STATES)}")
+        states.append(state if state in _STATES else float("nan"))
+    return pd.Series(states, read.cells.index, dtype=object)
 
 
 def _check_scored(

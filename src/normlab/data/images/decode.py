@@ -144,9 +144,9 @@ def _sixteen_bit_colors(image: Image.Image, raw: bytes, stored: str) -> Image.Im
 def _read_as(raw: bytes, stored: str) -> npt.NDArray[np.uint8]:
     """The image's bytes, taken as if its pixels lay in the file in that way."""
     with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-        image.tile = [  # type: ignore[attr-defined]
+        image.tile = [
             tile._replace(args=(stored, *tile.args[1:]) if isinstance(tile.args, tuple) else stored)
-            for tile in image.tile  # type: ignore[attr-defined]
+            for tile in image.tile
         ]
         image.load()
         return np.asarray(image)

@@ -142,7 +142,7 @@ def _with_splits(root: Path, train: str, tests: Sequence[str], names: Sequence[s
         notes.append(
             f"'{shown(train)}' has the training images and '{shown(test)}' the test images"
         )
-    beside = {(): loose(root)}
+    beside: dict[tuple[str, ...], list[str]] = {(): loose(root)}
     for place in (train_place, inner[test]):
         beside[place] = loose(root.joinpath(*place))
     return Layout(

@@ -10,6 +10,7 @@ import ast
 import multiprocessing
 import sys
 from pathlib import Path
+from types import FrameType
 
 from normlab.errors import UserError
 
@@ -50,13 +51,13 @@ def _script() -> Path | None:
 
 def _running_line(script: Path) -> int | None:
     """The line of the script's top level that runs now; None where it is not running."""
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     found = None
     while frame is not None:
         code = frame.f_code
         if code.co_name == "<module>" and frame.f_globals.get("__name__") == "__main__":
             found = frame.f_lineno if Path(code.co_filename).name == script.name else found
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return found
 
 
