@@ -83,7 +83,7 @@ def test_classes_whose_names_are_words_of_splits_stay_classes(
         (["train", "test"], r"'train' and 'test' are splits, and there are no class folders"),
         (["Training", "Testing"], r"'Training' and 'Testing' are splits"),
         (["train_cat", "train_dog", "test_cat", "test_dog"], "splits and classes in one"),
-        (["cat", "dog", "test"], r"is 'test' a class.*`classes: \[cat, dog\]`"),
+        (["cat", "dog", "test"], r"is 'test' a class.*`classes: \[cat, dog, test\]`"),
         (["Learn/cat", "Learn/dog", "Exam/cat", "Exam/dog"], r"Exam, Learn have the same folders"),
         (["fold1/a", "fold1/b", "fold2/a", "fold2/b"], "If they are splits, call them 'train'"),
         (["cat/train", "cat/test", "dog/train", "dog/test"], "Splits come first"),

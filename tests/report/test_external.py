@@ -84,7 +84,7 @@ def test_a_table_is_read_however_it_was_written(text: str | bytes, tmp_path: Pat
 @pytest.mark.parametrize(
     "name",
     ["seed", "Seed", "seeds", "random_seed", "Random Seed", "rng_seed", "randomSeed", "seed #",
-     "torch_seed", "random_state", "rng", "run", "Run ID", "trial", "repeat", "replicate", "fold"],
+     "torch_seed", "random_state", "rng", "run", "Run ID", "run_number", "trial", "Repeat No", "replicate", "fold"],
 )  # fmt: skip
 def test_a_column_of_seeds_has_any_usual_name(name: str, tmp_path: Path) -> None:
     text = f"norm,{name},test_accuracy\n" + "".join(
@@ -152,6 +152,37 @@ def test_paired_arms_need_a_column_of_seeds_and_common_ones(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"no seed in common: batch 0, 1; none 5, 6"):
         frames(tmp_path, text, **paired)
     frames(tmp_path, text)  # unpaired they are compared
+
+
+def test_epochs_are_of_a_trial_whatever_its_seed_is_called(tmp_path: Path) -> None:
+    text = "norm,random_seed,epoch,test_accuracy\n" + "".join(
+        f"{norm},{seed},{epoch},{value - 0.1 + epoch / 20}\n"
+        for norm, values in SCORES.items()
+        for seed, value in enumerate(values)
+        for epoch in (1, 2)
+    )
+    scores = score_array(frames(tmp_path, text), "test_accuracy", "last")
+    np.testing.assert_allclose(scores, [SCORES["batch"], SCORES["none"]])
+
+
+def test_how_trials_ended_may_stand_under_another_name(tmp_path: Path) -> None:
+    text = "norm,seed,status,test_accuracy\n" + rows("{n},{s},Complete,{v}\n")
+    found = frames(tmp_path, text.replace("Complete", "failed", 1))
+    assert found.trials["state"].tolist()[:2] == ["failed", "complete"]
+    words = text.replace("Complete", "on node 3")  # something else
+    assert set(frames(tmp_path, words).trials["state"]) == {"complete"}
+
+
+@pytest.mark.parametrize("metric", ["test_macro_f1", "test_loss", "validation_accuracy", "seconds"])
+def test_rounding_that_no_number_of_images_mends_asks_for_digits(
+    metric: str, tmp_path: Path
+) -> None:
+    claim = {**CLAIM, "metric": metric, "margin": 0.05}
+    text = f"norm,seed,{metric}\n" + "".join(
+        f"{n},{s},{v}\n" for n, v in (("batch", 0.9), ("none", 0.8)) for s in range(3)
+    )
+    with pytest.raises(UserError, match=r"rounded to .* vary less than that.*more digits"):
+        frames(tmp_path, text, claims=[claim])
 
 
 DIVERGED = (

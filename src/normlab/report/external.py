@@ -21,10 +21,14 @@ from normlab.report.external_table import MISSING, PERCENT, Table, number, plain
 from normlab.report.frames import Frames
 
 _STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
-_SEEDS = ("random_state", "rng", "run", "run_id", "trial", "trial_id", "repeat", "repetition",
-          "rep", "replicate", "replication", "fold")  # fmt: skip
-"""What a column of seeds may be called beside names with "seed" in them, the likeliest first."""
-_SURELY_SEEDS = 2  # of these: the others may number anything, and are taken if they number repeats
+_SEEDS = ("random_state", "rng")
+"""What a column of seeds may be called beside names with "seed" in them."""
+_REPEATS = re.compile(
+    r"(run|trial|repeat|repetition|rep|replicate|replication|fold|attempt|try)s?"
+    r"(_(id|no|nr|num|number|idx|index|n))?"
+)
+"""What may number the repeats of an arm, or anything: taken where it does number them."""
+_STATE_NAMES = ("status", "outcome", "result")
 
 _LEAST_DIGITS = 0.6  # of the last digit: a smaller standard deviation is made by rounding
 _NO_CHANCE = 2.0  # percent: more classes than 50 can have an accuracy below 1 %
@@ -60,9 +64,10 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     times = [_target_column(claim) for claim in plan["claims"] if claim.get("clock")]
     read = _read(path, arms, times)
     cells = read.cells
-    by_epoch = {"seed", "epoch"} <= set(cells) and not set(times) & set(cells)
     table = pd.DataFrame({"arm": _arms(read, arms), "line": list(read.lines)}, index=cells.index)
-    table["seed"] = _seeds(read, table["arm"], plan)
+    seed = _seed_column(read, table["arm"])
+    by_epoch = seed is not None and "epoch" in cells and not set(times) & set(cells)
+    table["seed"] = _seeds(read, seed, table["arm"], plan)
     if by_epoch:
         table["epoch"] = _whole_numbers(read, "epoch", 1)
     keys = ["seed", "epoch"] if by_epoch else ["seed"]
@@ -170,9 +175,10 @@ def _is_number(level: Any) -> bool:
     return isinstance(level, int | float) and not isinstance(level, bool)
 
 
-def _seeds(read: Table, labels: pd.Series[str], plan: Mapping[str, Any]) -> pd.Series[int]:
-    """Every row's seed: as a column says, or numbered within its arm."""
-    name = _seed_column(read, labels)
+def _seeds(
+    read: Table, name: str | None, labels: pd.Series[str], plan: Mapping[str, Any]
+) -> pd.Series[int]:
+    """Every row's seed: as that column says, or numbered within its arm."""
     if name is not None:
         return _whole_numbers(read, name, 0)
     if plan["analysis"].get("paired") and plan["claims"]:
@@ -202,7 +208,7 @@ def _seed_column(read: Table, labels: pd.Series[str]) -> str | None:
         return "seed"
     names = {str(name): plain_name(str(name)) for name in read.cells}
     sure = [name for name, plain in names.items() if re.search(r"seed", plain)]
-    sure += [name for name in names if names[name] in _SEEDS[:_SURELY_SEEDS]]
+    sure += [name for name in names if names[name] in _SEEDS]
     for name in sure[1:]:
         if read.cells[name].tolist() != read.cells[sure[0]].tolist():
             raise UserError(
@@ -211,17 +217,21 @@ def _seed_column(read: Table, labels: pd.Series[str]) -> str | None:
             )
     if sure:
         return sure[0]
-    for wanted in _SEEDS[_SURELY_SEEDS:]:
-        for name, plain in names.items():
-            if plain == wanted and _numbers_repeats(read.cells[name], labels):
-                return name
-    return None
+    numbered = [
+        name
+        for name, plain in names.items()
+        if _REPEATS.fullmatch(plain) and _numbers_repeats(read, name, labels)
+    ]
+    return numbered[0] if numbered else None
 
 
-def _numbers_repeats(cells: pd.Series[str], labels: pd.Series[str]) -> bool:
-    """Whether a column has whole numbers, no one twice in an arm."""
-    whole = bool(cells.str.fullmatch(r"\d+").all())
-    return whole and not pd.DataFrame({"arm": labels, "number": cells}).duplicated().any()
+def _numbers_repeats(read: Table, name: str, labels: pd.Series[str]) -> bool:
+    """Whether a column has whole numbers, no one twice in an arm, or in an epoch of it."""
+    whole = bool(read.cells[name].str.fullmatch(r"\d+").all())
+    once = {"arm": labels, "number": read.cells[name]}
+    if "epoch" in read.cells:
+        once["epoch"] = read.cells["epoch"]
+    return whole and not pd.DataFrame(once).duplicated().any()
 
 
 def _whole_numbers(read: Table, name: str, least: int) -> pd.Series[int]:
@@ -326,15 +336,25 @@ def _check_agree(
 
 def _states(read: Table) -> pd.Series[Any]:
     """How every trial ended, NaN where nothing is said."""
-    if "state" not in read.cells:
-        return pd.Series(float("nan"), read.cells.index, dtype=object)
+    name = next((n for n in ("state", *_others_of_states(read)) if n in read.cells), None)
     states: list[Any] = []
-    for line, text in zip(read.lines, read.cells["state"], strict=True):
-        state = str(text).lower()
+    for line, text in zip(read.lines, read.cells[name] if name else read.lines, strict=True):
+        state = str(text).lower() if name else ""
         if state not in _STATES and state not in MISSING:
             raise UserError(f"{read.path}, line {line}: {unknown('state', str(text), _STATES)}")
         states.append(state if state in _STATES else float("nan"))
     return pd.Series(states, read.cells.index, dtype=object)
+
+
+def _others_of_states(read: Table) -> list[str]:
+    """Columns of another name whose cells are states and nothing else, one at least."""
+    return [
+        str(name)
+        for name in read.cells
+        if plain_name(str(name)) in _STATE_NAMES
+        and (said := set(read.cells[name].str.lower()) - MISSING)
+        and said <= set(_STATES)
+    ]
 
 
 def _check_scored(
@@ -390,7 +410,7 @@ def _check_pairs(ended: pd.DataFrame, plan: Mapping[str, Any], path: Path) -> No
 
 
 def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> pd.Series[float]:
-    """How many images scores are means over, or less where their digits tell no more apart.
+    """How many test images scores are means over, or less where their digits tell no more apart.
 
     Raises:
         UserError: Scores are rounded so far that an arm's spread is lost, and the number of images
@@ -399,31 +419,46 @@ def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> p
     counts: pd.Series[float] = ended["test_images"].astype(float)
     for claim in plan["claims"]:
         metric = claim.get("metric") or ""
-        if not metric.startswith("test_") or not metric.endswith(("accuracy", "micro_f1")):
+        if not metric or "unresolved" in claim or (step := _step(read, metric)) is None:
             continue
-        if "unresolved" in claim or (step := _step(read, metric)) is None:
-            continue
-        if counts.notna().any():
-            counts = counts.clip(upper=round(1 / step))
+        split = metric.partition("_")[0]
+        counted = metric.endswith(("accuracy", "micro_f1"))
+        images = f"{split}_images"
+        if counted and images in ended and ended[images].notna().any():
+            if split == "test":
+                counts = counts.clip(upper=round(1 / step))
             continue
         for label in dict.fromkeys(label for side in claim["sides"] for label in side):
             scores = ended.loc[ended["arm"] == label, metric].dropna()
             if len(scores) > 1 and scores.std() < _LEAST_DIGITS * step:
-                known = next((a["test_images"] for a in plan["arms"] if "test_images" in a), None)
-                here = f"; {read.path.name} may be of the study's own {known}" if known else ""
+                points = METRICS[metric].points
+                unit = f"{100 * step:g} points" if points else f"{step:g}"
                 raise UserError(
-                    f"{read.path}: the values of {metric} of '{label}' are rounded to "
-                    f"{100 * step:g} points, and vary less than that. To judge them, say how many "
-                    f"test images they are means over: --test-images N (test_images=N){here}"
+                    f"{read.path}: the values of {metric} of '{label}' are rounded to {unit}, and "
+                    f"vary less than that. {_way_out(read, plan, images if counted else None)}"
                 )
     return counts
+
+
+def _way_out(read: Table, plan: Mapping[str, Any], images: str | None) -> str:
+    """What to do about rounded scores; `images` is the column that would tell their number."""
+    if images is None:
+        return "To judge them, give more digits"
+    if images != "test_images":
+        return f"To judge them, give more digits, or a column '{images}'"
+    known = next((arm["test_images"] for arm in plan["arms"] if "test_images" in arm), None)
+    here = f"; {read.path.name} may be of the study's own {known}" if known else ""
+    return (
+        "To judge them, say how many test images they are means over: --test-images N "
+        f"(test_images=N){here}"
+    )
 
 
 def _step(read: Table, metric: str) -> float | None:
     """The least difference that a metric's digits can show, as a fraction of 1."""
     digits = [
         found + more
-        for column, more in ((metric, 0), (metric + PERCENT, 2))
+        for column, more in ((metric, 0), (metric + PERCENT, 2))  # digits of a fraction of 1
         if column in read.cells and (found := read.decimals(column)) is not None
     ]
     return 10.0 ** -max(digits) if digits else None

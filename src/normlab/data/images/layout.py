@@ -249,8 +249,8 @@ def _check_lone_split(root: Path, names: Sequence[str]) -> None:
             raise UserError(
                 f"{where(root)}: is '{shown(name)}' a class, or the test images of the others? "
                 f"Beside a folder '{TRAIN}' with the class folders in it, it is the test images. "
-                f"If it is a class, or not to be used, name the classes: "
-                f"`classes: [{_some([n for n in names if n != name])}]`"
+                f"If it is a class, name all of them: `classes: [{_some(names)}]`; if it is not to "
+                "be used, name the others"
             )
 
 
