@@ -14,19 +14,21 @@ from typing import Any
 from normlab.errors import UserError
 from normlab.store import Store
 from normlab.study.files import bundled
+from normlab.study.spec import Study
 
 _BUNDLED = "bundled"
 _LARGEST = 1 << 20  # bytes of a study file
 
 
-def ownership(file: str | None, folder: Path) -> dict[str, Any]:
-    """What a plan's record says of its study file.
+def origin(study: Study, folder: Path) -> dict[str, Any]:
+    """What a plan's record says of where it comes from: `file`, and `varied` if it is a variant.
 
     Args:
-        file: The study file, absolute; None for a study made in Python.
+        study: One made in Python has no file.
         folder: The run folder.
     """
-    return {} if file is None else {"file": _way(Path(file), folder)}
+    found: dict[str, Any] = {"file": _way(Path(study.file), folder)} if study.file else {}
+    return {**found, "varied": True} if study.varied else found
 
 
 def check_owner(store: Store, file: str | None) -> None:

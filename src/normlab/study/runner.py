@@ -24,7 +24,7 @@ from normlab.study.engines import (
     resolve_device,
 )
 from normlab.study.outline import declared
-from normlab.study.owner import check_owner, ownership
+from normlab.study.owner import check_owner, origin
 from normlab.study.plan import Plan
 
 
@@ -126,8 +126,8 @@ def run_plan(
     with Store.write(folder) as store:
         check_owner(store, plan.study.file)
         _look_back(store)
-        whose = ownership(plan.study.file, folder) | {"varied": plan.study.varied}
-        store.record_plan(plan.study.name, {**plan.as_record(), **whose}, rows)
+        record = {**plan.as_record(), **origin(plan.study, folder)}
+        store.record_plan(plan.study.name, record, rows)
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
