@@ -81,13 +81,15 @@ def test_after_set_every_command_says_which_variant_it_speaks_of(
     change = ("--set", "lr=0.02", "--seeds", "1")
     assert variant in normlab("plan", file, *change)[1]
     assert variant in normlab("run", file, "--workers", "1", *change)[1]
-    for command in ("status", "claims", "report"):
+    for command in ("status", "claims"):
         assert variant in normlab(command, file)[1]
+    _, out, err = normlab("report", file)  # its output is a list of files
+    assert (out.strip(), err.strip()) == ("runs/exp/report.html", variant)
     json.loads(normlab("claims", file, "--json")[1])
     json.loads(normlab("status", file, "--json")[1])
     normlab("run", file, "--workers", "1")
     for command in ("status", "claims", "report"):
-        assert "variant" not in normlab(command, file)[1]
+        assert "variant" not in "".join(normlab(command, file)[1:])
     assert "variant: seeds 0 to 6 (7)" in normlab("plan", file, "--seeds", "7")[1]
 
 

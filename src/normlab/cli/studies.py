@@ -310,7 +310,7 @@ def report(
     from normlab.report import write_exports, write_report
 
     folder = runs / stored_name(study, runs)
-    print_stored_variant(folder)
+    print_stored_variant(folder, aside=True)
     console.print(str(write_report(folder)), soft_wrap=True)
     made = write_exports(folder, figures=figures, latex=latex, csv=csv)
     for path in made.written:

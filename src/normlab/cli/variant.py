@@ -21,14 +21,23 @@ def variant_text(record: Mapping[str, Any]) -> str | None:
     return f"variant: {', '.join(parts)}"
 
 
-def print_stored_variant(folder: Path) -> None:
-    """Say which variant a run folder's last run was of, if it was one."""
+def print_stored_variant(folder: Path, *, aside: bool = False) -> None:
+    """Say which variant a run folder's last run was of, if it was one.
+
+    Args:
+        folder: The run folder.
+        aside: On standard error, where standard output is a list of files.
+    """
+    import typer
+
     from normlab.store import Store
 
     with Store.read(folder) as store:
         record = store.plan()
     text = variant_text(record)
-    if text is not None:
+    if text is not None and aside:
+        typer.echo(text, err=True)
+    elif text is not None:
         print_variant(f"{text}; what is said here is of the last run")
 
 
