@@ -78,6 +78,10 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         table[metric] = values
     _check_unique(table, ["arm", *keys], path)
     table["state"] = _states(read)
+    for column in [
+        name for name in cells if name not in table
+    ]:  # where it ran, and whatever else a reader may want
+        table[column] = read.plain(column)
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)
     ended["state"] = ended["state"].fillna("complete")
@@ -424,9 +428,11 @@ def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> p
         split = metric.partition("_")[0]
         counted = metric.endswith(("accuracy", "micro_f1"))
         images = f"{split}_images"
-        if counted and images in ended and ended[images].notna().any():
-            if split == "test":
-                counts = counts.clip(upper=round(1 / step))
+        # A file that tells the number itself has all its digits, trailing zeros left out.
+        if counted and split == "test" and "test_images" not in read.cells:
+            counts = counts.clip(upper=max(1, round(1 / step)))
+        # Who says how many images there were knows what the digits are worth, as our own files do.
+        if counts.notna().any() or (images in ended and ended[images].notna().any()):
             continue
         for label in dict.fromkeys(label for side in claim["sides"] for label in side):
             scores = ended.loc[ended["arm"] == label, metric].dropna()

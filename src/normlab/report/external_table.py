@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -65,6 +66,15 @@ class Table:
                 raise UserError(f"{self.path}, line {line}: {self.said(name)} is '{text}'{hint}")
             values.append(value)
         return pd.Series(values, index=self.cells.index, dtype=float)
+
+    def plain(self, name: str) -> pd.Series[Any]:
+        """A column as numbers where all its cells are some, else as text; NaN where it is empty."""
+        texts = self.cells[name]
+        numbers = [number(text, comma=self.comma) for text in texts]
+        if None not in numbers:
+            return pd.Series(numbers, index=self.cells.index, dtype=float)
+        found = [text if text.lower() not in MISSING else math.nan for text in texts]
+        return pd.Series(found, index=self.cells.index, dtype=object)
 
     def said(self, name: str) -> str:
         """A column as the file writes it, where that is another name."""
