@@ -377,10 +377,13 @@ def claims_from(
         UserError: A mistake in the study or the file.
     """
     from normlab.report import claim_table, frames_from_csv
+    from normlab.study.known_data import known_data
     from normlab.study.outline import outline
 
     made = study if isinstance(study, Study) else load_study(study)
-    return claim_table(frames_from_csv(Path(csv), outline(made), test_images=test_images))
+    record, known = outline(made), known_data(made)
+    record["arms"] = [{**arm, **known.get(arm["label"], {})} for arm in record["arms"]]
+    return claim_table(frames_from_csv(Path(csv), record, test_images=test_images))
 
 
 def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:

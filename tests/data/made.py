@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -139,11 +140,17 @@ def shipped_set(whole: ShippedSet, folder: Path) -> ShippedSet:
 
 
 def class_folders(root: Path, counts: Mapping[str, int], *shape: int) -> Path:
-    """A folder of PNG files; no two of a class are equal."""
+    """A folder of PNG files; no two are equal."""
     for place, count in counts.items():
         for number in range(count):
-            write(root / place / f"{number:03}.png", png(noise(number, *(shape or (8, 8, 3)))))
+            pixels = noise(seed_of(place, number), *(shape or (8, 8, 3)))
+            write(root / place / f"{number:03}.png", png(pixels))
     return root
+
+
+def seed_of(place: str, number: int) -> int:
+    """The seed of a picture that `class_folders` puts there."""
+    return zlib.crc32(f"{place}/{number}".encode())
 
 
 def png(pixels: npt.NDArray[Any]) -> bytes:

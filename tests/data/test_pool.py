@@ -11,7 +11,7 @@ import pytest
 
 from normlab.data import describe, load
 from normlab.data.images import pool
-from normlab.data.images.cache import decoded, signature
+from normlab.data.images.cache import decoded
 from normlab.data.images.decode import decode
 from normlab.data.images.options import options_of
 from normlab.data.images.scan import scan
@@ -36,8 +36,8 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("several")
 def test_processes_decode_what_one_would(root: Path) -> None:
     write(root / "cat" / "broken.png", b"?")
-    items = scan(root, ["cat", "dog"])
-    entry, images = decoded(root, OPTIONS, signature(items), lambda: items)
+    items = scan(root, [("cat",), ("dog",)]).items
+    entry, images = decoded(root, OPTIONS, items)
     kept = [item for item in items if item.file != "broken.png"]
     assert list(entry.broken) == ["cat/broken.png"]
     expected = [decode(Path(item.path).read_bytes(), OPTIONS) for item in kept]
@@ -86,18 +86,18 @@ def test_a_file_that_goes_away_is_a_mistake_and_not_a_broken_image(
 ) -> None:
     monkeypatch.setattr(pool, "_ALONE", alone)
     monkeypatch.setattr(pool, "cores", lambda: 2)
-    items = scan(root, ["cat", "dog"])
+    items = scan(root, [("cat",), ("dog",)]).items
     (root / "cat" / "000.png").unlink()
     with pytest.raises(UserError, match=r"1 of 140 files .*cat/000\.png: No such file"):
-        decoded(root, OPTIONS, signature(items), lambda: items)
+        decoded(root, OPTIONS, items)
 
 
 def test_two_at_once_make_one_good_entry(root: Path, own_cache: Path) -> None:
-    items = scan(root, ["cat", "dog"])
+    items = scan(root, [("cat",), ("dog",)]).items
     found = []
 
     def make() -> None:
-        found.append(decoded(root, OPTIONS, signature(items), lambda: items))
+        found.append(decoded(root, OPTIONS, items))
 
     threads = [threading.Thread(target=make) for _ in range(4)]
     for thread in threads:

@@ -82,6 +82,24 @@ def test_more_validation_than_training_images_is_refused() -> None:
         split(small(), validation=100, scaling="unit")
 
 
+@pytest.mark.parametrize(
+    ("sizes", "validation"), [((10, 10, 10, 1, 1), 0.5), ((8, 8, 2), 0.75), ((1,) * 10, 0.1)]
+)
+def test_validation_that_takes_a_whole_class_is_refused(
+    sizes: tuple[int, ...], validation: float
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = np.zeros((len(labels), 3, 4, 4), np.uint8)
+    few = replace(small(), train_images=images, train_labels=labels)
+    with pytest.raises(UserError, match=r"of the \d+ training images of class '[a-j]' and leaves"):
+        split(few, validation=validation, scaling="unit")
+    names = few.class_names
+    with pytest.raises(UserError, match="leaves none to train on"):
+        data.check_validation(sizes, names, validation)
+    data.check_validation(sizes, names, 0)
+    data.check_validation((10, 0, 10), names, 0.5)  # a class without images loses none
+
+
 def test_splits_of_a_recipe_are_read_once() -> None:
     assert splits(DIGITS) is splits(DIGITS)
 

@@ -257,3 +257,10 @@ def test_the_quick_variant_changes_what_it_says() -> None:
 def test_mistakes_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_plan(study(**values))
+
+
+def test_validation_that_takes_a_whole_class_is_refused_at_plan_time() -> None:
+    base = {"data": {"kind": "digits", "limit": 1}, "model": "digits-small", "validation": 0.1}
+    study = Study.parse({"name": "s", "question": "?", "base": base, "seeds": 1})
+    with pytest.raises(UserError, match=r"takes 1 of the 1 training images of class '0'"):
+        make_plan(study)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from normlab.cli.options import DEFAULT_RUNS, Json, Runs, stored_name
+from normlab.cli.variant import print_stored_variant
 from normlab.cli.verdicts import print_verdicts, without_nan
 from normlab.errors import UserError
 
@@ -40,7 +41,10 @@ def claims(
     if csv is not None:
         found = api.claims_from(csv, str(study or study_file), test_images=test_images)
     else:
-        found = api.claims(stored_name(str(study or study_file), runs), runs=runs)
+        name = stored_name(str(study or study_file), runs)
+        found = api.claims(name, runs=runs)
+        if not json:
+            print_stored_variant(runs / name)
     if json:
         print_json(without_nan(found.to_dict("records")))
         return

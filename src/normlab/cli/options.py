@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,14 +67,26 @@ def stored_name(study: str, runs: Path) -> str:
     """The name under which the study's runs are stored.
 
     Raises:
-        UserError: No such study, or it was never run there.
+        UserError: No such study, it was never run there, or the folder is another's.
     """
     from normlab import api
+    from normlab.store import Store
     from normlab.study.files import find
+    from normlab.study.owner import check_owner
+    from normlab.study.spec import check_name
 
-    name = study
-    if "/" in study or not api.has_runs(study, runs=runs):
-        name = find(study).stem
+    name, path = unicodedata.normalize("NFC", study), None
+    if _is_path(study) or not api.has_runs(name, runs=runs):
+        path = find(study)
+        check_name(path)
+        name = unicodedata.normalize("NFC", path.stem)
     if not api.has_runs(name, runs=runs):
         raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
+    if path is not None:
+        with Store.read(runs / name) as store:
+            check_owner(store, str(path.resolve()))
     return name
+
+
+def _is_path(study: str) -> bool:
+    return study != Path(study).name or Path(study).suffix in {".yaml", ".yml"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from normlab import streams
+from normlab.cli.data import data_records, print_data
 from normlab.cli.lint import findings_record, print_findings
 from normlab.cli.options import (
     DEFAULT_RUNS,
@@ -24,6 +25,7 @@ from normlab.cli.options import (
     parse_sets,
     stored_name,
 )
+from normlab.cli.variant import print_stored_variant, print_variant, variant_text
 from normlab.cli.verdicts import (
     print_claim_plans,
     print_hopeless,
@@ -75,11 +77,14 @@ def plan(
             "claim_plans": plans,
             "findings": findings_record(findings),
             "code_changes": api.code_said(made, runs=runs)[1],
+            "data": data_records(made),
         }
         print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
+    print_variant(variant_text(_variant(made.study)))
     console.print()
+    print_data(made)
     console.print(
         table(
             ["arm", "parameters", "epochs", "recipe"],
@@ -95,9 +100,9 @@ def plan(
             left=["recipe"],
         )
     )
-    for arm in made.arms:
-        for note in arm.notes:
-            console.print(f"note on {arm.label}: {note}", soft_wrap=True)
+    _print_notes(made)
+    if api.has_runs(name, runs=runs):
+        _print_owner(made.study, runs / name)
     console.print()
     seeds_text = ", ".join(map(str, made.study.seeds))
     console.print(
@@ -116,6 +121,33 @@ def plan(
         console.print()
         print_claim_plans(claims)
     print_findings(findings)
+
+
+def _print_owner(study: Study, folder: Path) -> None:
+    """Say that `run` will refuse a folder with the runs of another study file."""
+    from normlab.cli.output import console
+    from normlab.store import Store
+    from normlab.study.owner import check_owner
+
+    with Store.read(folder) as store:
+        try:
+            check_owner(store, study.file)
+        except UserError as error:
+            console.print(f"note: {error}", soft_wrap=True)
+
+
+def _print_notes(made: Plan) -> None:
+    """The notes on the arms; one that is on all of them once."""
+    from normlab.cli.output import console
+
+    arms: dict[str, list[str]] = {}
+    for arm in made.arms:
+        for note in arm.notes:
+            arms.setdefault(note, []).append(arm.label)
+    for note, labels in arms.items():
+        every = len(labels) == len(made.arms) > 1
+        for label in ["every arm"] if every else labels:
+            console.print(f"note on {label}: {note}", soft_wrap=True)
 
 
 def run(
@@ -180,6 +212,8 @@ def run(
     )
     if quick:
         console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
+    else:
+        print_variant(variant_text(_variant(chosen)))
     folder = runs / chosen.name
     if until_settled:
         if seeds is not None:
@@ -233,6 +267,16 @@ def _bring_up_to_date(study: Study, runs: Path) -> None:
     if Store.is_made(runs / study.name):
         with Store.write(runs / study.name):
             pass
+
+
+def _variant(study: Study) -> dict[str, object]:
+    """What of a study says that it is a variant, as a stored plan has it."""
+    return {
+        "overrides": study.overrides,
+        "rehearsal": study.rehearsal,
+        "varied": study.varied,
+        "seeds": list(study.seeds),
+    }
 
 
 def _quick_text(varied: Study, whole: Study) -> str:
@@ -289,6 +333,7 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         + (f"; {counted(len(found.lost), 'file')} of them lost" if found.lost else ""),
         soft_wrap=True,
     )
+    print_stored_variant(runs / name)
     rows: list[tuple[object, ...]] = []
     for arm in dict.fromkeys(trial["arm"] for trial in found.trials):
         trials = [trial for trial in found.trials if trial["arm"] == arm]
@@ -363,6 +408,7 @@ def report(
     from normlab.report import write_exports, write_report
 
     folder = runs / stored_name(study, runs)
+    print_stored_variant(folder, aside=True)
     console.print(str(write_report(folder)), soft_wrap=True)
     made = write_exports(folder, figures=figures, latex=latex, csv=csv)
     for path in made.written:

@@ -13,7 +13,7 @@ from normlab.data.images.folder import IMAGE_FOLDER
 from normlab.data.images.shipped import CALTECH25, CIFAR10_JPEG
 from normlab.data.kmnist import KMNIST
 from normlab.data.mnist import MNIST
-from normlab.data.splits import held_out, split
+from normlab.data.splits import check_validation, held_out, split
 from normlab.data.subsets import chosen_facts, chosen_part
 from normlab.errors import UserError
 from normlab.recipe import Recipe
@@ -91,6 +91,7 @@ __all__ = [
     "Source",
     "Split",
     "Splits",
+    "check_validation",
     "data_digest",
     "describe",
     "forget",

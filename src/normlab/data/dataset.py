@@ -27,6 +27,8 @@ class Facts:
         test_counts: Test images of each class.
         digest: Hash of the content of the whole set, whatever part of it is asked for.
         notes: What a user should know of how the set was read.
+        sizes: Of sets of image files whose files were read: width and height, and how many images
+            have them, the most frequent first.
     """
 
     shape: tuple[int, int, int]
@@ -35,6 +37,7 @@ class Facts:
     test_counts: tuple[int, ...]
     digest: str
     notes: tuple[str, ...] = ()
+    sizes: tuple[tuple[tuple[int, int], int], ...] = ()
 
     @property
     def num_classes(self) -> int:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from normlab.data.dataset import Dataset, Images, Indices, Inputs, Split, Splits
-from normlab.data.subsets import stratified
+from normlab.data.subsets import proportional, stratified
 from normlab.errors import UserError
 from normlab.recipe.data import Scaling
 
@@ -27,9 +27,10 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
         scaling: `unit` or `standard`, see `normlab.recipe.data.Scaling`.
 
     Raises:
-        UserError: More validation images asked for than there are to give.
+        UserError: More validation images asked for than there are to give, or all that a class has.
     """
     images, labels = dataset.train_images, dataset.train_labels
+    check_validation(np.bincount(labels).tolist(), dataset.class_names, validation)
     held = stratified(labels, held_out(len(labels), validation))
     kept = np.setdiff1d(np.arange(len(labels)), held)
     every = np.arange(len(dataset.test_labels))
@@ -61,6 +62,31 @@ def held_out(images: int, validation: float) -> int:
             f"validation is {count} images: fewer than the {images} training images are allowed"
         )
     return count
+
+
+def check_validation(
+    train_counts: Sequence[int], class_names: Sequence[str], validation: float
+) -> None:
+    """Refuse a `validation` that takes all training images of a class.
+
+    Args:
+        train_counts: Training images of each class, those for validation included.
+        class_names: The classes.
+        validation: As of `split`.
+
+    Raises:
+        UserError: The class would stay in the network's output, and no training image would show
+            it; or all training images are asked for.
+    """
+    sizes = np.array(train_counts)
+    taken = proportional(sizes, held_out(int(sizes.sum()), validation))
+    for name, size, count in zip(class_names, sizes, taken, strict=False):
+        if size and size == count:
+            raise UserError(
+                f"validation {validation:g} takes {count} of the {size} training images of class "
+                f"'{name}' and leaves none to train on: give the class more images (data.limit), "
+                "set fewer aside, or choose classes without it (data.classes)"
+            )
 
 
 class _Scale:

@@ -19,11 +19,18 @@ def chosen_facts(facts: Facts, spec: Data) -> Facts:
     """The facts of the part that the spec's `classes`, `limit` and `test_limit` leave.
 
     Raises:
-        UserError: Classes that the set does not have.
+        UserError: Classes that the set does not have, or without one test image among them.
     """
     chosen = _chosen(facts.class_names, spec)
+    names = [facts.class_names[c] for c in chosen]
+    if facts.test_images and not any(facts.test_counts[c] for c in chosen):
+        raise UserError(
+            f"data.classes: no test image of any class: {facts.test_images} of '{spec.kind}' show "
+            f"other classes than {', '.join(names)}"
+        )
     return replace(
         facts,
+        notes=(*facts.notes, *_first_numbers(names, spec)),
         class_names=tuple(facts.class_names[c] for c in chosen),
         train_counts=tuple(_limited(facts.train_counts[c], spec.limit) for c in chosen),
         test_counts=tuple(_limited(facts.test_counts[c], spec.test_limit) for c in chosen),
@@ -65,13 +72,19 @@ def per_class(labels: Labels, limit: int) -> Indices:
 def stratified(labels: Labels, count: int) -> Indices:
     """Sorted indices of `count` images, each class in proportion (largest remainder)."""
     classes, sizes = np.unique(labels, return_counts=True)
-    exact = sizes * (count / len(labels))
-    take = np.floor(exact).astype(int)
-    rest = np.argsort(-(exact - take), kind="stable")[: count - take.sum()]
-    take[rest] += 1
+    take = proportional(sizes, count)
     order = _order(len(labels))
     chosen = [order[labels[order] == c][:n] for c, n in zip(classes, take, strict=True)]
     return np.sort(np.concatenate(chosen))
+
+
+def proportional(sizes: Indices, count: int) -> Indices:
+    """How many of `count` images each class gives, by its size (largest remainder)."""
+    exact = sizes * (count / sizes.sum())
+    take: Indices = np.floor(exact).astype(int)
+    rest = np.argsort(-(exact - take), kind="stable")[: count - take.sum()]
+    take[rest] += 1
+    return take
 
 
 def _order(count: int) -> Indices:
@@ -98,6 +111,15 @@ def _chosen(names: Sequence[str], spec: Data) -> tuple[int, ...]:
             message = unknown(f"class of '{spec.kind}'", name, names)
             raise UserError(f"data.classes: {message}")
     return tuple(number for number, name in enumerate(names) if name in spec.classes)
+
+
+def _first_numbers(names: Sequence[str], spec: Data) -> list[str]:
+    """A note where the first classes in the set's order are not the first numbers."""
+    if not isinstance(spec.classes, int) or not all(name.isdecimal() for name in names):
+        return []
+    if [*map(int, names)] == [*range(int(names[0]), int(names[0]) + len(names))]:
+        return []
+    return [f"data.classes {spec.classes}, the first in the order of text, are {', '.join(names)}"]
 
 
 def _part(

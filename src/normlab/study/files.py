@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Hashable
 from importlib.resources import files
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from normlab.errors import UserError, unknown
+from normlab.files import as_on_disk
 from normlab.text import first_control
 
 LONGEST = 1 << 20
@@ -33,17 +35,17 @@ def find(reference: str | Path) -> Path:
     Raises:
         UserError: Neither; the nearest bundled name is suggested.
     """
-    name = str(reference)
+    name = unicodedata.normalize("NFC", str(reference))
     known = bundled()
     if name in known:
         return known[name]
     try:
-        path = Path(reference).expanduser()
+        path = as_on_disk(Path(reference).expanduser())
         if path.is_file():
             return path
     except (OSError, RuntimeError) as error:  # a name too long, no such home
         raise UserError(f"there is no study '{name}': {error}") from None
-    if path.suffix in {".yaml", ".yml"} or path.name != name:
+    if path.suffix in {".yaml", ".yml"} or path.name != str(reference):
         raise UserError(f"there is no study file {path}")
     raise UserError(unknown("study", name, known) + " A path to a study file works too.")
 
@@ -96,13 +98,13 @@ def parse_yaml(text: str) -> Any:
     """Plain data from YAML: safe, and with a repeated key an error.
 
     Numbers and truth values are those of YAML 1.2: ``1e-3`` is a number, ``010`` is ten, ``on`` and
-    ``2020-01-01`` are words.
+    ``2020-01-01`` are words. Letters with accents are one form of theirs (NFC), however typed.
 
     Raises:
         yaml.YAMLError: Not valid YAML, or a key given twice in one mapping.
     """
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(unicodedata.normalize("NFC", text), _Loader)  # noqa: S506 (a SafeLoader)
     except (ValueError, RecursionError) as error:  # of a number too long, of brackets too deep
         raise yaml.YAMLError(str(error)) from None
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from normlab.data import data_digest, describe, held_out
+from normlab.data import check_validation, data_digest, describe, held_out
 from normlab.errors import UserError
 from normlab.models import (
     build,
@@ -247,6 +247,7 @@ def _inspect(recipe: Recipe, label: str, code: str | None) -> _Look:
     )
     try:
         facts = describe(recipe.data)
+        check_validation(facts.train_counts, facts.class_names, recipe.validation)
         batch = min(smallest_batch(recipe), 2)
         look = _built(
             json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch, code

@@ -7,7 +7,7 @@ import re
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from normlab import data
 from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.places import Place, difference_text, differing
-from normlab.records import FINISHED
+from normlab.records import FINISHED, TrialState
 from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
@@ -30,6 +30,7 @@ from normlab.study.engines import (
 )
 from normlab.study.engines.provenance import provenance
 from normlab.study.outline import declared
+from normlab.study.owner import check_owner, origin
 from normlab.study.plan import Plan
 from normlab.study.taking import Taking
 
@@ -161,8 +162,10 @@ def run_plan(
     rows = plan.rows()
     ids = [row.id for row in rows]
     with Store.write(folder) as store:
+        check_owner(store, plan.study.file)
         _look_back(store)
-        store.record_plan(plan.study.name, plan.as_record(), rows)
+        record = {**plan.as_record(), **origin(plan.study, folder)}
+        store.record_plan(plan.study.name, record, rows)
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
@@ -205,18 +208,23 @@ def run_plan(
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
-        failed = [i for i in ids if states[i] == "failed"]
-        invalid = [i for i in ids if states[i] == "invalid"]
-        reasons = {row["id"]: row["reason"] for row in store.rows("trials", [*failed, *invalid])}
+        again = {*summary.mended, *summary.replaced}
         return replace(
             summary,
             counts=counts,
-            failures={i: reasons[i].strip().splitlines()[-1] for i in failed},
-            invalid={i: reasons[i] for i in invalid},
-            losses=tuple(
-                loss for loss in losses if loss.trial_id not in {*summary.mended, *summary.replaced}
-            ),
+            failures={
+                trial: reason.strip().splitlines()[-1]
+                for trial, reason in _reasons(store, states, "failed").items()
+            },
+            invalid=_reasons(store, states, "invalid"),
+            losses=tuple(loss for loss in losses if loss.trial_id not in again),
         )
+
+
+def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) -> dict[str, str]:
+    """Why trials came to a state, by id."""
+    found = [trial for trial, its in states.items() if its == state]
+    return {row["id"]: row["reason"] for row in store.rows("trials", found)}
 
 
 def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from normlab.errors import UserError, unknown
-from normlab.recipe import Seed, Spec
+from normlab.recipe import Seed, Spec, value_text
 from normlab.study.claims import Analysis, ClaimSpec, Published
 from normlab.study.figures import FigureSpec
 from normlab.study.files import content_of, find, read_text
 from normlab.study.levels import is_level
 from normlab.study.trust import digest_of, modules_named, packages, require
 
-Levels = Annotated[list[Any], Field(min_length=1)]
+
+def _different(levels: list[Any]) -> list[Any]:
+    """Levels of a factor, each there once: a level twice is a slip for another."""
+    texts = [json.dumps(level, sort_keys=True, default=str) for level in levels]
+    for level, text in zip(levels, texts, strict=True):
+        if texts.count(text) > 1:
+            raise ValueError(
+                f"the level {value_text(level)} is there twice: is one of them a slip?"
+            )
+    return levels
+
+
+Levels = Annotated[list[Any], Field(min_length=1), AfterValidator(_different)]
 Values = dict[str, Any]
 """Recipe keys, dotted where they go into a component, and their values."""
 
@@ -37,6 +52,37 @@ Seeds = Annotated[
     BeforeValidator(_as_seeds),
 ]
 """A number of seeds n, which stands for 0 to n - 1, or a list of them."""
+
+
+_NAME = re.compile(r"\w[\w .+-]*")
+_LONGEST_NAME = 200  # bytes: a folder's, and a file's with an ending
+
+
+def _as_name(name: str) -> str:
+    """A study's name, in the composed form of its accents (NFC), fit for a folder."""
+    name = unicodedata.normalize("NFC", name)
+    if not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
+        raise ValueError(
+            "a study's name is its folder's: up to 200 letters, digits, blanks and . + - _ , the "
+            "first of them a letter, digit or _"
+        )
+    return name
+
+
+def check_name(path: Path) -> None:
+    """Refuse a study file whose name cannot be that of its folder under `runs`.
+
+    Raises:
+        UserError: The message has a name that could.
+    """
+    try:
+        _as_name(path.stem)
+    except ValueError as error:
+        better = re.sub(r"[^\w .+-]+", " ", path.stem).strip(" .+-")[:60]
+        better = re.sub(r" +", " ", better) or "study"
+        raise UserError(
+            f"{path.name}: {error}. Rename the file, for example to '{better}{path.suffix}'"
+        ) from None
 
 
 class ArmSpec(Spec):
@@ -91,7 +137,7 @@ class Study(Spec):
         {"name", "sequential", "varied", "rehearsal", "file", "digest", "trusted"}
     )
 
-    name: Annotated[str, Field(pattern=r"^[\w][\w .+-]*$")]
+    name: Annotated[str, AfterValidator(_as_name)]
     """The study's file name without ending: also its folder's under `runs`."""
     question: Annotated[str, Field(min_length=1)]
     base: Values
@@ -150,6 +196,7 @@ class Study(Spec):
         for key in content.keys() & cls.internal:  # how it is run, not what it is
             known = cls.model_fields.keys() - cls.internal
             raise UserError(f"{path.name}: {unknown('key of a study', key, known)}")
+        check_name(path)
         internal = {
             "name": path.stem,
             "file": str(path.resolve()),

@@ -55,7 +55,7 @@ def members(archive: Path) -> list[Item]:
             for member in opened:
                 *inside, name = member.name.removeprefix("./").split("/")
                 if member.isreg() and not member.issparse() and is_image(name):
-                    place = (str(archive), member.offset_data, member.size, 0)
+                    place = (str(archive), member.offset_data, member.size, (0, 0, 0, 0))
                     found.append(Item(tuple(inside), name, *place))
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UserError(f"{archive} is no readable tar archive: {error}") from None

@@ -33,10 +33,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         hashes: SHA-256 of every image's bytes.
+        sizes: Width and height of every image before resizing; 0 of a broken one.
         broken: Why by row, for those that are no readable image; their pixels are undefined.
     """
 
     hashes: list[str]
+    sizes: list[tuple[int, int]]
     broken: dict[int, str]
 
 
@@ -58,12 +60,14 @@ def decode_all(items: Sequence[Item], options: Options, images: Images, target: 
     size = max(1, min(_CHUNK, len(jobs) // (8 * count)))
     chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
     hashes = [""] * len(jobs)
+    sizes = [(0, 0)] * len(jobs)
     broken: dict[int, str] = {}
     unreadable: dict[int, str] = {}
     with _bar(0 if few else len(jobs)) as advance, _workers(count, options, images, target) as do:
         for number, answer in do(chunks):
             start = number * size
             hashes[start : start + len(answer.hashes)] = answer.hashes
+            sizes[start : start + len(answer.sizes)] = [(w, h) for w, h in answer.sizes]
             broken.update(answer.broken)
             unreadable.update(answer.unreadable)
             advance(len(chunks[number]))
@@ -73,7 +77,7 @@ def decode_all(items: Sequence[Item], options: Options, images: Images, target: 
             f"{len(unreadable)} of {len(items)} files cannot be read, "
             f"the first is {items[row].path}: {reason}"
         )
-    return Outcome(hashes, dict(sorted(broken.items())))
+    return Outcome(hashes, sizes, dict(sorted(broken.items())))
 
 
 def cores() -> int:

@@ -21,9 +21,9 @@ import numpy as np
 from normlab.data.cifar10 import CLASS_NAMES
 from normlab.data.dataset import Dataset, Facts, Images
 from normlab.data.images.archives import ENDINGS, members, plain
-from normlab.data.images.cache import Entry, decoded, signature
+from normlab.data.images.cache import Entry, decoded
 from normlab.data.images.options import options_of
-from normlab.data.images.scan import Item, folders, scan
+from normlab.data.images.scan import Item, folders, known_by, scan
 from normlab.data.published import data_folder
 from normlab.errors import UserError
 from normlab.recipe.data import Data
@@ -105,15 +105,12 @@ class ShippedSet:
     def _decoded(self, place: Path, spec: Data) -> tuple[Entry, Images]:
         options = options_of(spec)
         if place.is_dir():
-            items = scan(place, folders(place))
-            return decoded(place, options, signature(items), lambda: items)
+            return decoded(place, options, scan(place, [(n,) for n in folders(place)]).items)
         status = place.stat()
-        signed = signature(
-            [Item((), place.name, str(place), 0, status.st_size, status.st_mtime_ns)]
-        )
+        archive = Item((), place.name, str(place), 0, status.st_size, known_by(status))
         with ExitStack() as stack:
             return decoded(
-                place, options, signed, lambda: members(stack.enter_context(plain(place)))
+                place, options, [archive], lambda: members(stack.enter_context(plain(place)))
             )
 
 

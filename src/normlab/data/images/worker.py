@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from normlab.data.dataset import Images
-from normlab.data.images.decode import decode
+from normlab.data.images.decode import fitted, opened
 from normlab.data.images.options import Options
 
 Job = tuple[int, str, int, int]
@@ -30,18 +30,20 @@ class Answer(NamedTuple):
 
     Attributes:
         hashes: SHA-256 of every image's bytes, in the chunk's order.
+        sizes: Width and height of every image before resizing; 0 of one that is broken.
         broken: Row and reason of each that is no readable image.
         unreadable: Row and reason of each whose bytes could not be had at all.
     """
 
     hashes: list[str]
+    sizes: list[tuple[int, int]]
     broken: list[tuple[int, str]]
     unreadable: list[tuple[int, str]]
 
 
 def work(jobs: Sequence[Job], options: Options, images: Images) -> Answer:
     """Decode a chunk into its rows of `images`."""
-    answer = Answer([], [], [])
+    answer = Answer([], [], [], [])
     for row, path, offset, size in jobs:
         try:
             with open(path, "rb") as stream:  # noqa: PTH123  a Path for each is a tenth of the time
@@ -51,11 +53,14 @@ def work(jobs: Sequence[Job], options: Options, images: Images) -> Answer:
             answer.unreadable.append((row, error.strerror or str(error)))
             continue
         answer.hashes.append(hashlib.sha256(raw).hexdigest())
+        answer.sizes.append((0, 0))
         try:
             with warnings.catch_warnings():
                 # Pillow warns of harmless oddities, and before it refuses too large an image.
                 warnings.simplefilter("ignore")
-                images[row] = decode(raw, options)
+                image = opened(raw)
+                images[row] = fitted(image, options)
+            answer.sizes[-1] = image.size
         except MemoryError:
             raise
         except Exception as error:  # decoders raise anything on broken files

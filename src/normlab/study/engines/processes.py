@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from normlab import streams
 from normlab.errors import MachineError
 from normlab.study.engines.base import Ended, Failed, Faulted, Message, Task
+from normlab.study.engines.main_guard import check_main_guard
 
 _HANDLED_BY_PARENT = frozenset(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -42,8 +43,10 @@ class ProcessEngine:
         alone.
 
         Raises:
+            UserError: The script that runs this has no main guard.
             MachineError: A worker process could not start.
         """
+        check_main_guard()
         again: list[Task] = []
         yield from self._run(tasks, again)
         for task in again:
