@@ -208,7 +208,7 @@ def run_plan(
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
-        again = {*summary.mended, *summary.replaced}
+        made_anew = {*summary.mended, *summary.replaced}
         return replace(
             summary,
             counts=counts,
@@ -217,7 +217,7 @@ def run_plan(
                 for trial, reason in _reasons(store, states, "failed").items()
             },
             invalid=_reasons(store, states, "invalid"),
-            losses=tuple(loss for loss in losses if loss.trial_id not in again),
+            losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
         )
 
 
