@@ -78,9 +78,8 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         table[metric] = values
     _check_unique(table, ["arm", *keys], path)
     table["state"] = _states(read)
-    for column in [
-        name for name in cells if name not in table
-    ]:  # where it ran, and whatever else a reader may want
+    others = [str(name) for name in cells if name not in table]
+    for column in others:  # where it ran, and whatever else a reader may want
         table[column] = read.plain(column)
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)

@@ -17,7 +17,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from normlab.study.engines.base import Ended, Failed, Message, Task
-from normlab.study.engines.main_guard import check_main_guard
 
 _PATIENCE = 5.0  # seconds a worker gets to leave before it is killed
 
@@ -32,7 +31,6 @@ class ProcessEngine:
 
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Hand out the tasks in their order, one to each idle worker."""
-        check_main_guard()
         waiting = list(reversed(tasks))
         workers: dict[Connection, _Worker] = {}
         try:
