@@ -79,9 +79,9 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
         table[metric] = values
     _check_unique(table, ["arm", *keys], path)
     table["state"] = _states(read)
-    for rest in map(str, cells):  # where it ran, and whatever else a reader may want
-        if rest not in table:
-            table[rest] = read.plain(rest)
+    others = [str(name) for name in cells if name not in table]
+    for column in others:  # where it ran, and whatever else a reader may want
+        table[column] = read.plain(column)
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)
     ended["state"] = ended["state"].fillna("complete")

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from normlab.disk_names import as_on_disk
 from normlab.errors import UserError, unknown
-from normlab.files import as_on_disk
 from normlab.text import first_control
 
 LONGEST = 1 << 20

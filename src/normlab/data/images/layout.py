@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from normlab.data.images.scan import Item, folders, loose, shown
+from normlab.disk_names import as_on_disk
 from normlab.errors import UserError
-from normlab.files import as_on_disk
 from normlab.recipe.data import ImageFolder
 
 TRAIN = "train"

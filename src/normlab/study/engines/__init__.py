@@ -16,6 +16,7 @@ from normlab.study.engines.base import (
     Started,
     Task,
 )
+from normlab.study.engines.main_guard import check_main_guard
 from normlab.study.engines.processes import ProcessEngine
 from normlab.study.engines.serial import SerialEngine
 
@@ -29,6 +30,9 @@ def choose(*, workers: int | Literal["auto"], device: str, threads: int, trials:
         device: "cpu" or "cuda".
         threads: CPU threads of each worker.
         trials: No more workers than these.
+
+    Raises:
+        UserError: Workers would run the user's script again; see `main_guard`.
     """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -37,6 +41,7 @@ def choose(*, workers: int | Literal["auto"], device: str, threads: int, trials:
     count = min(wanted if workers == "auto" else workers, max(trials, 1))
     if count == 1:
         return SerialEngine(device=device, threads=threads)
+    check_main_guard()
     return ProcessEngine(count, device=device, threads=threads)
 
 

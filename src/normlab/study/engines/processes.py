@@ -20,7 +20,6 @@ from multiprocessing.context import SpawnProcess
 from normlab import streams
 from normlab.errors import MachineError
 from normlab.study.engines.base import Ended, Failed, Faulted, Message, Task
-from normlab.study.engines.main_guard import check_main_guard
 
 _HANDLED_BY_PARENT = frozenset(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -43,10 +42,8 @@ class ProcessEngine:
         alone.
 
         Raises:
-            UserError: The script that runs this has no main guard.
             MachineError: A worker process could not start.
         """
-        check_main_guard()
         again: list[Task] = []
         yield from self._run(tasks, again)
         for task in again:
@@ -123,7 +120,7 @@ class _Worker:
         )
         # Ctrl-C and the end of a session reach the whole group of processes and are this one's to
         # handle: what is held back here when a worker starts, never reaches it.
-        with _current_folder_left_out(), _signals_held_back():
+        with _signals_held_back():
             self.process.start()
         theirs.close()
 
@@ -167,24 +164,6 @@ class _Worker:
         if not self.has_spoken:
             raise MachineError(f"no worker could be started: {died} before it took up a trial")
         return Failed(self.task.trial_id, died)
-
-
-@contextlib.contextmanager
-def _current_folder_left_out() -> Iterator[None]:
-    """Have new Pythons not look for modules in the current folder first.
-
-    It may hold a stranger's `pickle.py`. Where this process looks, a worker is told afterwards.
-    """
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 @contextlib.contextmanager
