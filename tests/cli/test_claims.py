@@ -106,7 +106,9 @@ def test_a_mistake_exits_with_2(normlab: Run, words: tuple[str, ...], message: s
 def test_a_study_without_claims_says_so(normlab: Run) -> None:
     normlab("run", "digits-norms", "--quick", "--set", "epochs=1", "--seeds", "1", "--workers", "1")
     code, out, _ = normlab("claims", "digits-norms")
-    assert (code, out.strip()) == (0, "the study makes no claims")
+    variant, said = out.strip().splitlines()
+    assert (code, said) == (0, "the study makes no claims")
+    assert variant.startswith("variant: quick, epochs=1, seed 0")
 
 
 def test_a_quick_variant_says_that_it_answers_nothing(normlab: Run, tmp_path: Path) -> None:

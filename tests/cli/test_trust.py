@@ -56,14 +56,28 @@ def test_there_is_nothing_to_trust_in_a_bundled_study(normlab: Run) -> None:
     assert "nothing to trust" in normlab("trust", "digits-norms")[1]
 
 
-def test_a_trusted_package_serves_one_command(normlab: Run, tmp_path: Path) -> None:
+NET = """from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self, in_channels, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))
+"""
+
+
+def test_a_trusted_package_serves_one_command(
+    normlab: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "trusted_nets").mkdir()
+    (tmp_path / "trusted_nets" / "small.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "s.yaml").write_text(
-        "question: q\nbase: {data: digits, model: 'tests.models.own:Net', epochs: 1}\nseeds: 2\n"
+        "question: q\nbase: {data: digits, model: 'trusted_nets.small:Net', epochs: 1}\nseeds: 2\n"
     )
     code, _, err = normlab("run", "s.yaml", "--workers", "2")
-    assert (code, "--trust tests.models.own" in err) == (2, True)
-    code, out, _ = normlab("run", "s.yaml", "--workers", "2", "--trust", "tests")
-    assert (code, "2 complete" in out) == (0, True)  # the workers did not ask again
+    assert (code, "--trust trusted_nets.small" in err) == (2, True)
+    code, out, err = normlab("run", "s.yaml", "--workers", "2", "--trust", "trusted_nets")
+    assert (code, "2 complete" in out) == (0, True), err  # the workers did not ask again
     for command in ("status", "report", "claims"):
         assert normlab(command, "s.yaml")[0] == 0
 

@@ -9,7 +9,7 @@ import pytest
 from normlab import api
 from normlab.errors import UserError
 from normlab.recipe import Recipe, trial_id
-from normlab.study.engines import Ended, Failed, Task
+from normlab.study.engines import Ended, Faulted, Task
 from normlab.study.engines.work import perform
 from normlab.study.plan import Plan, _built, make_plan
 from normlab.study.runner import run_plan
@@ -186,7 +186,7 @@ def test_a_worker_that_finds_other_code_than_planned_does_not_train_it(
     task = Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder, code=code)
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
     *_, last = perform(task, "cpu")
-    assert isinstance(last, Failed)
+    assert isinstance(last, Faulted)  # no fault of the trial's
     assert "the code of the model or norm changed since the plan" in last.reason
     edit(folder / "own_net.py", "nn.Tanh()", "nn.ReLU()", monkeypatch)
     *_, last = perform(task, "cpu")

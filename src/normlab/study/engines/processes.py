@@ -120,7 +120,7 @@ class _Worker:
         )
         # Ctrl-C and the end of a session reach the whole group of processes and are this one's to
         # handle: what is held back here when a worker starts, never reaches it.
-        with _signals_held_back():
+        with _current_folder_left_out(), _signals_held_back():
             self.process.start()
         theirs.close()
 
@@ -164,6 +164,24 @@ class _Worker:
         if not self.has_spoken:
             raise MachineError(f"no worker could be started: {died} before it took up a trial")
         return Failed(self.task.trial_id, died)
+
+
+@contextlib.contextmanager
+def _current_folder_left_out() -> Iterator[None]:
+    """Have new Pythons not look for modules in the current folder first.
+
+    It may hold a stranger's `pickle.py`. Where this process looks, a worker is told afterwards.
+    """
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextlib.contextmanager
