@@ -72,7 +72,7 @@ def test_a_trusted_package_serves_one_command(
     (tmp_path / "trusted_nets" / "small.py").write_text(NET)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "s.yaml").write_text(
-        "question: q\nbase: {data: digits, model: 'trusted_nets.small:Net', epochs: 1}\nseeds: 2\n"
+        "question: q\nbase: {data: digits, model: 'trusted_nets.small:Net', norm: none, epochs: 1}\nseeds: 2\n"
     )
     code, _, err = normlab("run", "s.yaml", "--workers", "2")
     assert (code, "--trust trusted_nets.small" in err) == (2, True)
