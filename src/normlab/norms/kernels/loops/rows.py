@@ -3,6 +3,8 @@
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
+import numpy as np
+
 from normlab.norms.kernels.loops.compiled import loop, ordered
 
 PIECE = 1 << 11
@@ -82,6 +84,9 @@ def piece_sums(row, grad, s, a, b, relu):
 @loop
 def row_sums(row, grad, s, a, b, relu):
     """Sums of dy and of dy * (x - s), dy taken through the ReLU."""
+    if len(row) <= PIECE:  # with few pixels the loop below would weigh
+        p0, p1 = piece_sums(row, grad, s, a, b, relu)
+        return np.float64(p0), np.float64(p1)
     s0, s1 = 0.0, 0.0
     for first in range(0, len(row), PIECE):
         piece, dy = row[first : first + PIECE], grad[first : first + PIECE]
