@@ -49,3 +49,13 @@ def test_an_empty_batch_is_counted_as_torch_counts_it(
     assert counted == torchs.num_batches_tracked == 1
     for name, value in before.items():
         assert torch.equal(layer.get_buffer(name), value), name
+
+
+@pytest.mark.parametrize("kind", RUNNING)
+def test_a_mean_over_all_batches_works_on_meta(kind: str) -> None:
+    layer = make(kind, 4, momentum=None, **RUNNING[kind]).to("meta")
+    x = torch.empty(4, 4, 3, 3, device="meta", requires_grad=True)
+    y = layer(x)
+    assert (y.device.type, y.shape) == ("meta", x.shape)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert gradient.shape == x.shape

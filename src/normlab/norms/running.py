@@ -112,7 +112,7 @@ class RunningStats(Norm, _BatchNorm):
             return self.momentum
         if batches is None:
             raise ValueError("num_batches_tracked is None: with momentum=None it is needed")
-        return 1 / int(batches)
+        return 1.0 if batches.is_meta else 1 / int(batches)  # on meta no number is known, or needed
 
 
 def moved(running: Tensor, new: Tensor, share: float) -> None:
