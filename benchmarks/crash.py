@@ -237,7 +237,8 @@ def killed_at_random(judge: Judge, count: int, rng: random.Random) -> None:
             kind = "SIGKILL, one process"
         else:
             code, kind = _among_workers(judge, folder, rng)
-        text = (folder / "out.txt").read_text(errors="replace")
+        out = folder / "out.txt"  # not there where the kill came before it was opened
+        text = out.read_text(errors="replace") if out.exists() else ""
         judge.judge(kind, f"random {number}", folder, Outcome(code, text))
 
 
