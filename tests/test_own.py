@@ -41,6 +41,25 @@ def test_a_module_is_found_without_importing_its_parents(
     assert not any(name.startswith("strangers_package") for name in sys.modules)
 
 
+@pytest.mark.parametrize("module", ["no_init", "no_init.inner", "no_init.inner.nets"])
+def test_folders_without_init_are_packages_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    (tmp_path / "no_init" / "inner").mkdir(parents=True)
+    (tmp_path / "no_init" / "inner" / "nets.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    place = tmp_path.joinpath(*module.split("."))
+    assert own.locate(module) == str(place if place.is_dir() else place.with_suffix(".py"))
+    assert "no_init" not in sys.modules
+
+
+@pytest.mark.parametrize(("module", "place"), [("sys", "built-in"), ("zipimport", "frozen")])
+def test_python_s_own_modules_are_found_as_well(module: str, place: str) -> None:
+    found = own.locate(module)
+    assert found is not None
+    assert place in found or found.endswith(f"{module}.py")
+
+
 @pytest.mark.parametrize(
     "kind",
     ["os", "os:", ":system", "os:a:b", "os:path.join", "../x:y", " os:system", "os.:x", "1a:b"],

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import re
 import site
-import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import import_module
-from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from normlab.errors import UserError, unknown
+from normlab.own_code.finding import find, look_anew, top_spec
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """``package.module:Class``: plain names, so that the module is what stands before the colon."""
@@ -51,18 +50,18 @@ def locate(module: str) -> str | None:
 
     `importlib.util.find_spec` would import the parents of a submodule.
     """
-    first, *rest = module.split(".")
-    spec = _top_level(first)
-    name = first
-    for part in rest:
-        if spec is None or spec.submodule_search_locations is None:
-            return None
-        name = f"{name}.{part}"
-        spec = PathFinder.find_spec(name, list(spec.submodule_search_locations))
-    if spec is None:
-        return None
-    places = list(spec.submodule_search_locations or ())
-    return spec.origin or (places[0] if places else None)
+    look_anew()
+    place = find(module)
+    if place is not None:
+        return str(place.file) if place.file else place.folders[0]
+    spec = None if "." in module else top_spec(module)
+    return spec.origin if spec else None  # "built-in", "frozen"
+
+
+def path_of(kind: str, group: str) -> str:
+    """A kind as ``package.module:Class``: as it is written, or what its entry point stands for."""
+    point = None if is_import_path(kind) else _points(group).get(kind)
+    return kind if point is None else point.value
 
 
 def load(
@@ -83,8 +82,7 @@ def load(
     points = _points(group)
     if not is_import_path(kind) and kind not in points:
         raise UserError(f"{unknown(what, kind, [*known, *points])} Or give package.module:Class.")
-    path = points[kind].value if kind in points and not is_import_path(kind) else kind
-    module, _, attribute = path.partition(":")
+    module, _, attribute = path_of(kind, group).partition(":")
     try:
         found: Any = import_module(module)
         for name in attribute.split("."):
@@ -115,12 +113,3 @@ def _installed_folders() -> tuple[Path, ...]:
     paths = [*site.getsitepackages(), site.getusersitepackages()]
     paths += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     return tuple(Path(path).resolve() for path in dict.fromkeys(paths))
-
-
-def _top_level(name: str) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        find = getattr(finder, "find_spec", None)
-        spec = find(name, None, None) if find else None
-        if spec is not None:
-            return spec  # type: ignore[no-any-return]
-    return None

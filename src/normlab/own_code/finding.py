@@ -81,7 +81,7 @@ def _loaded(name: str) -> Place | None:
 def _on_path(name: str) -> Place | None:
     above, _, _ = name.rpartition(".")
     if not above:
-        return _place(name, _top(name))
+        return _place(name, top_spec(name))
     parent = find(above)
     if parent is None or not parent.folders:
         return None
@@ -96,7 +96,7 @@ def _on_path(name: str) -> Place | None:
     return Place(name, None, name, tuple(inside)) if inside else None
 
 
-def _top(name: str) -> ModuleSpec | None:
+def top_spec(name: str) -> ModuleSpec | None:
     """What Python's finders say of a top-level name, editable installs' among them."""
     for finder in sys.meta_path:
         try:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab.own import is_import_path, path_of
 from normlab.own_code import OwnCode, read
-from normlab.recipe import Component, Recipe
+from normlab.recipe import Recipe
 from normlab.recipe.models import OwnModel
 from normlab.recipe.norms import OwnNorm
 
 if TYPE_CHECKING:
     from normlab.study.plan import Arm
-
-_IMPORT_PATH = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 _loaded: dict[tuple[str, ...], str] = {}
 """Hash of the own code that this process has loaded, by the import paths that name it."""
@@ -33,7 +30,7 @@ def import_paths(recipe: Recipe) -> tuple[str, ...]:
         (recipe.norm, OwnNorm, "normlab.norms"),
     ):
         if isinstance(part, own):
-            paths += [_import_path(part, group), *_written(part.options)]
+            paths += [path_of(part.kind, group), *_written(part.options)]
     return tuple(dict.fromkeys(paths))
 
 
@@ -124,13 +121,8 @@ def _arms(arms: Sequence[Arm]) -> str:
 def _written(options: Any) -> Iterator[str]:
     """The import paths among the values of options."""
     if isinstance(options, str):
-        if _IMPORT_PATH.fullmatch(options):
+        if is_import_path(options):
             yield options
     elif isinstance(options, Mapping | list | tuple):
         for value in options.values() if isinstance(options, Mapping) else options:
             yield from _written(value)
-
-
-def _import_path(part: Component, group: str) -> str:
-    points = {point.name: point.value for point in entry_points(group=group)}
-    return points.get(part.kind, part.kind)
