@@ -9,9 +9,6 @@ from pathlib import Path
 
 from normlab.errors import os_words
 from normlab.records import Artifact
-from normlab.store.places import artifact_path
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,7 @@ def losses_of(folder: Path, stored: Iterable[tuple[str, Artifact]], *, hashes: b
     """
     found = []
     for trial_id, artifact in stored:
-        # By id and kind: the path that a store names may be a stranger's word.
-        path = folder / artifact_path(trial_id, artifact.kind)
-        reason = _reason(path, artifact, hashes=hashes)
+        reason = _reason(folder / artifact.path, artifact, hashes=hashes)
         if reason:
             found.append(Loss(trial_id, artifact, reason))
     return found
@@ -65,13 +60,5 @@ def _reason(path: Path, artifact: Artifact, *, hashes: bool) -> str | None:
 
 
 def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def sha256_of(content: bytes) -> str:
-    """The hash that the store keeps of a file."""
-    return hashlib.sha256(content).hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from normlab.errors import UserError
 
 DATABASE = "store.sqlite"
+LOCK = "lock"
 ARTIFACTS = {"weights": "weights.pt", "predictions": "predictions.npz"}
 """The files that a trial leaves, by kind."""
 
@@ -20,7 +21,7 @@ LARGEST = 1 << 32
 """Bytes of a file that is read in one piece; a billion weights take as many."""
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WRITTEN = (
-    "lock",
+    LOCK,
     *(DATABASE + ending for ending in ("", "-wal", "-shm", "-journal")),
     "checkpoints",
     "artifacts",

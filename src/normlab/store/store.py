@@ -25,17 +25,15 @@ from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
-from normlab.store.places import ARTIFACTS, DATABASE, artifact_path, refuse_links
+from normlab.store.places import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
 from normlab.store.plans import as_written, parse_plan
 from normlab.store.schema import NoRunsError, connect, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
-LOCK = "lock"
 _PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
-_FILE = tuple(field.name for field in fields(Artifact))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -387,17 +385,13 @@ class Store:
             hashes: Read every file and hold it against its SHA-256; otherwise against its size.
         """
         rows = self._all(
-            "SELECT a.trial_id, a.kind, a.path, a.sha256, a.bytes FROM artifacts a "
+            "SELECT a.trial_id, a.kind, a.sha256, a.bytes FROM artifacts a "
             "JOIN trials t ON t.id = a.trial_id "
             "WHERE t.state IN (SELECT value FROM json_each(?)) "
             "AND t.id IN (SELECT value FROM json_each(?))",
             (json.dumps(sorted(FINISHED)), json.dumps(list(trial_ids))),
         )
-        stored = [
-            (row["trial_id"], Artifact(**dict(zip(_FILE, tuple(row)[1:], strict=True))))
-            for row in rows
-            if row["kind"] in ARTIFACTS
-        ]
+        stored = [(row["trial_id"], _artifact(row)) for row in rows if row["kind"] in ARTIFACTS]
         return losses_of(self.folder, stored, hashes=hashes)
 
     def unfinished(self) -> set[str]:
@@ -426,16 +420,8 @@ class Store:
 
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial; where they lie, its id and their kinds say."""
-        return [
-            Artifact(
-                kind=row["kind"],
-                path=artifact_path(trial_id, row["kind"]),
-                sha256=row["sha256"],
-                bytes=row["bytes"],
-            )
-            for row in self.rows("artifacts", [trial_id])
-            if row["kind"] in ARTIFACTS
-        ]
+        rows = self.rows("artifacts", [trial_id])
+        return [_artifact(row) for row in rows if row["kind"] in ARTIFACTS]
 
     # -- plumbing --------------------------------------------------------------------------
 
@@ -477,6 +463,12 @@ class Store:
 
 def _column(value: Any) -> Any:
     return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _artifact(row: sqlite3.Row) -> Artifact:
+    """A file of a trial; where it lies, the trial's id and the file's kind say, not the store."""
+    path = artifact_path(row["trial_id"], row["kind"])
+    return Artifact(kind=row["kind"], path=path, sha256=row["sha256"], bytes=row["bytes"])
 
 
 def _now() -> str:
