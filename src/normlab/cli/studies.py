@@ -473,12 +473,15 @@ def _print_summary(made: Plan, summary: Summary) -> None:
             "trial: the same command goes on with it; fewer --workers need less memory.",
             soft_wrap=True,
         )
-    for trial, equal in summary.mended.items():
-        said = "equal weights" if equal else "other weights, which take the place of the old ones"
-        console.print(f"trained again for its lost files: {names[trial]}: {said}", soft_wrap=True)
-    for trial, equal in summary.replaced.items():
-        said = "equal weights" if equal else "other weights, which take the place of the old ones"
-        console.print(f"trained anew on this machine: {names[trial]}: {said}", soft_wrap=True)
+    for why, again in (
+        ("trained again for its lost files", summary.mended),
+        ("trained anew on this machine", summary.replaced),
+    ):
+        for trial, equal in again.items():
+            said = (
+                "equal weights" if equal else "other weights, which take the place of the old ones"
+            )
+            console.print(f"{why}: {names[trial]}: {said}", soft_wrap=True)
     for trial, reason in summary.not_mended.items():
         text = f"training again failed, the result stays: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
