@@ -13,7 +13,6 @@ import os
 import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -58,7 +57,7 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
         return {
             "normlab": version("normlab"),
             "code": source_hash(),
-            "training_code": _training_code(),
+            "training_code": source_hash(*_TRAINING),
             "torch": str(torch.__version__),  # a class of torch's own, which no checkpoint may hold
             "numba": _version("numba"),
             "numpy": _version("numpy"),
@@ -168,13 +167,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-@cache
-def _training_code() -> str:
-    """Hash of the source that trains: whether two versions can give other bits."""
-    folder = Path(str(files("normlab")))
-    digest = hashlib.sha256()
-    for path in sorted(path for name in _TRAINING for path in (folder / name).rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
