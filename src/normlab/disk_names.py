@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
+
+from normlab.text import one_form
 
 
 def as_on_disk(path: Path) -> Path:
@@ -18,14 +19,10 @@ def as_on_disk(path: Path) -> Path:
         found = Path(path.anchor)
         for part in path.relative_to(path.anchor).parts:
             if not (found / part).exists():
-                same = (n.name for n in found.iterdir() if _one_form(n.name) == _one_form(part))
+                same = (n.name for n in found.iterdir() if one_form(n.name) == one_form(part))
                 found /= next(same)
             else:
                 found /= part
     except (OSError, StopIteration):
         return path
     return found
-
-
-def _one_form(name: str) -> str:
-    return unicodedata.normalize("NFC", name)

@@ -74,6 +74,11 @@ def fault_of_machine(error: BaseException) -> str | None:
     return None
 
 
+def for_user(error: OSError, message: str) -> UserError:
+    """What to raise where a file cannot be used: the machine's fault, or the user's."""
+    return (MachineError if fault_of_machine(error) else UserError)(message)
+
+
 def is_lack_of_memory(error: BaseException) -> bool:
     """Whether memory ran out: the only fault that a trial may not meet when it runs alone."""
     if isinstance(error, MemoryError) or (

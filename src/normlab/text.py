@@ -15,6 +15,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What the cell of a formula begins with, in the usual spreadsheets."""
 
 
+def one_form(name: str) -> str:
+    """A name in the composed form (NFC): an accent as written by hand and by a Mac are one."""
+    return unicodedata.normalize("NFC", name)
+
+
 def is_control(character: str) -> bool:
     """Whether a terminal may obey a character instead of showing it; a line break is one."""
     return character in _BIDI or unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}

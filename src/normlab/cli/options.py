@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from normlab.errors import UserError
+from normlab.text import one_form
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A bundled study's name or a path to a study file.")
@@ -75,11 +75,11 @@ def stored_name(study: str, runs: Path) -> str:
     from normlab.study.owner import check_owner
     from normlab.study.spec import check_name
 
-    name, path = unicodedata.normalize("NFC", study), None
+    name, path = one_form(study), None
     if _is_path(study) or not api.has_runs(name, runs=runs):
         path = find(study)
         check_name(path)
-        name = unicodedata.normalize("NFC", path.stem)
+        name = one_form(path.stem)
     if not api.has_runs(name, runs=runs):
         raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
     if path is not None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
 from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.text import one_form
 
 Scaling = Literal["standard", "unit"]
 """How pixels become inputs: `unit` divides by the largest pixel value; `standard` then takes off
@@ -24,7 +24,7 @@ def _classes(value: Any) -> Any:
     if len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise ValueError("a number of classes from 2 on, or a list of at least two class names")
     # An accent can be written as one letter or as two signs: to a person both are one name.
-    names = [unicodedata.normalize("NFC", name) for name in names]
+    names = [one_form(name) for name in names]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"names '{twice[0]}' twice")

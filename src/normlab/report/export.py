@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import vl_convert
 
-from normlab.errors import MachineError, UserError, fault_of_machine
+from normlab.errors import for_user
 from normlab.files import write_whole
 from normlab.report.epoch_rows import epoch_rows
 from normlab.report.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
@@ -52,8 +52,7 @@ def write_exports(
         try:
             write_whole(path, content)
         except OSError as error:
-            kind = MachineError if fault_of_machine(error) else UserError
-            raise kind(f"{path} cannot be written: {error.strerror}") from None
+            raise for_user(error, f"{path} cannot be written: {error.strerror}") from None
     return Exports(list(made), not_drawn)
 
 

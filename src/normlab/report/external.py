@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from normlab.records import TrialState
 from normlab.report.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.report.external_table import MISSING, PERCENT, Table, number, plain_name, read_table
 from normlab.report.frames import Frames
-from normlab.text import from_cell
+from normlab.text import from_cell, one_form
 
 _STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
 _SEEDS = ("random_state", "rng")
@@ -138,7 +137,7 @@ def _arms(read: Table, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _arm(row: Mapping[str, str], arms: Mapping[str, Any], read: Table, line: int) -> str:
     where = f"{read.path}, line {line}"
     if "arm" in row:
-        labels = {unicodedata.normalize("NFC", label): label for label in arms}
+        labels = {one_form(label): label for label in arms}
         if row["arm"] not in labels:
             raise UserError(f"{where}: {unknown('arm', row['arm'], arms)}")
         label = labels[row["arm"]]
@@ -175,7 +174,7 @@ def _same(level: Any, cell: str, *, comma: bool) -> bool:
         return number(cell, comma=comma) == float(level)
     if isinstance(level, bool):
         return cell.lower() == str(level).lower()
-    return cell in {unicodedata.normalize("NFC", str(level)), value_text(level)}
+    return cell in {one_form(str(level)), value_text(level)}
 
 
 def _is_number(level: Any) -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 import pandas as pd
 
 from normlab.errors import UserError
+from normlab.text import one_form
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "-", "–", "—", "?"})
@@ -156,7 +157,7 @@ def _text(path: Path) -> str:
         ) from None
     if "\0" in text:
         raise UserError(f"{path} cannot be read: it is no text")
-    return unicodedata.normalize("NFC", text)
+    return one_form(text)
 
 
 def _split(path: Path, text: str) -> tuple[list[str], list[list[str]], list[int], str]:

@@ -14,7 +14,7 @@ import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
-from normlab.errors import MachineError, UserError, fault_of_machine, os_words
+from normlab.errors import for_user, os_words
 from normlab.files import write_files
 from normlab.recipe import value_text
 from normlab.report.claim_words import margin_text, published_text
@@ -85,8 +85,8 @@ def _write_report(folder: Path) -> Path:
     try:
         write_files({**files, path: page.encode()})
     except OSError as error:
-        kind = MachineError if fault_of_machine(error) else UserError
-        raise kind(f"the report cannot be written to {folder}: {os_words(error)}") from None
+        words = f"the report cannot be written to {folder}: {os_words(error)}"
+        raise for_user(error, words) from None
     return path
 
 

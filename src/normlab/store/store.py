@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from normlab.errors import MachineError, UserError, fault_of_machine
+from normlab.errors import UserError, for_user
 from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
@@ -89,8 +89,8 @@ class Store:
                 "with --runs."
             ) from None
         except OSError as error:
-            kind = MachineError if fault_of_machine(error) else UserError
-            raise kind(f"the run folder {folder} cannot be written: {error.strerror}") from None
+            words = f"the run folder {folder} cannot be written: {error.strerror}"
+            raise for_user(error, words) from None
         with lock:
             connection = connect(folder / DATABASE, write=True)
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Hashable
 from importlib.resources import files
@@ -14,7 +13,7 @@ import yaml
 
 from normlab.disk_names import as_on_disk
 from normlab.errors import UserError, unknown
-from normlab.text import first_control
+from normlab.text import first_control, one_form
 
 LONGEST = 1 << 20
 """Bytes of a study file."""
@@ -35,7 +34,7 @@ def find(reference: str | Path) -> Path:
     Raises:
         UserError: Neither; the nearest bundled name is suggested.
     """
-    name = unicodedata.normalize("NFC", str(reference))
+    name = one_form(str(reference))
     known = bundled()
     if name in known:
         return known[name]
@@ -104,7 +103,7 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError: Not valid YAML, or a key given twice in one mapping.
     """
     try:
-        return yaml.load(unicodedata.normalize("NFC", text), _Loader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(one_form(text), _Loader)  # noqa: S506 (a SafeLoader)
     except (ValueError, RecursionError) as error:  # of a number too long, of brackets too deep
         raise yaml.YAMLError(str(error)) from None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -18,6 +17,7 @@ from normlab.study.figures import FigureSpec
 from normlab.study.files import content_of, find, read_text
 from normlab.study.levels import is_level
 from normlab.study.trust import digest_of, modules_named, packages, require
+from normlab.text import one_form
 
 
 def _different(levels: list[Any]) -> list[Any]:
@@ -60,7 +60,7 @@ _LONGEST_NAME = 200  # bytes: a folder's, and a file's with an ending
 
 def _as_name(name: str) -> str:
     """A study's name, in the composed form of its accents (NFC), fit for a folder."""
-    name = unicodedata.normalize("NFC", name)
+    name = one_form(name)
     if not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
         raise ValueError(
             "a study's name is its folder's: up to 200 letters, digits, blanks and . + - _ , the "

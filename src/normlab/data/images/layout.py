@@ -8,7 +8,6 @@ classes are "Train" and "Test" learns to tell the splits apart, and nothing in i
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from normlab.data.images.scan import Item, folders, loose, shown
 from normlab.disk_names import as_on_disk
 from normlab.errors import UserError
 from normlab.recipe.data import ImageFolder
+from normlab.text import one_form
 
 TRAIN = "train"
 TEST = ("test", "val", "valid", "validation")
@@ -73,11 +73,6 @@ class Layout:
         """The name of the class that an image lies in."""
         part = self.test if self.test is not None and self.is_test(item) else self.train
         return one_form(item.folders[len(part)])
-
-
-def one_form(name: str) -> str:
-    """A name in the composed form (NFC): an accent as written by hand and by a Mac are one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def lay_out(spec: ImageFolder) -> Layout:
