@@ -115,13 +115,8 @@ class _Pooled(Function):
             y, stats, own = made
             found += stats, None
         ctx.save_for_backward(x, weight, bias, gate)
-        ctx.fixed = (
-            backend,
-            spec,
-            plan,
-            stats,
-            own,
-        )  # nobody else has these two: no hook sees them
+        # Nobody else has the last two: no hook sees them.
+        ctx.fixed = (backend, spec, plan, stats, own)
         return y
 
     @staticmethod

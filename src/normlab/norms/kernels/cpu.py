@@ -340,7 +340,8 @@ class _Scratch(threading.local):
         if count > self.MOST // 8:
             return torch.empty(count, dtype=torch.float64, device="cpu")
         if count > self.room.numel():
-            self.room = torch.empty(2 * count, dtype=torch.float64, device="cpu")
+            size = min(2 * count, self.MOST // 8)
+            self.room = torch.empty(size, dtype=torch.float64, device="cpu")
         return self.room
 
 
@@ -363,12 +364,12 @@ def pooled_forward(
     stats = torch.empty(plan.stats, dtype=x.dtype, device="cpu")
     own = _wide(x, plan.own) if plan.own else None
     room = _scratch.of(plan.room)
-    moves: tuple[int, int] = (0, 0)
+    moves = _STILL  # held until the task is done: it has the number whose address goes in
     moved: tuple[Tensor | None, ...] = (None, None, None)
     if running is not None:
-        moves, moved = _moves(running.momentum, running.per_split)[:2], running[:3]
+        moves, moved = _moves(running.momentum, running.per_split), running[:3]
     if not call(
-        _task(plan.forward, x.dtype), plan.threads, plan.numbers + moves, (stats, own, room, y),
+        _task(plan.forward, x.dtype), plan.threads, plan.numbers + moves[:2], (stats, own, room, y),
         (x, weight, bias, gate, *moved), plan.reads,
     ):  # fmt: skip
         return None
@@ -414,6 +415,9 @@ class _Moves(NamedTuple):
     how: int
     address: int
     momentum: Any
+
+
+_STILL = _Moves(0, 0, None)
 
 
 @lru_cache(maxsize=64)
