@@ -1,7 +1,7 @@
 """Where plans, trials, epochs and artifacts are kept. No torch, no pandas."""
 
 from normlab.store.losses import Loss
-from normlab.store.places import DATABASE, artifact_path, refuse_links
+from normlab.store.paths import DATABASE, artifact_path, refuse_links
 from normlab.store.schema import NoRunsError
 from normlab.store.store import Look, Store, TrialRow
 

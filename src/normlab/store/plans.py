@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from normlab.errors import UserError
-from normlab.store.places import is_id
+from normlab.store.paths import is_id
 from normlab.text import clean
 
 _FIGURE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")

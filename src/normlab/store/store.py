@@ -25,7 +25,7 @@ from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
-from normlab.store.places import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
+from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
 from normlab.store.plans import as_written, parse_plan
 from normlab.store.schema import NoRunsError, connect, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome

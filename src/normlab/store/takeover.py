@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.records import FINISHED, EpochRecord, TrialResult
-from normlab.store.places import ARTIFACTS, artifact_path, read_regular
+from normlab.store.paths import ARTIFACTS, artifact_path, read_regular
 
 if TYPE_CHECKING:
     from normlab.store.store import Store
