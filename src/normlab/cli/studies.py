@@ -36,8 +36,9 @@ from normlab.errors import UserError
 
 if TYPE_CHECKING:
     from normlab.study.plan import Plan
-    from normlab.study.runner import RunOptions, Summary
+    from normlab.study.runner import RunOptions
     from normlab.study.spec import Study
+    from normlab.study.summary import Summary
 
 
 def plan(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING
 
 from normlab.errors import MachineError
 from normlab.records import EpochRecord
 from normlab.store import Store
 from normlab.study.engines import Ended, EpochTrained, Failed, Faulted, Message, Started, Task
-
-if TYPE_CHECKING:
-    from normlab.study.runner import Summary
+from normlab.study.summary import Summary
 
 
 class Taking:
