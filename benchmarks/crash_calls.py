@@ -75,7 +75,7 @@ def warm(folder: Path, words: list[str]) -> Outcome:
     """
     import torch
 
-    from normlab.report import html
+    from normlab.reports import html
 
     html._bundle = str
     torch.set_num_threads(1)

@@ -16,7 +16,7 @@ def test_imports_keep_their_layers() -> None:
     ("module", "forbidden"),
     [
         ("normlab", {"torch", "pandas", "pydantic", "numpy"}),
-        ("normlab.report", {"torch"}),
+        ("normlab.reports", {"torch"}),
         ("normlab.stats", {"torch", "pandas"}),
         ("normlab.store", {"torch", "pandas", "numpy"}),
         ("normlab.recipe", {"torch", "numpy"}),

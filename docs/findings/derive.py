@@ -28,14 +28,14 @@ import pandas as pd
 from normlab import api
 from normlab.cli.output import counted
 from normlab.errors import UserError, unknown
+from normlab.figures import GALLERIES, Figure, figures_of
 from normlab.files import write_whole
-from normlab.report import Frames, frames_from_csv, load_frames
-from normlab.report.epoch_rows import epoch_rows
-from normlab.report.export import figure_files
-from normlab.report.figures import GALLERIES, Figure, figures_of
-from normlab.report.scores import score_array
-from normlab.report.tables import COUNTED
-from normlab.report.typeset import Table, arms_typeset, verdicts_typeset
+from normlab.frames import Frames, frames_from_csv, load_frames
+from normlab.frames.epoch_rows import epoch_rows
+from normlab.frames.scores import score_array
+from normlab.frames.tables import COUNTED
+from normlab.reports.export import figure_files
+from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
 from normlab.study.outline import outline

@@ -17,7 +17,7 @@ from normlab.study.spec import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from normlab.report import Frames
+    from normlab.frames import Frames
     from normlab.study.plan import Plan
 
 
@@ -27,9 +27,9 @@ class Results:
 
     Attributes:
         folder: The study's folder.
-        arms: One row per arm: means and intervals; see `normlab.report.arm_table`.
-        trials: One row per trial; see `normlab.report.Frames`.
-        epochs: One row per epoch of a trial; see `normlab.report.Frames`.
+        arms: One row per arm: means and intervals; see `normlab.frames.arm_table`.
+        trials: One row per trial; see `normlab.frames.Frames`.
+        epochs: One row per epoch of a trial; see `normlab.frames.Frames`.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class Results:
         Raises:
             UserError: A folder or the file cannot be written.
         """
-        from normlab.report import write_exports, write_report
+        from normlab.reports import write_exports, write_report
 
         write_exports(
             self.folder,
@@ -224,7 +224,7 @@ def results(name: str, *, runs: str | Path = "runs") -> Results:
     Raises:
         UserError: It was never run there.
     """
-    from normlab.report import arm_table, load_frames
+    from normlab.frames import arm_table, load_frames
 
     folder = Path(runs) / name
     with as_written(folder), Store.read(folder) as store:
@@ -311,15 +311,15 @@ def lost_files(recorded: Mapping[str, Any], losses: Iterable[Loss]) -> list[dict
 
 
 def claim_plans(study_plan: Plan, *, runs: str | Path = "runs") -> pd.DataFrame:
-    """What the planned seeds can say about each claim; see `normlab.report.claim_plans`."""
-    from normlab.report import claim_plans as plans_of
+    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
+    from normlab.frames import claim_plans as plans_of
 
     return plans_of(study_plan.as_record(), _frames(study_plan, runs))
 
 
 def expected_hours(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[float | None, int]:
-    """Hours of training left on one worker; see `normlab.report.expected_hours`."""
-    from normlab.report import expected_hours as hours_of
+    """Hours of training left on one worker; see `normlab.frames.expected_hours`."""
+    from normlab.frames import expected_hours as hours_of
 
     return hours_of(study_plan.as_record(), _frames(study_plan, runs))
 
@@ -340,7 +340,7 @@ def code_said(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[list[str]
 
 def _frames(study_plan: Plan, runs: str | Path) -> Frames | None:
     """What is stored of a plan's trials, if anything is."""
-    from normlab.report import load_frames
+    from normlab.frames import load_frames
 
     name = study_plan.study.name
     if not has_runs(name, runs=runs):
@@ -355,7 +355,7 @@ def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
     Raises:
         UserError: It was never run there.
     """
-    from normlab.report import claim_table, load_frames
+    from normlab.frames import claim_table, load_frames
 
     folder = Path(runs) / name
     with as_written(folder), Store.read(folder) as store:
@@ -369,14 +369,14 @@ def claims_from(
 
     Args:
         csv: A row per trial or per epoch, a column per factor; see
-            `normlab.report.frames_from_csv`.
+            `normlab.frames.load_from_csv`.
         study: Whose claims; its models are not built and its data not read.
         test_images: How many images an accuracy is a mean over: the floor of its spread.
 
     Raises:
         UserError: A mistake in the study or the file.
     """
-    from normlab.report import claim_table, frames_from_csv
+    from normlab.frames import claim_table, frames_from_csv
     from normlab.study.known_data import known_data
     from normlab.study.outline import outline
 

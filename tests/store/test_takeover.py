@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from normlab.errors import UserError
-from normlab.report import load_frames
-from normlab.report.provenance import where_it_ran
+from normlab.frames import load_frames
+from normlab.reports.provenance import where_it_ran
 from normlab.store import DATABASE, Store, artifact_path, refuse_links
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import run_plan
@@ -153,7 +153,7 @@ def test_from_whom_a_trial_was_taken_is_in_the_report_and_what_it_is_stays_ours(
     "provenance", [None, "", "no JSON", "3", '"x"', "[1, null]", "[" * 5000, '[{"taken_from": 1}]']
 )
 def test_no_provenance_is_shown_as_unknown(home: Path, plan: Plan, provenance: str | None) -> None:
-    from normlab.report import write_report
+    from normlab.reports import write_report
 
     change(home, "UPDATE trials SET provenance = ?", provenance)
     with Store.read(home / "project/runs/gift") as store:

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
+from normlab.frames import claim_plans
 from normlab.recipe import Recipe
-from normlab.report import claim_plans
 from normlab.study.files import bundled
 from normlab.study.plan import Plan, make_plan
 from normlab.study.spec import Study

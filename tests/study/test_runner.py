@@ -15,7 +15,7 @@ import pytest
 
 from normlab.errors import MachineError, UserError
 from normlab.files import write_whole
-from normlab.report import claim_table, load_frames
+from normlab.frames import claim_table, load_frames
 from normlab.store import DATABASE, Store
 from normlab.study.engines import EpochTrained, Message, Started, Task, work
 from normlab.study.plan import Plan, make_plan

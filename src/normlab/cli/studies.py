@@ -196,7 +196,7 @@ def run(
     """Train what a study still lacks, then write its report."""
     from normlab import api
     from normlab.cli.output import console
-    from normlab.report import write_report
+    from normlab.reports import write_report
     from normlab.study.runner import RunOptions
 
     options = RunOptions(
@@ -406,7 +406,7 @@ def report(
 ) -> None:
     """Write a study's report from what its last run stored."""
     from normlab.cli.output import console
-    from normlab.report import write_exports, write_report
+    from normlab.reports import write_exports, write_report
 
     folder = runs / stored_name(study, runs)
     print_stored_variant(folder, aside=True)
@@ -497,7 +497,8 @@ def _print_summary(made: Plan, summary: Summary) -> None:
 
 def _print_arms(folder: Path) -> None:
     from normlab.cli.output import console, percent, table
-    from normlab.report import arm_table, load_frames, notices
+    from normlab.frames import arm_table, load_frames
+    from normlab.reports import notices
     from normlab.store import Store
 
     with Store.read(folder) as store:

@@ -37,7 +37,7 @@ def print_verdicts(found: pd.DataFrame) -> None:
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
     from normlab.cli.output import console, table
-    from normlab.report.claim_words import in_points
+    from normlab.frames.claim_words import in_points
 
     rows = []
     for row in without_nan(claims.to_dict("records")):

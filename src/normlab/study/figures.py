@@ -283,6 +283,6 @@ FIGURES = catalog(
     Gradients,
     Agc,
 )
-"""kind -> options; what draws them is in `normlab.report.figures`."""
+"""kind -> options; what draws them is in `normlab.figures`."""
 
 FigureSpec = Annotated[SerializeAsAny[AnyFigure], BeforeValidator(chosen_from(FIGURES))]

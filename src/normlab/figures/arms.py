@@ -1,0 +1,209 @@
+"""Arms one below the other: a metric's mean and interval, every seed, and what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from normlab.figures.base import (
+    GREY,
+    WIDTH,
+    Chart,
+    Drawn,
+    NotDrawnError,
+    Series,
+    below,
+    fitted,
+    in_rows,
+    key,
+    named_axis,
+    names_width,
+    picking,
+    row_step,
+    wrapped,
+)
+from normlab.figures.measures import metric_title, part, scored_rows
+from normlab.frames.load import Frames
+
+_IN_A_ROW = 3
+
+
+def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
+    """A figure of kind `dots` or `bars`."""
+    data = arm_rows(frames, record)
+    titles = list(dict.fromkeys(data["metric"]))
+    return Drawn(
+        record["heading"] or _heading(titles),
+        _caption(data, record["kind"]),
+        data,
+        arm_chart(data, frames.arms, bars=record["kind"] == "bars", together=record["together"]),
+    )
+
+
+def arm_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of `scored_rows` for each arm, with `metric`, the title of its axis."""
+    parts = []
+    for metric in record["metrics"]:
+        columns = {"metric": metric_title(metric)}
+        groups = [({**columns, "arm": arm}, [arm]) for arm in record["arms"]]
+        try:
+            parts.append(scored_rows(frames, metric, record["at"], groups))
+        except NotDrawnError:
+            if len(record["metrics"]) == 1:
+                raise
+    if not parts:
+        raise NotDrawnError("no finished trial has any of its metrics yet")
+    return pd.concat(parts, ignore_index=True)
+
+
+def arm_chart(
+    data: pd.DataFrame, every: Sequence[str], *, bars: bool = False, together: bool = False
+) -> Chart:
+    """A panel per metric, or one panel where they are shown together; arms are rows.
+
+    Args:
+        data: From `arm_rows`.
+        every: All arms of the report.
+        bars: Bars from 0 instead of dots on an axis that fits.
+        together: All metrics in one panel, told apart by color and shape.
+    """
+    arms = [arm for arm in every if arm in set(data["arm"])]
+    titles = list(dict.fromkeys(data["metric"]))
+    if together and len(titles) > 1:
+        series = Series("metric", titles)
+        picked = picking(series)
+        units = [title.partition(", ")[2] for title in titles]
+        axis = units[0] if len(set(units)) == 1 else ""
+        panel = _panel(data, arms, series, axis, WIDTH - names_width(arms), bars=bars)
+        return below(panel, key(series, picked))
+    rows = [titles[start : start + _IN_A_ROW] for start in range(0, len(titles), _IN_A_ROW)]
+    lines = []
+    for row in rows:
+        width = (WIDTH - names_width(arms)) // len(row) - 26
+        panels = [
+            _panel(
+                data[data["metric"] == title],
+                arms,
+                Series("arm", arms, every),
+                title,
+                max(width, 170),
+                bars=bars,
+                named=number == 0,
+            )
+            for number, title in enumerate(row)
+        ]
+        lines.append(in_rows(panels, _IN_A_ROW))
+    return lines[0] if len(lines) == 1 else below(*lines)
+
+
+def _panel(
+    data: pd.DataFrame,
+    arms: Sequence[str],
+    series: Series,
+    title: str,
+    width: int,
+    *,
+    bars: bool,
+    named: bool = True,
+) -> Chart:
+    grouped = series.column == "metric"
+    lanes = len(series.names) if grouped else 1
+    step = row_step(arms, (34 if len(arms) <= 12 else 26) if lanes == 1 else 16 * lanes + 10)
+    axis = named_axis(arms, grid=grouped) if named else alt.Axis(labels=False, ticks=False)
+    y = alt.Y("arm:N", sort=list(arms), title=None, axis=axis, scale=alt.Scale(padding=0.12))
+    values = pd.concat([data["value"], data["low"], data["high"]])
+    domain = fitted([0.0, *values] if bars else values)
+    if bars and (values.dropna() >= 0).all():
+        domain[0] = 0.0
+    scale = alt.Scale(domain=domain, nice=False, zero=False)
+    text = wrapped(title, width // 7).split("\n")
+    ticks = alt.Axis(tickCount=max(3, width // 80))
+    x = alt.X("value:Q", title=text, scale=scale, axis=ticks)
+    lane: dict[str, Any] = (
+        {"yOffset": alt.YOffset("metric:N", sort=list(series.names))} if grouped else {}
+    )
+    means = part(data, "mean")
+    base = alt.Chart(means).encode(y=y, **lane)
+    tooltip = [
+        alt.Tooltip("arm:N"),
+        alt.Tooltip("value:Q", title="mean", format=".4g"),
+        alt.Tooltip("low:Q", title="95 % from", format=".4g"),
+        alt.Tooltip("high:Q", title="to", format=".4g"),
+        alt.Tooltip("seeds:Q"),
+    ]
+    ink = alt.value("#1c2430") if bars else series.color()
+    layers = []
+    if bars:
+        layers.append(
+            base.mark_bar(opacity=0.55).encode(x=x, color=series.color(), tooltip=tooltip)
+        )
+    if "low" in means:  # a layer without rows has no extent, and the browser says so
+        known = alt.Chart(means.dropna(subset=["low"])).encode(y=y, **lane)
+        layers.append(
+            known.mark_rule(strokeWidth=2).encode(
+                x=alt.X("low:Q", scale=scale, title=text, axis=ticks), x2="high:Q", color=ink
+            )
+        )
+    layers.append(_seeds(part(data, "seed"), y, x, lane, step=step, lanes=lanes))
+    if not bars:
+        layers.append(
+            base.mark_point(filled=True, size=100, opacity=1).encode(
+                x=x, color=ink, shape=series.shape(), tooltip=tooltip
+            )
+        )
+    published = part(data, "published")
+    if len(published):
+        layers.append(
+            alt.Chart(published)
+            .mark_point(shape="diamond", size=110, stroke="#000000", strokeWidth=1.6)
+            .encode(y=y, x=x, tooltip=[alt.Tooltip("value:Q", title="published")], **lane)
+        )
+    # With lanes a step would be that of a lane.
+    height = alt.Step(step, **{"for": "position"})
+    made: Chart = alt.layer(*layers).properties(width=width, height=height)
+    return made
+
+
+def _seeds(
+    seeds: pd.DataFrame, y: alt.Y, x: alt.X, lane: dict[str, Any], *, step: int, lanes: int
+) -> Chart:
+    """A small mark per seed below the mean; of a time never reached an open triangle."""
+    below_mean = lane or {"yOffset": alt.value(0.72 * step if lanes == 1 else 0)}
+    made: Chart = (
+        alt.Chart(seeds.assign(mark=np.where(seeds["reached"], "circle", "triangle-right")))
+        .mark_point(filled=True, size=24, opacity=0.5, color=GREY)
+        .encode(
+            y=y,
+            x=x,
+            shape=alt.Shape("mark:N", scale=None),
+            tooltip=[
+                alt.Tooltip("arm:N"),
+                alt.Tooltip("seed:Q"),
+                alt.Tooltip("value:Q", format=".4g"),
+                alt.Tooltip("id:N", title="trial"),
+            ],
+            **below_mean,
+        )
+    )
+    return made
+
+
+def _heading(titles: Sequence[str]) -> str:
+    """The metrics without their units, as words of one sentence."""
+    words = [title.partition(",")[0] for title in titles]
+    words = [words[0], *(word[0].lower() + word[1:] for word in words[1:])]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _caption(data: pd.DataFrame, kind: str) -> str:
+    mean = "bar is their mean" if kind == "bars" else "large mark is their mean"
+    text = f"Each small dot is one seed; the {mean}, the line its 95 % interval."
+    if not data.loc[data["part"] == "seed", "reached"].all():
+        text += " A small triangle is a training that never got there, at its whole length."
+    if (data["part"] == "published").any():
+        text += " An open diamond is what the source printed."
+    return text

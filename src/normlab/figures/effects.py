@@ -1,0 +1,169 @@
+"""The claims' estimates with their intervals, zero and the margins: what the verdicts rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from normlab.figures.base import (
+    WIDTH,
+    Chart,
+    Drawn,
+    NotDrawnError,
+    below,
+    fitted,
+    named_axis,
+    names_width,
+    row_step,
+)
+from normlab.figures.measures import printed_values
+from normlab.frames.claim_words import in_points
+from normlab.frames.load import Frames
+from normlab.frames.verdicts import claim_table
+from normlab.metrics import METRICS
+
+VERDICTS = {
+    "supported": ("#009E73", "circle"),
+    "refuted": ("#D55E00", "square"),
+    "inconclusive": ("#555555", "triangle-up"),
+}
+"""Verdict -> color and shape."""
+
+
+def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
+    """A figure of kind `effects`."""
+    data = effect_rows(frames, record)
+    text = (
+        "The difference that each claim is about, in the claim's direction: right of the line it "
+        "points the claim's way. The bar is its interval, at the level the claim is tested at; the "
+        "grey band is the margin, below which a difference does not matter. A claim 'equal' needs "
+        "its interval inside the band, the others need it right of the line."
+    )
+    if np.isinf(data[["low", "high"]]).any(axis=None):
+        text += " A bar from edge to edge has no end: so few trials cannot bound it."
+    if data["published"].notna().any():
+        text += " An open diamond is the difference of the numbers that the source printed."
+    return Drawn(record["heading"] or "What the claims rest on", text, data, effect_chart(data))
+
+
+def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
+    """A row per claim that has an estimate.
+
+    Returns:
+        `claim`, `kind`, `verdict`, `unit` (of the axis), `estimate`, `low`, `high`, `margin` and
+        the `published` difference where the source has a number for each of two arms; accuracies
+        in points.
+
+    Raises:
+        NotDrawnError: No claim has one.
+    """
+    table = claim_table(frames)
+    table = table[table["estimate"].notna()]
+    if record.get("claims"):
+        table = table[table["claim"].isin(record["claims"])]
+    if not len(table):
+        raise NotDrawnError("no claim has an estimate yet")
+    claims = {claim["name"]: claim for claim in frames.plan["claims"]}
+    rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
+    return pd.DataFrame(rows).astype({"published": float})
+
+
+def _row(frames: Frames, row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
+    points = in_points(claim)
+    scale = 100.0 if points else 1.0
+    if claim["kind"] == "faster":
+        unit = "Time saved, s" if claim["clock"] == "seconds" else "Images saved"
+    else:
+        spec = METRICS[claim["metric"]]
+        unit = "Difference, points" if points else f"Difference in {spec.words}"
+        unit += "" if spec.higher or points else ", turned round: less is better"
+    return {
+        "claim": row["claim"],
+        "kind": row["kind"],
+        "verdict": row["verdict"],
+        "unit": unit,
+        **{name: scale * row[name] for name in ("estimate", "low", "high", "margin")},
+        "published": _published(frames, claim),
+    }
+
+
+def _published(frames: Frames, claim: Mapping[str, Any]) -> float | None:
+    """The printed difference in the claim's direction, where both arms have a number."""
+    sides = claim["sides"]
+    rows = printed_values(frames, claim["metric"])
+    printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim["published"]}
+    if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim["kind"] == "faster":
+        return None
+    first, second = (printed.get(side[0]) for side in sides)
+    if not isinstance(first, int | float) or not isinstance(second, int | float):
+        return None
+    return float(first - second) * (1 if METRICS[claim["metric"]].higher else -1)
+
+
+def effect_chart(data: pd.DataFrame) -> Chart:
+    """A panel per unit, a row per claim."""
+    claims = data["claim"].tolist()
+    width = WIDTH - names_width(claims) - 30
+    units = list(dict.fromkeys(data["unit"]))
+    panels = [_panel(data[data["unit"] == unit], unit, width, claims) for unit in units]
+    return panels[0] if len(panels) == 1 else below(*panels)
+
+
+def _panel(data: pd.DataFrame, unit: str, width: int, every: Sequence[str]) -> Chart:
+    claims = data["claim"].tolist()
+    step = row_step(claims, 30)
+    ends = data.melt(value_vars=["estimate", "low", "high", "margin", "published"])["value"]
+    scale = alt.Scale(domain=fitted([0.0, *ends, *(-data["margin"])]), nice=False, zero=False)
+    axis = named_axis(claims, minExtent=names_width(every), grid=False)
+    y = alt.Y("claim:N", sort=claims, title=None, axis=axis)
+    x = alt.X("estimate:Q", title=unit, scale=scale, axis=alt.Axis(tickCount=8))
+    verdicts = list(VERDICTS)
+    color = alt.Color(
+        "verdict:N",
+        scale=alt.Scale(domain=verdicts, range=[VERDICTS[name][0] for name in verdicts]),
+        legend=alt.Legend(title=None, orient="bottom"),
+    )
+    shape = alt.Shape(
+        "verdict:N",
+        scale=alt.Scale(domain=verdicts, range=[VERDICTS[name][1] for name in verdicts]),
+        legend=alt.Legend(title=None, orient="bottom"),
+    )
+    tooltip = [
+        alt.Tooltip("claim:N"),
+        alt.Tooltip("verdict:N"),
+        alt.Tooltip("estimate:Q", format="+.3g"),
+        alt.Tooltip("low:Q", format="+.3g"),
+        alt.Tooltip("high:Q", format="+.3g"),
+        alt.Tooltip("margin:Q", format=".3g"),
+    ]
+    margins = alt.Chart(data.assign(less=-data["margin"]))
+    zero = alt.Chart(pd.DataFrame({"zero": [0.0]}))
+    layers: list[alt.Chart] = [
+        margins.mark_bar(color="#e3e7ee", size=0.7 * step).encode(
+            y=y, x=alt.X("less:Q", scale=scale, title=unit), x2="margin:Q"
+        ),
+        zero.mark_rule(color="#1c2430", strokeWidth=1).encode(
+            x=alt.X("zero:Q", scale=scale, title=unit)
+        ),
+    ]
+    known = data.dropna(subset=["low", "high"])
+    if len(known):
+        low, high = scale["domain"]  # limits may be infinite: too few seeds for any
+        layers.append(
+            alt.Chart(known.assign(low=known["low"].clip(low), high=known["high"].clip(upper=high)))
+            .mark_rule(strokeWidth=2.5)
+            .encode(y=y, x=alt.X("low:Q", scale=scale, title=unit), x2="high:Q", color=color)
+        )
+    mark = alt.Chart(data).mark_point(filled=True, size=100, opacity=1)
+    layers.append(mark.encode(y=y, x=x, color=color, shape=shape, tooltip=tooltip))
+    printed = data.dropna(subset=["published"])
+    if len(printed):
+        diamond = alt.Chart(printed).mark_point(
+            shape="diamond", size=110, stroke="#000000", strokeWidth=1.6
+        )
+        layers.append(diamond.encode(y=y, x=alt.X("published:Q", scale=scale, title=unit)))
+    return alt.layer(*layers).properties(width=width, height=alt.Step(step))

@@ -1,0 +1,174 @@
+"""Metrics as figures show them: in percent or their own unit, for one arm or several together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normlab.figures.base import NotDrawnError
+from normlab.frames.load import Frames
+from normlab.frames.scores import images, score_array, time_arrays
+from normlab.metrics import METRICS
+from normlab.stats import Moments, Times, moments, one_image_variance
+from normlab.stats.collapse import Flags
+from normlab.stats.contrasts import welch
+from normlab.stats.intervals import Values
+from normlab.stats.survival import restricted_moments
+
+Metric = str | Mapping[str, Any]
+"""A name of `normlab.metrics`, or the options of `time_to`."""
+
+Group = tuple[Mapping[str, Any], Sequence[str]]
+"""Columns that name a mean, and the arms it is over."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of all trials, in the unit it is shown in.
+
+    Attributes:
+        values: (arms, seeds), NaN where a trial does not count.
+        arms: Mean, variance and trials of each arm.
+        reached: (arms, seeds): False where a time is only that of the whole training.
+        bounds: What the metric can be.
+        floor: Least variance to believe.
+    """
+
+    values: Values
+    arms: Moments
+    reached: Flags
+    bounds: tuple[float, float]
+    floor: float = 0.0
+
+
+def metric_title(metric: Metric) -> str:
+    """Name and unit, for an axis."""
+    if isinstance(metric, str):
+        spec = METRICS[metric]
+        words = spec.words[0].upper() + spec.words[1:]
+        if metric == "gap":
+            return f"{words}, points"
+        return f"{words}, %" if spec.points else words
+    what = {"seconds": "Seconds", "examples": "Images"}[metric["clock"]]
+    split = {"train": "running training", "validation": "validation"}[metric["split"]]
+    held = f" in {metric['hold']} epochs in a row" if metric["hold"] > 1 else ""
+    return f"{what} until {100 * metric['target']:g} % {split} accuracy{held}"
+
+
+def published_key(metric: Metric) -> str | None:
+    """What a published value is called; None where no source's number is meant."""
+    if isinstance(metric, str):
+        return metric
+    return f"{metric['clock']}_to_{metric['target']:g}" if metric["hold"] == 1 else None
+
+
+def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
+    """A metric of every trial that counts; times are limited to the longest training of `arms`."""
+    if not isinstance(metric, str):
+        return _timed(time_arrays(frames, {**metric, "sides": [list(arms)]}))
+    spec = METRICS[metric]
+    scale = 100.0 if spec.points else 1.0
+    values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)
+    count = images(frames, metric)
+    most = 100.0 if spec.points else np.inf
+    return Measured(
+        values,
+        moments(values),
+        np.full(values.shape, fill_value=True),
+        (-np.inf, np.inf) if metric == "gap" else (0.0, most),
+        scale**2 * float(one_image_variance(count)) if count else 0.0,
+    )
+
+
+def _timed(study: Times) -> Measured:
+    within = study.reached & (study.times <= study.budget)
+    values = np.minimum(study.times, study.budget)
+    return Measured(values, restricted_moments(study), within, (0.0, study.budget))
+
+
+def scored_rows(
+    frames: Frames, metric: Metric, at: str | int, groups: Sequence[Group]
+) -> pd.DataFrame:
+    """Every trial's value, the mean of each group and what was published.
+
+    Args:
+        frames: The study.
+        metric: Which.
+        at: The epoch that counts; see `normlab.frames.scores.score_array`.
+        groups: What is shown together; several arms of a group count alike, however many seeds.
+
+    Returns:
+        The groups' columns and `part`: `seed` (`arm`, `seed`, `id`, `value`, `reached`), `mean`
+        (`value`, `low`, `high` of the 95 % interval, `seeds`) or `published` (`value`).
+
+    Raises:
+        NotDrawnError: No trial has the metric.
+    """
+    every = [arm for _, arms in groups for arm in arms]
+    found = measure(frames, metric, at, every)
+    place = {label: row for row, label in enumerate(frames.arms)}
+    seeds = list(dict.fromkeys(frames.trials["seed"]))
+    ids = dict(
+        zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
+            strict=True)
+    )  # fmt: skip
+    printed = printed_values(frames, published_key(metric))
+    rows: list[dict[str, Any]] = []
+    for columns, arms in groups:
+        weights = np.zeros(len(frames.arms))
+        weights[[place[arm] for arm in arms]] = 1 / len(arms)
+        mean = welch(found.arms, weights, variance_floor=found.floor)
+        low, high = (np.clip(limit, *found.bounds) for limit in mean.limits(0.05))
+        if np.isfinite(mean.estimate[0]):
+            rows.append(
+                {
+                    **columns,
+                    "part": "mean",
+                    "value": mean.estimate[0],
+                    "low": low[0],
+                    "high": high[0],
+                    "seeds": int(found.arms.seeds[weights > 0].sum()),
+                }
+            )
+        rows += [
+            {
+                **columns,
+                "part": "seed",
+                "arm": arm,
+                "seed": seeds[column],
+                "id": ids[arm, seeds[column]],
+                "value": found.values[place[arm], column],
+                "reached": bool(found.reached[place[arm], column]),
+            }
+            for arm in arms
+            for column in np.flatnonzero(np.isfinite(found.values[place[arm]]))
+        ]
+        known = [printed[arm] for arm in arms if arm in printed]
+        if len(known) == len(arms):
+            # Of one arm every number that was printed, of several the mean of theirs.
+            shown = known[0] if len(known) == 1 else [np.mean([np.mean(one) for one in known])]
+            rows += [{**columns, "part": "published", "value": float(value)} for value in shown]
+    if not any(row["part"] == "mean" for row in rows):
+        raise NotDrawnError(f"no finished trial has the {metric_title(metric)} yet")
+    names = ["arm", "part", "value", "low", "high", "seeds", "seed", "id", "reached"]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys([*groups[0][0], *names])))
+
+
+def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows of one part, without the columns that it does not have."""
+    return rows[rows["part"] == name].dropna(axis="columns", how="all")
+
+
+def printed_values(frames: Frames, name: str | None) -> dict[str, list[float]]:
+    """What the source printed, by arm; accuracies and F1 scores are in percent there."""
+    found: dict[str, list[float]] = {}
+    for row in frames.plan.get("published", []):
+        value = row["values"].get(name)
+        if isinstance(value, int | float):
+            for arm in row["arms"]:
+                found.setdefault(arm, []).append(float(value))
+    return found

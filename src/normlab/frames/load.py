@@ -1,0 +1,113 @@
+"""What a study's store holds, as data frames: one row per trial, one per epoch of a trial."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pandas as pd
+
+from normlab.records import EpochRecord, Evaluation, TrialResult
+from normlab.store import Look, Store
+from normlab.store.plans import as_written, parse_places
+from normlab.text import clean, shown
+
+EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
+RESULT_COLUMNS = [
+    field.name
+    for field in fields(TrialResult)
+    if field.name not in {"state", "reason", "epochs", "final_train"}
+]
+FINAL_COLUMNS = [f"final_train_{field.name}" for field in fields(Evaluation)]
+
+_STATE_COLUMNS = ["state", "reason", "provenance"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A study as it stands in its store.
+
+    Attributes:
+        plan: The plan of its last run, as recorded; see `normlab.study.Plan.as_record`.
+        trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
+            `state`, `reason`, the fields of `TrialResult` (`final_train` as columns of its own),
+            `seconds` of training, the last epoch's record, and `gap`, the overfitting gap: eval
+            mode train minus test accuracy. Unfinished trials have missing values.
+        epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
+        looks: Every time results were seen.
+        times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
+            None where the epochs tell them.
+    """
+
+    plan: dict[str, Any]
+    trials: pd.DataFrame
+    epochs: pd.DataFrame
+    looks: tuple[Look, ...] = ()
+    times: pd.DataFrame | None = None
+
+    @property
+    def arms(self) -> list[str]:
+        """Labels, in the plan's order."""
+        return [arm["label"] for arm in self.plan["arms"]]
+
+
+def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
+    """Read the planned trials of a study: of its last run, or of another plan for it.
+
+    Raises:
+        UserError: The store holds no plan, or something that normlab does not write.
+    """
+    plan = store.plan() if plan is None else plan
+    with as_written(store.folder):
+        return _load(store, plan)
+
+
+def _load(store: Store, plan: dict[str, Any]) -> Frames:
+    planned = pd.DataFrame(
+        [
+            {"arm": arm["label"], "seed": int(seed), "id": trial_id}
+            for arm in plan["arms"]
+            for seed, trial_id in arm["trials"].items()
+        ]
+    )
+    ids = planned["id"].tolist()
+    rows = [_trial(dict(row)) for row in store.rows("trials", ids)]
+    states = pd.DataFrame(rows, columns=["id", *_STATE_COLUMNS, *RESULT_COLUMNS, *FINAL_COLUMNS])
+    records = [tuple(row) for row in store.rows("epochs", ids)]
+    epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
+    epochs["details"] = epochs["details"].map(_details)
+    numbers = [column for column in EPOCH_COLUMNS if column not in {"epoch", "details"}]
+    epochs[numbers] = epochs[numbers].astype(float)
+    epochs = planned.merge(epochs, on="id", how="inner")
+    last = epochs.sort_values("epoch").groupby("id", as_index=False).tail(1)
+    seconds = epochs.groupby("id", as_index=False)["seconds"].sum()
+    trials = (
+        planned.merge(states, on="id", how="left")
+        .merge(last.drop(columns=["arm", "seed", "seconds"]), on="id", how="left")
+        .merge(seconds, on="id", how="left")
+    )
+    trials["state"] = trials["state"].fillna("pending")  # planned, and never in a run
+    trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
+    trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
+    return Frames(plan, trials, epochs, tuple(store.looks()))
+
+
+def _details(text: str) -> Any:
+    # Nothing but an escape can hold a control character in JSON.
+    return clean(json.loads(text)) if "\\" in text else json.loads(text)
+
+
+def _trial(row: dict[str, Any]) -> dict[str, Any]:
+    result = clean(json.loads(row["result"])) if row["result"] else {}
+    return {
+        "id": row["id"],
+        "state": row["state"],
+        "reason": shown(row["reason"], lines=True) if row["reason"] else row["reason"],
+        "provenance": parse_places(row["provenance"]),
+        **{name: result.get(name) for name in RESULT_COLUMNS},
+        **{
+            f"final_train_{name}": value
+            for name, value in (result.get("final_train") or {}).items()
+        },
+    }

@@ -1,0 +1,114 @@
+"""What a study can find out before it runs: its claims at the planned seeds, and the hours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normlab.frames.claim_words import margin_text
+from normlab.frames.load import Frames
+from normlab.frames.scores import score_array, time_arrays
+from normlab.frames.verdicts import rules
+from normlab.metrics import METRICS
+from normlab.stats.claims import claim_from, plan_claim
+from normlab.stats.intervals import moments
+from normlab.stats.sequential import look_alphas
+from normlab.stats.survival import restricted_moments
+
+_COLUMNS = (
+    "claim", "kind", "metric", "margin", "spread", "source", "smallest_effect", "seeds_needed",
+    "power", "settles", "obstacle",
+)  # fmt: skip
+
+
+def claim_plans(plan: dict[str, Any], frames: Frames | None = None) -> pd.DataFrame:
+    """What the planned seeds can say about each claim.
+
+    Args:
+        plan: As recorded; see `normlab.study.plan.Plan.as_record`.
+        frames: Results so far: their spread over seeds is what is planned with, if two seeds or
+            more of an arm are there; else the spread that the study states.
+
+    Returns:
+        A row per claim: `claim`, `kind`, `metric`, `margin` in words, `spread` and its `source`
+        (`pilot`, `stated` or empty), `smallest_effect` found with 80 % power, `seeds_needed` for
+        the margin, `power` at the planned seeds, `settles` (whether any outcome could settle it)
+        and `obstacle`, why not. Effects and spreads are in the metric's own unit, those of `faster`
+        fractions of a time.
+    """
+    records = [record for record in plan["claims"] if "unresolved" not in record]
+    rows = [_plan(plan, record, len(records), frames) for record in records]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
+
+
+def expected_hours(plan: dict[str, Any], frames: Frames | None) -> tuple[float | None, int]:
+    """Training hours on one worker that the unfinished trials take, as far as speeds are measured.
+
+    Args:
+        plan: As recorded.
+        frames: Results so far.
+
+    Returns:
+        Hours, and how many arms have no measured epoch yet and are left out of them; None if no
+        arm has one.
+    """
+    seconds, unknown = 0.0, 0
+    for arm in plan["arms"]:
+        measured = frames.epochs.loc[frames.epochs["arm"] == arm["label"]] if frames else None
+        if frames is None or measured is None or not len(measured):
+            unknown += 1
+            continue
+        states = frames.trials.loc[frames.trials["arm"] == arm["label"], "state"]
+        left = int(states.isin(("pending", "running")).sum())
+        seconds += left * arm["epochs"] * float(measured["seconds"].mean())
+    return (None if unknown == len(plan["arms"]) else seconds / 3600), unknown
+
+
+def _plan(
+    plan: dict[str, Any], record: dict[str, Any], family: int, frames: Frames | None
+) -> dict[str, Any]:
+    labels = [arm["label"] for arm in plan["arms"]]
+    claim = claim_from(record, labels)
+    how = rules(plan, record, family, frames)
+    if plan["sequential"]:
+        how = replace(how, alpha=look_alphas(how.alpha, plan["sequential"])[-1])
+    seeds = max(plan["sequential"], default=len(plan["seeds"]))
+    spread, source = _spread(plan, record, frames)
+    found = plan_claim(claim, np.full(len(labels), 1.0 if spread is None else spread), seeds, how)
+    return {
+        "claim": record["name"],
+        "kind": record["kind"],
+        "metric": record["metric"],
+        "margin": margin_text(record),
+        "spread": spread,
+        "source": source,
+        "smallest_effect": None if spread is None else found.smallest_effect,
+        "seeds_needed": None if spread is None else found.seeds_needed,
+        "power": None if spread is None else found.power,
+        "settles": bool(found.settles),
+        "obstacle": found.settles.reason,
+    }
+
+
+def _spread(
+    plan: dict[str, Any], record: dict[str, Any], frames: Frames | None
+) -> tuple[float | None, str]:
+    """Standard deviation over seeds, pooled over arms: a pilot's, or the stated one."""
+    if frames is not None:
+        if record["kind"] == "faster":
+            arms = restricted_moments(time_arrays(frames, record))
+            scale = float(np.nanmean(arms.mean)) if np.isfinite(arms.mean).any() else 1.0
+        else:
+            arms, scale = moments(score_array(frames, record["metric"], record["at"])), 1.0
+        enough = arms.seeds >= 2
+        if enough.any():
+            freedom = arms.seeds[enough] - 1
+            pooled = float((arms.variance[enough] * freedom).sum() / freedom.sum())
+            return float(np.sqrt(pooled)) / scale, "pilot"
+    stated = plan["analysis"]["spread"]
+    if stated is None or record["metric"] != plan["analysis"]["metric"]:
+        return None, ""
+    return float(stated) / (100 if METRICS[record["metric"]].points else 1), "stated"

@@ -1,0 +1,104 @@
+"""What trials said of the test images: the files that a run leaves beside its store."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from normlab.frames.load import Frames
+from normlab.frames.tables import COUNTED
+
+_LARGEST = 1 << 28
+"""Bytes of a trial's answers, unpacked: 12 for each of 20 million images."""
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One trial's answers, in the data set's order of the test images, (N,) each.
+
+    Attributes:
+        seed: The trial's.
+        labels: The true classes.
+        classes: The predicted ones.
+        confidences: Their probabilities.
+    """
+
+    seed: int
+    labels: Numbers
+    classes: Numbers
+    confidences: npt.NDArray[np.float64]
+
+    @property
+    def wrong(self) -> npt.NDArray[np.bool_]:
+        """Which images it got wrong."""
+        return np.not_equal(self.classes, self.labels)
+
+
+def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictions]:
+    """The answers of an arm's trials that count, seed by seed, as far as their files are whole.
+
+    Args:
+        frames: The study.
+        arm: Its label.
+        folder: The study's folder; None has no files.
+    """
+    if folder is None:
+        return []
+    classes = next((a.get("classes") for a in frames.plan["arms"] if a["label"] == arm), None)
+    found = [_read(folder, row, classes) for row in _counted(frames, arm)]
+    return [one for one in found if one is not None]
+
+
+def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
+    """How many trials of these arms count whose predictions are gone or damaged."""
+    labels = dict.fromkeys(arms)
+    there = sum(len(predictions(frames, label, folder)) for label in labels)
+    return sum(len(_counted(frames, label)) for label in labels) - there
+
+
+def _counted(frames: Frames, arm: str) -> list[dict[Any, Any]]:
+    trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["state"].isin(COUNTED)]
+    return trials[["id", "seed"]].to_dict("records")
+
+
+def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictions | None:
+    path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
+    try:
+        if not _is_modest(path):
+            return None
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            found = Predictions(
+                int(trial["seed"]),
+                arrays["labels"].astype(np.int64),
+                arrays["predictions"].astype(np.int64),
+                arrays["confidences"].astype(np.float64),
+            )
+    except Exception:  # not there, or damaged: each decoder has errors of its own
+        return None
+    return found if _is_whole(found, classes) else None
+
+
+def _is_whole(found: Predictions, classes: int | None) -> bool:
+    """Whether the arrays are what a trial writes: one answer an image, classes that there are."""
+    count = len(found.labels) if found.labels.ndim == 1 else 0
+    arrays = (found.labels, found.classes, found.confidences)
+    if not count or any(array.shape != (count,) for array in arrays):
+        return False
+    most = max(found.labels.max(), found.classes.max())
+    least = min(found.labels.min(), found.classes.min())
+    return bool(least >= 0 and (classes is None or most < classes))
+
+
+def _is_modest(path: Path) -> bool:
+    """Whether it is a file, no pipe that never ends, and unpacks to what answers can take."""
+    if not path.is_file():
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return sum(member.file_size for member in packed.infolist()) <= _LARGEST

@@ -1,0 +1,106 @@
+"""From a study's frames to the arrays that claims are judged on: (arms, seeds), NaN for missing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normlab.frames.load import Frames
+from normlab.frames.tables import COUNTED, time_table
+from normlab.metrics import METRICS, last_epochs
+from normlab.stats.collapse import earned_scores
+from normlab.stats.intervals import Values
+from normlab.stats.survival import Times
+
+
+def score_array(frames: Frames, metric: str, at: str | int) -> Values:
+    """A metric of every trial, turned round where less is better.
+
+    Args:
+        frames: The study.
+        metric: One of `normlab.metrics`.
+        at: `last`, `best_validation`, the number of an epoch, or `worst_of_last_<number>`.
+
+    Returns:
+        (arms, seeds) in the plan's order. Trials that are invalid, failed or missing are NaN; of a
+        diverged one without a value the accuracy is chance.
+    """
+    spec = METRICS[metric]
+    trials = frames.trials
+    if spec.per_epoch and at != "last":
+        values = _at(frames.epochs, metric, at)
+        column = trials["id"].map(values)
+    else:
+        column = trials[metric]
+    counted = trials["state"].isin(COUNTED)
+    wide = _wide(frames, column.where(counted).astype(float))
+    if metric.endswith("accuracy"):
+        diverged = _wide(frames, (trials["state"] == "diverged").astype(float)) == 1
+        wide = earned_scores(wide, diverged, chance(frames))
+    return wide if spec.higher else -wide
+
+
+def time_arrays(frames: Frames, claim: dict[str, Any]) -> Times:
+    """Times to the target of a `faster` claim; never reached is censored at the budget.
+
+    The budget is the longest training of the claim's arms, so that all are censored alike.
+    """
+    table = time_table(frames, [claim["target"]], hold=claim["hold"])
+    table = table[(table["split"] == claim["split"]) & (table["target"] == claim["target"])]
+    clock = claim["clock"]
+    arms = [label for side in claim["sides"] for label in side]
+    whole = frames.trials[frames.trials["arm"].isin(arms) & frames.trials["state"].isin(COUNTED)]
+    # Of trials run elsewhere the file tells the images too.
+    spent = whole[clock] if clock in whole else whole["train_images"] * whole["epoch"]
+    budget = float(spent.max()) if len(spent) else float("nan")
+    found = table.set_index("id")
+    reached = frames.trials["id"].map(found["reached"]).eq(True)
+    times = frames.trials["id"].map(found[clock]).astype(float)
+    times = times.where(reached | times.isna(), budget)
+    step = float((table[clock] / table["epochs"]).mean()) if len(table) else 0.0
+    flags = _wide(frames, reached.astype(float)) == 1
+    return Times(_wide(frames, times), flags, budget, resolution=step)
+
+
+def images(frames: Frames, metric: str) -> float | None:
+    """How many images a metric is a mean over, where one image is its least step."""
+    column = f"{metric.partition('_')[0]}_images"
+    if not metric.endswith(("accuracy", "micro_f1")) or column not in frames.trials:
+        return None
+    known = frames.trials[column].dropna()
+    return float(known.iloc[0]) if len(known) else None
+
+
+def chance(frames: Frames) -> float:
+    """Accuracy of guessing, 1 / classes; NaN where the classes are not known."""
+    counts = [int(arm["classes"]) for arm in frames.plan["arms"] if "classes" in arm]
+    return 1.0 / max(counts) if counts else float("nan")
+
+
+def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
+    if at == "best_validation":
+        scored = epochs.dropna(subset=["validation_accuracy"])
+        chosen = scored.loc[scored.groupby("id", sort=False)["validation_accuracy"].idxmax()]
+    elif (count := last_epochs(at)) is not None:
+        ends = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)
+        values = ends.groupby("id")[metric]
+        worst = values.agg("min" if METRICS[metric].higher else "max")
+        # A trial that has fewer epochs, or no number in one of them, was not held to it.
+        return {str(k): float(v) for k, v in worst.where(values.count() == count).items()}
+    else:
+        chosen = epochs[epochs["epoch"] == at]
+    return dict(zip(chosen["id"], chosen[metric], strict=True))
+
+
+def _wide(frames: Frames, column: pd.Series[Any]) -> Values:
+    """A column of `trials` as (arms, seeds)."""
+    trials = frames.trials
+    seeds = list(dict.fromkeys(trials["seed"]))
+    place = {label: row for row, label in enumerate(frames.arms)}
+    array = np.full((len(place), len(seeds)), np.nan)
+    rows = trials["arm"].map(place)
+    columns = trials["seed"].map({seed: index for index, seed in enumerate(seeds)})
+    array[rows.to_numpy(), columns.to_numpy()] = column.to_numpy()
+    return array

@@ -1,0 +1,165 @@
+"""The tables of a report, computed from a study's frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from normlab.frames.load import Frames
+from normlab.stats import one_image_variance, t_intervals
+
+COUNTED = ("complete", "diverged")
+"""States whose trials are in the statistics: a diverged one with the score it earned."""
+
+SPLITS = ("train", "validation", "test")
+
+
+def arm_table(frames: Frames) -> pd.DataFrame:
+    """One row per arm, in the plan's order.
+
+    Columns: `arm`; `planned`, `finished`, `diverged`, `failed`, `invalid` trials; for final train,
+    validation and test accuracy `<split>_mean`, and for validation and test `_low`, `_high`, the
+    limits of the 95 % t-interval over seeds, cut at 0 and 1; `macro_f1` and `ece` on the test
+    images, the overfitting `gap`, `seconds` of training and `examples_per_second`, means over
+    seeds; `parameters` and `flops`. Accuracies are fractions of 1.
+    """
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    groups = counted.groupby("arm")
+    table = pd.DataFrame({"arm": frames.arms}).set_index("arm")
+    table["planned"] = frames.trials.groupby("arm").size()
+    table["finished"] = groups.size()
+    for state in ("diverged", "failed", "invalid"):
+        in_state = frames.trials[frames.trials["state"] == state]
+        table[state] = in_state.groupby("arm").size().reindex(table.index, fill_value=0)
+    table["finished"] = table["finished"].fillna(0).astype(int)
+    table["train_mean"] = groups["train_accuracy"].mean()
+    for split in ("validation", "test"):
+        accuracy = groups[f"{split}_accuracy"].agg(["mean", "var", "count"])
+        accuracy = accuracy.reindex(table.index)
+        images = groups[f"{split}_images"].first().reindex(table.index).astype(float)
+        interval = t_intervals(
+            accuracy["mean"],
+            accuracy["var"],
+            accuracy["count"].fillna(0),
+            variance_floor=one_image_variance(images.where(images > 0)),
+        )
+        for name, values in zip(("mean", "low", "high"), interval, strict=True):
+            table[f"{split}_{name}"] = np.clip(values, 0.0, 1.0)
+    table["macro_f1"] = groups["test_macro_f1"].mean()
+    table["ece"] = groups["test_ece"].mean()
+    table["gap"] = groups["gap"].mean()
+    table["flops"] = groups["flops"].first()
+    table["seconds"] = groups["seconds"].mean()
+    table["examples_per_second"] = groups["examples_per_second"].mean()
+    # Of trials run elsewhere no model was built: their file may tell, or not.
+    table["parameters"] = [arm.get("parameters", np.nan) for arm in frames.plan["arms"]]
+    return table.reset_index()
+
+
+def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
+    """Learning curves: mean and 95 % t-interval over seeds per arm, split and epoch.
+
+    Args:
+        frames: The study.
+        metric: `accuracy`, `loss`, `macro_f1` or `micro_f1`.
+
+    Returns:
+        Columns `arm`, `split`, `epoch`, `mean`, `low`, `high`, `seeds`; trials still running count
+        as far as they are, failed and invalid ones do not. Rows without a value are left out;
+        limits are cut at what the metric can be.
+    """
+    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
+    epochs = frames.epochs[frames.epochs["id"].isin(drawn)]
+    parts = []
+    for split in SPLITS:
+        column = f"{split}_{metric}"
+        groups = epochs.groupby(["arm", "epoch"], as_index=False)[column]
+        part = groups.agg(["mean", "var", "count"]).assign(split=split)
+        parts.append(part[part["count"] > 0])
+    table = pd.concat(parts, ignore_index=True)
+    interval = t_intervals(table["mean"], table["var"], table["count"])
+    most = np.inf if metric == "loss" else 1.0
+    low, high = np.clip(interval.low, 0.0, most), np.clip(interval.high, 0.0, most)
+    table = table.assign(low=low, high=high).rename(columns={"count": "seeds"})
+    order = {label: index for index, label in enumerate(frames.arms)}
+    table["order"] = table["arm"].map(order)
+    table = table.sort_values(["split", "order", "epoch"])
+    return table[["arm", "split", "epoch", "mean", "low", "high", "seeds"]].reset_index(drop=True)
+
+
+def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd.DataFrame:
+    """Time to accuracy of every counted trial, on two clocks.
+
+    Args:
+        frames: The study.
+        targets: Accuracies, fractions of 1.
+        hold: Evaluations in a row that must reach the target; the first of them counts.
+
+    Returns:
+        A row per trial, `split` (`train`: the running accuracy; `validation`) and `target`, with
+        `arm`, `seed`, `id`, `reached`, and `epochs`, `examples` (images seen) and `seconds` of
+        training without evaluation. Where a target is not reached they are those of the whole
+        training: censored.
+    """
+    if frames.times is not None:
+        return frames.times
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    images = dict(zip(counted["id"], counted["train_images"].astype(float), strict=True))
+    epochs_of = frames.epochs[frames.epochs["id"].isin(counted["id"])]
+    diverged = set(counted.loc[counted["state"] == "diverged", "id"])
+    rows = []
+    for (arm, seed, trial), epochs in epochs_of.groupby(["arm", "seed", "id"], sort=False):
+        ordered = epochs.sort_values("epoch")
+        seconds = ordered["seconds"].cumsum().to_numpy()
+        for split, target in product(("train", "validation"), targets):
+            values = ordered[f"{split}_accuracy"].to_numpy()
+            if np.isnan(values).all():
+                continue
+            held = np.convolve(values >= target, np.ones(hold), "valid") == hold
+            # A training that diverged had it for a while at most: it never got there.
+            reached = bool(held.any()) and trial not in diverged
+            at = int(held.argmax()) if reached else len(ordered) - 1
+            rows.append(
+                {
+                    "arm": arm,
+                    "seed": seed,
+                    "id": trial,
+                    "split": split,
+                    "target": target,
+                    "reached": reached,
+                    "epochs": at + 1,
+                    "examples": images[trial] * (at + 1),
+                    "seconds": seconds[at],
+                }
+            )
+    columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def check_table(frames: Frames) -> pd.DataFrame:
+    """What was declared and found live: a row per arm and check, over the arm's trials.
+
+    Columns: `arm`, `name`, `declared`, `found` (of the first trial, or of the first that failed),
+    `live` (trials in which it held), `trials`.
+    """
+    rows = [
+        {"arm": arm, **check}
+        for arm, checks in frames.trials[["arm", "checks"]].itertuples(index=False)
+        for check in (checks if isinstance(checks, list) else [])
+    ]
+    columns = ["arm", "name", "declared", "found", "live", "trials"]
+    if not rows:
+        return pd.DataFrame(columns=columns)
+    found = pd.DataFrame(rows).sort_values("live", kind="stable")
+    groups = found.groupby(["arm", "name", "declared"], sort=False)
+    table = groups.agg(found=("found", "first"), live=("live", "sum"), trials=("live", "size"))
+    return table.reset_index()[columns]
+
+
+def seed_table(frames: Frames) -> pd.DataFrame:
+    """Final test accuracy of every trial that counts: `arm`, `seed`, `id`, `test_accuracy`."""
+    counted = frames.trials[frames.trials["state"].isin(COUNTED)]
+    return counted[["arm", "seed", "id", "test_accuracy"]].reset_index(drop=True)

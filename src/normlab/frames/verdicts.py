@@ -1,0 +1,152 @@
+"""Claims judged: the plan's claims against the store's trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from normlab.frames.claim_words import detail_text, measured_text
+from normlab.frames.load import Frames
+from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.tables import COUNTED
+from normlab.stats import one_image_variance
+from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One claim with what the trials say.
+
+    Attributes:
+        record: The claim as the plan has it; see `normlab.study.resolve`.
+        verdict: None where this variant of the study lacks its arms.
+        exploratory: Why it is no claim made before the results, or None.
+        left_out: Planned trials of its arms that do not count, by state.
+    """
+
+    record: dict[str, Any]
+    verdict: Verdict | None
+    exploratory: str | None = None
+    left_out: dict[str, int] | None = None
+
+
+def judge(frames: Frames) -> list[Judged]:
+    """Every claim of the plan, judged on the trials that count; one family."""
+    records = frames.plan.get("claims", [])
+    family = sum("unresolved" not in record for record in records)
+    return [
+        Judged(record, None)
+        if "unresolved" in record
+        else Judged(
+            record,
+            _verdict(frames, record, family),
+            _exploratory(frames, record),
+            _left_out(frames, record),
+        )
+        for record in records
+    ]
+
+
+def claim_table(frames: Frames) -> pd.DataFrame:
+    """The verdicts as a table: a row per claim, numbers in the metric's own unit.
+
+    Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
+    `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
+    `measured` in words, `reason`, `detail` in words (which pairs of a ranking are shown, which
+    arms could be the best one, how many trials reached the target), `exploratory`, `left_out`.
+    """
+    columns = [
+        "claim", "kind", "says", "metric", "verdict", "size", "estimate", "low", "high",
+        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "measured", "reason",
+        "detail", "exploratory", "left_out",
+    ]  # fmt: skip
+    rows = []
+    for judged in judge(frames):
+        record, found = judged.record, judged.verdict
+        row = {"claim": record["name"], "kind": record["kind"], "says": record.get("says")}
+        if found is None:
+            rows.append({**row, "verdict": "not in this variant", "reason": record["unresolved"]})
+            continue
+        rows.append(
+            {
+                **row,
+                **{name: getattr(found, name) for name in columns if hasattr(found, name)},
+                "metric": record["metric"] or f"{record['clock']} to {record['target']:g}",
+                "seeds": min(found.seeds),
+                "measured": measured_text(record, found, frames.arms),
+                "detail": detail_text(found, record, frames.arms),
+                "exploratory": judged.exploratory,
+                "left_out": ", ".join(
+                    f"{n} {state}" for state, n in (judged.left_out or {}).items()
+                ),
+            }
+        )
+    return pd.DataFrame(rows, columns=columns)
+
+
+def rules(
+    plan: dict[str, Any], record: dict[str, Any], family: int, frames: Frames | None = None
+) -> Rules:
+    """How a study's claims are tested; the frames tell how many images an accuracy is a mean of."""
+    analysis = plan["analysis"]
+    count = images(frames, record["metric"] or "") if frames is not None else None
+    return Rules(
+        alpha=analysis["alpha"],
+        family=max(family, 1),
+        paired=analysis["paired"],
+        variance_floor=float(one_image_variance(count)) if count else 0.0,
+    )
+
+
+def _verdict(frames: Frames, record: dict[str, Any], family: int) -> Verdict:
+    claim = claim_from(record, frames.arms)
+    trials = (
+        time_arrays(frames, record)
+        if record["kind"] == "faster"
+        else score_array(frames, record["metric"], record["at"])
+    )
+    how = rules(frames.plan, record, family, frames)
+    if frames.plan.get("sequential"):
+        return verdict_at_looks(claim, trials, how, frames.plan["sequential"])
+    return verdict(claim, trials, how)
+
+
+def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
+    arms = {label for side in record["sides"] for label in side}
+    trials = frames.trials[frames.trials["arm"].isin(arms)]
+    states = trials["state"].astype(str)
+    if record["metric"] is not None:
+        scores = score_array(frames, record["metric"], record["at"])
+        missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
+        # In the order of arms and seeds, as the trials are.
+        without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
+        states = states.mask(without, states + " without a value")
+    left = states[~states.isin(COUNTED)]
+    return {str(state): int(count) for state, count in left.value_counts().items()}
+
+
+def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
+    """Why a claim is none made before the results: what was changed after its arms were seen."""
+    arms = {label for side in record["sides"] for label in side}
+    own = set(frames.trials[frames.trials["arm"].isin(arms)]["id"])
+    analysis, sequential = frames.plan["analysis"], list(frames.plan.get("sequential") or [])
+    family = sum("hash" in claim for claim in frames.plan["claims"])
+    for look in frames.looks:
+        if not own & look.trials:
+            continue
+        then, day = look.declared, f"results were seen on {look.at[:10]}"
+        if record["hash"] not in then.get("claims", ()):
+            return f"{day}, before it was stated"
+        if [then["alpha"], then["paired"]] != [analysis["alpha"], analysis["paired"]]:
+            return f"{day}, with another alpha or other pairs"
+        if family < len(then["claims"]):
+            return f"{day}, when {len(then['claims'])} claims were declared; {family} are left"
+        if then["sequential"] != sequential:
+            return f"{day}, when other looks at the results were declared"
+        if not sequential and then["seeds"] != frames.plan["seeds"]:
+            planned, now = len(then["seeds"]), len(frames.plan["seeds"])
+            return f"{day}, when {planned} seeds were planned; now there are {now}"
+    return None

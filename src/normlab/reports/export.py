@@ -1,0 +1,97 @@
+"""Files to take along: figures as SVG and PDF, galleries as PNG too, tables to typeset, trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import vl_convert
+
+from normlab.errors import for_user
+from normlab.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
+from normlab.files import write_whole
+from normlab.frames.epoch_rows import epoch_rows
+from normlab.frames.load import load_frames
+from normlab.reports.typeset import arms_typeset, verdicts_typeset
+from normlab.store import Store
+from normlab.store.plans import as_written
+
+_DOTS = 2  # pixels of a PNG for each of the figure's
+
+
+class Exports(NamedTuple):
+    """What was written, and the figures that could not be drawn by name, each with the reason."""
+
+    written: list[Path]
+    not_drawn: dict[str, str]
+
+
+def write_exports(
+    folder: Path,
+    *,
+    figures: Path | None = None,
+    latex: Path | None = None,
+    csv: Path | None = None,
+) -> Exports:
+    """Write a study's figures and tables as files of their own, from its store.
+
+    Args:
+        folder: The study's.
+        figures: Where the figures go: ``<name>.svg`` and ``<name>.pdf``, of galleries also
+            ``<name>.png``; no browser is needed for it.
+        latex: Where the tables go: ``arms`` and, where there are claims, ``verdicts``, each as
+            ``.tex`` and ``.md``.
+        csv: The file for every epoch of every finished trial; `frames_from_csv` reads it.
+
+    Raises:
+        UserError: The folder holds no runs, or a file cannot be written.
+    """
+    with as_written(folder):
+        made, not_drawn = _made(folder, figures, latex, csv)
+    for path, content in made.items():
+        try:
+            write_whole(path, content)
+        except OSError as error:
+            raise for_user(error, f"{path} cannot be written: {error.strerror}") from None
+    return Exports(list(made), not_drawn)
+
+
+def _made(
+    folder: Path, figures: Path | None, latex: Path | None, csv: Path | None
+) -> tuple[dict[Path, bytes], dict[str, str]]:
+    """The files by path, and the figures that could not be drawn with the reason."""
+    with Store.read(folder) as store:
+        frames = load_frames(store)
+    made: dict[Path, bytes] = {}
+    not_drawn: dict[str, str] = {}
+    if figures is not None:
+        for figure in figures_of(frames, folder):
+            if figure.drawn is None:
+                not_drawn[figure.name] = figure.caption
+            made |= {figures / name: content for name, content in figure_files(figure).items()}
+    if latex is not None:
+        tables = {"arms": arms_typeset(frames)}
+        if frames.plan.get("claims"):
+            tables["verdicts"] = verdicts_typeset(frames)
+        for name, table in tables.items():
+            made[latex / f"{name}.tex"] = table.latex().encode()
+            made[latex / f"{name}.md"] = table.markdown().encode()
+    if csv is not None:
+        made[csv] = epoch_rows(frames).encode()
+    return made, not_drawn
+
+
+def figure_files(figure: Figure) -> dict[str, bytes]:
+    """A figure's files by name: SVG, PDF, of galleries PNG; one that is not drawn has none."""
+    if figure.drawn is None:
+        return {}
+    spec = specification(figure.drawn)
+    found = {
+        f"{figure.name}.svg": vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode(),
+        f"{figure.name}.pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE),
+    }
+    if figure.kind in GALLERIES:
+        found[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
+            spec, vl_version=VEGA_LITE, scale=_DOTS
+        )
+    return found

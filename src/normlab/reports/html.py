@@ -1,0 +1,214 @@
+"""The report: one HTML file that opens offline, and its tables as CSV beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import vl_convert
+from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from markupsafe import Markup
+
+from normlab.errors import for_user, os_words
+from normlab.figures import VEGA_LITE, Figure, figures_of, specification
+from normlab.files import write_files
+from normlab.frames.claim_words import margin_text, published_text
+from normlab.frames.collapses import collapse_table, without_collapsed
+from normlab.frames.csv_text import csv_text
+from normlab.frames.effects import effect_table, robust_table
+from normlab.frames.load import Frames, load_frames
+from normlab.frames.scores import chance
+from normlab.frames.tables import arm_table, check_table, curve_table, time_table
+from normlab.frames.verdicts import claim_table
+from normlab.recipe import value_text
+from normlab.reports.notices import notices
+from normlab.reports.provenance import where_it_ran
+from normlab.stats.collapse import collapse_bar
+from normlab.store import Store, refuse_links
+from normlab.store.plans import as_written
+
+TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
+"""Accuracies the time to which is measured."""
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` and `tables/*.csv` into a study's folder, from its store alone.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The folder holds no runs, is a link, or cannot be written.
+    """
+    refuse_links(folder)
+    with as_written(folder):
+        try:
+            return _write_report(folder)
+        except UndefinedError as error:
+            raise LookupError(error) from error
+
+
+def _write_report(folder: Path) -> Path:
+    with Store.read(folder) as store:
+        frames = load_frames(store)
+        losses = store.losses(frames.trials["id"].tolist())
+    arms = arm_table(frames)
+    curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
+    effects, robust = effect_table(frames), robust_table(frames, folder)
+    lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
+    page = render(frames, arms, effects, robust, folder, lost=lost)
+    trials = frames.trials.drop(columns=["provenance", "checks", "details"])
+    epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+    tables = {
+        "arms": arms,
+        "trials": trials,
+        "effects": effects,
+        "robust": robust,
+        "claims": claim_table(frames),
+        "collapses": collapse_table(frames),
+        "arms_without_collapsed": arm_table(without_collapsed(frames)),
+        "checks": check_table(frames),
+        "times": time_table(frames, TARGETS),
+        "epochs": epochs,
+        **{f"curves_{metric}": table for metric, table in curves.items()},
+    }
+    path = folder / "report.html"
+    files = {
+        folder / "tables" / f"{name}.csv": csv_text(table).encode()
+        for name, table in tables.items()
+    }
+    try:
+        write_files({**files, path: page.encode()})
+    except OSError as error:
+        words = f"the report cannot be written to {folder}: {os_words(error)}"
+        raise for_user(error, words) from None
+    return path
+
+
+def render(
+    frames: Frames,
+    arms: pd.DataFrame,
+    effects: pd.DataFrame,
+    robust: pd.DataFrame,
+    folder: Path | None = None,
+    *,
+    lost: Collection[str] = (),
+) -> str:
+    """The page as text: figures as Vega-Lite specifications with the script that draws them.
+
+    Args:
+        frames: The study.
+        arms: From `arm_table`.
+        effects: From `effect_table`.
+        robust: From `robust_table`.
+        folder: The study's folder, for figures of what the trials predicted.
+        lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
+    """
+    environment = Environment(
+        loader=PackageLoader("normlab.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "number": _number,
+        "value": value_text,
+        "model": _model,
+    }
+    models = {_model(arm) for arm in frames.plan["arms"] if arm.get("layers")}
+    return environment.get_template("report.html").render(
+        plan=frames.plan,
+        model=models.pop() if len(models) == 1 else None,
+        arms=arms.to_dict("records"),
+        trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
+        checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
+        claims=_claims(frames),
+        effects=effects.to_dict("records"),
+        robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
+        collapsed=collapse_table(frames).query("collapsed > 0").to_dict("records"),
+        collapse_bar=collapse_bar(chance(frames)),
+        invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
+        states=frames.trials["state"].value_counts().to_dict(),
+        total=len(frames.trials),
+        lost=lost,
+        range=_range(arms),
+        notices=notices(frames),
+        provenance=where_it_ran(frames),
+        figures=[_figure(figure) for figure in figures_of(frames, folder)],
+        script=Markup(_bundle()),  # noqa: S704 (the library's own code)
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _claims(frames: Frames) -> list[dict[str, Any]]:
+    """The verdicts as the page shows them: margins and published numbers in words."""
+    records = frames.plan.get("claims", [])
+    shown = []
+    for row, record in zip(claim_table(frames).to_dict("records"), records, strict=True):
+        cells = {str(k): None if _is_missing(v) or v == "" else v for k, v in row.items()}
+        shown.append(
+            {
+                **cells,
+                "margin": margin_text(record) if "margin" in record else None,
+                "published": published_text(frames.plan, record),
+                "source": record.get("source"),
+                "confound": record.get("confound"),
+            }
+        )
+    return shown
+
+
+def _model(arm: dict[str, Any]) -> str:
+    """Depth and outputs of an arm's model in words."""
+    layers, classes = arm["layers"], arm["classes"]
+    return f"{layers} layers with weights from image to class, {classes} classes"
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    """What the page needs of a figure; one that cannot be drawn has no specification."""
+    shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    if figure.drawn is None:
+        return {**shown, "spec": None}
+    spec = json.dumps(specification(figure.drawn), allow_nan=False, separators=(",", ":"))
+    # Inside a script element only "<" could end it.
+    return {**shown, "spec": Markup(spec.replace("<", "\\u003c"))}  # noqa: S704
+
+
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
+    script: str = vl_convert.javascript_bundle(
+        None,  # type: ignore[arg-type]  # its stub forgets the documented default
+        vl_version=VEGA_LITE,
+    )
+    return script.replace("</script", "<\\/script")
+
+
+def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
+    """The arms with the lowest and the highest mean, with their place in the table."""
+    measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
+    ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
+    return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _percent(value: Any, digits: int = 2) -> str:
+    return "–" if _is_missing(value) else f"{100 * value:.{digits}f}"
+
+
+def _interval(limits: tuple[Any, Any]) -> str:
+    return "–" if _is_missing(limits[0]) else " to ".join(_percent(limit) for limit in limits)
+
+
+def _number(value: Any, digits: int = 0) -> str:
+    return "–" if _is_missing(value) else f"{value:,.{digits}f}"

@@ -1,0 +1,48 @@
+"""Where the trials of a study ran, as far as anybody knows.
+
+A trial says itself where it ran; of one that was taken over from another folder that is hearsay.
+What is missing is shown as unknown, and code that is not this installation's is named, so that a
+forged record stands out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from normlab.frames.load import Frames
+from normlab.records import FINISHED
+from normlab.source import source_hash
+
+UNKNOWN = "unknown"
+_KEYS = ("device", "chip", "threads", "backend", "torch", "normlab", "code", "python", "platform")
+
+
+def where_it_ran(frames: Frames) -> list[dict[str, Any]]:
+    """The different places that finished trials ran at, the commonest first.
+
+    Returns:
+        For each: `trials`, how many; what the trials said of it, else "unknown"; `taken_from`, the
+        folders it came through; `doubts`, sentences.
+    """
+    counts: Counter[str] = Counter()
+    for state, there in zip(frames.trials["state"], frames.trials["provenance"], strict=True):
+        known = there if isinstance(there, list) and there else []
+        if known or state in FINISHED:
+            counts.update({json.dumps(place, sort_keys=True) for place in known or [{}]})
+    return [_shown(json.loads(text), number) for text, number in counts.most_common()]
+
+
+def _shown(place: dict[str, Any], trials: int) -> dict[str, Any]:
+    said = {key: str(place.get(key, UNKNOWN)) for key in _KEYS}
+    through = [str(name) for name in place.get("taken_from", [])]
+    doubts = []
+    if through:
+        doubts.append(f"taken over from {' through '.join(reversed(through))}, as stored there")
+    missing = [key for key in _KEYS if key not in place]
+    if len(missing) == len(_KEYS):
+        doubts.append("where they ran is unknown")
+    elif said["code"] not in {UNKNOWN, source_hash()}:
+        doubts.append("trained by other code than this normlab's")
+    return {**place, **said, "trials": trials, "taken_from": through, "doubts": doubts}
