@@ -23,7 +23,8 @@ from normlab.recipe import (
 )
 from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
 from normlab.recipe.training import Penalty
-from normlab.study.claims import CLAIMS, Analysis, Published
+from normlab.stats.claims import CLAIMS
+from normlab.study.analysis import Analysis, Published
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
@@ -157,14 +158,14 @@ def documented() -> Iterator[str]:
 def test_the_guide_to_claims_names_every_kind_option_and_metric() -> None:
     guide = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     names = {*CLAIMS, *Analysis.model_fields}
-    names |= {name for spec in CLAIMS.values() for name in spec.model_fields} - {"kind"}
+    names |= {name for claim in CLAIMS.values() for name in claim.Keys.model_fields} - {"kind"}
     for name in names:
         assert re.search(rf"`[^`]*\b{name}\b[^`]*`", guide), name
     for metric in METRICS:
         assert metric in guide or metric.partition("_")[0] in ("validation", "train"), metric
     (text,) = blocks(guide, "yaml")
     made = make_plan(Study.parse({**parse_yaml(text), "name": "guide"}))
-    assert len(made.as_record()["claims"]) == 2
+    assert len(made.record.claims) == 2
 
 
 @pytest.mark.parametrize("name", sorted(set(documented())))

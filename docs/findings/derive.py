@@ -38,7 +38,7 @@ from normlab.reports.export import figure_files
 from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 
 HERE = Path(__file__).parent
 QUICK = "-quick"
@@ -150,7 +150,7 @@ def figure_of(frames: Frames, option: str | None, folder: Path | None = None) ->
     """A study's figure by name."""
     figures = {figure.name: figure for figure in figures_of(frames, folder)}
     if option not in figures:
-        raise UserError(f"{frames.plan['name']}: {unknown('figure', str(option), figures)}")
+        raise UserError(f"{frames.plan.name}: {unknown('figure', str(option), figures)}")
     return figures[option]
 
 
@@ -193,7 +193,7 @@ def collect(runs: Path, quick: bool) -> None:
             continue
         with Store.read(folder) as store:
             every[folder] = load_frames(store)
-        declared, found = api.load_study(folder.name, quick=quick), every[folder].plan["overrides"]
+        declared, found = api.load_study(folder.name, quick=quick), every[folder].plan.overrides
         if found != declared.overrides:
             raise UserError(f"{folder}: was run with other values: {found}")
     if not every:

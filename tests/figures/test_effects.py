@@ -5,7 +5,7 @@ import pytest
 from normlab.figures import NotDrawnError, figures_of
 from normlab.figures.effects import draw, effect_rows
 from normlab.frames import claim_table, frames_from_csv
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 CLAIMS: list[dict[str, Any]] = [

@@ -23,18 +23,23 @@ from normlab.figures.galleries import (
 from normlab.figures.images import images_of
 from normlab.frames import Frames
 from normlab.recipe import DATA
+from normlab.records.plan import ArmRecord
 
 Make = Callable[..., Frames]
-DIGITS = {"recipe": {"data": {"kind": "digits"}}}
+
+
+def on(data: str, **options: object) -> ArmRecord:
+    return ArmRecord(label="a", recipe={"data": {"kind": data, **options}})
+
+
 LABELS = load(DATA["digits"].parse({"kind": "digits"})).test_labels
 
 
 @pytest.fixture
 def frames(make: Make) -> Frames:
     """Three trials of arm a, two of arm b."""
-    made = make({"a": [[0.9]] * 3, "b": [[0.8]] * 2})
-    arms = [{**arm, **DIGITS} for arm in made.plan["arms"]]
-    return Frames({**made.plan, "arms": arms}, made.trials, made.epochs)
+    arms = [{**on("digits").model_dump(), "label": label, "classes": 10} for label in "ab"]
+    return make({"a": [[0.9]] * 3, "b": [[0.8]] * 2}, arms=arms)
 
 
 def say(folder: Path, trial: str, wrong: dict[int, tuple[int, float]]) -> None:
@@ -83,7 +88,7 @@ def test_the_seed_may_be_chosen(frames: Frames, tmp_path: Path) -> None:
 
 
 def test_an_image_is_the_data_set_s_as_a_png(frames: Frames) -> None:
-    images = images_of(frames.plan["arms"][0])
+    images = images_of(frames.plan.arms[0])
     head, _, content = images.png(7).partition(",")
     assert head == "data:image/png;base64"
     pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
@@ -148,13 +153,13 @@ def test_what_is_missing_is_said(
     with pytest.raises(
         NotDrawnError, match=r"images of 'mnist' cannot be shown: .* is not on this machine"
     ):
-        images_of({"recipe": {"data": {"kind": "mnist"}}})
+        images_of(on("mnist"))
 
 
 def test_other_images_than_those_of_the_trials_are_not_shown(
     frames: Frames, tmp_path: Path
 ) -> None:
     say(tmp_path, "a0", {1: (other(1), 0.5)})
-    frames.plan["arms"][0]["recipe"] = {"data": {"kind": "digits", "test_limit": 5}}
+    frames.plan.arms[0].recipe.update(on("digits", test_limit=5).recipe)
     with pytest.raises(NotDrawnError, match="not those that the trials saw"):
         misclassified_rows(frames, misclassified(), tmp_path)

@@ -16,6 +16,7 @@ from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 from tests.kinds import EVERY_KIND, with_figures
+from tests.plans import plan_of
 
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -110,9 +111,8 @@ def test_a_study_with_nothing_finished_still_has_a_report(tmp_path: Path) -> Non
         "recipe": {},
         "trials": {"0": "a"},
     }
-    plan = {"name": "s", "question": "?", "overrides": {}, "arms": [arm]}
     with Store.write(tmp_path) as store:
-        store.record_plan("s", plan, [row])
+        store.record_plan(plan_of([arm]), [row])
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "0 of 1 trials are finished" in page
     assert "spec-" not in page.split("<script>")[0]

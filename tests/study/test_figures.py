@@ -5,8 +5,8 @@ import re
 import pytest
 
 from normlab.errors import UserError
-from normlab.study.outline import outline
 from normlab.study.plan import make_plan
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 GRID = {
@@ -31,8 +31,8 @@ def study(*figures: object, **values: object) -> Study:
 
 
 def records(*figures: object, **values: object) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = outline(study(*figures, **values))["figures"]
-    return found
+    made = outline(study(*figures, **values)).figures
+    return [{**one.options, **one.model_dump(exclude={"options"})} for one in made]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_level_has_the_same_name_in_a_figure_as_in_an_arm_s_label() -> None:
     made = study(
         {"kind": "factor", "x": "batch_size", "lines": "norm"}, factors=factors, constraints=[]
     )
-    figure = outline(made)["figures"][0]
+    figure = outline(made).figures[0].options
     assert {point["line"] for point in figure["points"]} == {
         "batch",
         "ghost_batch(ghost_size=8)",
@@ -188,8 +188,8 @@ def test_arms_without_a_place_on_the_axis_are_named() -> None:
 
 def test_a_variant_keeps_a_figure_that_it_lacks_the_arms_for_with_the_reason() -> None:
     varied = study({"kind": "factor", "x": "dropout.p"}).vary(overrides={"dropout.p": 0.2})
-    (figure,) = outline(varied)["figures"]
-    assert "unknown factor 'dropout.p'" in figure["unresolved"]
+    (figure,) = outline(varied).figures
+    assert "unknown factor 'dropout.p'" in (figure.unresolved or "")
 
 
 def test_figures_survive_what_a_run_changes() -> None:

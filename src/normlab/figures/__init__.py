@@ -27,6 +27,7 @@ from normlab.figures import (
 from normlab.figures.base import LOOK, Drawn, NotDrawnError
 from normlab.frames.load import Frames
 from normlab.frames.predictions import unread
+from normlab.records.plan import FigureRecord
 
 _FROM_FRAMES: dict[str, Callable[[Frames, Mapping[str, Any]], Drawn]] = {
     "factor": factors.draw,
@@ -98,7 +99,7 @@ def figures_of(frames: Frames, folder: Path | None = None) -> list[Figure]:
         frames: The study.
         folder: Its folder, which has the trials' predictions; without it those figures say so.
     """
-    listed = frames.plan.get("figures") or []
+    listed = [_flat(record) for record in frames.plan.figures]
     if listed:
         return [_figure(frames, record, folder) for record in _with_effects(frames, listed)]
     usual = [_figure(frames, record, folder) for record in _usual(frames)]
@@ -112,6 +113,10 @@ def specification(drawn: Drawn) -> dict[str, Any]:
         # The tests validate every kind of chart: here it would take as long as drawing them.
         spec: dict[str, Any] = drawn.chart.to_dict(validate=False)
     return {**spec, "config": LOOK}
+
+
+def _flat(record: FigureRecord) -> dict[str, Any]:
+    return {**record.options, **record.model_dump(exclude={"options"})}
 
 
 def _figure(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> Figure:
@@ -137,7 +142,7 @@ def _left_out(frames: Frames, record: Mapping[str, Any], folder: Path | None) ->
 
 
 def _draw(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> Drawn:
-    if "unresolved" in record:
+    if record.get("unresolved"):
         raise NotDrawnError(f"this variant of the study lacks it: {record['unresolved']}")
     if record["kind"] in _FROM_FILES:
         return _FROM_FILES[record["kind"]](frames, record, folder)
@@ -146,7 +151,7 @@ def _draw(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> Dra
 
 def _with_effects(frames: Frames, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Claims always have their figure: first, unless the study puts it elsewhere."""
-    if not frames.plan.get("claims") or any(record["kind"] == "effects" for record in records):
+    if not frames.plan.claims or any(record["kind"] == "effects" for record in records):
         return records
     taken = {record["name"] for record in records}
     return [_record("effects", "effects" if "effects" not in taken else "claims-effects"), *records]
@@ -154,13 +159,11 @@ def _with_effects(frames: Frames, records: list[dict[str, Any]]) -> list[dict[st
 
 def _usual(frames: Frames) -> list[dict[str, Any]]:
     """What is drawn where a study lists no figures."""
-    analysis = frames.plan.get("analysis") or {"metric": "test_accuracy", "at": "last"}
-    metric, labels = analysis["metric"], frames.arms
+    analysis = frames.plan.analysis
+    metric, labels = analysis.metric, frames.arms
     return [
-        *([_record("effects", "effects")] if frames.plan.get("claims") else []),
-        _record(
-            "dots", "accuracy", arms=labels, metrics=[metric], at=analysis["at"], together=False
-        ),
+        *([_record("effects", "effects")] if frames.plan.claims else []),
+        _record("dots", "accuracy", arms=labels, metrics=[metric], at=analysis.at, together=False),
         *(
             _record(
                 "curves", f"{name}-curves", arms=labels, metric=name, splits=_SPLITS, scale="linear"

@@ -42,7 +42,7 @@ def confusion_rows(frames: Frames, record: Mapping[str, Any], folder: Path | Non
         NotDrawnError: No trial has left its predictions.
     """
     parts = []
-    known = {arm["label"]: arm for arm in frames.plan["arms"]}
+    known = {arm.label: arm for arm in frames.plan.arms}
     for label in record["arms"]:
         found = predictions(frames, label, folder)
         if not found:

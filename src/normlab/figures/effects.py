@@ -21,10 +21,11 @@ from normlab.figures.base import (
     row_step,
 )
 from normlab.figures.measures import printed_values
-from normlab.frames.claim_words import in_points
 from normlab.frames.load import Frames
 from normlab.frames.verdicts import claim_table
 from normlab.metrics import METRICS
+from normlab.records.plan import ClaimRecord
+from normlab.stats.claims import CLAIMS
 
 VERDICTS = {
     "supported": ("#009E73", "circle"),
@@ -67,41 +68,35 @@ def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
         table = table[table["claim"].isin(record["claims"])]
     if not len(table):
         raise NotDrawnError("no claim has an estimate yet")
-    claims = {claim["name"]: claim for claim in frames.plan["claims"]}
+    claims = {claim.name: claim for claim in frames.plan.judged}
     rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
     return pd.DataFrame(rows).astype({"published": float})
 
 
-def _row(frames: Frames, row: Mapping[Any, Any], claim: Mapping[str, Any]) -> dict[str, Any]:
-    points = in_points(claim)
-    scale = 100.0 if points else 1.0
-    if claim["kind"] == "faster":
-        unit = "Time saved, s" if claim["clock"] == "seconds" else "Images saved"
-    else:
-        spec = METRICS[claim["metric"]]
-        unit = "Difference, points" if points else f"Difference in {spec.words}"
-        unit += "" if spec.higher or points else ", turned round: less is better"
+def _row(frames: Frames, row: Mapping[Any, Any], claim: ClaimRecord) -> dict[str, Any]:
+    kind = CLAIMS[claim.kind]
+    scale = kind.unit(claim).scale
     return {
         "claim": row["claim"],
         "kind": row["kind"],
         "verdict": row["verdict"],
-        "unit": unit,
+        "unit": kind.axis(claim),
         **{name: scale * row[name] for name in ("estimate", "low", "high", "margin")},
         "published": _published(frames, claim),
     }
 
 
-def _published(frames: Frames, claim: Mapping[str, Any]) -> float | None:
+def _published(frames: Frames, claim: ClaimRecord) -> float | None:
     """The printed difference in the claim's direction, where both arms have a number."""
-    sides = claim["sides"]
-    rows = printed_values(frames, claim["metric"])
-    printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim["published"]}
-    if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim["kind"] == "faster":
+    sides = claim.sides
+    if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim.metric is None:
         return None
+    rows = printed_values(frames, claim.metric)
+    printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim.published}
     first, second = (printed.get(side[0]) for side in sides)
     if not isinstance(first, int | float) or not isinstance(second, int | float):
         return None
-    return float(first - second) * (1 if METRICS[claim["metric"]].higher else -1)
+    return float(first - second) * (1 if METRICS[claim.metric].higher else -1)
 
 
 def effect_chart(data: pd.DataFrame) -> Chart:

@@ -160,7 +160,7 @@ def gallery(data: pd.DataFrame) -> Chart:
 
 
 def _images(frames: Frames, label: str, found: Sequence[Predictions]) -> tuple[Images, list[str]]:
-    arm = next(arm for arm in frames.plan["arms"] if arm["label"] == label)
+    arm = next(arm for arm in frames.plan.arms if arm.label == label)
     images = images_of(arm)
     if not np.array_equal(images.labels, found[0].labels):
         raise NotDrawnError("the test images are not those that the trials saw")

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from normlab.errors import UserError
 from normlab.figures.base import NotDrawnError
 from normlab.recipe import DATA
 from normlab.recipe.data import Data
+from normlab.records.plan import ArmRecord
 
 _SIDE = 84  # pixels that an image has on the page
 
@@ -49,7 +49,7 @@ class Images:
         return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def images_of(arm: Mapping[str, Any]) -> Images:
+def images_of(arm: ArmRecord) -> Images:
     """The test images of an arm of the plan, read where they lie; nothing is downloaded for it.
 
     Raises:
@@ -64,7 +64,7 @@ def images_of(arm: Mapping[str, Any]) -> Images:
     return Images(found.test_images, found.test_labels, found.max_value)
 
 
-def class_names(arm: Mapping[str, Any], count: int) -> list[str]:
+def class_names(arm: ArmRecord, count: int) -> list[str]:
     """Names of the classes of an arm's data, or their numbers where nobody knows them."""
     numbers = [str(number) for number in range(count)]
     try:
@@ -74,8 +74,8 @@ def class_names(arm: Mapping[str, Any], count: int) -> list[str]:
     return names if len(names) >= count else numbers
 
 
-def _data(arm: Mapping[str, Any]) -> Data:
-    values = arm.get("recipe", {}).get("data")
-    if not values:
+def _data(arm: ArmRecord) -> Data:
+    values = arm.recipe.get("data")
+    if not isinstance(values, Mapping):
         raise NotDrawnError("the plan does not say which data its arms use")
-    return DATA[values["kind"]].parse(values)
+    return DATA[str(values["kind"])].parse(values)

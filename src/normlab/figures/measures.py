@@ -13,6 +13,7 @@ from normlab.figures.base import NotDrawnError
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
 from normlab.metrics import METRICS
+from normlab.records.plan import TimeRecord
 from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
@@ -69,7 +70,7 @@ def published_key(metric: Metric) -> str | None:
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
     """A metric of every trial that counts; times are limited to the longest training of `arms`."""
     if not isinstance(metric, str):
-        return _timed(time_arrays(frames, {**metric, "sides": [list(arms)]}))
+        return _timed(time_arrays(frames, TimeRecord.model_validate(metric), arms))
     spec = METRICS[metric]
     scale = 100.0 if spec.points else 1.0
     values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)
@@ -166,9 +167,9 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 def printed_values(frames: Frames, name: str | None) -> dict[str, list[float]]:
     """What the source printed, by arm; accuracies and F1 scores are in percent there."""
     found: dict[str, list[float]] = {}
-    for row in frames.plan.get("published", []):
-        value = row["values"].get(name)
+    for row in frames.plan.published:
+        value = row.values.get(name) if name else None
         if isinstance(value, int | float):
-            for arm in row["arms"]:
+            for arm in row.arms:
                 found.setdefault(arm, []).append(float(value))
     return found

@@ -23,6 +23,7 @@ from normlab.figures.base import (
 from normlab.figures.measures import metric_title
 from normlab.frames.load import Frames
 from normlab.frames.scores import time_arrays
+from normlab.records.plan import TimeRecord
 from normlab.stats.survival import kaplan_meier
 
 _NAMED = 8  # arms whose counts the caption has
@@ -53,7 +54,7 @@ def survival_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         NotDrawnError: No trial has a time.
     """
-    study = time_arrays(frames, {**record, "sides": [record["arms"]]})
+    study = time_arrays(frames, TimeRecord.model_validate(record), record["arms"])
     rows: list[dict[str, Any]] = []
     for arm in record["arms"]:
         times, reached = study.arm(frames.arms.index(arm))

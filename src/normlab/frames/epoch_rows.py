@@ -42,7 +42,7 @@ def epoch_rows(frames: Frames) -> str:
     table = epochs.merge(ends, on=["id", "epoch"], how="left").drop(columns="id")
     is_end = table["state"].notna()
     for name in OF_ARMS:
-        known = {arm["label"]: arm.get(name) for arm in frames.plan["arms"]}
+        known = {arm.label: getattr(arm, name) for arm in frames.plan.arms}
         table[name] = table["arm"].map(known).where(is_end)
     for name in (*OF_ARMS, *_COUNTS, "threads"):  # whole numbers keep all their digits
         table[name] = table[name].astype("Int64")

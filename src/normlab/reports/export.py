@@ -71,7 +71,7 @@ def _made(
             made |= {figures / name: content for name, content in figure_files(figure).items()}
     if latex is not None:
         tables = {"arms": arms_typeset(frames)}
-        if frames.plan.get("claims"):
+        if frames.plan.claims:
             tables["verdicts"] = verdicts_typeset(frames)
         for name, table in tables.items():
             made[latex / f"{name}.tex"] = table.latex().encode()

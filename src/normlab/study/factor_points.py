@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from normlab.arms import level_text
 from normlab.errors import UserError, unknown
 from normlab.recipe import value_text
 from normlab.study.figures import Factor, Interaction
-from normlab.study.levels import level_text
 
 Levels = Mapping[str, Any]
 Texts = tuple[str | None, ...]

@@ -17,10 +17,11 @@ from pydantic import (
     field_validator,
 )
 
+from normlab.arms import Selector, Selectors, one_or_several
 from normlab.errors import unknown
 from normlab.metrics import METRICS
-from normlab.recipe.base import Component, catalog, chosen_from, listed
-from normlab.study.claims import At, Selector
+from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.stats.claims.keys import At
 
 Scale = Literal["linear", "log"]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -53,18 +54,12 @@ def _measure(value: Any, info: ValidationInfo) -> Any:
     return value if isinstance(value, str) else _time_to(value, info)
 
 
-def _some(value: Any) -> Any:
-    """One stands for a list of one; none is no list."""
-    if isinstance(value, list | tuple) and not value:
-        raise ValueError("leave it out, or name at least one")
-    return (value,) if isinstance(value, str | dict | Component) else listed(value)
-
-
 Measure = Annotated[str | TimeTo, BeforeValidator(_measure)]
-Measures = Annotated[tuple[Measure, ...], BeforeValidator(_some)]
-Selectors = Annotated[tuple[Selector, ...], BeforeValidator(_some)]
-Names = Annotated[tuple[Text, ...], BeforeValidator(_some)]
-Splits = Annotated[tuple[Literal["train", "validation", "test"], ...], BeforeValidator(_some)]
+Measures = Annotated[tuple[Measure, ...], BeforeValidator(one_or_several)]
+Names = Annotated[tuple[Text, ...], BeforeValidator(one_or_several)]
+Splits = Annotated[
+    tuple[Literal["train", "validation", "test"], ...], BeforeValidator(one_or_several)
+]
 
 
 class AnyFigure(Component):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from normlab.errors import UserError, listing, unknown
-from normlab.recipe import value_text
-from normlab.study.claims import Analysis, Selector
+from normlab.arms import Arms
+from normlab.errors import UserError, unknown
+from normlab.records.plan import FigureRecord
+from normlab.study.analysis import Analysis
 from normlab.study.factor_points import factor_points
 from normlab.study.figures import (
     AnyFigure,
@@ -20,7 +21,6 @@ from normlab.study.figures import (
     Misclassified,
     OfArms,
 )
-from normlab.study.resolve import Arms, pick
 
 
 def resolve_figures(
@@ -30,8 +30,7 @@ def resolve_figures(
     *,
     claims: Sequence[str],
     seeds: Sequence[int],
-    strict: bool,
-) -> list[dict[str, Any]]:
+) -> tuple[FigureRecord, ...]:
     """Every figure as plain data, its arms by label.
 
     Args:
@@ -40,8 +39,6 @@ def resolve_figures(
         arms: The plan's.
         claims: Names of the study's claims.
         seeds: The plan's.
-        strict: Whether a figure of arms that are not there is a mistake; else (a quick variant, a
-            factor fixed on the command line) it is kept with `unresolved`, the reason.
 
     Raises:
         UserError: A figure names arms, factors, claims or seeds that are not there, or two figures
@@ -52,13 +49,13 @@ def resolve_figures(
     for name, figure in zip(names, figures, strict=True):
         record = figure.model_dump(mode="json", exclude={"name"}) | {"name": name}
         try:
-            record |= _resolved(figure, analysis, arms, claims, seeds, strict=strict)
+            record |= _resolved(figure, analysis, arms, claims, seeds)
         except UserError as error:
-            if strict:
+            if arms.strict:
                 raise UserError(f"figure {name}: {error}") from None
             record["unresolved"] = str(error)
-        records.append(record)
-    return records
+        records.append(FigureRecord.model_validate(record))
+    return tuple(records)
 
 
 def _names(figures: Iterable[AnyFigure]) -> list[str]:
@@ -83,17 +80,15 @@ def _resolved(
     arms: Arms,
     claims: Sequence[str],
     seeds: Sequence[int],
-    *,
-    strict: bool,
 ) -> dict[str, Any]:
     """What of a figure's record depends on the study."""
     found: dict[str, Any] = {}
     if isinstance(figure, OfArms):
-        found["arms"] = _arms(figure.arms, arms, strict=strict)
+        found["arms"] = list(arms.pick_any(figure.arms))
     if isinstance(figure, Factor | Interaction):
         found["metric"] = _plain(figure.metric) or analysis.metric
         found["at"] = figure.at or analysis.at
-        found |= factor_points(figure, {label: arms[label] for label in found["arms"]})
+        found |= factor_points(figure, {label: arms.levels[label] for label in found["arms"]})
     elif isinstance(figure, Dots | Bars):
         found["metrics"] = [_plain(metric) for metric in figure.metrics or (analysis.metric,)]
         found["at"] = figure.at or analysis.at
@@ -104,11 +99,11 @@ def _resolved(
             if name not in claims:
                 raise UserError(unknown("claim", name, claims))
     elif isinstance(figure, Misclassified):
-        found["arm"] = _one(figure.arm, arms)
+        found["arm"] = arms.pick_one(figure.arm)
         if figure.seed is not None and figure.seed not in seeds:
             raise UserError(f"seed is {figure.seed}: the study has {', '.join(map(str, seeds))}")
     elif isinstance(figure, Disagreement):
-        found["right"], found["wrong"] = _one(figure.right, arms), _one(figure.wrong, arms)
+        found["right"], found["wrong"] = arms.pick_one(figure.right), arms.pick_one(figure.wrong)
         if found["right"] == found["wrong"]:
             raise UserError(f"right and wrong are both {found['right']}")
     return found
@@ -116,19 +111,3 @@ def _resolved(
 
 def _plain(metric: Any) -> Any:
     return metric if metric is None or isinstance(metric, str) else metric.model_dump(mode="json")
-
-
-def _arms(selectors: Sequence[Selector] | None, arms: Arms, *, strict: bool) -> list[str]:
-    """Labels that any of the selectors fits, in the plan's order."""
-    if selectors is None:
-        return list(arms)
-    picked = {label for one in selectors for label in pick(one, arms, strict=strict)}
-    return [label for label in arms if label in picked]
-
-
-def _one(selector: Selector, arms: Arms) -> str:
-    found = pick(selector, arms, strict=False)
-    if len(found) > 1:
-        text = f"{value_text(selector)} fits {len(found)}: {listing(found)}"
-        raise UserError(f"one arm is needed, and {text}")
-    return found[0]
