@@ -27,7 +27,7 @@ class FilterResponseNorm(Norm):
 
     Args:
         num_channels: C.
-        learned_eps: Add a learned |eps| per channel to eps, for 1x1 maps.
+        learned_eps: Add a learned ``|eps|`` per channel to eps, for 1x1 maps.
         eps: Added to the mean square inside the root.
         affine: Learn gain and bias per channel.
         activation: Must be None: the threshold is the activation.

@@ -150,5 +150,6 @@ DATA = catalog(
     Caltech25,
     ImageFolder,
 )
+"""kind -> the options of a data set; what reads it is in `normlab.data`."""
 
 DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA))]

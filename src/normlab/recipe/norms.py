@@ -225,6 +225,7 @@ NORMS = catalog(
     TorchGroupNorm,
     TorchLayerNorm,
 )
+"""kind -> the options of a norm; the layer is in `normlab.norms`."""
 
 
 class OwnNorm(Component):

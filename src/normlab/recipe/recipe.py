@@ -49,6 +49,7 @@ their trials get new ids.
 """
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""A seed: a whole number from 0 to 2^32 - 1."""
 
 
 Diagnostic = Literal["activations", "gradient_norm", "train"]

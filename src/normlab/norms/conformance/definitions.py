@@ -190,6 +190,7 @@ DEFINITIONS: dict[str, Definition] = {
         contains_activation=True,
     ),
 }
+"""kind -> its definition; those of torch's own layers are those of the kinds they stand beside."""
 for _kind in ("batch", "instance", "group", "layer"):
     DEFINITIONS[f"torch_{_kind}"] = DEFINITIONS[_kind]
 
