@@ -53,7 +53,20 @@ toctree_of = {
     "README": CONTENTS,
     "docs/cards/README": {"": ["docs/cards/*"]},
     "docs/findings/README": {"": ["docs/findings/*"]},
-    "docs/api/README": {"": ["docs/api/*"]},
+    "docs/api/README": {
+        "": [
+            "docs/api/normlab",
+            "docs/api/recipe",
+            "docs/api/norms",
+            "docs/api/conformance",
+            "docs/api/models",
+            "docs/api/regularizers",
+            "docs/api/augment",
+            "docs/api/data",
+            "docs/api/stats",
+            "docs/api/claims",
+        ]
+    },
 }
 """Page -> the contents below it."""
 
