@@ -8,9 +8,11 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
 
 from normlab.metrics import METRICS
+from normlab.norms import class_of, traits
 from normlab.recipe import (
     DATA,
     DROPOUTS,
@@ -29,6 +31,16 @@ from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
 
 ROOT = Path(__file__).parents[1]
+CARDS = sorted(path for path in ROOT.glob("docs/cards/*.md") if path.stem != "README")
+CARD_PARTS = (
+    "**When.**",
+    "**In training.**",
+    "**In evaluation.**",
+    "**Example.**",
+    "**Cost.**",
+    "**Defaults and departures.**",
+    "**Interactions.**",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
 
@@ -120,9 +132,32 @@ def test_the_guide_to_an_own_model_runs(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("kind", [kind for kind in NORMS if not kind.startswith("torch_")])
 def test_every_norm_has_a_card(kind: str) -> None:
     card = (ROOT / "docs" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
-    for part in (f"`norm: {kind}`", "**When.**", "**Cost.**", "**Defaults and departures.**"):
+    for part in (f"`norm: {kind}`", *CARD_PARTS):
         assert part in card
     assert f"({kind}.md)" in (ROOT / "docs" / "cards" / "README.md").read_text(encoding="utf-8")
+
+
+def test_torch_s_layers_share_a_card() -> None:
+    card = (ROOT / "docs" / "cards" / "torch.md").read_text(encoding="utf-8")
+    for part in (*(f"`{kind}`" for kind in NORMS if kind.startswith("torch_")), *CARD_PARTS):
+        assert part in card
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_a_card_s_example_runs(card: Path) -> None:
+    (example,) = blocks(card.read_text(encoding="utf-8"), "python")
+    assert "assert" in example
+    torch.manual_seed(0)
+    exec(compile(example, card.name, "exec"), {"__name__": "card"})
+
+
+@pytest.mark.parametrize("kind", [card.stem for card in CARDS if card.stem in NORMS])
+def test_a_card_says_of_evaluation_what_its_kind_does(kind: str) -> None:
+    card = (ROOT / "docs" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
+    _, _, after = card.partition("**In evaluation.**")
+    differs = traits(class_of(kind)).differs_in_eval
+    assert after.lstrip(" ").startswith("The same") == (not differs)
+    assert ("running_" in after.partition("**Example.**")[0]) == differs
 
 
 def documented() -> Iterator[str]:
