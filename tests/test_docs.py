@@ -41,6 +41,20 @@ CARD_PARTS = (
     "**Defaults and departures.**",
     "**Interactions.**",
 )
+TERMS = (
+    "study",
+    "recipe",
+    "arm",
+    "seed",
+    "trial",
+    "store",
+    "liveness",
+    "claim",
+    "margin",
+    "verdict",
+    "look",
+    "rehearsal",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
 
@@ -65,6 +79,27 @@ def test_the_readme_s_first_screen_has_the_two_commands_and_the_picture() -> Non
     first = "\n".join(README.splitlines()[:20])
     for part in ("make demo", "make test", "docs/images/report.png"):
         assert part in first
+
+
+def test_the_readme_s_table_says_what_each_guide_answers() -> None:
+    rows = re.findall(r"^\| \[.+\]\((\S+\.md)\) \| .+\? \|$", README, re.M)
+    pages = [*(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
+    pages += [f"docs/{path.parent.name}/README.md" for path in ROOT.glob("docs/*/README.md")]
+    assert sorted(rows) == sorted([*pages, "CONTRIBUTING.md", "CHANGELOG.md"])
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_is_explained_where_it_first_stands_and_in_the_glossary(term: str) -> None:
+    before, _, after = README.partition("## Terms")
+    assert re.search(rf"\*\*{term}s?\*\*", after.partition("\n## ")[0], re.I)
+    assert re.search(rf"^\| \*\*{term}\*\* \| .+ \|$", text_of("glossary.md"), re.M)
+    if term not in {"study", "seed", "liveness"}:  # words of the field, and a link to the guide
+        assert not re.search(rf"\b{term}s?\b", before)
+
+
+def test_the_glossary_is_in_order() -> None:
+    terms = re.findall(r"^\| \*\*([\w ]+)\*\* \|", text_of("glossary.md"), re.M)
+    assert terms == sorted(terms)
 
 
 def test_links_to_files_lead_somewhere() -> None:
