@@ -29,7 +29,7 @@ types: .venv/dev
 
 # Strict: a broken link or a public name without a docstring fails.
 docs: .venv/docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d build/doctrees . build/docs
+	$(BIN)/python -m sphinx -E -a -W --keep-going -q -b html -c docs -d build/doctrees . build/docs
 	@echo "Open $(CURDIR)/build/docs/index.html in a browser."
 
 check: .venv/dev

@@ -33,7 +33,7 @@ class Definition:
         parameters: Initial value of every parameter by name.
         buffers: Initial value of every buffer by name.
         refuses: (images, pixels) of a training batch that the kind must refuse.
-        contains_activation: It takes the activation's place.
+        contains_activation: It contains its activation.
         counterpart: torch's layer of the same kind.
         limits: (own options, other kind, other's options, value of gates): equal layers.
     """
@@ -190,7 +190,7 @@ DEFINITIONS: dict[str, Definition] = {
         contains_activation=True,
     ),
 }
-"""kind -> its definition; those of torch's own layers are those of the kinds they stand beside."""
+"""kind -> its definition; torch's own layers share those of the kinds they are compared with."""
 for _kind in ("batch", "instance", "group", "layer"):
     DEFINITIONS[f"torch_{_kind}"] = DEFINITIONS[_kind]
 
