@@ -1,4 +1,4 @@
-"""What each kind is, in formulas and words and with settings, to hold layers against.
+"""What each kind is, in formulas, words and settings that layers are checked against.
 
 The formulas themselves are in `normlab.norms.conformance.formulas`.
 """
