@@ -7,10 +7,9 @@ that epoch's training. What is known of a trial at its end stands in the row of 
 
 from __future__ import annotations
 
-import pandas as pd
-
 from normlab.frames.csv_text import csv_text
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records import FINISHED
 

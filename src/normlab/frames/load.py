@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-import pandas as pd
-
+from normlab.lazy import pandas as pd
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.records.plan import PlanRecord
 from normlab.store import Look, Store

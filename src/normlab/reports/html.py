@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
-from normlab.figures import VEGA_LITE, Figure, figures_of, specification
+from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
@@ -171,7 +171,7 @@ def _model(arm: ArmRecord) -> str:
     return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure(figure: Shown) -> dict[str, Any]:
     """What the page needs of a figure; one that cannot be drawn has no specification."""
     shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
     if figure.drawn is None:
