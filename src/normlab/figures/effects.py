@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -87,7 +87,7 @@ class Effects(Figure):
         return panels[0] if len(panels) == 1 else below(*panels)
 
 
-def _row(frames: Frames, row: Mapping[Any, Any], claim: ClaimRecord) -> dict[str, object]:
+def _row(frames: Frames, row: Mapping[Hashable, Any], claim: ClaimRecord) -> dict[str, object]:
     kind = CLAIMS[claim.kind]
     scale = kind.unit(claim).scale
     return {

@@ -40,7 +40,7 @@ def details(frames: Frames, arms: Sequence[str], name: str) -> Iterable[tuple[st
 
 
 def chosen_layers(
-    found: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None, what: str
+    found: Iterable[Mapping[str, object]], wanted: Sequence[str] | None, what: str
 ) -> list[str]:
     """Names of the layers to show: those wanted, or some spread evenly over the depth.
 

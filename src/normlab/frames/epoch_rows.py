@@ -47,7 +47,7 @@ def epoch_rows(frames: Frames) -> str:
         table[name] = table[name].astype("Int64")
     empty = [name for name in table if table[name].isna().all() and name not in _ALWAYS]
     table = table.drop(columns=empty)
-    return csv_text(table, float_format=_DIGITS, lineterminator="\n")
+    return csv_text(table, float_format=_DIGITS)
 
 
 def last_rows(epochs: pd.DataFrame) -> pd.DataFrame:

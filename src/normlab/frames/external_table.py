@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from normlab.errors import UserError
 from normlab.lazy import pandas as pd
@@ -67,7 +66,7 @@ class Table:
             values.append(value)
         return pd.Series(values, index=self.cells.index, dtype=float)
 
-    def plain(self, name: str) -> pd.Series[Any]:
+    def plain(self, name: str) -> pd.Series:
         """A column as numbers where all its cells are some, else as text; NaN where it is empty."""
         texts = self.cells[name]
         numbers = [number(text, comma=self.comma) for text in texts]

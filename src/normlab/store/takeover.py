@@ -103,7 +103,7 @@ def _provenance(trial: sqlite3.Row, folder: Path) -> str:
     return json.dumps(marked)
 
 
-def _names(value: Any) -> list[str]:
+def _names(value: object) -> list[str]:
     return [str(name) for name in value] if isinstance(value, list) else []
 
 
