@@ -387,7 +387,7 @@ class Store:
 
         Args:
             trial_ids: Of which trials.
-            hashes: Read every file and hold it against its SHA-256; otherwise against its size.
+            hashes: Read every file and compare its SHA-256; otherwise compare only its size.
         """
         rows = self._all(
             "SELECT a.trial_id, a.kind, a.sha256, a.bytes FROM artifacts a "

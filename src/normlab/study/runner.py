@@ -45,10 +45,11 @@ class RunOptions:
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
-        same_machine: Train anew what was trained where bits are other than here; take nothing of
-            that kind over from other studies. A trial is replaced when its new training ended.
+        same_machine: Train again every trial whose bits this machine would not reproduce, and take
+            none of that kind over from other studies. A trial is replaced once its new training has
+            ended.
         retrain_lost: Train finished trials again whose files are gone or damaged; every file is
-            held against its SHA-256 for that.
+            checked against its SHA-256 for that.
     """
 
     workers: int | Literal["auto"] = 1
