@@ -145,7 +145,7 @@ def test_files_that_the_study_names_count_where_there_is_own_code(
         ({"code": ["~nobody-of-this-name/x"]}, "code: ~nobody-of-this-name/x cannot be read"),
         (
             {"code": ["own_net.py"], "base": {"data": "digits", "model": "digits-small"}},
-            r"code is \['own_net.py'\]: no arm has an own model or norm",
+            r"code is \['own_net.py'\]: no arm has own data, an own model or norm",
         ),
         ({"code": [3]}, "code.0 is 3"),
     ],
@@ -185,7 +185,7 @@ def test_a_worker_that_finds_other_code_than_planned_does_not_train_it(
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
     *_, last = perform(task, "cpu")
     assert isinstance(last, Faulted)  # no fault of the trial's
-    assert "the code of the model or norm changed since the plan" in last.reason
+    assert "the code of the data, model or norm changed since the plan" in last.reason
     edit(folder / "own_net.py", "nn.Tanh()", "nn.ReLU()", monkeypatch)
     *_, last = perform(task, "cpu")
     assert isinstance(last, Ended)

@@ -31,7 +31,7 @@ class Images:
         most: The largest value of a pixel.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8 | np.float32]
     labels: npt.NDArray[np.int64]
     most: int
 
@@ -67,6 +67,8 @@ def images_of(arm: Mapping[str, Any]) -> Images:
 def class_names(arm: Mapping[str, Any], count: int) -> list[str]:
     """Names of the classes of an arm's data, or their numbers where nobody knows them."""
     numbers = [str(number) for number in range(count)]
+    if "class_names" in arm:  # of data of the user's own
+        return list(arm["class_names"])
     try:
         names = list(describe(_data(arm)).class_names)
     except (NotDrawnError, UserError):
@@ -78,4 +80,9 @@ def _data(arm: Mapping[str, Any]) -> Data:
     values = arm.get("recipe", {}).get("data")
     if not values:
         raise NotDrawnError("the plan does not say which data its arms use")
+    if values["kind"] not in DATA:
+        raise NotDrawnError(
+            f"the images of '{values['kind']}' are not shown: they are made by code of yours, and "
+            "a report runs none"
+        )
     return DATA[values["kind"]].parse(values)

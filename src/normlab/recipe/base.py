@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, mod
 from pydantic_core import PydanticCustomError
 
 from normlab.errors import UserError, nearest, unknown
+from normlab.own import is_own, module_of, path_of
 
 
 class Spec(BaseModel):
@@ -61,15 +62,43 @@ class Component(Spec):
 
     kind: str
 
-    @classmethod
-    def accepts(cls, kind: str) -> bool:
-        """Whether a component for kinds of the user's takes this name."""
-        return False
-
     @property
     def options(self) -> dict[str, Any]:
         """Every field but `kind`, as keyword arguments."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+
+
+class Own(Component):
+    """A component of the user's, by import path or by the name of an entry point.
+
+    What is given beside `kind` are the options of what stands there; that checks them.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    group: ClassVar[str]
+    """Of the entry points whose names stand for it."""
+    written: ClassVar[str] = "package.module:Class"
+    """How an import path looks."""
+
+    @classmethod
+    def accepts(cls, kind: str) -> bool:
+        """An import path, or the name of an entry point in the group."""
+        return is_own(kind, cls.group)
+
+    @property
+    def module(self) -> str | None:
+        """What the user must trust before it is imported; None for installed entry points."""
+        return module_of(self.kind, self.group)
+
+    @property
+    def import_path(self) -> str:
+        """As ``package.module:name``, also where an entry point's name stands for it."""
+        return path_of(self.kind, self.group)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything given that is no field."""
+        return dict(self.model_extra or {})
 
 
 def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
@@ -96,7 +125,7 @@ def catalog(*specs: type[Kind]) -> dict[str, type[Kind]]:
 
 
 def chosen_from(
-    kinds: Mapping[str, type[Component]], own: type[Component] | None = None
+    kinds: Mapping[str, type[Component]], own: type[Own] | None = None
 ) -> Callable[[Any, ValidationInfo], Any]:
     """A validator that makes a component from a name or a mapping with `kind`.
 
@@ -116,7 +145,7 @@ def chosen_from(
         kind = values["kind"]
         spec = kinds.get(kind) or (own if own and own.accepts(kind) else None)
         if spec is None and own and ":" in kind:
-            raise _refused(f"{info.field_name} is '{kind}': an import path is package.module:Class")
+            raise _refused(f"{info.field_name} is '{kind}': an import path is {own.written}")
         if spec is None:
             raise _refused(f"{info.field_name}: {unknown('kind', kind, kinds)}")
         try:
@@ -166,6 +195,8 @@ def explain(error: ValidationError, where: str = "") -> str:
             message = f"allowed: {', '.join(allowed)}" + (f" (nearest: '{guess}')" if guess else "")
         elif item["type"] in _SHAPES:
             message = f"a {_SHAPES[item['type']]} is needed"
+        elif item["type"] == "invalid-json-value":
+            message = "a number, text, truth value, list or mapping of such is needed"
         elif item["type"] == "unknown_key":
             shown = False
         elif item["type"] == "value_error":

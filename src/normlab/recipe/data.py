@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
-from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.recipe.base import Component, Own, catalog, chosen_from
 from normlab.text import one_form
 
 Scaling = Literal["standard", "unit"]
@@ -151,4 +151,17 @@ DATA = catalog(
     ImageFolder,
 )
 
-DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA))]
+
+class OwnData(Data, Own):
+    """What a function of the user's returns, by import path: ``mypackage.images:load``.
+
+    Options are plain values: they are part of a trial's id.
+    """
+
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+    title: ClassVar[str] = "own data"
+    group: ClassVar[str] = "normlab.data"
+    written: ClassVar[str] = "package.module:function"
+
+
+DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA, OwnData))]

@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from normlab.errors import UserError, unknown
 from normlab.recipe.augment import AugmentSpec
-from normlab.recipe.base import Spec
+from normlab.recipe.base import Own, Spec
 from normlab.recipe.data import DataSpec
-from normlab.recipe.models import ModelSpec, OwnModel
-from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec, OwnNorm
+from normlab.recipe.models import ModelSpec
+from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec
 from normlab.recipe.regularizers import (
     Agc,
     AgcSpec,
@@ -194,8 +194,13 @@ def _default(key: str) -> dict[str, str]:
 
 def own_modules(recipe: Recipe) -> set[str]:
     """Modules that the recipe would have imported, but for entry points of installed packages."""
-    own = (part for part in (recipe.model, recipe.norm) if isinstance(part, OwnModel | OwnNorm))
-    return {part.module for part in own if part.module is not None}
+    return {part.module for part in own_parts(recipe) if part.module is not None}
+
+
+def own_parts(recipe: Recipe) -> tuple[Own, ...]:
+    """What of the recipe is the user's own: data, model, norm."""
+    parts = (recipe.data, recipe.model, recipe.norm)
+    return tuple(part for part in parts if isinstance(part, Own))
 
 
 def digest(data: Any) -> str:

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normlab.own import is_import_path, path_of
+from normlab.own import is_import_path
 from normlab.own_code import OwnCode, read
-from normlab.recipe import Recipe
-from normlab.recipe.models import OwnModel
-from normlab.recipe.norms import OwnNorm
+from normlab.recipe import Recipe, own_parts
 
 if TYPE_CHECKING:
     from normlab.study.plan import Arm
@@ -20,17 +18,13 @@ _loaded: dict[tuple[str, ...], str] = {}
 
 
 def import_paths(recipe: Recipe) -> tuple[str, ...]:
-    """The own model and the own norm of a recipe as ``package.module:Class``.
+    """The own data, model and norm of a recipe, each as ``package.module:name``.
 
     So are options of theirs that are written like that: they import what those name.
     """
     paths: list[str] = []
-    for part, own, group in (
-        (recipe.model, OwnModel, "normlab.models"),
-        (recipe.norm, OwnNorm, "normlab.norms"),
-    ):
-        if isinstance(part, own):
-            paths += [path_of(part.kind, group), *_written(part.options)]
+    for part in own_parts(recipe):
+        paths += [part.import_path, *_written(part.options)]
     return tuple(dict.fromkeys(paths))
 
 
@@ -38,7 +32,7 @@ def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
     """The own code that a recipe's trials rest on; None where there is none.
 
     Args:
-        recipe: What names a model or norm by import path.
+        recipe: What names data, a model or a norm by import path.
         files: The study's `code`: these count where anything of the recipe is own code.
 
     Raises:

@@ -23,6 +23,7 @@ from normlab.models import (
 from normlab.norms import is_norm
 from normlab.own_code import OwnCode
 from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
+from normlab.recipe.data import OwnData
 from normlab.store import TrialRow
 from normlab.study.cells import cells
 from normlab.study.checks import check_claim, check_figure
@@ -127,6 +128,7 @@ class Plan:
                     "parameters": arm.parameters,
                     "layers": arm.layers,
                     "classes": describe(arm.recipe.data).num_classes,
+                    **_own_names(arm.recipe),
                     "notes": list(arm.notes),
                     "trials": {str(seed): trial for seed, trial in arm.trials.items()},
                     **({"code": dict(arm.code)} if arm.code else {}),
@@ -195,7 +197,7 @@ def make_plan(study: Study) -> Plan:
         raise UserError(f"{study.name}: its constraints leave no arm")
     if study.code and not any(arm.code for arm in arms):
         raise UserError(
-            f"{study.name}: code is {list(study.code)}: no arm has an own model or norm"
+            f"{study.name}: code is {list(study.code)}: no arm has own data, an own model or norm"
         )
     made = Plan(study=study, arms=tuple(arms))
     if not study.varied:
@@ -208,6 +210,12 @@ def make_plan(study: Study) -> Plan:
         # What is shown of every arm where the study lists no figures.
         check_figure({"kind": "dots", **record["analysis"]}, recipes, "analysis")
     return made
+
+
+def _own_names(recipe: Recipe) -> dict[str, list[str]]:
+    """Names of the classes of own data, whose code the report does not run."""
+    own = isinstance(recipe.data, OwnData)
+    return {"class_names": list(describe(recipe.data).class_names)} if own else {}
 
 
 def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
