@@ -281,6 +281,18 @@ def test_options_are_given_as_copies(loads: Loads) -> None:
     assert wanted.options == {"parts": [1, 2]}
 
 
+@pytest.mark.parametrize("scale", [1, 1 / 300])
+def test_what_the_user_does_to_the_arrays_later_changes_nothing(scale: float, loads: Loads) -> None:
+    pixels = TRAIN[0] * np.float32(scale) if scale < 1 else TRAIN[0].copy()
+    given = (pixels, TRAIN[1].copy())
+    found = data.load(loads({"train": given, "test": (TEST[0] * type(scale)(scale), TEST[1])}))
+    before = [found.train_images.copy(), found.train_labels.copy()]
+    for array in given:
+        array[:] = 0
+    np.testing.assert_array_equal(found.train_images, before[0])
+    np.testing.assert_array_equal(found.train_labels, before[1])
+
+
 def test_what_it_prints_is_no_part_of_the_output(
     loads: Loads, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,10 +67,9 @@ def images_of(arm: Mapping[str, Any]) -> Images:
 def class_names(arm: Mapping[str, Any], count: int) -> list[str]:
     """Names of the classes of an arm's data, or their numbers where nobody knows them."""
     numbers = [str(number) for number in range(count)]
-    if "class_names" in arm:  # of data of the user's own
-        return list(arm["class_names"])
     try:
-        names = list(describe(_data(arm)).class_names)
+        known = arm.get("class_names")  # of data of the user's own, whose code is not run here
+        names = list(map(str, known)) if known else list(describe(_data(arm)).class_names)
     except (NotDrawnError, UserError):
         return numbers
     return names if len(names) >= count else numbers

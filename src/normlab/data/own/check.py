@@ -101,7 +101,7 @@ def _labels(part: Part, where: str) -> Labels:
     if part.labels.min() < 0 or part.labels.max() >= 2**31:
         wrong = part.labels[(part.labels < 0) | (part.labels >= 2**31)][0]
         raise UserError(f"{where} has the label {wrong}: whole numbers from 0 are needed")
-    return part.labels.astype(np.int64)
+    return part.labels.astype(np.int64, copy=True)
 
 
 def _classes(names: object, train: Labels, test: Labels, name: str) -> tuple[str, ...]:
@@ -213,7 +213,8 @@ def _pixels(train: Values, test: Values, most: object, name: str) -> tuple[Image
                 f"{allowed} are allowed; divide larger ones by their largest possible value, to "
                 "have floats from 0 to 1"
             )
-    return np.ascontiguousarray(train, np.uint8), np.ascontiguousarray(test, np.uint8), allowed
+    # Copies: what the user's code does to its own arrays later changes nothing.
+    return np.array(train, np.uint8, order="C"), np.array(test, np.uint8, order="C"), allowed
 
 
 def _floats(train: Values, test: Values, most: object, name: str) -> tuple[Images, Images, int]:
@@ -236,7 +237,7 @@ def _floats(train: Values, test: Values, most: object, name: str) -> tuple[Image
     eight = [_eight_bits(images) for images in (train, test)]
     if eight[0] is not None and eight[1] is not None:
         return eight[0], eight[1], _MOST
-    return np.ascontiguousarray(train, np.float32), np.ascontiguousarray(test, np.float32), 1
+    return np.array(train, np.float32, order="C"), np.array(test, np.float32, order="C"), 1
 
 
 def _eight_bits(images: Values) -> Images | None:
