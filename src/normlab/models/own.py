@@ -132,8 +132,8 @@ def _run(
     ran: list[str] = []
     where = [""]
 
-    def watch(place: str) -> Any:
-        def hook(module: nn.Module, _: Any) -> None:
+    def watch(place: str) -> Callable[[nn.Module, object], None]:
+        def hook(module: nn.Module, _: object) -> None:
             where[0] = place
             if isinstance(module, WEIGHTED):
                 ran.append(place)
@@ -180,8 +180,9 @@ def _head(model: nn.Module, ran: list[nn.Module]) -> nn.Module | None:
 
 def _swap(model: nn.Module, name: str, slots: Slots) -> None:
     norm = slots.recipe.norm
+    options: dict[str, Any] = norm.options
     try:
-        changes = swap_norm(model, norm.kind, **norm.options)
+        changes = swap_norm(model, norm.kind, **options)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     if not changes and norm.kind != "none":

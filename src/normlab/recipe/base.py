@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar, get_args
+from typing import ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
@@ -28,7 +28,7 @@ class Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, value: Any) -> Any:
+    def _known_keys(cls, value: object) -> object:
         if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
             for key in value:
                 if key in cls.model_fields:
@@ -45,7 +45,7 @@ class Spec(BaseModel):
         return (cls.__doc__ or "").strip().splitlines()[0]
 
     @classmethod
-    def parse(cls, value: Any, where: str = "") -> Self:
+    def parse(cls, value: object, where: str = "") -> Self:
         """Validate plain data; a mistake becomes a `UserError` that names field and value."""
         try:
             return cls.model_validate(value)
@@ -63,7 +63,7 @@ class Component(Spec):
     kind: str
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Every field but `kind`, as keyword arguments."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
 
@@ -96,22 +96,22 @@ class Own(Component):
         return path_of(self.kind, self.group)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Everything given that is no field."""
         return dict(self.model_extra or {})
 
 
-def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
+def shorthand(field: str, *types: type) -> Callable[[object], object]:
     """A validator that reads a bare value of one of `types` as ``{field: value}``."""
 
-    def expand(value: Any) -> Any:
+    def expand(value: object) -> object:
         bare = isinstance(value, types) and not isinstance(value, bool)
         return {field: value} if bare else value
 
     return expand
 
 
-def listed(value: Any) -> Any:
+def listed(value: object) -> object:
     """A validator that reads a list as a tuple, which is what a frozen model holds."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -126,7 +126,7 @@ def catalog(*specs: type[Kind]) -> dict[str, type[Kind]]:
 
 def chosen_from(
     kinds: Mapping[str, type[Component]], own: type[Own] | None = None
-) -> Callable[[Any, ValidationInfo], Any]:
+) -> Callable[[object, ValidationInfo], object]:
     """A validator that makes a component from a name or a mapping with `kind`.
 
     Args:
@@ -134,7 +134,7 @@ def chosen_from(
         own: Takes kinds that are an import path (``package.module:Class``), if those are allowed.
     """
 
-    def choose(value: Any, info: ValidationInfo) -> Component:
+    def choose(value: object, info: ValidationInfo) -> Component:
         if isinstance(value, Component):
             return value
         values = {"kind": value} if isinstance(value, str) else value

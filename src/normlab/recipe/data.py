@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
@@ -16,7 +16,7 @@ the training images' mean and divides by their standard deviation, per color cha
 LARGEST_SIDE = 4096
 
 
-def _classes(value: Any) -> Any:
+def _classes(value: object) -> object:
     """A number of classes, or names in one order: the order of the list changes nothing."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
         return value
@@ -31,7 +31,7 @@ def _classes(value: Any) -> Any:
     return tuple(sorted(names))
 
 
-def _size(value: Any) -> Any:
+def _size(value: object) -> object:
     """One side of a square, or height and width; two equal ones are a square."""
     sides = value if isinstance(value, list | tuple) else (value, value)
     if len(sides) != 2 or not all(

@@ -55,7 +55,7 @@ Diagnostic = Literal["activations", "gradient_norm", "train"]
 """What `diagnostics` can ask for; see `normlab.train.diagnostics`."""
 
 
-def _as_set(value: Any) -> Any:
+def _as_set(value: object) -> object:
     value = [value] if isinstance(value, str) else value
     return tuple(sorted(set(map(str, value)))) if isinstance(value, list | tuple) else value
 
@@ -164,8 +164,8 @@ BARE = {
 
 
 def with_value(
-    values: Mapping[str, Any], key: str, value: Any, *, top: bool = True
-) -> dict[str, Any]:
+    values: Mapping[str, object], key: str, value: object, *, top: bool = True
+) -> dict[str, object]:
     """A copy of a recipe's plain data with one dotted key set: ``norm.groups`` or ``lr``.
 
     Raises:
@@ -203,7 +203,7 @@ def own_parts(recipe: Recipe) -> tuple[Own, ...]:
     return tuple(part for part in parts if isinstance(part, Own))
 
 
-def digest(data: Any) -> str:
+def digest(data: object) -> str:
     """SHA-256 of plain data, equal for equal data whatever the order of its keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -233,7 +233,7 @@ def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = Non
     return digest(identity)[:20]
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """A recipe's value in words, as in a study file."""
     if isinstance(value, Mapping):
         if list(value) == ["kind"]:

@@ -80,7 +80,7 @@ def read(value: object, name: str) -> Returned:
     raise UserError(f"{name} returned {_kind(value)}{many}: {FORM} is needed")
 
 
-def _from_mapping(value: Mapping[Any, object], name: str) -> Returned:
+def _from_mapping(value: Mapping[object, object], name: str) -> Returned:
     for key in value:
         if str(key).lower() in _HELD_OUT:
             raise UserError(
