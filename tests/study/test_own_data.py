@@ -1,6 +1,8 @@
 """Images by import path in a study: identity, and the workers that train on them."""
 
+import importlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,23 @@ def test_import_paths_among_its_options_count_too(
     edit(folder / "own_images.py", "seed=0)", "seed=0, pick='')", monkeypatch)
     plan = planned(base=with_options(pick="own_pick:part"))
     assert list(plan.arms[0].code) == ["own_images", "own_pick"]
+
+
+def test_in_a_session_other_code_of_a_helper_makes_the_images_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit(
+        folder / "own_images.py", "import numpy as np", "import numpy as np, own_pick", monkeypatch
+    )
+    edit(folder / "own_images.py", "(0, 60,", "(0, int(60 * own_pick.part),", monkeypatch)
+    plan = planned()
+    (first,) = plan.rows()
+    assert list(plan.arms[0].code) == ["own_images", "own_pick"]
+    (folder / "own_pick.py").write_text("part = 0.25  # of it\n")
+    importlib.reload(sys.modules["own_pick"])  # the function itself stays the same object
+    (second,) = planned().rows()
+    assert second.data_digest != first.data_digest
+    assert (folder / "CALLS").read_text() == "xxxx"
 
 
 def test_arms_of_other_data_keep_their_ids(folder: Path) -> None:

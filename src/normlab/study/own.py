@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normlab.data.own.source import OWN_DATA
 from normlab.own import is_import_path
 from normlab.own_code import OwnCode, read
 from normlab.recipe import Recipe, own_parts
+from normlab.recipe.data import OwnData
 
 if TYPE_CHECKING:
     from normlab.study.plan import Arm
@@ -43,6 +45,13 @@ def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
         return None
     found = read(paths, {name: Path(name) for name in files})
     return found if found.parts else None
+
+
+def look_at_data(recipe: Recipe) -> None:
+    """Have own data made anew where their code is other than when they were made."""
+    if isinstance(recipe.data, OwnData):
+        paths = (recipe.data.import_path, *_written(recipe.data.options))
+        OWN_DATA.made_by(recipe.data, read(paths).digest)
 
 
 def loaded_as_planned(recipe: Recipe, files: Sequence[str], planned: str | None) -> bool:

@@ -28,7 +28,7 @@ from normlab.store import TrialRow
 from normlab.study.cells import cells
 from normlab.study.checks import check_claim, check_figure
 from normlab.study.outline import outline
-from normlab.study.own import own_code, remember_loaded
+from normlab.study.own import look_at_data, own_code, remember_loaded
 from normlab.study.spec import Study, Values
 
 MOST_TRIALS = 200_000
@@ -159,6 +159,7 @@ def make_plan(study: Study) -> Plan:
     arms: list[Arm] = []
     for label, levels, recipe in laid_out:
         code = own_code(recipe, study.code)
+        look_at_data(recipe)
         look = _inspect(recipe, label, code.digest if code else None)
         if look.parameters > MOST_PARAMETERS:
             raise UserError(

@@ -29,7 +29,7 @@ from normlab.recipe.data import Data, OwnData
 LONG = 30.0  # seconds: what takes longer is not called a second time
 _KEPT = 2  # sets of images in memory
 
-_Key = tuple[Callable[..., object], str]
+_Key = tuple[Callable[..., object], str, str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +44,14 @@ class OwnSet:
     def __init__(self) -> None:
         self._facts: dict[_Key, Facts] = {}
         self._read: dict[_Key, _Read] = {}
+        self._code: dict[tuple[str, str], str] = {}
+
+    def made_by(self, spec: OwnData, code: str) -> None:
+        """Say the hash of the function's code: called by other code, what is kept is not used.
+
+        In a session a helper can be written anew while the function stays the same object.
+        """
+        self._code[spec.kind, _options(spec)] = code
 
     def facts(self, spec: Data) -> Facts:
         """What is known of the images: the function is called for it the first time.
@@ -55,7 +63,7 @@ class OwnSet:
             UserError: It cannot be imported or called, or what it returns cannot be used.
         """
         assert isinstance(spec, OwnData)
-        key = _key(spec)
+        key = self._key(spec)
         if key not in self._facts:
             begun = time.monotonic()
             found = self._kept(key, spec).facts
@@ -78,12 +86,17 @@ class OwnSet:
             UserError: As `facts`.
         """
         assert isinstance(spec, OwnData)
-        return self._kept(_key(spec), spec).dataset
+        return self._kept(self._key(spec), spec).dataset
 
     def forget(self) -> None:
         """Call anew."""
         self._facts.clear()
         self._read.clear()
+
+    def _key(self, spec: OwnData) -> _Key:
+        needed = f"a function that returns {FORM}"
+        load = load_own(spec.kind, "data", spec.group, DATA, needed)
+        return load, _options(spec), self._code.get((spec.kind, _options(spec)))
 
     def _kept(self, key: _Key, spec: OwnData) -> _Read:
         found = self._read.pop(key, None) or _called(key[0], spec)
@@ -93,9 +106,8 @@ class OwnSet:
         return found
 
 
-def _key(spec: OwnData) -> _Key:
-    load = load_own(spec.kind, "data", spec.group, DATA, f"a function that returns {FORM}")
-    return load, json.dumps(spec.options, sort_keys=True)
+def _options(spec: OwnData) -> str:
+    return json.dumps(spec.options, sort_keys=True)
 
 
 def _called(load: Callable[..., object], spec: OwnData) -> _Read:
