@@ -449,11 +449,11 @@ ODD: list[tuple[object, str]] = [
     (infinite(), "train image 3 has values that are no finite number"),
     (
         {name: (pixels * 1.0, each) for name, (pixels, each) in BOTH.items()},
-        r"train images are floats from 0 to 25\d: 0 to 1 is needed \(divide by 255",
+        r"train images are floats from 0 to 25\d: 0 to 1 is needed \(divide by the .*astype\('uint8'\)",
     ),
     (
         {name: (pixels - 0.5, each) for name, (pixels, each) in FLOATS.items()},
-        "floats from -0.5 to .*: 0 to 1 is needed.*`data.scaling` takes off the mean",
+        "floats from -0.5 to .*: 0 to 1 is needed .take off no mean, `data.scaling` does",
     ),
     (train(np.ma.masked_less(TRAIN[0], 5)), "train images have masked values"),
     ({**BOTH, "layout": "CHW"}, "layout is 'CHW': NCHW or NHWC is allowed"),

@@ -229,10 +229,14 @@ def _floats(train: Values, test: Values, most: object, name: str) -> tuple[Image
                 "needed"
             )
         if low < 0 or high > 1:
-            ways = "divide by 255" if low >= 0 and high <= _MOST else "normlab scales them itself"
+            ways = "divide by the largest value there can be"
+            if low < 0:
+                ways = "take off no mean, `data.scaling` does"
+            elif high <= _MOST:
+                ways += ", or give whole numbers: images.astype('uint8')"
             raise UserError(
                 f"{name}, {split} images are floats from {low:g} to {high:g}: 0 to 1 is needed "
-                f"({ways}: `data.scaling` takes off the mean)"
+                f"({ways})"
             )
     eight = [_eight_bits(images) for images in (train, test)]
     if eight[0] is not None and eight[1] is not None:
