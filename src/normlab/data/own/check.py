@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from normlab.data.dataset import Dataset, Images, Labels
-from normlab.data.own.read import FORM, Part, Returned, Values
+from normlab.data.own.read import FORM, Part, Returned, Values, brief
 from normlab.errors import UserError
 from normlab.text import one_form
 
@@ -137,8 +137,8 @@ def _class_names(names: object, name: str) -> tuple[str, ...]:
         isinstance(each, str) and each.strip() for each in listed
     ):
         raise UserError(
-            f"{name}: class_names is {names!r:.80}: a list of names is needed, one for each class, "
-            "in the order of the labels"
+            f"{name}: class_names is {brief(names)}: a list of names is needed, one for each "
+            "class, in the order of the labels"
         )
     made = tuple(one_form(each) for each in listed)
     twice = sorted({each for each in made if made.count(each) > 1})
@@ -165,7 +165,7 @@ def _one_layout(found: Returned, name: str) -> tuple[Values, Values]:
 
 def _layout(shape: Sequence[int], layout: object, name: str) -> Literal["NHW", "NCHW", "NHWC"]:
     if layout not in {None, "NCHW", "NHWC"}:
-        raise UserError(f"{name}: layout is {layout!r:.80}: NCHW or NHWC is allowed")
+        raise UserError(f"{name}: layout is {brief(layout)}: NCHW or NHWC is allowed")
     if len(shape) == 3:
         if layout is not None:
             raise UserError(f"{name}: layout is {layout}: images {tuple(shape)} have no channels")
@@ -202,7 +202,7 @@ def _pixels(train: Values, test: Values, most: object, name: str) -> tuple[Image
         return _floats(train, test, most, name)
     if most is not None and (type(most) is not int or not 1 <= most <= _MOST):
         raise UserError(
-            f"{name}: max_value is {most!r:.80}: a whole number from 1 to 255 is needed"
+            f"{name}: max_value is {brief(most)}: a whole number from 1 to 255 is needed"
         )
     allowed = most if isinstance(most, int) else _MOST
     for split, images in (("train", train), ("test", test)):
@@ -219,7 +219,7 @@ def _pixels(train: Values, test: Values, most: object, name: str) -> tuple[Image
 
 def _floats(train: Values, test: Values, most: object, name: str) -> tuple[Images, Images, int]:
     if most is not None:
-        raise UserError(f"{name}: max_value is {most!r:.80}: of floats it is 1, so leave it out")
+        raise UserError(f"{name}: max_value is {brief(most)}: of floats it is 1, so leave it out")
     for split, images in (("train", train), ("test", test)):
         low, high = float(images.min()), float(images.max())
         if not np.isfinite([low, high]).all():

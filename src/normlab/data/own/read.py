@@ -6,6 +6,7 @@ torch's by its length and its items, a picture by `getbands`.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
@@ -82,13 +83,14 @@ def read(value: object, name: str) -> Returned:
 
 def _from_mapping(value: Mapping[object, object], name: str) -> Returned:
     for key in value:
-        if str(key).lower() in _HELD_OUT:
+        named = key if isinstance(key, str) else brief(key)
+        if named.lower() in _HELD_OUT:
             raise UserError(
-                f"{name} returned '{key}': validation images are set aside from the training "
+                f"{name} returned '{named}': validation images are set aside from the training "
                 "images (the recipe's `validation`), so join them to 'train' or leave them out"
             )
-        if key not in _KEYS:
-            raise UserError(f"{name} returned: {unknown('key', str(key), _KEYS)}")
+        if named not in _KEYS:
+            raise UserError(f"{name} returned: {unknown('key', named, _KEYS)}")
     missing = [key for key in _KEYS[:_PAIR] if key not in value]
     if missing:
         raise UserError(f"{name} returned no '{missing[0]}': {FORM} is needed")
@@ -110,8 +112,8 @@ def _part(value: object, where: str) -> Part:
             labels=_array(value[1], f"{where} labels"),
         )
     if isinstance(value, Mapping):
-        keys = listing(map(str, value))
-        raise UserError(f"{where} is a mapping of {keys}: (images, labels) is needed")
+        keys = listing(key if isinstance(key, str) else brief(key) for key in value)
+        raise UserError(f"{where} is a mapping of {keys:.200}: (images, labels) is needed")
     if _is_array(value):
         shape = tuple(np.shape(_array(value, where)))
         raise UserError(f"{where} is an array of shape {shape}: (images, labels) is needed")
@@ -251,3 +253,8 @@ def _kind(value: object) -> str:
     shape = getattr(value, "shape", None)
     name = "None" if value is None else type(value).__name__
     return f"{name} of shape {tuple(shape)}" if isinstance(shape, tuple) else name
+
+
+def brief(value: object) -> str:
+    """A value as in Python, its beginning."""
+    return f"{reprlib.repr(value):.80}"

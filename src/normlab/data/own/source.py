@@ -117,13 +117,11 @@ def _called(load: Callable[..., object], spec: OwnData) -> _Read:
     try:
         # What it says is no part of our output, which may be JSON.
         with contextlib.redirect_stdout(sys.stderr):
-            value = load(**options)
-            found = read(value, name)
+            dataset, notes = check(read(load(**options), name), name)
     except (UserError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         raise UserError(f"{name} cannot be read: {type(error).__name__}: {error}") from error
-    dataset, notes = check(found, name)
     dataset = replace(dataset, digest=digest_of(dataset))
     classes = len(dataset.class_names)
     counts = [
