@@ -1,18 +1,19 @@
 # make demo   install into .venv, run the demo study, say where its report is
-# make test   install into .venv, then lint, types and all tests
+# make test   install into .venv, then lint, types, documentation and all tests
 # make test-all    the same, then the long checks: before a release, after a change of a layer
 # make wheel  build the wheel, install it elsewhere, run the demo study from it
+# make docs   install into .venv, build the documentation site into build/docs
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo test test-all wheel lint types check format clean
+.PHONY: demo test test-all wheel lint types docs check format clean
 
 demo: .venv/demo
 	$(BIN)/normlab run digits-norms --workers $(WORKERS)
 	@echo "Open $(CURDIR)/runs/digits-norms/report.html in a browser."
 
-test: lint types check
+test: lint types docs check
 
 test-all: test wheel
 	$(BIN)/normlab check norm all
@@ -29,6 +30,11 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
+
+# Strict: a broken link or a public name without a docstring fails.
+docs: .venv/docs
+	$(BIN)/python -m sphinx -E -a -W --keep-going -q -b html -c docs -d build/doctrees . build/docs
+	@echo "Open $(CURDIR)/build/docs/index.html in a browser."
 
 check: .venv/dev
 	$(BIN)/pytest -q -n $(WORKERS)
@@ -50,4 +56,8 @@ clean:
 
 .venv/dev: .venv/demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev]
+	@touch $@
+
+.venv/docs: .venv/demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[docs]
 	@touch $@

@@ -8,10 +8,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 import yaml
 
 from normlab.data import describe
 from normlab.metrics import METRICS
+from normlab.norms import class_of, traits
 from normlab.recipe import (
     DATA,
     DROPOUTS,
@@ -24,13 +26,38 @@ from normlab.recipe import (
 )
 from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
 from normlab.recipe.training import Penalty
-from normlab.study.claims import CLAIMS, Analysis, Published
+from normlab.stats.claims import CLAIMS
+from normlab.study.analysis import Analysis, Published
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
 from tests.data.made import spec as data_spec
 
 ROOT = Path(__file__).parents[1]
+CARDS = sorted(path for path in ROOT.glob("docs/cards/*.md") if path.stem != "README")
+CARD_PARTS = (
+    "**When.**",
+    "**In training.**",
+    "**In evaluation.**",
+    "**Example.**",
+    "**Cost.**",
+    "**Defaults and departures.**",
+    "**Interactions.**",
+)
+TERMS = (
+    "study",
+    "recipe",
+    "arm",
+    "seed",
+    "trial",
+    "store",
+    "liveness",
+    "claim",
+    "margin",
+    "verdict",
+    "look",
+    "rehearsal",
+)
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RECIPE = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
 
@@ -55,6 +82,27 @@ def test_the_readme_s_first_screen_has_the_two_commands_and_the_picture() -> Non
     first = "\n".join(README.splitlines()[:20])
     for part in ("make demo", "make test", "docs/images/report.png"):
         assert part in first
+
+
+def test_the_readme_s_table_says_what_each_guide_answers() -> None:
+    rows = re.findall(r"^\| \[.+\]\((\S+\.md)\) \| .+\? \|$", README, re.M)
+    pages = [*(f"docs/{path.name}" for path in ROOT.glob("docs/*.md"))]
+    pages += [f"docs/{path.parent.name}/README.md" for path in ROOT.glob("docs/*/README.md")]
+    assert sorted(rows) == sorted([*pages, "CONTRIBUTING.md", "CHANGELOG.md"])
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_term_is_explained_where_it_first_stands_and_in_the_glossary(term: str) -> None:
+    before, _, after = README.partition("## Terms")
+    assert re.search(rf"\*\*{term}s?\*\*", after.partition("\n## ")[0], re.I)
+    assert re.search(rf"^\| \*\*{term}\*\* \| .+ \|$", text_of("glossary.md"), re.M)
+    if term not in {"study", "seed", "liveness"}:  # words of the field, and a link to the guide
+        assert not re.search(rf"\b{term}s?\b", before)
+
+
+def test_the_glossary_is_in_order() -> None:
+    terms = re.findall(r"^\| \*\*([\w ]+)\*\* \|", text_of("glossary.md"), re.M)
+    assert terms == sorted(terms)
 
 
 def test_links_to_files_lead_somewhere() -> None:
@@ -137,9 +185,32 @@ def test_the_guide_to_own_data_runs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("kind", [kind for kind in NORMS if not kind.startswith("torch_")])
 def test_every_norm_has_a_card(kind: str) -> None:
     card = (ROOT / "docs" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
-    for part in (f"`norm: {kind}`", "**When.**", "**Cost.**", "**Defaults and departures.**"):
+    for part in (f"`norm: {kind}`", *CARD_PARTS):
         assert part in card
     assert f"({kind}.md)" in (ROOT / "docs" / "cards" / "README.md").read_text(encoding="utf-8")
+
+
+def test_torch_s_layers_share_a_card() -> None:
+    card = (ROOT / "docs" / "cards" / "torch.md").read_text(encoding="utf-8")
+    for part in (*(f"`{kind}`" for kind in NORMS if kind.startswith("torch_")), *CARD_PARTS):
+        assert part in card
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.stem)
+def test_a_card_s_example_runs(card: Path) -> None:
+    (example,) = blocks(card.read_text(encoding="utf-8"), "python")
+    assert "assert" in example
+    torch.manual_seed(0)
+    exec(compile(example, card.name, "exec"), {"__name__": "card"})
+
+
+@pytest.mark.parametrize("kind", [card.stem for card in CARDS if card.stem in NORMS])
+def test_a_card_says_of_evaluation_what_its_kind_does(kind: str) -> None:
+    card = (ROOT / "docs" / "cards" / f"{kind}.md").read_text(encoding="utf-8")
+    _, _, after = card.partition("**In evaluation.**")
+    differs = traits(class_of(kind)).differs_in_eval
+    assert after.lstrip(" ").startswith("The same") == (not differs)
+    assert ("running_" in after.partition("**Example.**")[0]) == differs
 
 
 def documented() -> Iterator[str]:
@@ -174,14 +245,14 @@ def documented() -> Iterator[str]:
 def test_the_guide_to_claims_names_every_kind_option_and_metric() -> None:
     guide = (ROOT / "docs" / "claims.md").read_text(encoding="utf-8")
     names = {*CLAIMS, *Analysis.model_fields}
-    names |= {name for spec in CLAIMS.values() for name in spec.model_fields} - {"kind"}
+    names |= {name for claim in CLAIMS.values() for name in claim.Keys.model_fields} - {"kind"}
     for name in names:
         assert re.search(rf"`[^`]*\b{name}\b[^`]*`", guide), name
     for metric in METRICS:
         assert metric in guide or metric.partition("_")[0] in ("validation", "train"), metric
     (text,) = blocks(guide, "yaml")
     made = make_plan(Study.parse({**parse_yaml(text), "name": "guide"}))
-    assert len(made.as_record()["claims"]) == 2
+    assert len(made.record.claims) == 2
 
 
 @pytest.mark.parametrize("name", sorted(set(documented())))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from normlab.frames import Frames
+    from normlab.records.plan import PlanRecord
     from normlab.study.plan import Plan
 
 
@@ -241,32 +242,27 @@ def status(name: str, *, runs: str | Path = "runs") -> Status:
     folder = Path(runs) / name
     with as_written(folder), Store.read(folder) as store:
         recorded = store.plan()
-        planned = [
-            (arm, int(seed), trial_id)
-            for arm in recorded["arms"]
-            for seed, trial_id in arm["trials"].items()
-        ]
-        ids = [trial_id for _, _, trial_id in planned]
+        ids = list(recorded.trials)
         rows = {row["id"]: row for row in store.rows("trials", ids)}
-        for lost in [trial_id for trial_id in ids if trial_id not in rows]:
-            raise not_ours(store.folder, f"its plan has a trial {lost} that it does not hold")
+        for missing in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {missing} that it does not hold")
         done = store.epochs_done(ids)
         lost = lost_files(recorded, store.losses(ids))
     # Asked after the rows were read: a run that ended meanwhile has left none that runs.
     gone = not Store.is_being_written(Path(runs) / name)
     trials = [
         {
-            "arm": arm["label"],
-            "seed": seed,
+            "arm": arm.label,
+            "seed": trial.seed,
             "id": trial_id,
             "state": _state(rows[trial_id]["state"], gone=gone),
             "epochs": done.get(trial_id, 0),
-            "of": arm["epochs"],
+            "of": arm.epochs,
             "reason": rows[trial_id]["reason"],
         }
-        for arm, seed, trial_id in planned
+        for trial_id, (arm, trial) in recorded.trials.items()
     ]
-    return Status(recorded["name"], trials, lost)
+    return Status(recorded.name, trials, lost)
 
 
 def _state(stored: str, *, gone: bool) -> str:
@@ -281,7 +277,7 @@ def verify(name: str, *, runs: str | Path = "runs") -> Verified:
     """
     with Store.read(Path(runs) / name) as store:
         recorded = store.plan()
-        ids = [trial for arm in recorded["arms"] for trial in arm["trials"].values()]
+        ids = list(recorded.trials)
         states = store.states(ids)
         files = sum(
             len(store.artifacts(i)) for i in dict.fromkeys(ids) if states.get(i) in FINISHED
@@ -290,17 +286,12 @@ def verify(name: str, *, runs: str | Path = "runs") -> Verified:
     return Verified(files, lost)
 
 
-def lost_files(recorded: Mapping[str, Any], losses: Iterable[Loss]) -> list[dict[str, Any]]:
+def lost_files(recorded: PlanRecord, losses: Iterable[Loss]) -> list[dict[str, Any]]:
     """Lost files of a recorded plan's trials as plain mappings; see `Status.lost`."""
-    places = {
-        trial: (arm["label"], int(seed))
-        for arm in recorded["arms"]
-        for seed, trial in arm["trials"].items()
-    }
     return [
         {
-            "arm": places[loss.trial_id][0],
-            "seed": places[loss.trial_id][1],
+            "arm": recorded.trials[loss.trial_id][0].label,
+            "seed": recorded.trials[loss.trial_id][1].seed,
             "id": loss.trial_id,
             "kind": loss.artifact.kind,
             "path": loss.artifact.path,
@@ -314,14 +305,14 @@ def claim_plans(study_plan: Plan, *, runs: str | Path = "runs") -> pd.DataFrame:
     """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
     from normlab.frames import claim_plans as plans_of
 
-    return plans_of(study_plan.as_record(), _frames(study_plan, runs))
+    return plans_of(study_plan.record, _frames(study_plan, runs))
 
 
 def expected_hours(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[float | None, int]:
     """Hours of training left on one worker; see `normlab.frames.expected_hours`."""
     from normlab.frames import expected_hours as hours_of
 
-    return hours_of(study_plan.as_record(), _frames(study_plan, runs))
+    return hours_of(study_plan.record, _frames(study_plan, runs))
 
 
 def code_said(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[list[str], list[str]]:
@@ -329,13 +320,15 @@ def code_said(study_plan: Plan, *, runs: str | Path = "runs") -> tuple[list[str]
     from normlab.study.own import said
 
     stored = None
-    if any(arm.code for arm in study_plan.arms) and has_runs(study_plan.study.name, runs=runs):
+    if any(arm.code for arm in study_plan.record.arms) and has_runs(
+        study_plan.study.name, runs=runs
+    ):
         try:
             with Store.read(Path(runs) / study_plan.study.name) as store:
                 stored = store.plan()
         except UserError:  # of an older schema, say: `run` brings it up to date
             pass
-    return said(study_plan.arms, stored)
+    return said(study_plan.record.arms, stored)
 
 
 def _frames(study_plan: Plan, runs: str | Path) -> Frames | None:
@@ -346,7 +339,7 @@ def _frames(study_plan: Plan, runs: str | Path) -> Frames | None:
     if not has_runs(name, runs=runs):
         return None
     with Store.read(Path(runs) / name) as store:
-        return load_frames(store, study_plan.as_record())
+        return load_frames(store, study_plan.record)
 
 
 def claims(name: str, *, runs: str | Path = "runs") -> pd.DataFrame:
@@ -378,11 +371,12 @@ def claims_from(
     """
     from normlab.frames import claim_table, frames_from_csv
     from normlab.study.known_data import known_data
-    from normlab.study.outline import outline
+    from normlab.study.resolve import outline
 
     made = study if isinstance(study, Study) else load_study(study)
     record, known = outline(made), known_data(made)
-    record["arms"] = [{**arm, **known.get(arm["label"], {})} for arm in record["arms"]]
+    arms = tuple(arm.model_copy(update=known.get(arm.label, {})) for arm in record.arms)
+    record = record.model_copy(update={"arms": arms})
     return claim_table(frames_from_csv(Path(csv), record, test_images=test_images))
 
 
@@ -423,7 +417,7 @@ def has_runs(name: str, *, runs: str | Path = "runs") -> bool:
 
 def stored_states(study_plan: Plan, *, runs: str | Path = "runs") -> dict[str, str]:
     """State of every trial of a plan by id, as far as the study's folder knows; else pending."""
-    ids = [row.id for row in study_plan.rows()]
+    ids = list(study_plan.trials)
     name = study_plan.study.name
     if not has_runs(name, runs=runs):
         return dict.fromkeys(ids, "pending")

@@ -43,10 +43,10 @@ def test_a_trial_that_fails_before_it_started_has_no_bar_to_lose(
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), force_terminal=True))
     base = {"data": "digits", "model": "digits-small", "epochs": 3}
     plan = make_plan(Study.parse({"name": "s", "question": "?", "base": base, "seeds": 1}))
-    ((trial, (recipe, seed)),) = plan.recipes().items()
-    task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
+    (trial,) = plan.trials.values()
+    task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
     with progress.Bars(plan) as bars:
         bars.begin([task], 1)
-        bars.observe(Failed(trial, "the worker process was ended by SIGKILL"))
+        bars.observe(Failed(trial.id, "the worker process was ended by SIGKILL"))
         (overall,) = bars.progress.tasks
         assert (overall.completed, overall.total) == (3, 3)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tests.plans import plan_of
 
 from normlab.frames import Frames
 
@@ -37,15 +38,13 @@ def made(
             state = (states or {}).get((arm, seed), "complete")
             trials.append({**ids, **last, "state": state, "seconds": 2.0 * len(accuracies),
                            "train_images": 100, "test_images": 1000, "gap": 0.01})  # fmt: skip
-    record = {
-        "name": "s",
-        "arms": [{"label": arm, "levels": {}, "classes": 10} for arm in values],
-        "seeds": list(range(max(map(len, values.values())))),
-        "claims": [],
-        "analysis": {"metric": "test_accuracy", "at": "last", "alpha": 0.05, "paired": False},
-        **plan,
-    }
-    return Frames(record, pd.DataFrame(trials), pd.DataFrame(epochs))
+    seeds = list(range(max(map(len, values.values()))))
+    arms = [{"label": arm, "classes": 10} for arm in values]
+    return Frames(
+        plan_of(plan.pop("arms", arms), **{"seeds": seeds, **plan}),
+        pd.DataFrame(trials),
+        pd.DataFrame(epochs),
+    )
 
 
 @pytest.fixture

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from normlab.study.figures import FIGURES, TimeTo
+from normlab.figures import FIGURES
+from normlab.figures.keys import TimeTo
 from normlab.study.files import parse_yaml
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
@@ -16,7 +17,7 @@ STUDY, *EXAMPLES = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
 
 def test_the_study_can_be_planned() -> None:
     made = outline(Study.parse({**parse_yaml(STUDY), "name": "dropout"}))
-    assert [figure["name"] for figure in made["figures"]] == ["factor", "curves", "misclassified"]
+    assert [figure.name for figure in made.figures] == ["factor", "curves", "misclassified"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
@@ -31,7 +32,7 @@ def test_an_example_is_valid(example: str) -> None:
     }
     if "arm: {norm: batch, dropout.p: 0}" in example:  # that means one arm
         del content["factors"]["batch_size"]
-    assert len(outline(Study.parse({**content, "figures": figures}))["figures"]) == len(figures)
+    assert len(outline(Study.parse({**content, "figures": figures})).figures) == len(figures)
 
 
 @pytest.mark.parametrize("kind", FIGURES)

@@ -13,10 +13,12 @@ from normlab.errors import UserError
 from normlab.frames import Frames, claim_plans, claim_table, frames_from_csv, load_frames
 from normlab.frames.claim_words import published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
-from normlab.frames.scores import score_array, time_arrays
+from normlab.frames.scores import score_array, trials_of
 from normlab.records import EpochRecord, TrialResult
+from normlab.records.plan import ArmRecord, TrialRecord, UnresolvedClaim
+from normlab.stats import Times
 from normlab.store import Store, TrialRow
-from normlab.study.outline import declared, outline
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 BETTER = {"kind": "better", "arm": "b", "over": "a", "name": "c"}
@@ -56,8 +58,8 @@ def frames(
                      "validation_accuracy": 1 - epoch / 10, "test_accuracy": (value or 0) - epoch}
                 )  # fmt: skip
     plan = outline(made)
-    plan["arms"] = [{**arm, "classes": 10} for arm in plan["arms"]]
-    return Frames(plan, pd.DataFrame(rows), pd.DataFrame(epochs))
+    arms = tuple(arm.model_copy(update={"classes": 10}) for arm in plan.arms)
+    return Frames(plan.model_copy(update={"arms": arms}), pd.DataFrame(rows), pd.DataFrame(epochs))
 
 
 def test_scores_are_arms_by_seeds_with_nan_for_what_does_not_count() -> None:
@@ -95,7 +97,8 @@ def test_the_worst_of_the_last_epochs_is_the_lowest_score_or_the_highest_loss() 
 def test_times_are_censored_at_the_longest_training() -> None:
     claim = {"kind": "faster", "arm": "b", "than": "a", "target": 0.8, "split": "train"}
     made = frames(study(claim))
-    found = time_arrays(made, made.plan["claims"][0])
+    found = trials_of(made, made.plan.judged[0])
+    assert isinstance(found, Times)
     assert found.reached.tolist() == [[False] * 3, [True] * 3]
     assert found.times.tolist() == [[20.0] * 3, [20.0] * 3]
     assert (found.budget, found.resolution) == (20.0, 10.0)
@@ -186,7 +189,8 @@ def test_invalid_and_failed_trials_are_said() -> None:
 
 def test_a_claim_a_variant_lacks_is_named_and_not_judged() -> None:
     made = study().vary(seeds=2)
-    plan = {**outline(made), "claims": [{"name": "c", "kind": "best", "unresolved": "no arm"}]}
+    lacking = UnresolvedClaim(name="c", kind="best", unresolved="no arm")
+    plan = outline(made).model_copy(update={"claims": (lacking,)})
     (row,) = claim_table(replace(frames(study()), plan=plan)).to_dict("records")
     assert (row["verdict"], row["reason"]) == ("not in this variant", "no arm")
 
@@ -197,9 +201,12 @@ def test_the_published_numbers_are_the_claim_s_own_or_those_of_its_arms() -> Non
         {"arm": "b", "values": {"test_accuracy": 99.5}},
     ]
     plan = outline(study(published=published))
-    (record,) = plan["claims"]
+    (record,) = plan.judged
     assert published_text(plan, record) == "a 99.1, b 99.5"
-    assert published_text(plan, {**record, "published": {"both": "better"}}) == "both better"
+    assert (
+        published_text(plan, record.model_copy(update={"published": {"both": "better"}}))
+        == "both better"
+    )
     assert published_text(outline(study()), record) == ""
 
 
@@ -208,15 +215,22 @@ def test_the_published_numbers_are_the_claim_s_own_or_those_of_its_arms() -> Non
 
 def record_plan(store: Store, made: Study) -> None:
     plan = outline(made)
-    for arm in plan["arms"]:
-        arm.update(parameters=1, epochs=1, classes=10, notes=[], recipe={})
-        arm["trials"] = {str(s): f"{arm['label']}{s}" for s in made.seeds}
+    arms = tuple(
+        ArmRecord(
+            label=arm.label,
+            parameters=1,
+            epochs=1,
+            classes=10,
+            trials=tuple(TrialRecord(seed=s, id=f"{arm.label}{s}") for s in made.seeds),
+        )
+        for arm in plan.arms
+    )
     rows = [
         TrialRow(id=f"{label}{s}", recipe={}, seed=s, data_digest="d", semantics=1)
         for label in "ab"
         for s in made.seeds
     ]
-    store.record_plan("s", plan, rows)
+    store.record_plan(plan.model_copy(update={"arms": arms}), rows)
 
 
 def finish(store: Store, made: Study) -> None:
@@ -243,7 +257,7 @@ def finish(store: Store, made: Study) -> None:
             validation_images=5, test_images=5,
         )  # fmt: skip
         store.finish(trial, result, [])
-    store.add_look(declared(outline(made)), ids)
+    store.add_look(outline(made).declaration, ids)
 
 
 def exploratory(store: Store) -> list[str | None]:
@@ -386,7 +400,8 @@ def test_times_to_a_target_come_from_their_own_column(tmp_path: Path) -> None:
     claim = {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "group"}, "target": 0.87}
     text = "norm,test_accuracy,seconds,seconds_to_0.87\nbatch,0.9,100,20\ngroup,0.8,90,\n"
     made = frames_from_csv(csv(tmp_path, text), outline(by_norm(claim)))
-    found = time_arrays(made, made.plan["claims"][0])
+    found = trials_of(made, made.plan.judged[0])
+    assert isinstance(found, Times)
     assert found.times.tolist() == [[20.0], [100.0]]
     assert found.reached.tolist() == [[True], [False]]
 

@@ -13,7 +13,7 @@ from normlab.frames import Frames, arm_table, claim_table, curve_table, frames_f
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.scores import score_array
 from normlab.store import Store
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 ARMS = {"arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}}
@@ -47,9 +47,9 @@ def plan_of(**values: Any) -> dict[str, Any]:
     return outline(Study.parse({**study, **values}))
 
 
-def frames_of(folder: Path, plan: dict[str, Any] | None = None) -> Frames:
+def frames_of(folder: Path, **plan: object) -> Frames:
     with Store.read(folder) as store:
-        return load_frames(store, {**store.plan(), **(plan or {})})
+        return load_frames(store, store.plan().model_copy(update=plan))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def both(illustrated: Path, tmp_path: Path) -> tuple[Frames, Frames]:
     """The study from its store and from its file, with claims about every kind of number."""
     factors = {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]}
     plan = plan_of(factors=factors, claims=CLAIMS)
-    stored = frames_of(illustrated, {"claims": plan["claims"]})
+    stored = frames_of(illustrated, claims=plan.claims)
     path = tmp_path / "trials.csv"
     path.write_text(epoch_rows(stored), encoding="utf-8")
     return stored, frames_from_csv(path, plan)
@@ -76,7 +76,7 @@ def test_a_diverged_trial_counts_as_it_does_in_the_store(finished: Path, tmp_pat
         arms=[{"label": "<b>exploding</b>", "set": {"norm": "none"}}],
         claims=[claim, {**claim, "at": "worst_of_last_3"}],
     )
-    stored = frames_of(finished, {"claims": plan["claims"]})
+    stored = frames_of(finished, claims=plan.claims)
     (tmp_path / "trials.csv").write_text(epoch_rows(stored), encoding="utf-8")
     read = frames_from_csv(tmp_path / "trials.csv", plan)
     third = score_array(read, "test_accuracy", 3)
@@ -109,7 +109,7 @@ def test_what_ends_a_trial_is_in_the_row_of_its_last_epoch(finished: Path) -> No
     assert len(with_end) > len(ends) == 6
     diverged = ends[ends["arm"] == "<b>exploding</b>"]
     assert diverged["state"].tolist() == ["diverged", "diverged"]
-    assert ends["parameters"].tolist()[0] == frames_of(finished).plan["arms"][0]["parameters"]
+    assert ends["parameters"].tolist()[0] == frames_of(finished).plan.arms[0].parameters
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,7 @@ def test_a_mistake_in_a_file_of_epochs_is_named(text: str, words: str, tmp_path:
 def test_a_level_that_is_called_null_is_no_missing_one(tmp_path: Path) -> None:
     plan = plan_of(factors={"clip_grad_norm": [None, 1.0]})
     path = tmp_path / "trials.csv"
-    labels = [arm["label"] for arm in plan["arms"]]
-    path.write_text("arm,test_accuracy\n" + "".join(f"{label},0.9\n" for label in labels))
+    path.write_text("arm,test_accuracy\n" + "".join(f"{label},0.9\n" for label in plan.labels))
     assert set(frames_from_csv(path, plan).trials["state"]) == {"complete"}
 
 

@@ -11,7 +11,7 @@ from normlab.errors import UserError
 from normlab.frames import Frames, claim_table, frames_from_csv
 from normlab.frames.external_table import number, plain_name, read_table
 from normlab.frames.scores import images, score_array
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 CLAIM = {"kind": "better", "name": "c", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
@@ -93,7 +93,7 @@ def test_a_column_of_seeds_has_any_usual_name(name: str, tmp_path: Path) -> None
         for seed, value in sorted(enumerate(values), reverse=norm == "none")
     )
     found = frames(tmp_path, text, images=360, analysis={"paired": True})
-    assert found.plan["seeds"] == [5, 6, 7]
+    assert found.plan.seeds == (5, 6, 7)
     scores = score_array(found, "test_accuracy", "last")
     np.testing.assert_allclose(scores, [SCORES["batch"], SCORES["none"]])
 
@@ -101,7 +101,7 @@ def test_a_column_of_seeds_has_any_usual_name(name: str, tmp_path: Path) -> None
 def test_a_column_that_numbers_something_else_is_no_seed(tmp_path: Path) -> None:
     for text in ("norm,run,test_accuracy\n" + rows("{n},a{s},{v}\n"),
                  "norm,fold,test_accuracy\n" + rows("{n},1,{v}\n")):  # fmt: skip
-        assert frames(tmp_path, text).plan["seeds"] == [0, 1, 2]
+        assert frames(tmp_path, text).plan.seeds == (0, 1, 2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tests.plans import plan_of
 
 from normlab.frames import (
     Frames,
@@ -18,11 +19,7 @@ from normlab.frames import (
 from normlab.records import EpochRecord
 from normlab.store import Store
 
-PLAN = {
-    "name": "s",
-    "question": "?",
-    "arms": [{"label": label, "parameters": 10} for label in ("b", "a", "late")],
-}
+PLAN = plan_of({"label": label, "parameters": 10} for label in ("b", "a", "late"))
 IMAGES = 100
 
 

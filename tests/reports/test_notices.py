@@ -7,6 +7,7 @@ import pytest
 
 from normlab.frames import Frames
 from normlab.reports import notices
+from tests.plans import plan_of
 
 PLACE = {"device": "cpu", "chip": "A", "threads": 1, "backend": "cpu (AVX2)", "bits": "x"}
 
@@ -28,8 +29,7 @@ def frames(*trials: dict[str, Any]) -> Frames:
         for number, trial in enumerate(trials)
     ]
     arms = dict.fromkeys(trial["arm"] for trial in trials)
-    plan = {"arms": [{"label": arm} for arm in arms]}
-    return Frames(plan, pd.DataFrame(rows), pd.DataFrame())
+    return Frames(plan_of(arms), pd.DataFrame(rows), pd.DataFrame())
 
 
 def test_a_study_with_nothing_of_it_has_none() -> None:
@@ -118,4 +118,4 @@ def test_what_an_older_record_does_not_tell_is_no_difference() -> None:
 
 def test_a_table_from_elsewhere_has_neither_weights_nor_places() -> None:
     bare = pd.DataFrame([{"arm": "a", "seed": 0, "state": "complete"}])
-    assert notices(Frames({"arms": [{"label": "a"}]}, bare, pd.DataFrame())) == []
+    assert notices(Frames(plan_of("a"), bare, pd.DataFrame())) == []

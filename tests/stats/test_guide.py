@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from normlab import stats
-from normlab.stats.claims import KINDS
-from normlab.stats.claims.kinds import CONTRASTS
+from normlab.stats.claims import CLAIMS
+from normlab.stats.claims.trend import CONTRASTS
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
 
@@ -23,7 +23,7 @@ def test_the_example_runs_and_says_so(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_kind_and_contrast_is_explained() -> None:
-    for name in (*KINDS, *CONTRASTS):
+    for name in (*CLAIMS, *CONTRASTS):
         assert f"`{name}`" in GUIDE
 
 

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.plans import plan_of
 
 from normlab.errors import UserError
 from normlab.store import DATABASE, Store
@@ -24,7 +25,7 @@ ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELEC
 )
 def test_a_store_holds_tables_alone(tmp_path: Path, sql: str) -> None:
     with Store.write(tmp_path) as store:
-        store.record_plan("s", {"name": "s"}, [])
+        store.record_plan(plan_of(), [])
     connection = sqlite3.connect(tmp_path / DATABASE)
     connection.executescript(sql)
     connection.close()

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from tests.plans import plan_of
 
 from normlab.errors import MachineError, UserError
 from normlab.records import Artifact, EpochRecord, TrialResult
@@ -43,13 +44,13 @@ def row(trial: str) -> TrialRow:
     return TrialRow(id=trial, recipe={"lr": 0.1}, seed=0, data_digest="d", semantics=1)
 
 
-PLAN = {"name": "s", "arms": []}
+PLAN = plan_of()
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store.write(tmp_path / "s") as made:
-        made.record_plan("s", PLAN, [row("a"), row("b")])
+        made.record_plan(PLAN, [row("a"), row("b")])
         yield made
 
 
@@ -99,9 +100,9 @@ def test_failed_trials_keep_their_traceback_and_can_be_released(store: Store) ->
 def test_recording_a_plan_again_loses_nothing(store: Store) -> None:
     store.start("a", {}, 0)
     store.finish("a", RESULT, [])
-    store.record_plan("s", {"name": "s", "question": "New?"}, [row("a"), row("c")])
+    store.record_plan(plan_of(question="New?"), [row("a"), row("c")])
     assert store.states(["a", "b", "c"]) == {"a": "complete", "b": "pending", "c": "pending"}
-    assert store.plan()["question"] == "New?"
+    assert store.plan().question == "New?"
 
 
 def test_one_writer_at_a_time(store: Store) -> None:
@@ -129,7 +130,7 @@ def test_finished_trials_are_adopted_with_epochs_and_files(store: Store, tmp_pat
         [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
     )
     with Store.write(tmp_path / "other") as other:
-        other.record_plan("o", {"name": "o"}, [row("a"), row("b")])
+        other.record_plan(plan_of(name="o"), [row("a"), row("b")])
         assert other.adopt(store.folder, ["a", "b"]) == TakenOver(["a"])
         assert other.states(["a", "b"]) == {"a": "complete", "b": "pending"}
         assert other.epochs_done(["a"]) == {"a": 1}
@@ -152,7 +153,7 @@ def test_a_trial_whose_files_are_not_as_recorded_is_not_adopted(
         [Artifact(kind="weights", path="artifacts/a/weights.pt", sha256=sha256, bytes=3)],
     )
     with Store.write(tmp_path / "other") as other:
-        other.record_plan("o", {"name": "o"}, [row("a")])
+        other.record_plan(plan_of(name="o"), [row("a")])
         why = "artifacts/a/weights.pt is not there as recorded"
         assert other.adopt(store.folder, ["a"]) == TakenOver([], {"a": why})
         assert other.states(["a"]) == {"a": "pending"}
@@ -172,7 +173,7 @@ def test_a_trial_started_over_forgets_later_epochs_and_remembers_where_it_ran(st
 
 def test_a_database_damaged_inside_is_the_user_s_to_mend(store: Store, tmp_path: Path) -> None:
     for index in range(300):
-        store.record_plan("s", {"name": "s", "n": index}, [row(f"t{index}")])
+        store.record_plan(plan_of(question=f"{index}?"), [row(f"t{index}")])
     folder = tmp_path / "copy"
     folder.mkdir()
     raw = sqlite3.connect(store.folder / DATABASE)
@@ -262,7 +263,7 @@ def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_bytes(asset.read_bytes())
     with Store.write(tmp_path) as store:
         plan = store.plan()
-        ids = [trial for arm in plan["arms"] for trial in arm["trials"].values()]
+        ids = list(plan.trials)
         assert set(store.states(ids).values()) == {"complete"}
         assert set(store.epochs_done(ids).values()) == {1}
 
@@ -281,7 +282,7 @@ def test_a_store_killed_while_it_was_made_holds_no_runs_and_is_taken_up(tmp_path
         ):
             pass
     with Store.write(tmp_path) as store:
-        store.record_plan("s", PLAN, [row("a")])
+        store.record_plan(PLAN, [row("a")])
     assert Store.is_made(tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_it_plans_as_many_trials_as_counted_by_hand(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_some_outcome_would_settle_each_of_its_claims(name: str) -> None:
-    plans = claim_plans(planned(name).as_record())
+    plans = claim_plans(planned(name).record)
     assert not plans.loc[~plans["settles"].astype(bool), ["claim", "obstacle"]].to_dict("records")
 
 
@@ -125,9 +125,9 @@ def test_its_claims_quote_their_source(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_its_published_rows_are_all_there(name: str) -> None:
-    rows = planned(name).as_record()["published"]
+    rows = planned(name).record.published
     assert len(rows) == ROWS.get(name, len(rows))
-    assert all(len(row["arms"]) == 1 for row in rows)
+    assert all(len(row.arms) == 1 for row in rows)
 
 
 @pytest.mark.parametrize("name", SOURCES)

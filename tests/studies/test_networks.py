@@ -18,7 +18,7 @@ from normlab.study.spec import Study
     ],
 )
 def test_every_arm_has_the_source_s_number_of_parameters(name: str, count: int) -> None:
-    assert {arm["parameters"] for arm in make_plan(Study.load(name)).as_record()["arms"]} == {count}
+    assert {arm.parameters for arm in make_plan(Study.load(name)).record.arms} == {count}
 
 
 def test_the_residual_net_has_14_layers_and_25_classes() -> None:
@@ -37,7 +37,7 @@ def test_the_published_residual_net_keeps_norms_where_the_source_had_them(
     slots: int, count: int
 ) -> None:
     plan = make_plan(Study.load("resnet50-bn-dropout-batch256"))
-    sizes = {arm.parameters for arm in plan.arms if arm.levels["model.norm_slots"] == slots}
+    sizes = {arm.parameters for arm in plan.record.arms if arm.levels["model.norm_slots"] == slots}
     assert sizes == {count}
 
 

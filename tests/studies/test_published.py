@@ -7,9 +7,9 @@ import pytest
 
 from normlab import api
 from normlab.metrics import METRICS
-from normlab.stats.claims.reasons import TOO_FEW
+from normlab.stats.claims.claim import TOO_FEW
 from normlab.study.files import bundled
-from normlab.study.outline import outline
+from normlab.study.resolve import outline
 
 
 def numbers(values: dict[str, object]) -> dict[str, object]:
@@ -30,21 +30,19 @@ PRINTED = [  # source B printed no number
 @pytest.mark.parametrize("name", PRINTED)
 def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_path: Path) -> None:
     plan = outline(api.load_study(name))
-    rows: dict[str, dict[str, object]] = {
-        arm["label"]: {"arm": arm["label"]} for arm in plan["arms"]
-    }
-    for printed in plan["published"]:
-        for arm in printed["arms"]:
-            rows[arm] |= numbers(printed["values"])
+    rows: dict[str, dict[str, object]] = {arm.label: {"arm": arm.label} for arm in plan.arms}
+    for printed in plan.published:
+        for arm in printed.arms:
+            rows[arm] |= numbers(printed.values)
     columns = {key: None for row in rows.values() for key in row}
-    for claim in plan["claims"]:
-        if claim.get("clock"):
-            columns |= {f"{claim['clock']}_to_{claim['target']:g}": None, claim["clock"]: None}
+    for time in (claim.time for claim in plan.judged):
+        if time:
+            columns |= {f"{time.clock}_to_{time.target:g}": None, time.clock: None}
     with (tmp_path / "printed.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows.values())
     found = api.claims_from(tmp_path / "printed.csv", name)
-    assert len(found) == len(plan["claims"]) > 0
+    assert len(found) == len(plan.claims) > 0
     assert set(found["verdict"]) == {"inconclusive"}
     assert set(found["reason"]) == {TOO_FEW}

@@ -38,7 +38,7 @@ def test_the_quick_variant_runs_on_the_study_s_data(
     page = results.report().read_text(encoding="utf-8")
     assert study.question in page
     with Store.read(tmp_path / name) as store:
-        counts = {arm["parameters"] for arm in store.plan()["arms"]}
+        counts = {arm.parameters for arm in store.plan().arms}
     stated = {"mnist-gbn-splits": 7_288, "mnist-norms": 7_704}
     if name in stated:
         assert counts == {stated[name]}

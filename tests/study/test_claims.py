@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from normlab.errors import UserError
-from normlab.study.outline import outline
+from normlab.records.plan import ClaimRecord, UnresolvedClaim
 from normlab.study.plan import make_plan
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 FASTER = {"kind": "faster", "arm": {"norm": "batch"}, "than": {"norm": "none"}, "target": 0.9}
@@ -19,17 +20,23 @@ def study(*claims: dict[str, object], **values: object) -> Study:
     return Study.parse({**content, **values, "claims": list(claims)})
 
 
-def record(claim: dict[str, object], **values: object) -> dict[str, object]:
-    (found,) = outline(study(claim, **values))["claims"]
+def record(claim: dict[str, object], **values: object) -> ClaimRecord:
+    (found,) = outline(study(claim, **values)).judged
     return found
 
 
 def test_a_side_is_every_arm_with_its_levels() -> None:
     found = record({"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "group"}})
-    assert found["sides"] == [
-        ["norm=batch, batch_size=16", "norm=batch, batch_size=64"],
-        ["norm=group, batch_size=16", "norm=group, batch_size=64"],
-    ]
+    assert found.sides == (
+        (
+            "norm=batch, batch_size=16",
+            "norm=batch, batch_size=64",
+        ),
+        (
+            "norm=group, batch_size=16",
+            "norm=group, batch_size=64",
+        ),
+    )
 
 
 def test_a_list_of_levels_fits_each_and_a_label_fits_itself() -> None:
@@ -40,45 +47,48 @@ def test_a_list_of_levels_fits_each_and_a_label_fits_itself() -> None:
             "to": "norm=group, batch_size=64",
         }
     )
-    assert found["sides"] == [
-        ["norm=none, batch_size=16", "norm=batch, batch_size=16"],
-        ["norm=group, batch_size=64"],
-    ]
+    assert found.sides == (
+        (
+            "norm=none, batch_size=16",
+            "norm=batch, batch_size=16",
+        ),
+        ("norm=group, batch_size=64",),
+    )
 
 
 def test_best_is_held_against_every_other_arm() -> None:
     found = record({"kind": "best", "arm": {"norm": "batch", "batch_size": 16}})
-    assert len(found["sides"]) == 6
-    assert all(len(side) == 1 for side in found["sides"])  # type: ignore[arg-type]
+    assert len(found.sides) == 6
+    assert all(len(side) == 1 for side in found.sides)
 
 
 def test_a_trend_has_a_side_per_level_and_falls_by_negated_levels() -> None:
     claim = {"kind": "trend", "factor": "batch_size", "within": {"norm": "batch"}}
-    assert record(claim)["levels"] == [16, 64]
+    assert record(claim).levels == (16, 64)
     fallen = record({**claim, "direction": "falls"})
-    assert fallen["levels"] == [-16, -64]
-    assert fallen["sides"] == [["norm=batch, batch_size=16"], ["norm=batch, batch_size=64"]]
+    assert fallen.levels == (-16, -64)
+    assert fallen.sides == (("norm=batch, batch_size=16",), ("norm=batch, batch_size=64",))
 
 
 def test_a_trend_over_words_falls_in_reverse_order() -> None:
     rises = record({"kind": "trend", "factor": "norm"})
     falls = record({"kind": "trend", "factor": "norm", "direction": "falls"})
-    assert rises["levels"] == falls["levels"] == []
-    assert rises["sides"] == falls["sides"][::-1]  # type: ignore[index]
+    assert rises.levels == falls.levels == ()
+    assert rises.sides == falls.sides[::-1]
 
 
 def test_a_hump_is_named_as_one() -> None:
     hump = record({"kind": "trend", "factor": "norm", "contrast": "hump"})
-    assert hump["name"] == "norm has a hump"
-    assert record({"kind": "trend", "factor": "norm"})["name"] == "norm rises"
+    assert hump.name == "norm has a hump"
+    assert record({"kind": "trend", "factor": "norm"}).name == "norm rises"
 
 
 def test_two_claims_have_two_names() -> None:
     with pytest.raises(UserError, match="claims: two of them have the name 'a'"):
         outline(study({**CLAIM, "name": "a"}, {**CLAIM, "name": "a", "margin": 1}))
-    made = outline(study(CLAIM, {**CLAIM, "margin": 1}, {**CLAIM, "metric": "test_ece"}))["claims"]
-    name = made[0]["name"]
-    assert [claim["name"] for claim in made] == [name, f"{name} (2)", f"{name} (3)"]
+    made = outline(study(CLAIM, {**CLAIM, "margin": 1}, {**CLAIM, "metric": "test_ece"})).claims
+    name = made[0].name
+    assert [claim.name for claim in made] == [name, f"{name} (2)", f"{name} (3)"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,7 @@ def test_a_published_number_is_in_its_unit(values: dict[str, object], message: s
 def test_published_columns_of_the_source_s_own_and_words_are_taken() -> None:
     values = {"best_test_accuracy": 99.4, "train_loss / 32": 0.03, "test_accuracy": "about 99"}
     rows = [{"arm": {"norm": "batch", "batch_size": 16}, "values": {**values, "gap": -0.2}}]
-    assert outline(study(published=rows))["published"][0]["values"]["gap"] == -0.2
+    assert outline(study(published=rows)).published[0].values["gap"] == -0.2
 
 
 def test_an_interaction_is_two_gains() -> None:
@@ -113,26 +123,26 @@ def test_an_interaction_is_two_gains() -> None:
             "than_at": {"batch_size": 16},
         }
     )
-    assert found["sides"] == [
-        ["norm=batch, batch_size=64"],
-        ["norm=none, batch_size=64"],
-        ["norm=batch, batch_size=16"],
-        ["norm=none, batch_size=16"],
-    ]
+    assert found.sides == (
+        ("norm=batch, batch_size=64",),
+        ("norm=none, batch_size=64",),
+        ("norm=batch, batch_size=16",),
+        ("norm=none, batch_size=16",),
+    )
 
 
 CLAIM = {"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
 
 
 def test_margins_are_points_of_accuracies_and_units_of_all_else() -> None:
-    assert record(CLAIM)["margin"] == 0.001  # handwritten digits
-    assert record(CLAIM, analysis={"margin": 0.5})["margin"] == 0.005
-    assert record({**CLAIM, "margin": 2})["margin"] == 0.02
-    assert record({**CLAIM, "metric": "test_loss", "margin": 0.02})["margin"] == 0.02
+    assert record(CLAIM).margin == 0.001  # handwritten digits
+    assert record(CLAIM, analysis={"margin": 0.5}).margin == 0.005
+    assert record({**CLAIM, "margin": 2}).margin == 0.02
+    assert record({**CLAIM, "metric": "test_loss", "margin": 0.02}).margin == 0.02
     # That of the analysis is of its metric, whether the claim names it or not.
     named = {**CLAIM, "metric": "test_accuracy"}
-    assert record(named, analysis={"margin": 0.5})["margin"] == 0.005
-    assert record({**CLAIM, "metric": "test_macro_f1"}, analysis={"margin": 5})["margin"] == 0.001
+    assert record(named, analysis={"margin": 0.5}).margin == 0.005
+    assert record({**CLAIM, "metric": "test_macro_f1"}, analysis={"margin": 5}).margin == 0.001
     with pytest.raises(UserError, match="'test_loss' has no usual margin"):
         record({**CLAIM, "metric": "test_loss"})
     with pytest.raises(UserError, match="that of analysis is of test_accuracy"):
@@ -140,10 +150,10 @@ def test_margins_are_points_of_accuracies_and_units_of_all_else() -> None:
 
 
 def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
-    first = record(CLAIM)["hash"]
-    assert record({**CLAIM, "says": "BatchNorm wins", "name": "a"})["hash"] == first
-    assert record({**CLAIM, "margin": 2})["hash"] != first
-    assert record({**CLAIM, "arm": {"norm": "group"}})["hash"] != first
+    first = record(CLAIM).hash
+    assert record({**CLAIM, "says": "BatchNorm wins", "name": "a"}).hash == first
+    assert record({**CLAIM, "margin": 2}).hash != first
+    assert record({**CLAIM, "arm": {"norm": "group"}}).hash != first
 
 
 @pytest.mark.parametrize(
@@ -185,8 +195,9 @@ def test_a_mistake_is_named(claim: dict[str, object], parts: list[str]) -> None:
 
 def test_a_variant_keeps_a_claim_whose_arms_it_lacks_and_says_why() -> None:
     varied = study(CLAIM).vary(overrides={"norm": "batch"})
-    (found,) = outline(varied)["claims"]
-    assert "unknown factor 'norm'" in str(found["unresolved"])
+    (found,) = outline(varied).claims
+    assert isinstance(found, UnresolvedClaim)
+    assert "unknown factor 'norm'" in found.unresolved
 
 
 def test_looks_must_rise() -> None:
@@ -242,7 +253,7 @@ def test_a_level_that_is_a_list_can_be_named() -> None:
     levels = [[], ["horizontal_flip"]]
     claim = {"kind": "better", "arm": {"augment": ["horizontal_flip"]}, "over": {"augment": []}}
     found = record(claim, factors={"augment": levels})
-    assert len(found["sides"][0]) == len(found["sides"][1]) == 1  # type: ignore[index]
+    assert len(found.sides[0]) == len(found.sides[1]) == 1
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_a_change_of_the_code_makes_new_trials_and_a_comment_does_not(
 def test_an_own_norm_counts_likewise(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     base = {"data": "digits", "model": "digits-small", "epochs": 1, "norm": "own_norm:Own"}
     plan = planned(base=base)
-    assert list(plan.arms[0].code) == ["own_norm"]
+    assert list(plan.record.arms[0].code) == ["own_norm"]
     edit(folder / "own_norm.py", "    pass", "    eps = 1.0", monkeypatch)
     assert ids(planned(base=base)) != ids(plan)
 
@@ -96,7 +96,7 @@ def test_import_paths_among_the_options_count_too(
 
     (folder / "own_net.py").write_text(net(4))
     base = {"data": "digits", "model": {"kind": "own_net:Net", "block": "own_norm:Own"}}
-    assert list(planned(base={**base, "epochs": 1}).arms[0].code) == ["own_net", "own_norm"]
+    assert list(planned(base={**base, "epochs": 1}).record.arms[0].code) == ["own_net", "own_norm"]
 
 
 def test_the_names_of_an_entry_point_lead_to_its_code(
@@ -109,7 +109,7 @@ def test_the_names_of_an_entry_point_lead_to_its_code(
         "normlab.own.entry_points", lambda group: points if group == "normlab.models" else []
     )
     plan = planned(base={"data": "digits", "model": "short", "epochs": 1})
-    assert list(plan.arms[0].code) == ["own_net"]
+    assert list(plan.record.arms[0].code) == ["own_net"]
 
 
 def test_trials_without_own_code_have_the_ids_they_had(folder: Path) -> None:
@@ -118,8 +118,8 @@ def test_trials_without_own_code_have_the_ids_they_had(folder: Path) -> None:
     recipe = Recipe.parse(row.recipe)
     assert row.id == trial_id(recipe, 0, row.data_digest)
     assert own.id != trial_id(Recipe.parse(own.recipe), 0, own.data_digest)
-    assert "code" not in plan.as_record()["arms"][0]
-    assert list(plan.as_record()["arms"][1]["code"]) == ["own_net"]
+    assert plan.record.arms[0].code == {}
+    assert list(plan.record.arms[1].code) == ["own_net"]
 
 
 def test_files_that_the_study_names_count_where_there_is_own_code(
@@ -128,7 +128,7 @@ def test_files_that_the_study_names_count_where_there_is_own_code(
     (folder / "table.txt").write_text("1 2 3")
     factors = {"model": ["digits-small", "own_net:Net"]}
     first = planned(code=["table.txt"], factors=factors)
-    assert set(first.arms[1].code) == {"own_net", "file table.txt"}
+    assert set(first.record.arms[1].code) == {"own_net", "file table.txt"}
     (folder / "table.txt").write_text("1 2 4")
     forget(monkeypatch)
     second = planned(code=["table.txt"], factors=factors)
@@ -179,9 +179,14 @@ def test_a_worker_that_finds_other_code_than_planned_does_not_train_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned()
-    (trial_id, (recipe, seed)) = next(iter(plan.recipes().items()))
-    code = plan.codes()[trial_id]
-    task = Task(trial_id=trial_id, recipe=recipe, seed=seed, folder=folder, code=code)
+    trial = next(iter(plan.trials.values()))
+    task = Task(
+        trial_id=trial.id,
+        recipe=trial.arm.recipe,
+        seed=trial.seed,
+        folder=folder,
+        code=trial.code,
+    )
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
     *_, last = perform(task, "cpu")
     assert isinstance(last, Faulted)  # no fault of the trial's

@@ -48,9 +48,9 @@ def test_a_trial_s_id_is_of_the_images_and_of_the_code(
 ) -> None:
     plan = planned()
     (row,), (arm,) = plan.rows(), plan.arms
-    assert list(arm.code) == ["own_images"]
+    assert list(arm.record.code) == ["own_images"]
     assert row.data_digest == data.describe(arm.recipe.data).digest
-    assert row.id == trial_id(arm.recipe, 0, row.data_digest, plan.codes()[row.id])
+    assert row.id == trial_id(arm.recipe, 0, row.data_digest, plan.trials[row.id].code)
     edit(folder / "own_images.py", "def load", "# a comment\ndef load", monkeypatch)
     assert ids(planned()) == [row.id]
     edit(folder / "own_images.py", "(0, 60,", "(0, 50,", monkeypatch)
@@ -86,7 +86,7 @@ def test_import_paths_among_its_options_count_too(
 ) -> None:
     edit(folder / "own_images.py", "seed=0)", "seed=0, pick='')", monkeypatch)
     plan = planned(base=with_options(pick="own_pick:part"))
-    assert list(plan.arms[0].code) == ["own_images", "own_pick"]
+    assert list(plan.record.arms[0].code) == ["own_images", "own_pick"]
 
 
 def test_in_a_session_other_code_of_a_helper_makes_the_images_anew(
@@ -98,7 +98,7 @@ def test_in_a_session_other_code_of_a_helper_makes_the_images_anew(
     edit(folder / "own_images.py", "(0, 60,", "(0, int(60 * own_pick.part),", monkeypatch)
     plan = planned()
     (first,) = plan.rows()
-    assert list(plan.arms[0].code) == ["own_images", "own_pick"]
+    assert list(plan.record.arms[0].code) == ["own_images", "own_pick"]
     (folder / "own_pick.py").write_text("part = 0.25  # of it\n")
     importlib.reload(sys.modules["own_pick"])  # the function itself stays the same object
     (second,) = planned().rows()
@@ -109,11 +109,10 @@ def test_in_a_session_other_code_of_a_helper_makes_the_images_anew(
 def test_arms_of_other_data_keep_their_ids(folder: Path) -> None:
     base = {key: value for key, value in BASE.items() if key != "data"}
     plan = planned(base=base, factors={"data": ["digits", "own_images:load"]})
-    digits, own = plan.as_record()["arms"]
-    assert "code" not in digits
-    assert "class_names" not in digits
-    assert list(own["code"]) == ["own_images"]
-    assert own["class_names"] == ["low", "middle", "high"]
+    digits, own = plan.record.arms
+    assert (digits.code, digits.class_names) == ({}, ())
+    assert list(own.code) == ["own_images"]
+    assert own.class_names == ("low", "middle", "high")
     (row, _) = plan.rows()
     assert row.id == trial_id(plan.arms[0].recipe, 0, row.data_digest)
 
@@ -164,8 +163,8 @@ def test_a_worker_that_is_given_other_images_does_not_train_them(
         folder / "own_images.py", "rng(seed)", "rng(int(Path('seed.txt').read_text()))", monkeypatch
     )
     plan = planned()
-    (trial, (recipe, seed)) = next(iter(plan.recipes().items()))
-    task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=folder, code=plan.codes()[trial])
+    (trial,) = plan.trials.values()
+    task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=0, folder=folder, code=trial.code)
     (folder / "seed.txt").write_text("4")
     forget(monkeypatch)
     *_, last = perform(task, "cpu")

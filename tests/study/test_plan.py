@@ -153,14 +153,14 @@ def test_slots_of_a_model_are_a_factor() -> None:
     factors = {"model.norm_slots": [0, 1, 2, 3], "dropout.slots": [1, 2]}
     plan = make_plan(study(base={**PUBLISHED, "dropout": 0.2}, factors=factors))
     # The hand counts of color images, less the two channels a grey image has not: 2 * 49 * 64.
-    counts = {arm.levels["model.norm_slots"]: arm.parameters + 6272 for arm in plan.arms}
+    counts = {arm.levels["model.norm_slots"]: arm.parameters + 6272 for arm in plan.record.arms}
     assert counts == {0: 23_509_770, 1: 23_517_322, 2: 23_524_874, 3: 23_555_082}
     assert len(plan.arms) == 8
 
 
 def test_the_plan_says_where_blocks_are_others_than_asked_for() -> None:
     plan = make_plan(study(base={**BASE, "model": "resnet", "norm": "filter_response"}))
-    assert plan.arms[0].notes == (
+    assert plan.record.arms[0].notes == (
         "norm 'filter_response' comes with its activation: pre-activation blocks "
         "(model.block: pre)",
     )

@@ -29,8 +29,8 @@ def plan(name: str = "s", **values: Any) -> Plan:
 
 
 def task(folder: Path) -> Task:
-    (trial, (recipe, seed)) = next(iter(plan().recipes().items()))
-    return Task(trial_id=trial, recipe=recipe, seed=seed, folder=folder)
+    trial = next(iter(plan().trials.values()))
+    return Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=folder)
 
 
 def test_every_deciding_field_is_recorded() -> None:

@@ -376,7 +376,7 @@ def test_a_mistake_leaves_the_last_plan_as_it_was(
     with pytest.raises(UserError, match="data 'mnist'"):
         run_plan(plan(base={"data": "mnist", "model": "mnist-7288"}), tmp_path)
     with Store.read(tmp_path / "s") as store:
-        assert store.plan() == plan().as_record()
+        assert store.plan() == plan().record
 
 
 def test_a_neighbour_that_cannot_be_read_is_said_and_passed_over(tmp_path: Path) -> None:
@@ -467,9 +467,9 @@ def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_res
     tmp_path: Path,
 ) -> None:
     made = plan()
-    trial, (recipe, seed) = next(iter(made.recipes().items()))
-    task = Task(trial_id=trial, recipe=recipe, seed=seed, folder=tmp_path)
-    assert task.checkpoint == tmp_path / "checkpoints" / f"{trial}.pt"
+    trial = next(iter(made.trials.values()))
+    task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
+    assert task.checkpoint == tmp_path / "checkpoints" / f"{trial.id}.pt"
     stopped = work.perform(task, "cpu")
     _, first = next(stopped), next(stopped)
     stopped.close()  # type: ignore[attr-defined]

@@ -195,7 +195,7 @@ def test_a_file_cannot_say_itself_that_it_is_trusted(folder: Path, key: str) -> 
 def test_trusted_data_are_loaded_and_what_they_return_is_checked(folder: Path) -> None:
     path = write(folder, {"data": "strange_nets:load"})
     plan = nl.plan(nl.load_study(path, trust=["strange_nets"]))
-    assert plan.as_record()["arms"][0]["classes"] == 3
+    assert plan.record.arms[0].classes == 3
     path = write(folder, {"data": "strange_nets:Thing"})
     with pytest.raises(UserError, match=r"data 'strange_nets:Thing' returned Thing"):
         nl.plan(nl.load_study(path, trust=["strange_nets"]))

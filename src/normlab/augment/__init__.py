@@ -40,10 +40,10 @@ class Pipeline:
     """A recipe's augmentations, one after the other in the order written.
 
     Attributes:
-        transforms: Those that do something, each with `last`: what the last batch got.
-        copies: Images that come out for each that goes in.
-        mixes: Whether images are mixed: accuracy on what comes out means nothing then.
-        soft: Whether `targets` come out.
+        transforms: Those that have an effect, each with `last`: what was done to the last batch.
+        copies: Number of images that come out for each one that goes in.
+        mixes: Whether images are mixed: then an accuracy on the result is meaningless.
+        soft: Whether the result has `targets`.
     """
 
     def __init__(

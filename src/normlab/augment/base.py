@@ -46,10 +46,10 @@ class Transform(ABC, Generic[Spec]):
 
     Attributes:
         spec: The options, as a recipe gives them.
-        last: What the last batch got, on average, as tensors without dimensions.
+        last: What was done to the last batch, on average, as tensors without dimensions.
         soft: Whether it needs targets.
-        mixes: Whether it puts several images into one.
-        copies: How many images it makes of each.
+        mixes: Whether it combines several images into one.
+        copies: How many images it makes from each.
     """
 
     soft: ClassVar[bool] = False
@@ -61,7 +61,7 @@ class Transform(ABC, Generic[Spec]):
 
     @property
     def copies(self) -> int:
-        """How many images it makes of each."""
+        """How many images it makes from each."""
         return 1
 
     def __call__(self, batch: Batch, generator: Generator, pixels: PixelRange) -> Batch:

@@ -59,7 +59,7 @@ class Brightness(ImageTransform[augment.Brightness]):
     """Brighter or darker; `last`: `change`, the mean distance of the factors from 1."""
 
     def images(self, images: Tensor, generator: Generator, pixels: PixelRange) -> Tensor:
-        """The images brightened."""
+        """The images with changed brightness."""
         factors = uniform(images, *_factors(self.spec.strength), generator)
         self.last = {"change": (factors - 1).abs().mean()}
         return brighten(images, factors, pixels)
@@ -69,7 +69,7 @@ class Contrast(ImageTransform[augment.Contrast]):
     """More or less contrast; `last`: `change`, the mean distance of the factors from 1."""
 
     def images(self, images: Tensor, generator: Generator, pixels: PixelRange) -> Tensor:
-        """The images with other contrast."""
+        """The images with changed contrast."""
         factors = uniform(images, *_factors(self.spec.strength), generator)
         self.last = {"change": (factors - 1).abs().mean()}
         return change_contrast(images, factors, pixels)

@@ -29,11 +29,11 @@ class Cutout(Transform[augment.Cutout]):
 
     @property
     def copies(self) -> int:
-        """How many images it makes of each."""
+        """How many images it makes from each."""
         return self.spec.copies
 
     def expected(self, height: int, width: int) -> float:
-        """What `hidden` is on average over all centers, for images of that size."""
+        """The average of `hidden` over all centers, for images of that size."""
         return mean_share(self.spec.size, height) * mean_share(self.spec.size, width)
 
     def apply(self, batch: Batch, generator: Generator, pixels: PixelRange) -> Batch:

@@ -100,7 +100,7 @@ class Shift(ImageTransform[augment.Shift]):
     """Move by up to a fraction of each side; `last`: mean pixels moved, `x` and `y`."""
 
     def images(self, images: Tensor, generator: Generator, pixels: PixelRange) -> Tensor:
-        """The images moved."""
+        """The shifted images."""
         spec, (height, width) = self.spec, images.shape[2:]
         right = uniform(images, -spec.x * width, spec.x * width, generator)
         down = uniform(images, -spec.y * height, spec.y * height, generator)
@@ -115,10 +115,10 @@ class Shift(ImageTransform[augment.Shift]):
 
 
 class Rotation(ImageTransform[augment.Rotation]):
-    """Turn by up to `degrees`; `last`: `degrees`, the mean angle without its sign."""
+    """Rotate by up to `degrees`; `last`: `degrees`, the mean angle without its sign."""
 
     def images(self, images: Tensor, generator: Generator, pixels: PixelRange) -> Tensor:
-        """The images turned."""
+        """The rotated images."""
         spec = self.spec
         degrees = uniform(images, -spec.degrees, spec.degrees, generator)
         self.last = {"degrees": degrees.abs().mean()}
@@ -138,7 +138,7 @@ class Affine(ImageTransform[augment.Affine]):
     """
 
     def images(self, images: Tensor, generator: Generator, pixels: PixelRange) -> Tensor:
-        """The images mapped."""
+        """The mapped images."""
         spec, (height, width) = self.spec, images.shape[2:]
         degrees = uniform(images, -spec.degrees, spec.degrees, generator)
         shear = uniform(images, -spec.shear, spec.shear, generator)

@@ -29,7 +29,7 @@ class Lines:
     """A line when the run begins and one for every trial that ends."""
 
     def __init__(self, plan: Plan) -> None:
-        self.names = plan.names()
+        self.names = plan.record.names
         self.total = self.done = 0
         self.last: dict[str, EpochTrained] = {}
 
@@ -73,7 +73,7 @@ class Bars:
     """A bar over all epochs of the run and one for each trial that runs."""
 
     def __init__(self, plan: Plan) -> None:
-        self.names = plan.names()
+        self.names = plan.record.names
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

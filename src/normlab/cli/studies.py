@@ -73,7 +73,7 @@ def plan(
     if json:
         plans = without_nan(claims.to_dict("records"))
         record = {
-            **made.as_record(),
+            **made.record.model_dump(mode="json"),
             "states": states,
             "claim_plans": plans,
             "findings": findings_record(findings),
@@ -83,7 +83,7 @@ def plan(
         print_json(record)
         return
     console.print(f"{name}: {made.study.question}", soft_wrap=True)
-    print_variant(variant_text(_variant(made.study)))
+    print_variant(variant_text(made.record))
     console.print()
     print_data(made)
     console.print(
@@ -93,10 +93,10 @@ def plan(
                 (
                     arm.label,
                     f"{arm.parameters:,}",
-                    arm.recipe.epochs,
+                    arm.epochs,
                     ", ".join(f"{key}={value_text(v)}" for key, v in arm.levels.items()),
                 )
-                for arm in made.arms
+                for arm in made.record.arms
             ],
             left=["recipe"],
         )
@@ -142,7 +142,7 @@ def _print_notes(made: Plan) -> None:
     from normlab.cli.output import console
 
     arms: dict[str, list[str]] = {}
-    for arm in made.arms:
+    for arm in made.record.arms:
         for note in arm.notes:
             arms.setdefault(note, []).append(arm.label)
     for note, labels in arms.items():
@@ -214,7 +214,7 @@ def run(
     if quick:
         console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
     else:
-        print_variant(variant_text(_variant(chosen)))
+        print_variant(variant_text(chosen))
     folder = runs / chosen.name
     if until_settled:
         if seeds is not None:
@@ -268,16 +268,6 @@ def _bring_up_to_date(study: Study, runs: Path) -> None:
     if Store.is_made(runs / study.name):
         with Store.write(runs / study.name):
             pass
-
-
-def _variant(study: Study) -> dict[str, object]:
-    """What of a study says that it is a variant, as a stored plan has it."""
-    return {
-        "overrides": study.overrides,
-        "rehearsal": study.rehearsal,
-        "varied": study.varied,
-        "seeds": list(study.seeds),
-    }
 
 
 def _quick_text(varied: Study, whole: Study) -> str:
@@ -455,7 +445,7 @@ def _print_summary(made: Plan, summary: Summary) -> None:
         console.print(
             f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
         )
-    names = made.names()
+    names = made.record.names
     for trial, reason in summary.anew.items():
         console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
     for difference, count in summary.elsewhere.items():
@@ -486,7 +476,7 @@ def _print_summary(made: Plan, summary: Summary) -> None:
     for trial, reason in summary.not_mended.items():
         text = f"training again failed, the result stays: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
-    _print_lost(made.study.name, api.lost_files(made.as_record(), summary.losses))
+    _print_lost(made.study.name, api.lost_files(made.record, summary.losses))
     for trial, reason in summary.failures.items():
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "

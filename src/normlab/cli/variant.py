@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from normlab.records.plan import PlanRecord
+    from normlab.study.spec import Study
 
 
-def variant_text(record: Mapping[str, Any]) -> str | None:
-    """How a recorded plan differs from its study file, in words; None where it does not."""
+def variant_text(plan: PlanRecord | Study) -> str | None:
+    """How a plan differs from its study file, in words; None where it does not."""
     from normlab.recipe import value_text
 
-    overrides = record.get("overrides") or {}
-    if not (record.get("varied") or record.get("rehearsal") or overrides):
+    if not (plan.varied or plan.rehearsal or plan.overrides):
         return None
-    seeds = [str(seed) for seed in record.get("seeds", [])]
-    parts = ["quick"] if record.get("rehearsal") else []
-    parts += [f"{key}={value_text(value)}" for key, value in overrides.items()]
+    seeds = [str(seed) for seed in plan.seeds]
+    parts = ["quick"] if plan.rehearsal else []
+    parts += [f"{key}={value_text(value)}" for key, value in plan.overrides.items()]
     parts.append(f"seed{'' if len(seeds) == 1 else 's'} {_run(seeds)}")
     return f"variant: {', '.join(parts)}"
 
@@ -33,8 +35,7 @@ def print_stored_variant(folder: Path, *, aside: bool = False) -> None:
     from normlab.store import Store
 
     with Store.read(folder) as store:
-        record = store.plan()
-    text = variant_text(record)
+        text = variant_text(store.plan())
     if text is not None and aside:
         typer.echo(text, err=True)
     elif text is not None:

@@ -37,20 +37,18 @@ def print_verdicts(found: pd.DataFrame) -> None:
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
     from normlab.cli.output import console, table
-    from normlab.frames.claim_words import in_points
+    from normlab.stats.claims import CLAIMS
 
     rows = []
     for row in without_nan(claims.to_dict("records")):
-        scale, unit = (100, " points") if in_points(row) else (1, "")
-        if row["kind"] == "faster":
-            scale, unit = 100, " %"
+        unit = CLAIMS[row["kind"]].planned_unit(row["metric"])
         effect, needed = row["smallest_effect"], row["seeds_needed"]
         rows.append(
             (
                 row["claim"],
                 row["margin"],
-                "?" if row["spread"] is None else f"{scale * row['spread']:.3g}{unit}",
-                "?" if effect is None else f"{scale * effect:.3g}{unit}",
+                "?" if row["spread"] is None else unit.text(row["spread"], ".3g"),
+                "?" if effect is None else unit.text(effect, ".3g"),
                 "?" if needed is None else f"{needed:.0f}",
                 "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
             )

@@ -36,10 +36,10 @@ SOURCES: dict[str, Source] = {
 
 @lru_cache(maxsize=256)
 def describe(spec: Data) -> Facts:
-    """What a plan needs to know of the data that a recipe names.
+    """What a plan needs to know about the data that a recipe names.
 
-    Of a published set nothing is read or downloaded for it. An `image-folder` is decoded the first
-    time, and looked up in the cache after that. A function of the user's is imported and called.
+    For a published set nothing is read or downloaded. An `image-folder` is decoded the first time,
+    and then looked up in the cache. A function of the user's is imported and called.
 
     Raises:
         UserError: A folder that cannot be used, or classes that the set does not have.
@@ -56,7 +56,7 @@ def load(spec: Data) -> Dataset:
     """The images that a recipe names, read once per process.
 
     Raises:
-        UserError: They cannot be had, or are not those that `describe` saw.
+        UserError: They are not available, or are not those that `describe` saw.
     """
     return _load(spec, describe(spec).digest)
 
@@ -67,7 +67,7 @@ def splits(recipe: Recipe) -> Splits:
 
 
 def forget() -> None:
-    """Look at all data anew: files may have changed since they were read."""
+    """Forget everything that was read: files may have changed since then."""
     for remembered in (describe, _load, _splits):
         remembered.cache_clear()
     OWN_DATA.forget()

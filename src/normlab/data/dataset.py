@@ -18,7 +18,7 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What a plan needs of a data set; of a published one it is known without reading it.
+    """What a plan needs to know about a data set; for a published one nothing has to be read.
 
     Attributes:
         shape: (C, H, W) of an image.
@@ -26,7 +26,7 @@ class Facts:
         train_counts: Training images of each class, those for validation included.
         test_counts: Test images of each class.
         digest: Hash of the content of the whole set, whatever part of it is asked for.
-        notes: What a user should know of how the set was read.
+        notes: What a user should know about how the set was read.
         sizes: Of sets of image files whose files were read: width and height, and how many images
             have them, the most frequent first.
     """
@@ -85,10 +85,10 @@ class Dataset:
 
 
 class Source(Protocol):
-    """An entry of the catalog: knows a whole set and reads it."""
+    """An entry of the catalog: describes a whole data set and reads it."""
 
     def facts(self, spec: Data) -> Facts:
-        """What is known of the set, whatever classes and limits the spec has."""
+        """The facts about the whole set, whatever classes and limits the spec has."""
 
     def load(self, spec: Data) -> Dataset:
         """Read the whole set."""

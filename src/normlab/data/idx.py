@@ -42,7 +42,7 @@ class IdxSet:
     """Four files: training and test images of one size, and their labels.
 
     Read from the folder of that name in `NORMLAB_DATA`, or downloaded once into the user's cache.
-    The bytes are held against the published ones, so every trial that says this name used the same
+    The bytes are compared with the published ones, so every trial that says this name used the same
     images: the set's digest is made of the hashes of the unpacked files, whether they were read
     from the published gzip, another gzip or none.
 

@@ -74,7 +74,7 @@ def check_validation(
     Args:
         train_counts: Training images of each class, those for validation included.
         class_names: The classes.
-        validation: As of `split`.
+        validation: As in `split`.
 
     Raises:
         UserError: The class would stay in the network's output, and no training image would show

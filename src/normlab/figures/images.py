@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,10 @@ import numpy.typing as npt
 from normlab.data import describe, load
 from normlab.data.download import offline
 from normlab.errors import UserError
-from normlab.figures.base import NotDrawnError
+from normlab.figures.figure import NotDrawnError
 from normlab.recipe import DATA
 from normlab.recipe.data import Data
+from normlab.records.plan import ArmRecord
 
 _SIDE = 84  # pixels that an image has on the page
 
@@ -49,7 +49,7 @@ class Images:
         return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def images_of(arm: Mapping[str, Any]) -> Images:
+def images_of(arm: ArmRecord) -> Images:
     """The test images of an arm of the plan, read where they lie; nothing is downloaded for it.
 
     Raises:
@@ -64,24 +64,23 @@ def images_of(arm: Mapping[str, Any]) -> Images:
     return Images(found.test_images, found.test_labels, found.max_value)
 
 
-def class_names(arm: Mapping[str, Any], count: int) -> list[str]:
+def class_names(arm: ArmRecord, count: int) -> list[str]:
     """Names of the classes of an arm's data, or their numbers where nobody knows them."""
     numbers = [str(number) for number in range(count)]
     try:
-        known = arm.get("class_names")  # of data of the user's own, whose code is not run here
-        names = list(map(str, known)) if known else list(describe(_data(arm)).class_names)
+        names = list(arm.class_names or describe(_data(arm)).class_names)
     except (NotDrawnError, UserError):
         return numbers
     return names if len(names) >= count else numbers
 
 
-def _data(arm: Mapping[str, Any]) -> Data:
-    values = arm.get("recipe", {}).get("data")
-    if not values:
+def _data(arm: ArmRecord) -> Data:
+    values = arm.recipe.get("data")
+    if not isinstance(values, Mapping):
         raise NotDrawnError("the plan does not say which data its arms use")
     if values["kind"] not in DATA:
         raise NotDrawnError(
             f"the images of '{values['kind']}' are not shown: they are made by code of yours, and "
             "a report runs none"
         )
-    return DATA[values["kind"]].parse(values)
+    return DATA[str(values["kind"])].parse(values)

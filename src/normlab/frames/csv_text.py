@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
+from normlab.lazy import pandas as pd
 from normlab.text import cell
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
 from normlab.frames.predictions import predictions
 from normlab.frames.scores import images, score_array
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
+from normlab.records.plan import Levels
 from normlab.stats.factorial import factorial, logit_error
 from normlab.stats.images import two_way_bootstrap
 from normlab.stats.intervals import Intervals
@@ -31,7 +32,7 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     are written out, or one seed. A factor that is there only within levels of another is nested.
     """
     columns = ["scale", "term", "df", "f", "p", "omega_squared", "robust"]
-    levels = [arm["levels"] for arm in frames.plan["arms"]]
+    levels = [arm.levels for arm in frames.plan.arms]
     names = list(dict.fromkeys(key for arm in levels for key in arm))
     scores = score_array(frames, "test_accuracy", "last")
     if len(names) < 2 or scores.shape[1] < 2 or not _is_grid(levels, names):
@@ -53,7 +54,7 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def _is_grid(levels: list[dict[str, Any]], names: list[str]) -> bool:
+def _is_grid(levels: list[Levels], names: list[str]) -> bool:
     """Whether some factor has several levels in arms that agree in another: effects can be told."""
     different = [len({value_text(arm.get(name)) for arm in levels}) for name in names]
     return sum(count > 1 for count in different) >= 2 and len(levels) >= sum(different) - 1

@@ -7,10 +7,9 @@ that epoch's training. What is known of a trial at its end stands in the row of 
 
 from __future__ import annotations
 
-import pandas as pd
-
 from normlab.frames.csv_text import csv_text
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records import FINISHED
 
@@ -42,7 +41,7 @@ def epoch_rows(frames: Frames) -> str:
     table = epochs.merge(ends, on=["id", "epoch"], how="left").drop(columns="id")
     is_end = table["state"].notna()
     for name in OF_ARMS:
-        known = {arm["label"]: arm.get(name) for arm in frames.plan["arms"]}
+        known = {arm.label: getattr(arm, name) for arm in frames.plan.arms}
         table[name] = table["arm"].map(known).where(is_end)
     for name in (*OF_ARMS, *_COUNTS, "threads"):  # whole numbers keep all their digits
         table[name] = table[name].astype("Int64")

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from normlab.arms import is_number
 from normlab.errors import UserError, listing, nearest, unknown
 from normlab.frames.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.frames.external_table import MISSING, PERCENT, Table, number, plain_name, read_table
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.recipe import value_text
 from normlab.records import TrialState
+from normlab.records.plan import ArmRecord, PlanRecord, TimeRecord
 from normlab.text import from_cell, one_form
 
 _STATES: tuple[TrialState, ...] = ("complete", "diverged", "invalid", "failed")
@@ -34,7 +36,7 @@ _LEAST_DIGITS = 0.6  # of the last digit: a smaller standard deviation is made b
 _NO_CHANCE = 2.0  # percent: more classes than 50 can have an accuracy below 1 %
 
 
-def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None = None) -> Frames:
+def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = None) -> Frames:
     """A study's frames from a table of finished trials.
 
     Columns: one for each factor (or `arm`, a label); `seed` (or rows are numbered within their
@@ -51,8 +53,8 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
 
     Args:
         path: The file.
-        plan: The study's plan as recorded; see `normlab.study.plan.Plan.as_record`. Where an arm
-            has `classes` or `test_images`, they hold if the file does not tell them.
+        plan: The study's. Where an arm has `classes` or `test_images`, they hold if the file
+            does not tell them.
         test_images: How many images an accuracy is a mean over; sets its least spread.
 
     Raises:
@@ -60,8 +62,8 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
             row fits no arm, or what the verdicts depend on is not said: how a trial without a score
             ended, the number of classes or of test images.
     """
-    arms = {arm["label"]: arm["levels"] for arm in plan["arms"]}
-    times = [_target_column(claim) for claim in plan["claims"] if claim.get("clock")]
+    arms = {arm.label: arm.levels for arm in plan.arms}
+    times = [_target_column(time) for _, time in _timed(plan)]
     read = _read(path, arms, times)
     cells = read.cells
     table = pd.DataFrame({"arm": _arms(read, arms), "line": list(read.lines)}, index=cells.index)
@@ -87,8 +89,8 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     for column in (*FACTS, *OF_ARMS):
         if column not in ended:
             ended[column] = float("nan")
-    recorded_arms = [_with_facts(arm, ended) for arm in plan["arms"]]
-    _check_scored(ended, plan, recorded_arms, read)
+    plan = plan.model_copy(update={"arms": tuple(_with_facts(arm, ended) for arm in plan.arms)})
+    _check_scored(ended, plan, read)
     _check_pairs(ended, plan, path)
     if test_images is not None:
         ended["test_images"] = test_images
@@ -98,23 +100,23 @@ def frames_from_csv(path: Path, plan: dict[str, Any], *, test_images: int | None
     trials = every.merge(ended, on=["arm", "seed"], how="left")
     trials["state"] = trials["state"].fillna("pending")
     trials["id"] = trials["arm"] + "/" + trials["seed"].astype(str)
-    recorded = {**plan, "seeds": seeds, "arms": recorded_arms}
+    plan = plan.model_copy(update={"seeds": tuple(seeds)})
     if by_epoch:
-        return Frames(recorded, trials, table)
+        return Frames(plan, trials, table)
     # Only the end is known: it stands for the last epoch, and for the first.
     epochs = trials[trials["state"] != "pending"]
-    return Frames(recorded, trials, epochs, times=_times(trials, plan))
+    return Frames(plan, trials, epochs, times=_times(trials, plan))
 
 
-def _read(path: Path, arms: Mapping[str, Mapping[str, Any]], times: Iterable[str]) -> Table:
+def _read(path: Path, arms: Mapping[str, Mapping[str, object]], times: Iterable[str]) -> Table:
     """The file's cells, its columns by the names that are known."""
-    factors: dict[str, list[Any]] = {key: [] for levels in arms.values() for key in levels}
+    factors: dict[str, list[object]] = {key: [] for levels in arms.values() for key in levels}
     for levels in arms.values():
         for key, level in levels.items():
             factors[key].append(level)
     metrics = [*METRICS, *(metric + PERCENT for metric in METRICS)]
     counted = [*metrics, *times, "seed", "epoch", "seconds", "examples", *FACTS, *OF_ARMS]
-    numeric = [key for key, found in factors.items() if all(map(_is_number, found))]
+    numeric = [key for key, found in factors.items() if all(map(is_number, found))]
     known = [*factors, *counted, "arm", "state"]
     read = read_table(path, dict.fromkeys(known), [*counted, *numeric])
     for word in {"arm", *factors} & set(read.cells):  # as `normlab report --csv` writes them
@@ -125,7 +127,7 @@ def _read(path: Path, arms: Mapping[str, Mapping[str, Any]], times: Iterable[str
 # -- whose row it is -----------------------------------------------------------------------
 
 
-def _arms(read: Table, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _arms(read: Table, arms: Mapping[str, Mapping[str, object]]) -> list[str]:
     """The label of the arm that each row is of."""
     rows = read.cells.to_dict("records")
     return [
@@ -134,7 +136,9 @@ def _arms(read: Table, arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _arm(row: Mapping[str, str], arms: Mapping[str, Any], read: Table, line: int) -> str:
+def _arm(
+    row: Mapping[str, str], arms: Mapping[str, Mapping[str, object]], read: Table, line: int
+) -> str:
     where = f"{read.path}, line {line}"
     if "arm" in row:
         labels = {one_form(label): label for label in arms}
@@ -163,31 +167,27 @@ def _arm(row: Mapping[str, str], arms: Mapping[str, Any], read: Table, line: int
     raise UserError(f"{where}: {factors} fits no arm; the arms are: {listing(arms)}")
 
 
-def _same(level: Any, cell: str, *, comma: bool) -> bool:
+def _same(level: object, cell: str, *, comma: bool) -> bool:
     """Whether a cell of the file says a level: its text, its kind, or the same number."""
     if isinstance(level, Mapping):
         texts = {json.dumps(level), json.dumps(level, sort_keys=True), value_text(level)}
         return cell in texts or cell == str(level.get("kind"))
     if level is None:
         return cell.lower() in MISSING
-    if _is_number(level):
+    if isinstance(level, int | float) and is_number(level):
         return number(cell, comma=comma) == float(level)
     if isinstance(level, bool):
         return cell.lower() == str(level).lower()
     return cell in {one_form(str(level)), value_text(level)}
 
 
-def _is_number(level: Any) -> bool:
-    return isinstance(level, int | float) and not isinstance(level, bool)
-
-
 def _seeds(
-    read: Table, name: str | None, labels: pd.Series[str], plan: Mapping[str, Any]
+    read: Table, name: str | None, labels: pd.Series[str], plan: PlanRecord
 ) -> pd.Series[int]:
     """Every row's seed: as that column says, or numbered within its arm."""
     if name is not None:
         return _whole_numbers(read, name, 0)
-    if plan["analysis"].get("paired") and plan["claims"]:
+    if plan.analysis.paired and plan.claims:
         raise UserError(
             f"{read.path} has no column 'seed': the study's claims compare arms seed by seed "
             "(analysis.paired), and which rows belong together must be said"
@@ -363,32 +363,29 @@ def _others_of_states(read: Table) -> list[str]:
     ]
 
 
-def _check_scored(
-    ended: pd.DataFrame, plan: Mapping[str, Any], arms: list[dict[str, Any]], read: Table
-) -> None:
+def _check_scored(ended: pd.DataFrame, plan: PlanRecord, read: Table) -> None:
     """No trial is dropped for want of a word: how it ended, and what guessing would score.
 
     A diverged trial counts with chance (see docs/statistics.md); left out, it makes its arm better
     than it is.
     """
-    classes = {arm["label"]: arm.get("classes") for arm in arms}
-    for claim in plan["claims"]:
-        metric = claim.get("metric")
-        if metric is None or metric == "seconds" or "unresolved" in claim:
+    chance_is_known = any(arm.classes for arm in plan.arms)
+    for claim in plan.judged:
+        metric = claim.metric
+        if metric is None or metric == "seconds":
             continue
         if ended[metric].isna().all():
             continue
-        sides = {label for side in claim["sides"] for label in side}
         scored = set(ended.loc[ended[metric].notna(), "arm"])  # others have nothing to be judged by
-        for row in ended[ended["arm"].isin(sides)].itertuples():
-            bare, at_end = pd.isna(getattr(row, metric)), claim["at"] == "last"
+        for row in ended[ended["arm"].isin(claim.arms)].itertuples():
+            bare, at_end = pd.isna(getattr(row, metric)), claim.at == "last"
             where = f"{read.path}, line {row.line}: {row.arm}, seed {row.seed} has no {metric}"
             if row.state == "complete" and bare and at_end and row.arm in scored:
                 raise UserError(
                     f"{where}, and nothing says why. In a column 'state' say whether it 'diverged' "
                     "(then it counts with chance) or 'failed' (then it does not count)"
                 )
-            unknown_chance = metric.endswith("accuracy") and not any(classes.values())
+            unknown_chance = metric.endswith("accuracy") and not chance_is_known
             if row.state == "diverged" and unknown_chance and (bare or not at_end):
                 raise UserError(
                     f"{where}: a diverged trial counts with chance, 1 of the number of classes, "
@@ -396,26 +393,22 @@ def _check_scored(
                 )
 
 
-def _check_pairs(ended: pd.DataFrame, plan: Mapping[str, Any], path: Path) -> None:
+def _check_pairs(ended: pd.DataFrame, plan: PlanRecord, path: Path) -> None:
     """Claims that compare seed by seed have seeds in common."""
-    if not plan["analysis"].get("paired"):
+    if not plan.analysis.paired:
         return
     seeds = {str(label): set(found) for label, found in ended.groupby("arm")["seed"]}
-    for claim in plan["claims"]:
-        arms = [label for side in claim.get("sides", []) for label in side if label in seeds]
-        if (
-            claim.get("metric")
-            and len(arms) > 1
-            and not set.intersection(*(seeds[a] for a in arms))
-        ):
+    for claim in plan.judged:
+        arms = [label for label in claim.arms if label in seeds]
+        if claim.metric and len(arms) > 1 and not set.intersection(*(seeds[a] for a in arms)):
             texts = "; ".join(f"{a} {', '.join(map(str, sorted(seeds[a])))}" for a in arms)
             raise UserError(
-                f"{path}: claim {claim['name']} compares arms seed by seed (analysis.paired), and "
+                f"{path}: claim {claim.name} compares arms seed by seed (analysis.paired), and "
                 f"its arms have no seed in common: {texts}"
             )
 
 
-def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> pd.Series[float]:
+def _least_steps(read: Table, ended: pd.DataFrame, plan: PlanRecord) -> pd.Series[float]:
     """How many test images scores are means over, or less where their digits tell no more apart.
 
     Raises:
@@ -423,9 +416,9 @@ def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> p
             is not known.
     """
     counts: pd.Series[float] = ended["test_images"].astype(float)
-    for claim in plan["claims"]:
-        metric = claim.get("metric") or ""
-        if not metric or "unresolved" in claim or (step := _step(read, metric)) is None:
+    for claim in plan.judged:
+        metric = claim.metric or ""
+        if not metric or (step := _step(read, metric)) is None:
             continue
         split = metric.partition("_")[0]
         counted = metric.endswith(("accuracy", "micro_f1"))
@@ -436,7 +429,7 @@ def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> p
         # Who says how many images there were knows what the digits are worth, as our own files do.
         if counts.notna().any() or (images in ended and ended[images].notna().any()):
             continue
-        for label in dict.fromkeys(label for side in claim["sides"] for label in side):
+        for label in claim.arms:
             scores = ended.loc[ended["arm"] == label, metric].dropna()
             if len(scores) > 1 and scores.std() < _LEAST_DIGITS * step:
                 points = METRICS[metric].points
@@ -448,13 +441,13 @@ def _least_steps(read: Table, ended: pd.DataFrame, plan: Mapping[str, Any]) -> p
     return counts
 
 
-def _way_out(read: Table, plan: Mapping[str, Any], images: str | None) -> str:
+def _way_out(read: Table, plan: PlanRecord, images: str | None) -> str:
     """What to do about rounded scores; `images` is the column that would tell their number."""
     if images is None:
         return "To judge them, give more digits"
     if images != "test_images":
         return f"To judge them, give more digits, or a column '{images}'"
-    known = next((arm["test_images"] for arm in plan["arms"] if "test_images" in arm), None)
+    known = next((arm.test_images for arm in plan.arms if arm.test_images), None)
     here = f"; {read.path.name} may be of the study's own {known}" if known else ""
     return (
         "To judge them, say how many test images they are means over: --test-images N "
@@ -472,48 +465,49 @@ def _step(read: Table, metric: str) -> float | None:
     return 10.0 ** -max(digits) if digits else None
 
 
-def _with_facts(arm: dict[str, Any], ended: pd.DataFrame) -> dict[str, Any]:
+def _with_facts(arm: ArmRecord, ended: pd.DataFrame) -> ArmRecord:
     """An arm of the plan with what the file tells of its model and data."""
-    rows = ended[ended["arm"] == arm["label"]]
+    rows = ended[ended["arm"] == arm.label]
     found = {name: rows[name].dropna() for name in OF_ARMS}
-    return {**arm, **{name: int(values.iloc[0]) for name, values in found.items() if len(values)}}
+    told = {name: int(values.iloc[0]) for name, values in found.items() if len(values)}
+    return arm.model_copy(update=told)
 
 
 # -- times ---------------------------------------------------------------------------------
 
 
-def _check_claims_of_time(read: Table, plan: dict[str, Any], *, by_epoch: bool) -> None:
+def _timed(plan: PlanRecord) -> list[tuple[str, TimeRecord]]:
+    """The claims that are about a time, by name."""
+    return [(claim.name, claim.time) for claim in plan.judged if claim.time]
+
+
+def _check_claims_of_time(read: Table, plan: PlanRecord, *, by_epoch: bool) -> None:
     """The columns that claims of time need are there."""
-    for claim in plan["claims"]:
-        if not claim.get("clock"):
-            continue
-        clock = {"seconds": "seconds", "examples": "train_images" if by_epoch else "examples"}
-        first = f"{claim['split']}_accuracy" if by_epoch else _target_column(claim)
-        for column in (first, clock[claim["clock"]]):
+    clocks = {"seconds": "seconds", "examples": "train_images" if by_epoch else "examples"}
+    for name, time in _timed(plan):
+        first = f"{time.split}_accuracy" if by_epoch else _target_column(time)
+        for column in (first, clocks[time.clock]):
             if column not in read.cells and column + PERCENT not in read.cells:
-                raise UserError(f"{read.path}: claim {claim['name']} needs the column '{column}'")
+                raise UserError(f"{read.path}: claim {name} needs the column '{column}'")
 
 
-def _target_column(claim: Mapping[str, Any]) -> str:
-    return f"{claim['clock']}_to_{claim['target']:g}"
+def _target_column(time: TimeRecord) -> str:
+    return f"{time.clock}_to_{time.target:g}"
 
 
-def _times(trials: pd.DataFrame, plan: dict[str, Any]) -> pd.DataFrame:
+def _times(trials: pd.DataFrame, plan: PlanRecord) -> pd.DataFrame:
     """Times to the targets that the claims name."""
     parts = {}
-    for claim in plan["claims"]:
-        if not claim.get("clock"):
-            continue
-        whole, times = trials[claim["clock"]], trials[_target_column(claim)]
+    for _, time in _timed(plan):
+        whole, times = trials[time.clock], trials[_target_column(time)]
         part = trials[["arm", "seed", "id"]].assign(
-            split=claim["split"],
-            target=claim["target"],
+            split=time.split,
+            target=time.target,
             reached=times.notna(),
             epochs=1,
-            **{claim["clock"]: times.where(times.notna(), whole)},
+            **{time.clock: times.where(times.notna(), whole)},
         )
-        key = (claim["clock"], claim["target"], claim["split"])
-        parts[key] = part[trials["state"] != "pending"]
+        parts[time.clock, time.target, time.split] = part[trials["state"] != "pending"]
     columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
     if not parts:
         return pd.DataFrame(columns=columns)

@@ -17,9 +17,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from normlab.errors import UserError
+from normlab.lazy import pandas as pd
 from normlab.text import one_form
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}

@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-import pandas as pd
-
+from normlab.lazy import pandas as pd
 from normlab.records import EpochRecord, Evaluation, TrialResult
+from normlab.records.plan import PlanRecord
 from normlab.store import Look, Store
 from normlab.store.plans import as_written, parse_places
 from normlab.text import clean, shown
@@ -29,7 +29,7 @@ class Frames:
     """A study as it stands in its store.
 
     Attributes:
-        plan: The plan of its last run, as recorded; see `normlab.study.Plan.as_record`.
+        plan: The plan of its last run.
         trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
             `state`, `reason`, the fields of `TrialResult` (`final_train` as columns of its own),
             `seconds` of training, the last epoch's record, and `gap`, the overfitting gap: eval
@@ -40,7 +40,7 @@ class Frames:
             None where the epochs tell them.
     """
 
-    plan: dict[str, Any]
+    plan: PlanRecord
     trials: pd.DataFrame
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
@@ -49,10 +49,10 @@ class Frames:
     @property
     def arms(self) -> list[str]:
         """Labels, in the plan's order."""
-        return [arm["label"] for arm in self.plan["arms"]]
+        return list(self.plan.labels)
 
 
-def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
+def load_frames(store: Store, plan: PlanRecord | None = None) -> Frames:
     """Read the planned trials of a study: of its last run, or of another plan for it.
 
     Raises:
@@ -63,12 +63,12 @@ def load_frames(store: Store, plan: dict[str, Any] | None = None) -> Frames:
         return _load(store, plan)
 
 
-def _load(store: Store, plan: dict[str, Any]) -> Frames:
+def _load(store: Store, plan: PlanRecord) -> Frames:
     planned = pd.DataFrame(
         [
-            {"arm": arm["label"], "seed": int(seed), "id": trial_id}
-            for arm in plan["arms"]
-            for seed, trial_id in arm["trials"].items()
+            {"arm": arm.label, "seed": trial.seed, "id": trial.id}
+            for arm in plan.arms
+            for trial in arm.trials
         ]
     )
     ids = planned["id"].tolist()

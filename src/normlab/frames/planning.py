@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.claim_words import margin_text
 from normlab.frames.load import Frames
-from normlab.frames.scores import score_array, time_arrays
+from normlab.frames.scores import trials_of
 from normlab.frames.verdicts import rules
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
+from normlab.records.plan import ClaimRecord, PlanRecord
 from normlab.stats.claims import claim_from, plan_claim
 from normlab.stats.intervals import moments
 from normlab.stats.sequential import look_alphas
-from normlab.stats.survival import restricted_moments
+from normlab.stats.survival import Times, restricted_moments
 
 _COLUMNS = (
     "claim", "kind", "metric", "margin", "spread", "source", "smallest_effect", "seeds_needed",
@@ -24,11 +24,11 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def claim_plans(plan: dict[str, Any], frames: Frames | None = None) -> pd.DataFrame:
+def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
     """What the planned seeds can say about each claim.
 
     Args:
-        plan: As recorded; see `normlab.study.plan.Plan.as_record`.
+        plan: The study's.
         frames: Results so far: their spread over seeds is what is planned with, if two seeds or
             more of an arm are there; else the spread that the study states.
 
@@ -39,16 +39,15 @@ def claim_plans(plan: dict[str, Any], frames: Frames | None = None) -> pd.DataFr
         and `obstacle`, why not. Effects and spreads are in the metric's own unit, those of `faster`
         fractions of a time.
     """
-    records = [record for record in plan["claims"] if "unresolved" not in record]
-    rows = [_plan(plan, record, len(records), frames) for record in records]
+    rows = [_plan(plan, record, frames) for record in plan.judged]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def expected_hours(plan: dict[str, Any], frames: Frames | None) -> tuple[float | None, int]:
+def expected_hours(plan: PlanRecord, frames: Frames | None) -> tuple[float | None, int]:
     """Training hours on one worker that the unfinished trials take, as far as speeds are measured.
 
     Args:
-        plan: As recorded.
+        plan: The study's.
         frames: Results so far.
 
     Returns:
@@ -56,32 +55,31 @@ def expected_hours(plan: dict[str, Any], frames: Frames | None) -> tuple[float |
         arm has one.
     """
     seconds, unknown = 0.0, 0
-    for arm in plan["arms"]:
-        measured = frames.epochs.loc[frames.epochs["arm"] == arm["label"]] if frames else None
-        if frames is None or measured is None or not len(measured):
+    for arm in plan.arms:
+        measured = frames.epochs.loc[frames.epochs["arm"] == arm.label] if frames else None
+        if frames is None or measured is None or not len(measured) or not arm.epochs:
             unknown += 1
             continue
-        states = frames.trials.loc[frames.trials["arm"] == arm["label"], "state"]
+        states = frames.trials.loc[frames.trials["arm"] == arm.label, "state"]
         left = int(states.isin(("pending", "running")).sum())
-        seconds += left * arm["epochs"] * float(measured["seconds"].mean())
-    return (None if unknown == len(plan["arms"]) else seconds / 3600), unknown
+        seconds += left * arm.epochs * float(measured["seconds"].mean())
+    return (None if unknown == len(plan.arms) else seconds / 3600), unknown
 
 
-def _plan(
-    plan: dict[str, Any], record: dict[str, Any], family: int, frames: Frames | None
-) -> dict[str, Any]:
-    labels = [arm["label"] for arm in plan["arms"]]
-    claim = claim_from(record, labels)
-    how = rules(plan, record, family, frames)
-    if plan["sequential"]:
-        how = replace(how, alpha=look_alphas(how.alpha, plan["sequential"])[-1])
-    seeds = max(plan["sequential"], default=len(plan["seeds"]))
+def _plan(plan: PlanRecord, record: ClaimRecord, frames: Frames | None) -> dict[str, object]:
+    claim = claim_from(record, plan.labels)
+    how = rules(plan, record, frames)
+    if plan.sequential:
+        how = replace(how, alpha=look_alphas(how.alpha, plan.sequential)[-1])
+    seeds = max(plan.sequential, default=len(plan.seeds))
     spread, source = _spread(plan, record, frames)
-    found = plan_claim(claim, np.full(len(labels), 1.0 if spread is None else spread), seeds, how)
+    found = plan_claim(
+        claim, np.full(len(plan.arms), 1.0 if spread is None else spread), seeds, how
+    )
     return {
-        "claim": record["name"],
-        "kind": record["kind"],
-        "metric": record["metric"],
+        "claim": record.name,
+        "kind": record.kind,
+        "metric": record.metric,
         "margin": margin_text(record),
         "spread": spread,
         "source": source,
@@ -94,21 +92,22 @@ def _plan(
 
 
 def _spread(
-    plan: dict[str, Any], record: dict[str, Any], frames: Frames | None
+    plan: PlanRecord, record: ClaimRecord, frames: Frames | None
 ) -> tuple[float | None, str]:
     """Standard deviation over seeds, pooled over arms: a pilot's, or the stated one."""
     if frames is not None:
-        if record["kind"] == "faster":
-            arms = restricted_moments(time_arrays(frames, record))
+        trials = trials_of(frames, record)
+        if isinstance(trials, Times):
+            arms = restricted_moments(trials)
             scale = float(np.nanmean(arms.mean)) if np.isfinite(arms.mean).any() else 1.0
         else:
-            arms, scale = moments(score_array(frames, record["metric"], record["at"])), 1.0
+            arms, scale = moments(trials), 1.0
         enough = arms.seeds >= 2
         if enough.any():
             freedom = arms.seeds[enough] - 1
             pooled = float((arms.variance[enough] * freedom).sum() / freedom.sum())
             return float(np.sqrt(pooled)) / scale, "pilot"
-    stated = plan["analysis"]["spread"]
-    if stated is None or record["metric"] != plan["analysis"]["metric"]:
+    stated = plan.analysis.spread
+    if stated is None or record.metric != plan.analysis.metric:
         return None, ""
-    return float(stated) / (100 if METRICS[record["metric"]].points else 1), "stated"
+    return stated / (100 if METRICS[record.metric].points else 1), "stated"

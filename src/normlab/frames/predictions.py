@@ -51,7 +51,7 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
     """
     if folder is None:
         return []
-    classes = next((a.get("classes") for a in frames.plan["arms"] if a["label"] == arm), None)
+    classes = next((a.classes for a in frames.plan.arms if a.label == arm), None)
     found = [_read(folder, row, classes) for row in _counted(frames, arm)]
     return [one for one in found if one is not None]
 

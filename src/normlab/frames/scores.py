@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED, time_table
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS, last_epochs
+from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores
 from normlab.stats.intervals import Values
 from normlab.stats.survival import Times
@@ -42,15 +44,22 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
     return wide if spec.higher else -wide
 
 
-def time_arrays(frames: Frames, claim: dict[str, Any]) -> Times:
-    """Times to the target of a `faster` claim; never reached is censored at the budget.
+def trials_of(frames: Frames, claim: ClaimRecord) -> Values | Times:
+    """What a claim is judged on: scores, or times to its target."""
+    if claim.metric is None:
+        assert claim.time is not None
+        return time_arrays(frames, claim.time, claim.arms)
+    return score_array(frames, claim.metric, claim.at)
 
-    The budget is the longest training of the claim's arms, so that all are censored alike.
+
+def time_arrays(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Times:
+    """Times to a target; never reached is censored at the budget.
+
+    The budget is the longest training of `arms`, so that all are censored alike.
     """
-    table = time_table(frames, [claim["target"]], hold=claim["hold"])
-    table = table[(table["split"] == claim["split"]) & (table["target"] == claim["target"])]
-    clock = claim["clock"]
-    arms = [label for side in claim["sides"] for label in side]
+    table = time_table(frames, [time.target], hold=time.hold)
+    table = table[(table["split"] == time.split) & (table["target"] == time.target)]
+    clock = time.clock
     whole = frames.trials[frames.trials["arm"].isin(arms) & frames.trials["state"].isin(COUNTED)]
     # Of trials run elsewhere the file tells the images too.
     spent = whole[clock] if clock in whole else whole["train_images"] * whole["epoch"]
@@ -75,7 +84,7 @@ def images(frames: Frames, metric: str) -> float | None:
 
 def chance(frames: Frames) -> float:
     """Accuracy of guessing, 1 / classes; NaN where the classes are not known."""
-    counts = [int(arm["classes"]) for arm in frames.plan["arms"] if "classes" in arm]
+    counts = [arm.classes for arm in frames.plan.arms if arm.classes]
     return 1.0 / max(counts) if counts else float("nan")
 
 

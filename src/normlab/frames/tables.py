@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
 
 COUNTED = ("complete", "diverged")
@@ -55,7 +55,9 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     table["seconds"] = groups["seconds"].mean()
     table["examples_per_second"] = groups["examples_per_second"].mean()
     # Of trials run elsewhere no model was built: their file may tell, or not.
-    table["parameters"] = [arm.get("parameters", np.nan) for arm in frames.plan["arms"]]
+    table["parameters"] = [
+        np.nan if arm.parameters is None else arm.parameters for arm in frames.plan.arms
+    ]
     return table.reset_index()
 
 

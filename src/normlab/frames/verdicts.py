@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from normlab.frames.claim_words import detail_text, measured_text
+from normlab.frames.claim_words import detail_text, measured_text, time_text
 from normlab.frames.load import Frames
-from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
+from normlab.records.plan import Claim, ClaimRecord, PlanRecord, UnresolvedClaim
 from normlab.stats import one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
 
@@ -21,13 +21,13 @@ class Judged:
     """One claim with what the trials say.
 
     Attributes:
-        record: The claim as the plan has it; see `normlab.study.resolve`.
+        record: The claim as the plan has it.
         verdict: None where this variant of the study lacks its arms.
         exploratory: Why it is no claim made before the results, or None.
         left_out: Planned trials of its arms that do not count, by state.
     """
 
-    record: dict[str, Any]
+    record: Claim
     verdict: Verdict | None
     exploratory: str | None = None
     left_out: dict[str, int] | None = None
@@ -35,18 +35,16 @@ class Judged:
 
 def judge(frames: Frames) -> list[Judged]:
     """Every claim of the plan, judged on the trials that count; one family."""
-    records = frames.plan.get("claims", [])
-    family = sum("unresolved" not in record for record in records)
     return [
-        Judged(record, None)
-        if "unresolved" in record
-        else Judged(
+        Judged(
             record,
-            _verdict(frames, record, family),
+            _verdict(frames, record),
             _exploratory(frames, record),
             _left_out(frames, record),
         )
-        for record in records
+        if isinstance(record, ClaimRecord)
+        else Judged(record, None)
+        for record in frames.plan.claims
     ]
 
 
@@ -66,18 +64,19 @@ def claim_table(frames: Frames) -> pd.DataFrame:
     rows = []
     for judged in judge(frames):
         record, found = judged.record, judged.verdict
-        row = {"claim": record["name"], "kind": record["kind"], "says": record.get("says")}
-        if found is None:
-            rows.append({**row, "verdict": "not in this variant", "reason": record["unresolved"]})
+        row: dict[str, object] = {"claim": record.name, "kind": record.kind, "says": record.says}
+        if found is None or isinstance(record, UnresolvedClaim):
+            why = record.unresolved if isinstance(record, UnresolvedClaim) else ""
+            rows.append({**row, "verdict": "not in this variant", "reason": why})
             continue
         rows.append(
             {
                 **row,
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
-                "metric": record["metric"] or f"{record['clock']} to {record['target']:g}",
+                "metric": record.metric or time_text(record.time),
                 "seeds": min(found.seeds),
                 "measured": measured_text(record, found, frames.arms),
-                "detail": detail_text(found, record, frames.arms),
+                "detail": detail_text(record, found, frames.arms),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
                     f"{n} {state}" for state, n in (judged.left_out or {}).items()
@@ -87,39 +86,31 @@ def claim_table(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def rules(
-    plan: dict[str, Any], record: dict[str, Any], family: int, frames: Frames | None = None
-) -> Rules:
+def rules(plan: PlanRecord, record: ClaimRecord, frames: Frames | None = None) -> Rules:
     """How a study's claims are tested; the frames tell how many images an accuracy is a mean of."""
-    analysis = plan["analysis"]
-    count = images(frames, record["metric"] or "") if frames is not None else None
+    count = images(frames, record.metric or "") if frames is not None else None
     return Rules(
-        alpha=analysis["alpha"],
-        family=max(family, 1),
-        paired=analysis["paired"],
+        alpha=plan.analysis.alpha,
+        family=max(len(plan.judged), 1),
+        paired=plan.analysis.paired,
         variance_floor=float(one_image_variance(count)) if count else 0.0,
     )
 
 
-def _verdict(frames: Frames, record: dict[str, Any], family: int) -> Verdict:
-    claim = claim_from(record, frames.arms)
-    trials = (
-        time_arrays(frames, record)
-        if record["kind"] == "faster"
-        else score_array(frames, record["metric"], record["at"])
-    )
-    how = rules(frames.plan, record, family, frames)
-    if frames.plan.get("sequential"):
-        return verdict_at_looks(claim, trials, how, frames.plan["sequential"])
+def _verdict(frames: Frames, record: ClaimRecord) -> Verdict:
+    claim, trials = claim_from(record, frames.arms), trials_of(frames, record)
+    how = rules(frames.plan, record, frames)
+    if frames.plan.sequential:
+        return verdict_at_looks(claim, trials, how, frames.plan.sequential)
     return verdict(claim, trials, how)
 
 
-def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
-    arms = {label for side in record["sides"] for label in side}
+def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
+    arms = set(record.arms)
     trials = frames.trials[frames.trials["arm"].isin(arms)]
     states = trials["state"].astype(str)
-    if record["metric"] is not None:
-        scores = score_array(frames, record["metric"], record["at"])
+    if record.metric is not None:
+        scores = score_array(frames, record.metric, record.at)
         missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
         # In the order of arms and seeds, as the trials are.
         without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
@@ -128,25 +119,24 @@ def _left_out(frames: Frames, record: dict[str, Any]) -> dict[str, int]:
     return {str(state): int(count) for state, count in left.value_counts().items()}
 
 
-def _exploratory(frames: Frames, record: dict[str, Any]) -> str | None:
+def _exploratory(frames: Frames, record: ClaimRecord) -> str | None:
     """Why a claim is none made before the results: what was changed after its arms were seen."""
-    arms = {label for side in record["sides"] for label in side}
-    own = set(frames.trials[frames.trials["arm"].isin(arms)]["id"])
-    analysis, sequential = frames.plan["analysis"], list(frames.plan.get("sequential") or [])
-    family = sum("hash" in claim for claim in frames.plan["claims"])
+    own = set(frames.trials[frames.trials["arm"].isin(record.arms)]["id"])
+    now = frames.plan.declaration
     for look in frames.looks:
         if not own & look.trials:
             continue
         then, day = look.declared, f"results were seen on {look.at[:10]}"
-        if record["hash"] not in then.get("claims", ()):
+        if record.hash not in then.claims:
             return f"{day}, before it was stated"
-        if [then["alpha"], then["paired"]] != [analysis["alpha"], analysis["paired"]]:
+        if (then.alpha, then.paired) != (now.alpha, now.paired):
             return f"{day}, with another alpha or other pairs"
-        if family < len(then["claims"]):
-            return f"{day}, when {len(then['claims'])} claims were declared; {family} are left"
-        if then["sequential"] != sequential:
+        if len(now.claims) < len(then.claims):
+            declared, left = len(then.claims), len(now.claims)
+            return f"{day}, when {declared} claims were declared; {left} are left"
+        if then.sequential != now.sequential:
             return f"{day}, when other looks at the results were declared"
-        if not sequential and then["seeds"] != frames.plan["seeds"]:
-            planned, now = len(then["seeds"]), len(frames.plan["seeds"])
-            return f"{day}, when {planned} seeds were planned; now there are {now}"
+        if not now.sequential and then.seeds != now.seeds:
+            planned, seeds = len(then.seeds), len(now.seeds)
+            return f"{day}, when {planned} seeds were planned; now there are {seeds}"
     return None

@@ -30,13 +30,13 @@ MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Built:
-    """A model as a recipe has it, and what was put into it: what a trained one is held against.
+    """A model as a recipe describes it, and what it contains: a trained model is compared with it.
 
     Attributes:
         model: The network.
-        notes: Where it got something other than the recipe wanted, in one sentence each.
-        norms: Places the recipe's norm has in it, shortcuts and stem included. Under `none` no
-            layer stands there; under `scaled_ws` they are the standardized convolutions.
+        notes: Where it differs from what the recipe asked for, in one sentence each.
+        norms: Number of places for the recipe's norm, shortcuts and stem included. Under `none`
+            they are empty; under `scaled_ws` they are the standardized convolutions.
         dropout_slots: The numbers of its dropout slots, the same in every block.
         residual_branches: How many branches stochastic depth acts on.
     """
@@ -53,12 +53,12 @@ def build(
 ) -> Built:
     """The recipe's model for images of (C, H, W).
 
-    Weights are torch's defaults, drawn from global state: see `normlab.train.streams` for the
-    draw that counts. Use device "meta" to look at a model without allocating it.
+    Weights are torch's defaults, drawn from global state; training draws them again, see
+    `normlab.train.streams`. Use device "meta" to look at a model without allocating it.
 
     Raises:
-        UserError: The recipe asks for a part that the model does not have, or a model of the
-            user's cannot be used.
+        UserError: The recipe asks for a part that the model does not have, or your own model
+            cannot be used.
     """
     slots = Slots(recipe)
     if recipe.model.kind in MODELS:
@@ -77,7 +77,7 @@ def build(
 
 
 def drops_before_norm(model: nn.Module) -> bool:
-    """Whether a norm stands behind a layer that drops values, in the order of registration."""
+    """Whether a norm comes after a layer that drops values, in the order of registration."""
     dropped = False
     for module in model.modules():
         if isinstance(module, _DROPOUTS):

@@ -24,7 +24,7 @@ _HEAD = "_normlab_head"
 
 
 def roles(model: nn.Module) -> dict[str, Role]:
-    """Role of each parameter by name, every parameter exactly once.
+    """The role of each parameter by name, every parameter exactly once.
 
     Raises:
         TypeError: A parameter belongs to a module of a type that has no known roles.
@@ -40,7 +40,7 @@ def roles(model: nn.Module) -> dict[str, Role]:
 
 
 def head_of(model: nn.Module) -> nn.Module | None:
-    """The layer that makes the logits, if the model says which."""
+    """The layer that produces the logits, if the model declares it."""
     found: nn.Module | None = model.__dict__.get(_HEAD) or getattr(model, "head", None)
     return found
 

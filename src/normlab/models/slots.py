@@ -21,7 +21,7 @@ class Slots:
     Attributes:
         notes: Where the model got something other than the recipe wanted, in one sentence each.
         kind: The class of the recipe's norm, and what it says of itself: `traits`.
-        norms: How many norms the model asked for: what a trained model is held against. Under
+        norms: How many norms the model asked for: what a trained model is compared with. Under
             `none` nothing stands there; under `scaled_ws` it is the standardized convolutions.
         dropout_slots: The dropout slots the model has.
         residual_branches: How many residual branches stochastic depth acts on.

@@ -25,11 +25,11 @@ _SHOWN = (*_POOLS, nn.AdaptiveAvgPool2d, Add)
 
 @dataclass(frozen=True, kw_only=True)
 class LayerRow:
-    """One layer: sizes in pixels; None where the layer has no such thing.
+    """One layer: sizes in pixels; None where a layer has no such size.
 
     Attributes:
-        depth: Convolutions and linear layers on the longest way from the image to here, this one
-            included: what "a ResNet of 14 layers" counts (He et al. 2016). A shortcut's run beside.
+        depth: Convolutions and linear layers on the longest path from the image to here, this one
+            included, as in "a ResNet of 14 layers" (He et al. 2016). Shortcuts run beside them.
     """
 
     name: str
@@ -50,15 +50,15 @@ def layer_table(
 ) -> list[LayerRow]:
     """The layers of a model in the order they run, found by one forward pass in training mode.
 
-    The pass is made by a copy without values (on torch's meta device): the model stays as it is.
+    The pass runs on a copy without values (on torch's meta device): the model stays as it is.
 
     Args:
         model: Any module.
         shape: (C, H, W) of one image.
-        images: Images in the batch that is passed.
+        images: Number of images in the batch.
 
     Raises:
-        UserError: A layer refuses the map it gets, with the layer and the map named.
+        UserError: A layer refuses its input; the message names the layer and the map.
     """
     model = copy.deepcopy(model).to("meta").train()
     rows: list[LayerRow] = []
@@ -172,7 +172,7 @@ def _seen_through(module: nn.Module, window: _Window, view: _View) -> _View:
 
 
 def layer_count(rows: Iterable[LayerRow]) -> int:
-    """Layers with weights on the longest way through a model, from its table."""
+    """Number of layers with weights on the longest path through a model, from its table."""
     return max((row.depth for row in rows), default=0)
 
 

@@ -21,11 +21,11 @@ _WEIGHTS: tuple[Role, ...] = ("weight", "head_weight")
 
 
 class Units:
-    """How the output units lie in one parameter.
+    """How the output units are arranged in one parameter.
 
     Args:
         parameter: Of any shape.
-        groups: None where all of it is one vector; 0 where each row is a unit; else the groups of a
+        groups: None if all of it is one vector; 0 if each row is a unit; otherwise the groups of a
             transposed convolution.
     """
 
@@ -33,7 +33,7 @@ class Units:
         self.parameter, self.groups = parameter, groups
 
     def rows(self) -> list[Tensor]:
-        """Views that together are the parameter, with `grad` a view too, a unit in each row.
+        """Views that together make up the parameter, with `grad` a view too; each row is a unit.
 
         What is written into their gradients is written into the parameter's. Empty without one.
         """

@@ -56,17 +56,17 @@ NORMS: dict[str, type[nn.Module]] = {
 """kind -> class; the options of each kind are in `normlab.recipe.norms`."""
 
 PARAMETRIZATIONS: dict[str, type[nn.Module]] = {"scaled_ws": ScaledWSConv2d}
-"""kind -> class of the convolutions that take the place of convolution and norm."""
+"""kind -> class of the convolutions that replace convolution and norm."""
 
 ENTRY_POINTS = "normlab.norms"
 """Group of entry points by which a package adds kinds: ``name = package.module:Class``."""
 
 
 def by_name(name: str) -> type[nn.Module]:
-    """The class of a kind: one of ours, an entry point's, or that at ``package.module:Class``.
+    """The class of a kind: built in, from an entry point, or at ``package.module:Class``.
 
     Raises:
-        UserError: No such kind, module or class, or not a module.
+        UserError: There is no such kind, module or class, or it is not a torch module.
     """
     if name in NORMS:
         return NORMS[name]
@@ -77,7 +77,7 @@ def by_name(name: str) -> type[nn.Module]:
 
 
 def class_of(name: str) -> type[nn.Module]:
-    """The class that says what a kind is: `by_name`'s, or that of its convolutions.
+    """The class that has the traits of a kind: `by_name`'s, or that of its convolutions.
 
     Raises:
         UserError: As `by_name`.
@@ -86,7 +86,7 @@ def class_of(name: str) -> type[nn.Module]:
 
 
 def make(name: str, num_channels: int, **options: Any) -> nn.Module:
-    """A norm by name: ``make("group", 16, groups=4)``; names as in `by_name`.
+    """Create a norm by name, as in ``make("group", 16, groups=4)``; names as in `by_name`.
 
     Raises:
         UserError: Unknown name.

@@ -12,3 +12,4 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "gelu": nn.GELU,
 }
+"""name -> module: the activations that a recipe and a norm can name."""

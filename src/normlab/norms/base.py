@@ -19,22 +19,22 @@ State = Iterator[tuple[str, Tensor | None, tuple[int, ...]]]
 class Norm(nn.Module):
     """What all norms share.
 
-    A kind says what it is by class attributes, and no list of kinds stands elsewhere: these, and
-    the rarer ones of `normlab.norms.traits`.
+    A kind declares its properties in class attributes, so that no other place lists the kinds: the
+    attributes below, and the rarer ones of `normlab.norms.traits`.
 
     Args:
         num_channels: C, the number of channels.
-        eps: Keeps the root away from 0.
+        eps: Added inside the root, to keep it away from 0.
         affine: Learn a gain (starting at 1) and a bias (starting at 0) per channel.
         activation: Name of the activation applied to the result, or None.
 
     Attributes:
-        parameter_roles: What its parameters are, by name.
-        gate_lr_factor: Learning rate of its gates over that of all else.
-        softmax_gates: Those of its gates that are weighed by a softmax.
-        contains_activation: It takes the activation's place: none may follow.
-        uses_batch_statistics: In training an image's result depends on its companions.
-        differs_in_eval: Training and evaluation compute different maps.
+        parameter_roles: The role of each parameter, by name.
+        gate_lr_factor: Learning rate of its gates, relative to that of the other parameters.
+        softmax_gates: The gates that are weighted by a softmax.
+        contains_activation: It contains its activation: none may follow.
+        uses_batch_statistics: In training, an image's result depends on the rest of the batch.
+        differs_in_eval: Training and evaluation compute different functions.
 
     Shape:
         Input and output (N, C, H, W). Statistics are computed in float32 or wider.
@@ -69,7 +69,7 @@ class Norm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_channels)) if affine else None
 
     def reset_parameters(self) -> None:
-        """Set gain and bias to where they start, and all that a kind adds."""
+        """Reset gain, bias and everything that a kind adds to their initial values."""
         if self.weight is not None:
             nn.init.ones_(self.weight)
         if self.bias is not None:
@@ -84,11 +84,11 @@ class Norm(nn.Module):
             yield "bias", self.bias, channels
 
     def check_map(self, x: Tensor) -> None:
-        """Refuse what is no map of this layer's.
+        """Refuse an input that is not a map for this layer.
 
         Raises:
             ValueError: x is not (N, C, H, W) with C = `num_channels`.
-            RuntimeError: Its numbers are integers or complex, or it is sparse.
+            RuntimeError: Its values are integers or complex, or it is sparse.
         """
         if x.dim() != 4 or x.shape[1] != self.num_channels:
             raise ValueError(
@@ -99,22 +99,22 @@ class Norm(nn.Module):
             kernels.check_numbers(type(self).__name__, x)
 
     def check_state(self, x: Tensor) -> None:
-        """Refuse parameters and statistics that do not fit a map; see `kernels.check_state`."""
+        """Refuse parameters and statistics that do not fit the map; see `kernels.check_state`."""
         kernels.check_state(x, self.state())
 
     def after_step(self) -> None:
-        """What is to happen after each step of the optimizer: nothing, for most kinds."""
+        """Called after each optimizer step; most kinds do nothing."""
 
     def of_nothing(self, x: Tensor) -> Tensor:
-        """The result of a map without values."""
+        """The result for an empty map."""
         return self.activate(x.clone())  # an activation in place must not meet the map itself
 
     def activate(self, y: Tensor) -> Tensor:
-        """The activation behind the norm."""
+        """Apply the activation behind the norm."""
         return y if self.activation is None else self.activation(y)
 
     def folds_relu(self) -> bool:
-        """Whether the activation can be computed with the norm: a plain ReLU nobody listens to."""
+        """Whether the norm can compute the activation with it: a plain ReLU without hooks."""
         relu = self._modules.get("activation")
         return type(relu) is nn.ReLU and not (
             relu._forward_hooks

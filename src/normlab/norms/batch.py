@@ -19,8 +19,8 @@ class BatchNorm(RunningPooledNorm):
     """Normalize per channel over batch, height and width; state as `torch.nn.BatchNorm2d`.
 
     Args:
-        num_channels: C.
-        momentum: Share of the new batch in the running statistics; None for the plain mean.
+        num_channels: Number of channels C.
+        momentum: Weight of the new batch in the running statistics; None for the plain mean.
         eps: Added to the variance inside the root.
         affine: Learn gain and bias per channel.
         activation: Applied to the result.
@@ -31,21 +31,21 @@ class BatchNorm(RunningPooledNorm):
 
     @property
     def num_features(self) -> int:
-        """What torch's batch norms call `num_channels`: `convert_sync_batchnorm` asks for it.
+        """The name of torch for `num_channels`: `convert_sync_batchnorm` reads it.
 
         Raises:
-            AttributeError: For a subclass, or with an activation: SyncBatchNorm would leave it out.
+            AttributeError: For a subclass, or with an activation, which SyncBatchNorm would drop.
         """
         if type(self) is not BatchNorm or self.activation is not None:
             raise AttributeError(f"{type(self).__name__} is more than torch's batch norm")
         return self.num_channels
 
     def pooling(self, images: int, pixels: int) -> Pooling:
-        """All images, every channel by itself."""
+        """All images together, each channel by itself."""
         return Pooling("all", 1)
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError if there is one value per channel: its variance says nothing."""
+        """Raise ValueError for one value per channel: its variance is meaningless."""
         if images * pixels == 1:
             raise ValueError(
                 f"{type(self).__name__} needs more than 1 value per channel when training"

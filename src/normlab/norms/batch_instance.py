@@ -23,7 +23,7 @@ from normlab.norms.kernels import mixed
 class BatchInstanceNorm(BatchNorm):
     """A learned mix of batch and instance norm; `rho` has shape (C,).
 
-    Args as `BatchNorm`.
+    Arguments as for `BatchNorm`.
 
     Raises:
         ValueError: In training, on 1x1 maps or one value per channel.
@@ -48,7 +48,7 @@ class BatchInstanceNorm(BatchNorm):
         self.rho = nn.Parameter(torch.ones(num_channels))
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """In eval the batch part has the running statistics."""
+        """In evaluation the batch part uses the running statistics."""
         if self.training:
             return super().coefficients(mean, var, pixels)
         # Copies: the buffers may move before a backward.
@@ -58,25 +58,25 @@ class BatchInstanceNorm(BatchNorm):
         return mixed(mean, var, center, spread, self.eps, self.rho)
 
     def eval_affine(self) -> None:
-        """Nothing is fixed in eval: the instance part depends on the image."""
+        """Nothing is fixed in evaluation: the instance part depends on the image."""
 
     def state(self) -> State:
-        """As `BatchNorm`, and the gate."""
+        """As for `BatchNorm`, and the gate."""
         yield from super().state()
         yield "rho", self.rho, (self.num_channels,)
 
     def reset_parameters(self) -> None:
-        """As `BatchNorm`, and all batch."""
+        """As for `BatchNorm`; the gate is set to all batch."""
         super().reset_parameters()
         nn.init.ones_(self.rho)
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError where one of the parts cannot stand."""
+        """Raise ValueError if one of the two parts cannot normalize the batch."""
         super().check_batch(images, pixels)
         if pixels == 1:
             raise ValueError("BatchInstanceNorm needs more than 1 spatial element when training")
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Put rho back into [0, 1]; the training loop calls this after each optimizer step."""
+        """Clamp rho to [0, 1]; the training loop calls this after each optimizer step."""
         self.rho.clamp_(0, 1)

@@ -22,20 +22,20 @@ from normlab.norms.running import RunningStats, moved, widened
 
 
 class BatchRenorm(MomentNorm, RunningStats):
-    """Batch norm that leans on its running statistics when they differ from the batch's.
+    """Batch norm that is corrected by its running statistics where they differ from the batch's.
 
     Args:
-        num_channels: C.
-        rmax: Largest r, and 1 / the least, once fully open; at least 1.
-        dmax: Largest size of d once fully open; at least 0.
-        momentum: Share of the new batch in the running statistics.
+        num_channels: Number of channels C.
+        rmax: Largest r, and 1 / the smallest r, when fully open; at least 1.
+        dmax: Largest absolute value of d when fully open; at least 0.
+        momentum: Weight of the new batch in the running statistics.
         eps: Added to variances inside roots.
         affine: Learn gain and bias per channel.
         activation: Applied to the result.
 
     Attributes:
-        progress: Share of the training done, 0 to 1, which opens rmax and dmax; the training loop
-            sets it. It starts at 0, where this is batch norm.
+        progress: Fraction of the training that is done, from 0 to 1, which opens rmax and dmax. The
+            training loop sets it. It starts at 0, where this is batch norm.
 
     Raises:
         ValueError: In training, on input with one value per channel.
@@ -92,7 +92,7 @@ class BatchRenorm(MomentNorm, RunningStats):
 
     @torch.no_grad()
     def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running mean and deviation, each (C,); var is biased, as in the paper."""
+        """Move the running mean and deviation, each (C,); `var` is biased, as in the paper."""
         share = self.count_batch()
         moved(self.running_mean, mean, share)
         moved(self.running_std, torch.sqrt(var + self.eps), share)
@@ -102,6 +102,6 @@ class BatchRenorm(MomentNorm, RunningStats):
         return widened(self.running_mean), 1 / widened(self.running_std)
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError if there is one value per channel: its variance says nothing."""
+        """Raise ValueError for one value per channel: its variance is meaningless."""
         if images * pixels == 1:
             raise ValueError("BatchRenorm needs more than 1 value per channel when training")

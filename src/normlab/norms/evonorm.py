@@ -46,17 +46,17 @@ class _EvoNorm(Norm):
         yield "v", self.v, (self.num_channels,)
 
     def _widened(self, x: Tensor) -> Tensor:
-        """The map in its statistics' dtype, once it and the layer's state have been checked."""
+        """The map in the dtype of its statistics, after checks of the map and the layer's state."""
         self.check_map(x)
         self.check_state(x)
         return x.to(statistics_dtype(x))
 
 
 class EvoNormS0(_EvoNorm):
-    """x * sigmoid(v x) over the standard deviation of its group of channels.
+    """x * sigmoid(v x) divided by the standard deviation of its group of channels.
 
     Args:
-        num_channels: C.
+        num_channels: Number of channels C.
         groups: Number of groups; must divide C. Give this or `channels_per_group`.
         channels_per_group: Size of a group; must divide C.
         eps: Added to the variance inside the root.
@@ -99,11 +99,11 @@ class EvoNormS0(_EvoNorm):
 
 
 class EvoNormB0(_EvoNorm, RunningStats):
-    """x over the larger of its batch deviation and v x + its instance deviation.
+    """x divided by the larger of its batch deviation and v x + its instance deviation.
 
     Args:
-        num_channels: C.
-        momentum: Share of the new batch in the running variance; None for the plain mean of all.
+        num_channels: Number of channels C.
+        momentum: Weight of the new batch in the running variance; None for the mean of all.
         eps: Added to variances inside roots.
         affine: Learn gain and bias per channel.
         activation: Must be None: the maximum is the activation.

@@ -26,14 +26,14 @@ class FilterResponseNorm(Norm):
     """Divide each channel of each image by its root mean square, then max(., tau).
 
     Args:
-        num_channels: C.
-        learned_eps: Add a learned |eps| per channel to eps, for 1x1 maps.
+        num_channels: Number of channels C.
+        learned_eps: Add a learned ``|eps|`` per channel to eps, for 1x1 maps.
         eps: Added to the mean square inside the root.
         affine: Learn gain and bias per channel.
         activation: Must be None: the threshold is the activation.
 
     Raises:
-        ValueError: An activation is asked for.
+        ValueError: An activation is requested.
     """
 
     parameter_roles: ClassVar[dict[str, str]] = {
@@ -67,7 +67,7 @@ class FilterResponseNorm(Norm):
             nn.init.constant_(self.learned_eps, LEARNED_EPS)
 
     def state(self) -> State:
-        """As every norm, and the threshold and what is learned of eps."""
+        """As for every norm, and the threshold and the learned part of eps."""
         yield from super().state()
         yield "tau", self.tau, (self.num_channels,)
         if self.learned_eps is not None:

@@ -21,14 +21,14 @@ from normlab.norms.kernels import Pooling
 
 
 class GhostBatchNorm(BatchNorm):
-    """Batch norm whose training statistics are those of parts of the batch.
+    """Batch norm with the training statistics of parts of the batch.
 
     Args:
-        num_channels: C.
+        num_channels: Number of channels C.
         splits: Number of parts; give this or `ghost_size`.
         ghost_size: Images in a part.
         running: When the buffers move: "per_batch", or "per_split" as in the paper.
-        momentum: Share of the new statistics in the running ones; None for the plain mean.
+        momentum: Weight of the new statistics in the running ones; None for the plain mean.
         eps: Added to the variance inside the root.
         affine: Learn gain and bias per channel.
         activation: Applied to the result.
@@ -64,7 +64,7 @@ class GhostBatchNorm(BatchNorm):
         self.running = running
 
     def sizes(self, images: int, pixels: int) -> tuple[int, ...]:
-        """Images in each split of a batch of that many images of that many pixels."""
+        """Number of images in each split of a batch of `images` images with `pixels` pixels."""
         size = self.ghost_size or -(-images // (self.splits or 1))
         whole, rest = images // size, images % size  # torch.compile knows no divmod
         sizes = [size] * whole + [rest] * (rest > 0)
@@ -75,5 +75,5 @@ class GhostBatchNorm(BatchNorm):
         return tuple(sizes)
 
     def pooling(self, images: int, pixels: int) -> Pooling:
-        """The splits, every channel by itself."""
+        """The splits, each channel by itself."""
         return Pooling(self.sizes(int(images), pixels), 1)  # a trace is of one batch size

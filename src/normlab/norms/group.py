@@ -44,7 +44,7 @@ class GroupNorm(PooledNorm):
     """Normalize groups of consecutive channels of each image.
 
     Args:
-        num_channels: C.
+        num_channels: Number of channels C.
         groups: Number of groups; must divide C. Give this or `channels_per_group`.
         channels_per_group: Size of a group; must divide C.
         eps: Added to the variance inside the root.
@@ -71,14 +71,14 @@ class GroupNorm(PooledNorm):
     refuses_in_eval: ClassVar[bool] = True
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError where torch does: on a single image with one value per group."""
+        """Raise ValueError where torch does: for a single image with one value per group."""
         if images * pixels * (self.num_channels // self.groups) == 1:
             raise ValueError(f"{type(self).__name__} needs more than 1 value per group")
 
     def pooling(self, images: int, pixels: int) -> Pooling:
-        """Every image by itself, its channels in groups."""
+        """Each image by itself, its channels in groups."""
         return Pooling("each", self.num_channels // self.groups)
 
     def extra_repr(self) -> str:
-        """Groups, then what every norm prints."""
+        """The groups, then what every norm prints."""
         return f"{self.groups} groups, {super().extra_repr()}"

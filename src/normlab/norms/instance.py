@@ -25,10 +25,10 @@ class InstanceNorm(PooledNorm):
     refuses_in_eval: ClassVar[bool] = True
 
     def pooling(self, images: int, pixels: int) -> Pooling:
-        """Every image and channel by itself."""
+        """Each image and channel by itself."""
         return Pooling("each", 1)
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError on 1x1 maps."""
+        """Raise ValueError for 1x1 maps."""
         if pixels == 1:
             raise ValueError("InstanceNorm needs more than 1 spatial element")

@@ -25,22 +25,22 @@ from normlab.norms.kernels import autograd, reference
 
 
 class MomentNorm(Norm):
-    """Base of the norms that are an affine map with factors made from per-(n, c) moments.
+    """Base of the norms that are an affine map with factors computed from per-(n, c) moments.
 
     A kind overrides `coefficients`; one with running statistics (`normlab.norms.running`) also
     `observe` and `eval_affine`.
     """
 
     refuses_in_eval: ClassVar[bool] = False
-    """Whether `check_batch` holds in eval as well, as in torch's instance and group norm."""
+    """Whether `check_batch` applies in evaluation too, as in torch's instance and group norm."""
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """From moments to factors: the few differentiable lines that make a kind.
+        """From moments to factors: the few differentiable lines that define a kind.
 
         Args:
             mean: Mean per image and channel, shape (N, C); float64 on compiled loops.
             var: Biased variance per image and channel, shape (N, C).
-            pixels: H * W, the number of values behind each.
+            pixels: H * W, the number of values behind each moment.
 
         Returns:
             `scale` and `shift` of the normalized map ``scale * (x - mean) + shift``, before gain
@@ -49,14 +49,14 @@ class MomentNorm(Norm):
         raise NotImplementedError
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
-        """Update running statistics from the same moments: once a training step, no gradient."""
+        """Update running statistics from the same moments, once per training step, no gradient."""
 
     def eval_affine(self) -> tuple[Tensor, Tensor] | None:
-        """Center and scale per channel that hold in eval mode, or None if they depend on x."""
+        """Center and scale per channel for evaluation, or None if they depend on x."""
         return None
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError where a batch is too small for this kind."""
+        """Raise ValueError if a batch is too small for this kind."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x; see the class for shapes.

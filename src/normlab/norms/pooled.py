@@ -27,16 +27,16 @@ class PooledNorm(MomentNorm):
     """Base of the kinds that normalize by the statistics of blocks; a kind overrides `pooling`.
 
     Attributes:
-        gate: Name of the parameter of shape (C,) that is the share of the pooled result, the rest
-            being instance norm; "" for all of it.
+        gate: Name of the parameter of shape (C,) that holds the weight of the pooled result, the
+            rest being instance norm; "" for the pooled result alone.
     """
 
     gate: ClassVar[str] = ""
     fused_in_eval: ClassVar[bool] = True
-    """Whether evaluation, too, has the statistics of blocks."""
+    """Whether evaluation, too, uses the statistics of blocks."""
 
     def pooling(self, images: int, pixels: int) -> Pooling:
-        """Which values of a batch of that many images of that many pixels share statistics."""
+        """Which values share statistics, in a batch of `images` images with `pixels` pixels."""
         raise NotImplementedError
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ class PooledNorm(MomentNorm):
         return None
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
-        """Hand the blocks' statistics on."""
+        """Pass the statistics of the blocks on."""
         pooling = self.pooling(len(mean), pixels)
         self._observe_blocks(pooling, *pooling.pool(mean, var), len(mean), pixels)
 
@@ -98,7 +98,7 @@ class PooledNorm(MomentNorm):
 
 
 class RunningPooledNorm(PooledNorm, RunningStats):
-    """Base of the pooled kinds over single channels that keep running statistics for evaluation.
+    """Base of the pooled kinds over single channels with running statistics for evaluation.
 
     Attributes:
         running: When they move: "per_batch", the splits weighted by their sizes, or "per_split".

@@ -19,7 +19,7 @@ class RMSNorm(MomentNorm):
     """Divide each image by the root mean square of its values; `bias` is off as in the paper.
 
     Args:
-        num_channels: C.
+        num_channels: Number of channels C.
         bias: Learn a bias per channel as well.
         eps: Added to the mean square inside the root.
         affine: Learn a gain per channel.

@@ -1,4 +1,4 @@
-"""Running statistics: what batch norm and its kin keep of the batches for evaluation."""
+"""Running statistics: what batch norm and related kinds keep of the batches for evaluation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ else:
 class RunningStats(Norm, _BatchNorm):
     """A norm with buffers of statistics, named and counted as those of `torch.nn.BatchNorm2d`.
 
-    It is of torch's family of batch norms, so that `torch.optim.swa_utils.update_bn` and code that
-    looks for batch norms find it, and older state dicts load. It has no `num_features`, which
-    `SyncBatchNorm.convert_sync_batchnorm` asks for: that would put another computation there.
+    It belongs to torch's family of batch norms, so that `torch.optim.swa_utils.update_bn` and code
+    that looks for batch norms find it, and older state dicts load. It has no `num_features`, which
+    `SyncBatchNorm.convert_sync_batchnorm` reads: that would replace it by another computation.
 
-    Args as `Norm`, and
-        momentum: Share of the new batch in the running statistics; None for the plain mean.
+    Args:
+        num_channels: Number of channels C.
+        momentum: Weight of the new batch in the running statistics; None for the plain mean.
+        eps: Added to the variance inside the root.
+        affine: Learn gain and bias per channel.
+        activation: Applied to the result.
 
     Attributes:
-        statistics: Its buffers and where they start.
+        statistics: Its buffers and their initial values.
     """
 
     uses_batch_statistics: ClassVar[bool] = True
@@ -67,7 +71,7 @@ class RunningStats(Norm, _BatchNorm):
             yield name, getattr(self, name), (self.num_channels,)
 
     def check_state(self, x: Tensor) -> None:
-        """As every norm; statistics that are to move need memory of their own."""
+        """As for every norm; statistics that will be updated need memory of their own."""
         super().check_state(x)
         batches = self.num_batches_tracked
         if self.training and self.momentum is None and batches is not None:
@@ -79,32 +83,32 @@ class RunningStats(Norm, _BatchNorm):
                     raise RuntimeError(f"{name} is expanded: it cannot be updated, clone it first")
 
     def of_nothing(self, x: Tensor) -> Tensor:
-        """The result of a map without values; the batch is counted, as torch counts it."""
+        """The result for an empty map; the batch is counted, as in torch."""
         if self.training:
             self.count_batch()
         return super().of_nothing(x)
 
     def reset_running_stats(self) -> None:
-        """Set the running statistics to where they start."""
+        """Reset the running statistics to their initial values."""
         for name, start in self.statistics.items():
             getattr(self, name).fill_(start)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.zero_()
 
     def reset_parameters(self) -> None:
-        """Set parameters and running statistics to where they start."""
+        """Reset parameters and running statistics to their initial values."""
         self.reset_running_stats()
         super().reset_parameters()
 
     @torch.no_grad()
     def update_running_stats(self, mean: Tensor, var: Tensor) -> None:
-        """Move the running mean and variance, each (C,), by the momentum; var is unbiased."""
+        """Move the running mean and variance, each (C,), by the momentum; `var` is unbiased."""
         share = self.count_batch()
         moved(self.running_mean, mean, share)
         moved(self.running_var, var, share)
 
     def count_batch(self) -> float:
-        """Count one more batch; its share in the running statistics."""
+        """Count one more batch and return its weight in the running statistics."""
         batches = self.num_batches_tracked
         if batches is not None:  # a user may drop it, as with torch's
             batches += 1

@@ -25,7 +25,7 @@ from normlab.norms.running import RunningStats
 class SwitchableNorm(MomentNorm, RunningStats):
     """A learned mix of instance, layer and batch statistics; weights in that order, shape (3,).
 
-    Args as `BatchNorm`.
+    Arguments as for `BatchNorm`.
 
     Raises:
         ValueError: In training, on 1x1 maps or one value per channel.
@@ -54,7 +54,7 @@ class SwitchableNorm(MomentNorm, RunningStats):
         self.var_weight = nn.Parameter(torch.ones(3))
 
     def coefficients(self, mean: Tensor, var: Tensor, pixels: int) -> tuple[Tensor, Tensor]:
-        """The mixed variance's root, and the row's mean less the mixed one.
+        """The root of the mixed variance, and the row's mean minus the mixed mean.
 
         The weights sum to 1, so that difference is a mix of differences: exact at large means.
         """
@@ -70,25 +70,25 @@ class SwitchableNorm(MomentNorm, RunningStats):
         return scale, (w[1] * (mean - layer_mean) + w[2] * (mean - batch_mean)) * scale
 
     def observe(self, mean: Tensor, var: Tensor, pixels: int) -> None:
-        """As batch norm."""
+        """As in batch norm."""
         batch_mean, batch_var = (moment[0] for moment in Pooling("all", 1).pool(mean, var))
         count = mean.shape[0] * pixels
         self.update_running_stats(batch_mean, batch_var * (count / (count - 1)))
 
     def state(self) -> State:
-        """As all that keep running statistics, and the weights of the mix."""
+        """As for all norms with running statistics, and the mixing weights."""
         yield from super().state()
         yield "mean_weight", self.mean_weight, (3,)
         yield "var_weight", self.var_weight, (3,)
 
     def reset_parameters(self) -> None:
-        """Start anew with equal weights."""
+        """Reset everything; the mixing weights become equal."""
         super().reset_parameters()
         nn.init.ones_(self.mean_weight)
         nn.init.ones_(self.var_weight)
 
     def check_batch(self, images: int, pixels: int) -> None:
-        """Raise ValueError where one of the parts cannot stand."""
+        """Raise ValueError if one of the parts cannot normalize the batch."""
         if images * pixels == 1:
             raise ValueError("SwitchableNorm needs more than 1 value per channel when training")
         if pixels == 1:

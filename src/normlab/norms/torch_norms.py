@@ -1,4 +1,4 @@
-"""torch's own layers behind the common signature, as sanity arms: `torch_batch` beside `batch`.
+"""torch's own layers with the common signature, as a sanity check of `batch` and others.
 
 The from-scratch kinds never call torch's norm kernels; these do nothing else.
 """
@@ -75,7 +75,7 @@ class TorchInstanceNorm(_Activated, nn.InstanceNorm2d):
         self.activation = _activation(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """As torch's layer, then the activation; a channels_last map stays one, unlike torch's."""
+        """As torch's layer, then the activation; unlike there, a channels_last map stays one."""
         y = super().forward(x)
         if x.stride(1) == 1 != x.stride(3):
             y = y.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
@@ -102,7 +102,7 @@ class TorchGroupNorm(_Activated, nn.GroupNorm):
 
     @property
     def groups(self) -> int:
-        """Number of groups: torch's `num_groups` by the name of the from-scratch kinds."""
+        """Number of groups: torch's `num_groups` under the name that the other kinds use."""
         return self.num_groups
 
     @groups.setter

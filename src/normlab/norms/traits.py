@@ -1,4 +1,4 @@
-"""What a kind of norm is, read from its class: no list of kinds stands elsewhere.
+"""What a kind of norm is, read from its class, so that no other place lists the kinds.
 
 A class says it in attributes of these names, be it a `Norm`, a layer of torch's or any module of a
 user's. What it does not say is as below; torch's batch norms, which say nothing, have the traits of
@@ -17,16 +17,16 @@ from normlab.norms.none import NoNorm
 
 
 class Traits(NamedTuple):
-    """What the linter, the models, the training and its proofs ask of a kind.
+    """Properties of a kind that the linter, the models, the training and its proofs ask for.
 
     Attributes:
-        uses_batch_statistics: In training an image's result depends on its companions.
+        uses_batch_statistics: In training, an image's result depends on the rest of the batch.
         suits_small_batches: It is made for batches whose statistics are mostly noise.
-        differs_in_eval: Training and evaluation compute different maps.
-        contains_activation: It takes the activation's place: none may follow.
+        differs_in_eval: Training and evaluation compute different functions.
+        contains_activation: It contains its activation: none may follow.
         follows_progress: The training loop sets its `progress`, from 0 to 1, before each step.
-        is_parametrization: It computes convolutions another way and is no layer behind them.
-        keeps_conv_bias: A convolution in front of it keeps its bias, for there is no other.
+        is_parametrization: It changes how convolutions are computed and is not a layer behind them.
+        keeps_conv_bias: A convolution in front of it keeps its bias, as there is no other.
     """
 
     uses_batch_statistics: bool = False
@@ -50,7 +50,7 @@ def traits(kind: nn.Module | type[nn.Module]) -> Traits:
 
 
 def is_norm(layer: nn.Module) -> bool:
-    """Whether a layer is a norm: ours, torch's, or of a class that has `uses_batch_statistics`."""
+    """Whether a layer is a norm: normlab's, torch's, or one with `uses_batch_statistics`."""
     if isinstance(layer, NoNorm):
         return False
     known = isinstance(layer, (Norm, _NormBase, nn.GroupNorm))

@@ -244,6 +244,7 @@ AUGMENTATIONS: dict[str, type[Augmentation]] = catalog(
     Cutmix,
     LabelSmoothing,
 )
+"""kind -> the options of an augmentation; the transform is in `normlab.augment`."""
 
 
 class _Item:

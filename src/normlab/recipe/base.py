@@ -15,8 +15,8 @@ from normlab.own import is_own, module_of, path_of
 class Spec(BaseModel):
     """A frozen model that refuses unknown keys and names the nearest valid one.
 
-    Strict: a string is no number and a truth value is no integer, so that a slip in a YAML
-    file is refused instead of turned into something else.
+    Strict: a string is not a number and a truth value is not an integer, so that a mistake in a
+    YAML file is refused instead of being converted.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
@@ -24,7 +24,7 @@ class Spec(BaseModel):
     title: ClassVar[str] = "mapping"
     """What the messages call this model."""
     internal: ClassVar[frozenset[str]] = frozenset()
-    """Fields that no file has: messages leave them out."""
+    """Fields that no file can set; messages leave them out."""
 
     @model_validator(mode="before")
     @classmethod

@@ -134,7 +134,7 @@ class ImageFolder(Photos):
     path: Annotated[str, Field(min_length=1)]
     """The folder: `train` and `test` in it with class folders, or class folders."""
     broken: Literal["refuse", "skip"] = "refuse"
-    """What becomes of files that are no readable image: a mistake, or left out and said so."""
+    """What happens to files that are not readable images: an error, or left out and reported."""
     test: Annotated[float | None, Field(gt=0, lt=1)] = None
     """Fraction held out for test where there is no test folder; none for 0.2."""
 
@@ -150,6 +150,7 @@ DATA = catalog(
     Caltech25,
     ImageFolder,
 )
+"""kind -> the options of a data set; what reads it is in `normlab.data`."""
 
 
 class OwnData(Data, Own):

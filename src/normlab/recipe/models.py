@@ -135,6 +135,7 @@ class ResNet50AsPublished(ResNet50):
 MODELS: dict[str, type[Model]] = catalog(
     DigitsSmall, Mnist7288, Mnist7704, ResNet, ResNet50, ResNet50AsPublished
 )
+"""kind -> the options of a model; what builds it is in `normlab.models`."""
 
 
 class OwnModel(Own):

@@ -177,28 +177,28 @@ class EvoNormB0(Component):
 
 
 class TorchBatchNorm(BatchNorm):
-    """torch's own batch norm, to hold `batch` against."""
+    """torch's own batch norm, for comparison with `batch`."""
 
     title: ClassVar[str] = "norm 'torch_batch'"
     kind: Literal["torch_batch"]  # type: ignore[assignment]
 
 
 class TorchInstanceNorm(InstanceNorm):
-    """torch's own instance norm, to hold `instance` against."""
+    """torch's own instance norm, for comparison with `instance`."""
 
     title: ClassVar[str] = "norm 'torch_instance'"
     kind: Literal["torch_instance"]  # type: ignore[assignment]
 
 
 class TorchGroupNorm(GroupNorm):
-    """torch's own group norm, to hold `group` against."""
+    """torch's own group norm, for comparison with `group`."""
 
     title: ClassVar[str] = "norm 'torch_group'"
     kind: Literal["torch_group"]  # type: ignore[assignment]
 
 
 class TorchLayerNorm(LayerNorm):
-    """torch's own group norm with one group, to hold `layer` against."""
+    """torch's own group norm with one group, for comparison with `layer`."""
 
     title: ClassVar[str] = "norm 'torch_layer'"
     kind: Literal["torch_layer"]  # type: ignore[assignment]
@@ -224,6 +224,7 @@ NORMS = catalog(
     TorchGroupNorm,
     TorchLayerNorm,
 )
+"""kind -> the options of a norm; the layer is in `normlab.norms`."""
 
 
 class OwnNorm(Own):

@@ -37,7 +37,7 @@ from normlab.recipe.training import (
 )
 
 SEMANTICS = 2
-"""Version of what training means. Raised when equal recipes would train differently, so that
+"""Version of what training computes. Raised when equal recipes would train differently, so that
 their trials get new ids.
 
 1. normlab 0.1.
@@ -49,6 +49,7 @@ their trials get new ids.
 """
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""A seed: a whole number from 0 to 2^32 - 1."""
 
 
 Diagnostic = Literal["activations", "gradient_norm", "train"]
@@ -61,7 +62,7 @@ def _as_set(value: object) -> object:
 
 
 class Recipe(Spec):
-    """One training but for its seed. Components are a name or a mapping with `kind`."""
+    """One training except its seed. Components are a name or a mapping with `kind`."""
 
     title: ClassVar[str] = "a recipe"
 
@@ -89,7 +90,7 @@ class Recipe(Spec):
     early_stopping: EarlyStoppingSpec = EarlyStopping()
     precision: Literal["float32", "bfloat16", "float64"] = "float32"
     diagnostics: Annotated[tuple[Diagnostic, ...], BeforeValidator(_as_set)] = ()
-    """What is measured in every epoch beside the scores; costs time, changes no weight."""
+    """What is measured in every epoch in addition to the scores; costs time, changes no weights."""
     validation: Annotated[float, Field(ge=0)] = 0.1
     """Training images set aside for validation: a fraction below 1 or a whole number of them."""
 
@@ -140,7 +141,7 @@ class Recipe(Spec):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def identity(self) -> dict[str, Any]:
-        """The canonical recipe without what only says where the data lie."""
+        """The canonical recipe without the location of the data."""
         values = self.canonical()
         kept = {k: v for k, v in values["data"].items() if k not in self.data.places}
         return {**values, "data": kept}
@@ -169,7 +170,7 @@ def with_value(
     """A copy of a recipe's plain data with one dotted key set: ``norm.groups`` or ``lr``.
 
     Raises:
-        UserError: No such key, or the dotted key goes into something that has no keys.
+        UserError: There is no such key, or the dotted key leads into something without keys.
     """
     head, _, rest = key.partition(".")
     if "" in key.split("."):
@@ -193,7 +194,7 @@ def _default(key: str) -> dict[str, str]:
 
 
 def own_modules(recipe: Recipe) -> set[str]:
-    """Modules that the recipe would have imported, but for entry points of installed packages."""
+    """Modules that the recipe would import, except entry points of installed packages."""
     return {part.module for part in own_parts(recipe) if part.module is not None}
 
 
@@ -212,15 +213,15 @@ def digest(data: object) -> str:
 def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = None) -> str:
     """The identity of a trial: 20 hexadecimal digits.
 
-    Two trials with one id are the same training. Values that are defaults do not enter, so a
-    recipe key that a later version adds leaves old ids alone; nor does the place of the data,
-    whose content the digest stands for.
+    Two trials with the same id are the same training. Values that are defaults do not enter, so a
+    recipe key that a later version adds does not change old ids. Nor does the location of the data,
+    whose content the digest represents.
 
     Args:
         recipe: What is trained and how.
-        seed: Of every random stream.
-        data_digest: Of the content of the data set.
-        code: Hash of the user's own code, where the recipe names any; see `normlab.own_code`.
+        seed: Seed of every random stream.
+        data_digest: Hash of the content of the data set.
+        code: Hash of the user's own code, if the recipe names any; see `normlab.own_code`.
     """
     identity: dict[str, Any] = {
         "recipe": recipe.identity(),

@@ -81,6 +81,7 @@ class DropBlock(AnyDropout):
 
 
 DROPOUTS = catalog(Dropout, SpatialDropout, DropBlock)
+"""kind -> the options of a dropout; the layer is in `normlab.regularizers`."""
 
 
 def _dropout(value: object) -> object:

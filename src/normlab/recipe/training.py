@@ -44,6 +44,7 @@ class AdamW(Component):
 
 
 OPTIMIZERS = catalog(Sgd, Adam, AdamW)
+"""kind -> the options of an optimizer."""
 OptimizerSpec = Annotated[Sgd | Adam | AdamW, BeforeValidator(chosen_from(OPTIMIZERS))]
 
 
@@ -92,6 +93,7 @@ class OneCycle(Component):
 
 
 SCHEDULES = catalog(Constant, Step, Cosine, OneCycle)
+"""kind -> the options of a learning rate schedule."""
 ScheduleSpec = Annotated[
     Constant | Step | Cosine | OneCycle, BeforeValidator(chosen_from(SCHEDULES))
 ]

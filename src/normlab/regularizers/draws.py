@@ -31,7 +31,7 @@ _TRACERS = (_MODES.FAKE, _MODES.PROXY, _MODES.FUNCTIONAL)
 
 
 class RecomputedMaskError(UserError, RuntimeError):
-    """A forward is run again during backward, and which call it repeats cannot be told."""
+    """A forward runs again during backward, and it is unclear which call it repeats."""
 
 
 def check_p(p: float) -> None:

@@ -23,7 +23,7 @@ from normlab.regularizers.layer import RandomLayer
 def drop_block(
     x: Tensor, p: float, block_size: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Zero squares of x (N, C, H, W), about a share p of each map, and scale the rest.
+    """Zero squares of x (N, C, H, W), about a share p of each map, and scale up the rest.
 
     The mask is drawn and counted in float32 at least: in float16 a count ends at 65,504, in
     bfloat16 a sum of ones stops at 256.

@@ -13,15 +13,15 @@ from normlab.regularizers.draws import check_p
 class RandomLayer(nn.Module):
     """A layer that multiplies by a random mask in training; the identity in eval and at p = 0.
 
-    Differs from torch's dropouts in where the randomness comes from: a generator of its own, which
-    the training loop seeds per step, so that neither other layers nor what ran before can move it.
-    Under activation checkpointing a recomputed forward has the mask of the first one, from either
+    Differs from torch's dropouts in where the randomness comes from: its own generator, which
+    the training loop seeds per step, so that neither other layers nor earlier calls can affect it.
+    Under activation checkpointing a recomputed forward has the mask of the first one, with either
     source (see `normlab.regularizers.draws`). `torch.compile` takes torch's state into its graph
     and breaks the graph at a generator.
 
     Attributes:
-        p: What the kind calls its probability, at least 0 and below 1.
-        generator: Source of the masks, on the device of the input; None is torch's global one.
+        p: The probability of the kind, at least 0 and below 1.
+        generator: Source of the masks, on the device of the input; None for torch's global one.
 
     Raises:
         ValueError: `p` is below 0, 1 or above.
@@ -36,7 +36,7 @@ class RandomLayer(nn.Module):
 
     @abstractmethod
     def drop(self, x: Tensor) -> Tensor:
-        """Return x with a part dropped and the rest scaled so that its expectation stays."""
+        """Return x with a part dropped and the rest scaled to keep its expectation."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, in training with a part dropped."""

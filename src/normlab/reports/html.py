@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
-from normlab.figures import VEGA_LITE, Figure, figures_of, specification
+from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
@@ -26,6 +26,7 @@ from normlab.frames.scores import chance
 from normlab.frames.tables import arm_table, check_table, curve_table, time_table
 from normlab.frames.verdicts import claim_table
 from normlab.recipe import value_text
+from normlab.records.plan import ArmRecord, ClaimRecord
 from normlab.reports.notices import notices
 from normlab.reports.provenance import where_it_ran
 from normlab.stats.collapse import collapse_bar
@@ -123,7 +124,7 @@ def render(
         "value": value_text,
         "model": _model,
     }
-    models = {_model(arm) for arm in frames.plan["arms"] if arm.get("layers")}
+    models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     return environment.get_template("report.html").render(
         plan=frames.plan,
         model=models.pop() if len(models) == 1 else None,
@@ -150,29 +151,27 @@ def render(
 
 def _claims(frames: Frames) -> list[dict[str, Any]]:
     """The verdicts as the page shows them: margins and published numbers in words."""
-    records = frames.plan.get("claims", [])
     shown = []
-    for row, record in zip(claim_table(frames).to_dict("records"), records, strict=True):
+    for row, record in zip(claim_table(frames).to_dict("records"), frames.plan.claims, strict=True):
         cells = {str(k): None if _is_missing(v) or v == "" else v for k, v in row.items()}
         shown.append(
             {
                 **cells,
-                "margin": margin_text(record) if "margin" in record else None,
+                "margin": margin_text(record) if isinstance(record, ClaimRecord) else None,
                 "published": published_text(frames.plan, record),
-                "source": record.get("source"),
-                "confound": record.get("confound"),
+                "source": getattr(record, "source", None),
+                "confound": getattr(record, "confound", None),
             }
         )
     return shown
 
 
-def _model(arm: dict[str, Any]) -> str:
+def _model(arm: ArmRecord) -> str:
     """Depth and outputs of an arm's model in words."""
-    layers, classes = arm["layers"], arm["classes"]
-    return f"{layers} layers with weights from image to class, {classes} classes"
+    return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure(figure: Shown) -> dict[str, Any]:
     """What the page needs of a figure; one that cannot be drawn has no specification."""
     shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
     if figure.drawn is None:

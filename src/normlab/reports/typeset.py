@@ -108,7 +108,7 @@ def arms_typeset(frames: Frames) -> Table:
 
 def verdicts_typeset(frames: Frames) -> Table:
     """The claims with what was published and measured, the verdict, and the seeds to settle it."""
-    claims = {claim["name"]: claim for claim in frames.plan.get("claims", [])}
+    claims = {claim.name: claim for claim in frames.plan.claims}
     rows = []
     for row in claim_table(frames).to_dict("records"):
         size = f", {row['size']}" if isinstance(row["size"], str) else ""

@@ -8,65 +8,44 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from normlab.errors import UserError
+from normlab.records.plan import FigureRecord, PlanRecord
 from normlab.store.paths import is_id
 from normlab.text import clean
 
 _FIGURE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 100  # characters of a figure's name
-_OF_ARMS: dict[str, type | tuple[type, ...]] = {
-    "label": str,
-    "levels": dict,
-    "recipe": dict,
-    "epochs": int,
-    "parameters": int,
-    "trials": dict,
-}
 
 
-def parse_plan(text: str, folder: Path) -> dict[str, Any]:
+def parse_plan(text: str, folder: Path) -> PlanRecord:
     """The plan in a row of a store.
 
     Raises:
         UserError: Not what normlab writes; the message says where.
     """
-    plan = clean(parse_json(text, "its plan", folder))
-
-    def need(true: bool, where: str) -> None:
-        if not true:
-            raise not_ours(folder, f"its plan has no valid {where}")
-
-    need(isinstance(plan, dict), "mapping")
-    need(isinstance(plan.get("name"), str), "name")
-    need(isinstance(plan.get("question", ""), str), "question")
-    for key in ("arms", "claims", "figures", "seeds", "published"):
-        need(isinstance(plan.get(key, []), list), key)
-    for arm in plan.get("arms", []):
-        need(isinstance(arm, dict) and {"label", "trials"} <= arm.keys(), "arms")
-        for key in _OF_ARMS.keys() & arm.keys():
-            need(isinstance(arm[key], _OF_ARMS[key]), f"arms.{key}")
-        need(all(str(seed).isdecimal() for seed in arm["trials"]), "arms.trials")
-        need(all(is_id(trial) for trial in arm["trials"].values()), "arms.trials")
-    _named(plan.get("figures", []), need)
-    for claim in plan.get("claims", []):
-        need(isinstance(claim, dict) and isinstance(claim.get("name"), str), "claims")
-    return plan  # type: ignore[no-any-return]
+    data = clean(parse_json(text, "its plan", folder))
+    try:
+        plan = PlanRecord.from_data(data)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"] if isinstance(part, str))
+        raise not_ours(folder, f"its plan has no valid {place or 'mapping'}") from None
+    if not all(map(is_id, plan.trials)):
+        raise not_ours(folder, "its plan has no valid arms.trials")
+    return plan.model_copy(update={"figures": tuple(_named(plan.figures))})
 
 
-def _named(figures: list[Any], need: Callable[[bool, str], None]) -> None:
-    """Give figures that could not have their names in a study file others."""
+def _named(figures: Iterable[FigureRecord]) -> Iterator[FigureRecord]:
+    """Figures that could not have their names in a study file get others."""
     for number, figure in enumerate(figures, start=1):
-        need(isinstance(figure, dict) and isinstance(figure.get("kind"), str), "figures")
-        for key in ("heading", "caption"):
-            need(isinstance(figure.get(key, ""), str | None), f"figures.{key}")
-        name = figure.get("name")
-        if not isinstance(name, str) or len(name) > _LONGEST or not _FIGURE.fullmatch(name):
-            figure["name"] = f"figure-{number}"
+        usual = len(figure.name) <= _LONGEST and _FIGURE.fullmatch(figure.name)
+        yield figure if usual else figure.model_copy(update={"name": f"figure-{number}"})
 
 
 def parse_json(text: Any, what: str, folder: Path) -> Any:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from normlab.errors import UserError, for_user
 from normlab.files import make_folder, write_whole
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
+from normlab.records.plan import Declaration, PlanRecord
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
 from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
@@ -53,12 +54,12 @@ class Look:
 
     Attributes:
         at: When, UTC, ISO 8601.
-        declared: What was declared then; see `normlab.study.outline.declared`.
+        declared: What was declared then.
         trials: Ids of the finished trials.
     """
 
     at: str
-    declared: Mapping[str, Any]
+    declared: Declaration
     trials: frozenset[str]
 
 
@@ -158,15 +159,15 @@ class Store:
 
     # -- writing ---------------------------------------------------------------------------
 
-    def record_plan(self, name: str, plan: Mapping[str, Any], trials: Iterable[TrialRow]) -> None:
+    def record_plan(self, plan: PlanRecord, trials: Iterable[TrialRow]) -> None:
         """Make `plan` the study's current one and add those of its trials that are new."""
-        text = json.dumps(plan)
+        text = plan.to_json()
         with self._transaction():
             newest = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
             if newest is None or newest["plan"] != text:
                 self._connection.execute(
                     "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
-                    (name, text, _now()),
+                    (plan.name, text, _now()),
                 )
             self._connection.executemany(
                 "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
@@ -174,12 +175,13 @@ class Store:
                 ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
             )
 
-    def add_look(self, declared: Mapping[str, Any], trials: Iterable[str]) -> None:
+    def add_look(self, declared: Declaration, trials: Iterable[str]) -> None:
         """Results were, or could be, seen: of these trials, while this was declared.
 
         The same look again is no new one.
         """
-        entry = (json.dumps(declared, sort_keys=True), json.dumps(sorted(trials)))
+        text = json.dumps(declared.model_dump(mode="json"), sort_keys=True)
+        entry = (text, json.dumps(sorted(trials)))
         last = self._one("SELECT declared, trials FROM looks ORDER BY id DESC LIMIT 1")
         if last is None or tuple(last) != entry:
             self._connection.execute(
@@ -352,7 +354,7 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------
 
-    def plan(self) -> dict[str, Any]:
+    def plan(self) -> PlanRecord:
         """The plan of the last run.
 
         Raises:
@@ -367,7 +369,9 @@ class Store:
         """Every look at the results, the first one first."""
         return [
             Look(
-                row["looked_at"], json.loads(row["declared"]), frozenset(json.loads(row["trials"]))
+                row["looked_at"],
+                Declaration.model_validate_json(row["declared"]),
+                frozenset(json.loads(row["trials"])),
             )
             for row in self._all("SELECT looked_at, declared, trials FROM looks ORDER BY id")
         ]

@@ -6,18 +6,36 @@ import json
 from collections.abc import Iterator, Mapping
 from itertools import product
 from math import prod
-from typing import Any
+from typing import NamedTuple
 
+from normlab.arms import is_level, level_text
 from normlab.errors import UserError, unknown
-from normlab.study.levels import is_level, level_text
 from normlab.study.spec import Study, Values
 
 MOST_CELLS = 10_000
 """Of a grid, those that constraints leave out among them: each is looked at."""
 
 
-def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
-    """Label, levels and overrides of every arm: the grid, then the arms written out."""
+class Cell(NamedTuple):
+    """An arm before it is a recipe.
+
+    Attributes:
+        label: Short name.
+        levels: The factors' values that make it.
+        overrides: Recipe values that hold in it, whatever base and levels say.
+    """
+
+    label: str
+    levels: Values
+    overrides: Values
+
+
+def cells(study: Study) -> Iterator[Cell]:
+    """Every arm: the grid, then the arms written out.
+
+    Raises:
+        UserError: A constraint names what is not there, or the grid is too large.
+    """
     _check_constraints(study)
     seen: set[str] = set()
     factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
@@ -40,10 +58,10 @@ def cells(study: Study) -> Iterator[tuple[str, Values, Values]]:
             if text not in seen:
                 seen.add(text)
                 overrides = {k: v for k, v in study.overrides.items() if k not in outside}
-                yield _label(factors, levels), levels, overrides
+                yield Cell(_label(factors, levels), levels, overrides)
     for arm in study.arms:
         levels = {key: v for key, v in arm.set.items() if key not in study.overrides}
-        yield arm.label, levels, study.overrides
+        yield Cell(arm.label, levels, study.overrides)
 
 
 def _check_constraints(study: Study) -> None:
@@ -68,7 +86,7 @@ def _check_constraints(study: Study) -> None:
                     )
 
 
-def _label(factors: Mapping[str, list[Any]], levels: Mapping[str, Any]) -> str:
+def _label(factors: Mapping[str, list[object]], levels: Mapping[str, object]) -> str:
     texts = {key: level_text(value, factors[key]) for key, value in levels.items()}
     if not texts:
         return "base"

@@ -2,83 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from normlab.errors import UserError
-from normlab.metrics import METRICS, last_epochs
+from normlab.figures import FIGURES
+from normlab.figures.dots import Dots
+from normlab.figures.figure import Figure, OfArms
+from normlab.metrics import split_and_epochs
 from normlab.recipe import Recipe
+from normlab.records.plan import ClaimRecord, PlanRecord
 
 
-def check_claim(claim: Mapping[str, Any], recipes: Mapping[str, Recipe]) -> None:
+def check_record(record: PlanRecord, recipes: Mapping[str, Recipe]) -> None:
+    """Refuse claims and figures whose numbers their arms cannot give.
+
+    Args:
+        record: The plan's.
+        recipes: Of every arm by label.
+
+    Raises:
+        UserError: The message names the claim or the figure.
+    """
+    for claim in record.judged:
+        check_claim(claim, recipes)
+    for one in record.figures:
+        if not one.unresolved:
+            figure = FIGURES[one.kind].of(one)
+            arms = figure.arms if isinstance(figure, OfArms) and figure.arms else recipes
+            check_figure(figure, [recipes[str(label)] for label in arms], f"figure {one.name}")
+    # What is shown of every arm where the study lists no figures.
+    analysis = record.analysis
+    shown = Dots(kind="dots", metrics=(analysis.metric,), at=analysis.at)
+    check_figure(shown, list(recipes.values()), "analysis")
+
+
+def check_claim(claim: ClaimRecord, recipes: Mapping[str, Recipe]) -> None:
     """Refuse a claim whose numbers its arms cannot give.
 
     Args:
-        claim: As recorded; see `normlab.study.resolve`.
+        claim: As recorded.
         recipes: Of every arm by label.
 
     Raises:
         UserError: An epoch beyond the training, validation scores without validation images, or
             running training scores of mixed images.
     """
-    if "unresolved" in claim:
-        return
-    splits, needed = _needs(claim["metric"], claim["at"])
-    splits.add(claim.get("split"))
-    for label in dict.fromkeys(label for side in claim["sides"] for label in side):
-        recipe, where = recipes[label], f"claim {claim['name']}, arm '{label}'"
+    if claim.time:
+        splits, needed = {str(claim.time.split)}, 1
+    else:
+        splits, needed = split_and_epochs(str(claim.metric), claim.at)
+    for label in claim.arms:
+        recipe, where = recipes[label], f"claim {claim.name}, arm '{label}'"
         if needed > recipe.epochs:
             raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
         if "validation" in splits and not recipe.validation:
             raise UserError(f"{where}: it has no validation images (validation is 0)")
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
-        if "train" in splits and claim["metric"] != "train_loss" and mixes:
+        if "train" in splits and claim.metric != "train_loss" and mixes:
             raise UserError(f"{where}: running training scores mean nothing under {mixes[0]}")
 
 
-def check_figure(figure: Mapping[str, Any], recipes: Mapping[str, Recipe], where: str) -> None:
+def check_figure(figure: Figure, recipes: Sequence[Recipe], where: str) -> None:
     """Refuse a figure for which none of its arms can give a number.
 
     Args:
-        figure: As recorded; see `normlab.study.resolve_figures`.
-        recipes: Of every arm by label.
+        figure: What will be drawn.
+        recipes: Of its arms.
         where: What the message calls it.
 
     Raises:
         UserError: An epoch beyond every arm's training, or validation scores where no arm has
             validation images.
     """
-    if "unresolved" in figure:
-        return
-    arms = [recipes[label] for label in figure.get("arms", recipes)]
-    epochs, needed, splits = max(r.epochs for r in arms), 1, set(figure.get("splits", ()))
-    metrics = figure.get("metrics", [figure.get("metric")])
-    for metric in [*metrics, figure] if "target" in figure else metrics:
-        if isinstance(metric, Mapping):
-            splits.add(metric["split"])
-            needed = max(needed, metric["hold"])
-        elif metric in METRICS:
-            of_metric, epoch = _needs(metric, figure.get("at", "last"))
-            splits |= of_metric
-            needed = max(needed, epoch)
+    splits, needed = figure.needs()
+    epochs = max(recipe.epochs for recipe in recipes)
     if needed > epochs:
         raise UserError(f"{where}: {needed} epochs are needed, and its arms train {epochs}")
-    # Curves show the splits that are there.
-    needs = splits == {"validation"} if figure["kind"] == "curves" else "validation" in splits
-    if needs and not any(recipe.validation for recipe in arms):
+    if "validation" in splits and not any(recipe.validation for recipe in recipes):
         raise UserError(f"{where}: no arm has validation images (validation is 0)")
-
-
-def _needs(metric: str | None, at: str | int) -> tuple[set[str | None], int]:
-    """The splits that a score at an epoch rests on, and how many epochs it needs.
-
-    Args:
-        metric: None for a time, which has a split of its own.
-        at: As in `normlab.study.claims.Analysis`.
-    """
-    if metric is not None and not METRICS[metric].per_epoch:
-        at = "last"
-    splits: set[str | None] = {metric.partition("_")[0]} if metric is not None else set()
-    if at == "best_validation":
-        splits.add("validation")
-    return splits, at if isinstance(at, int) else last_epochs(at) or 1

@@ -5,8 +5,6 @@ Trials run elsewhere need both to be judged: what guessing scores, and the least
 
 from __future__ import annotations
 
-from typing import Any
-
 from normlab.data import describe
 from normlab.data.images.layout import lay_out
 from normlab.errors import UserError
@@ -24,7 +22,7 @@ def known_data(study: Study) -> dict[str, dict[str, int]]:
     """
     known = {}
     for label, levels, overrides in cells(study):
-        values: dict[str, Any] = {"model": "digits-small"}
+        values: dict[str, object] = {"model": "digits-small"}
         written = {**study.base, **levels, **overrides}
         try:
             for key in sorted(written, key=lambda key: key.count(".")):

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from normlab.norms import PooledNorm, Traits, traits
 from normlab.recipe import Recipe, value_text
-from normlab.study.outline import outline
 from normlab.study.plan import Arm, Plan, kept_images, smallest_batch
 from normlab.train.schedule import acts
 from normlab.train.stopping import can_stop
@@ -126,7 +125,9 @@ def _dropout(plan: Plan) -> Iterator[str]:
 
 def _groups(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
-        if hasattr(arm.recipe.norm, "groups") and any("groups" in note for note in arm.notes):
+        if hasattr(arm.recipe.norm, "groups") and any(
+            "groups" in note for note in arm.record.notes
+        ):
             yield f"{arm.label}: not every layer can have the groups it should: see its notes"
 
 
@@ -201,21 +202,21 @@ def _at_rest(recipe: Recipe) -> Iterator[str]:
 def _contrasts(plan: Plan) -> Iterator[str]:
     """Two sides of a claim that differ in more than one factor, and no confound is stated."""
     levels = {arm.label: arm.levels for arm in plan.arms}
-    for claim in outline(plan.study)["claims"]:
-        if "unresolved" in claim or len(claim["sides"]) != 2:
+    for claim in plan.record.judged:
+        if len(claim.sides) != 2:
             continue
-        first, second = claim["sides"]
+        first, second = claim.sides
         keys = dict.fromkeys(key for label in (*first, *second) for key in levels[label])
         different = [k for k in keys if _values(levels, first, k) != _values(levels, second, k)]
-        if len(different) > 1 and not claim["confound"]:
-            yield f"claim {claim['name']}: its sides differ in {_listed(different)} at once"
+        if len(different) > 1 and not claim.confound:
+            yield f"claim {claim.name}: its sides differ in {_listed(different)} at once"
 
 
-def _values(levels: Mapping[str, Mapping[str, Any]], arms: Sequence[str], key: str) -> list[str]:
+def _values(levels: Mapping[str, Mapping[str, object]], arms: Sequence[str], key: str) -> list[str]:
     return sorted({str(levels[label].get(key)) for label in arms})
 
 
-def _listed(values: Iterable[Any], most: int = 4) -> str:
+def _listed(values: Iterable[object], most: int = 4) -> str:
     texts = [str(value) for value in values]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from normlab.data.own.source import OWN_DATA
 from normlab.own import is_import_path
 from normlab.own_code import OwnCode, read
 from normlab.recipe import Recipe, own_parts
 from normlab.recipe.data import OwnData
-
-if TYPE_CHECKING:
-    from normlab.study.plan import Arm
+from normlab.records.plan import ArmRecord, PlanRecord
 
 _loaded: dict[tuple[str, ...], str] = {}
 """Hash of the own code that this process has loaded, by the import paths that name it."""
@@ -77,7 +74,7 @@ def changed(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     return [name for name in names if before.get(name) != now.get(name)]
 
 
-def said(arms: Sequence[Arm], stored: Mapping[str, Any] | None) -> tuple[list[str], list[str]]:
+def said(arms: Sequence[ArmRecord], stored: PlanRecord | None) -> tuple[list[str], list[str]]:
     """What is to be said of the own code in a plan.
 
     Args:
@@ -87,7 +84,7 @@ def said(arms: Sequence[Arm], stored: Mapping[str, Any] | None) -> tuple[list[st
     Returns:
         A sentence for each set of modules that counts, and one for each that changed since.
     """
-    groups: dict[tuple[str, ...], list[Arm]] = {}
+    groups: dict[tuple[str, ...], list[ArmRecord]] = {}
     for arm in arms:
         if arm.code:
             groups.setdefault(tuple(sorted(arm.code)), []).append(arm)
@@ -95,13 +92,13 @@ def said(arms: Sequence[Arm], stored: Mapping[str, Any] | None) -> tuple[list[st
         f"the code of {listed(names)} is part of the trials' ids ({_arms(having)})"
         for names, having in groups.items()
     ]
-    before = {arm["label"]: arm for arm in (stored or {}).get("arms", [])}
-    changes: dict[tuple[str, ...], list[Arm]] = {}
+    before = {arm.label: arm for arm in stored.arms} if stored else {}
+    changes: dict[tuple[str, ...], list[ArmRecord]] = {}
     for arm in arms:
         old = before.get(arm.label)
-        if not arm.code or old is None or old.get("recipe") != arm.recipe.canonical():
+        if not arm.code or old is None or old.recipe != arm.recipe:
             continue
-        if names := tuple(changed(old.get("code", {}), arm.code)):
+        if names := tuple(changed(old.code, arm.code)):
             changes.setdefault(names, []).append(arm)
     new = [
         f"changed since the last run: {listed(names)}. Its trials are new ones ({_arms(having)}); "
@@ -117,11 +114,11 @@ def listed(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _arms(arms: Sequence[Arm]) -> str:
+def _arms(arms: Sequence[ArmRecord]) -> str:
     return listed([arm.label for arm in arms], most=4)
 
 
-def _written(options: Any) -> Iterator[str]:
+def _written(options: object) -> Iterator[str]:
     """The import paths among the values of options."""
     if isinstance(options, str):
         if is_import_path(options):

@@ -7,11 +7,10 @@ project may be moved or copied as a whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from normlab.errors import UserError
+from normlab.records.plan import PlanRecord
 from normlab.store import Store
 from normlab.study.files import bundled
 from normlab.study.spec import Study
@@ -20,15 +19,14 @@ _BUNDLED = "bundled"
 _LARGEST = 1 << 20  # bytes of a study file
 
 
-def origin(study: Study, folder: Path) -> dict[str, Any]:
-    """What a plan's record says of where it comes from: `file`, and `varied` if it is a variant.
+def way_to(study: Study, folder: Path) -> str | None:
+    """How a plan's record names the study file: the way from the run folder to it.
 
     Args:
         study: One made in Python has no file.
         folder: The run folder.
     """
-    found: dict[str, Any] = {"file": _way(Path(study.file), folder)} if study.file else {}
-    return {**found, "varied": True} if study.varied else found
+    return _way(Path(study.file), folder) if study.file else None
 
 
 def check_owner(store: Store, file: str | None) -> None:
@@ -71,14 +69,13 @@ def _stranger(store: Store, file: str | None) -> str | None:
     return "the bundled study" if other in bundled().values() else f"another study file, {other}"
 
 
-def owner(record: Mapping[str, Any], folder: Path) -> Path | None:
+def owner(plan: PlanRecord, folder: Path) -> Path | None:
     """The study file of a folder's plan, if it has one."""
-    way = record.get("file")
-    if not isinstance(way, str):
+    if plan.file is None:
         return None
-    if way == _BUNDLED:
-        return bundled().get(str(record.get("name")))
-    return Path(os.path.normpath(folder.absolute() / way))
+    if plan.file == _BUNDLED:
+        return bundled().get(plan.name)
+    return Path(os.path.normpath(folder.absolute() / plan.file))
 
 
 def _way(file: Path, folder: Path) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from functools import cache, cached_property
+from typing import NamedTuple
 
 from torch import nn
 
@@ -24,11 +24,12 @@ from normlab.norms import is_norm
 from normlab.own_code import OwnCode
 from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
 from normlab.recipe.data import OwnData
+from normlab.records.plan import ArmRecord, PlanRecord, TrialRecord
 from normlab.store import TrialRow
-from normlab.study.cells import cells
-from normlab.study.checks import check_claim, check_figure
-from normlab.study.outline import outline
+from normlab.study.cells import Cell, cells
+from normlab.study.checks import check_record
 from normlab.study.own import look_at_data, own_code, remember_loaded
+from normlab.study.resolve import outline
 from normlab.study.spec import Study, Values
 
 MOST_TRIALS = 200_000
@@ -40,102 +41,81 @@ _SOME = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A recipe as one cell of a study.
+    """A recipe as one cell of a study, with what its model tells.
 
     Attributes:
-        label: Short name, different from every other arm's.
-        levels: The factors' values that make this arm, by recipe key.
+        record: As the plan's record has it.
         recipe: The whole recipe.
-        parameters: Trainable values of its model.
-        layers: Layers with weights on the longest way through it.
-        notes: Where the model gets something other than the recipe wants.
         norm: First norm of its model, without values; None where it has none.
         drops_before_norm: Whether a norm is registered behind a layer that drops values.
         has_gains: Whether its norms have gains.
-        trials: Trial id by seed.
-        code: Hashes of the own code that is part of these ids, by module or file.
     """
 
-    label: str
-    levels: Mapping[str, Any]
+    record: ArmRecord
     recipe: Recipe
-    parameters: int
-    layers: int
-    notes: tuple[str, ...]
     norm: nn.Module | None
     drops_before_norm: bool
     has_gains: bool
-    trials: Mapping[int, str]
-    code: Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        """Different from every other arm's."""
+        return self.record.label
+
+    @property
+    def levels(self) -> Mapping[str, object]:
+        """The factors' values that make this arm."""
+        return self.record.levels
+
+
+class PlannedTrial(NamedTuple):
+    """One training with all that it needs."""
+
+    id: str
+    arm: Arm
+    seed: int
+
+    @property
+    def code(self) -> str | None:
+        """Hash of the own code that it rests on; None where there is none."""
+        return OwnCode(self.arm.record.code).digest if self.arm.record.code else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a run of a study trains."""
+    """What a run of a study trains.
+
+    Attributes:
+        study: What was planned.
+        arms: With their recipes.
+        record: The same as plain data: what is stored, judged and shown.
+    """
 
     study: Study
     arms: tuple[Arm, ...]
+    record: PlanRecord
+
+    @cached_property
+    def trials(self) -> dict[str, PlannedTrial]:
+        """Every trial by id, seed by seed, so that a run cut short has whole seeds."""
+        arms = {arm.label: arm for arm in self.arms}
+        return {
+            trial.id: PlannedTrial(trial.id, arms[arm.label], trial.seed)
+            for arm, trial in self.record.by_seed()
+        }
 
     def rows(self) -> list[TrialRow]:
-        """Every trial, seed by seed, so that a run cut short has whole seeds."""
+        """Every trial as the store adds it."""
         return [
             TrialRow(
-                id=arm.trials[seed],
-                recipe=arm.recipe.canonical(),
-                seed=seed,
-                data_digest=data_digest(arm.recipe),
+                id=trial.id,
+                recipe=trial.arm.record.recipe,
+                seed=trial.seed,
+                data_digest=data_digest(trial.arm.recipe),
                 semantics=SEMANTICS,
             )
-            for seed in self.study.seeds
-            for arm in self.arms
+            for trial in self.trials.values()
         ]
-
-    def recipes(self) -> dict[str, tuple[Recipe, int]]:
-        """Recipe and seed of every trial by id, in the order of `rows`."""
-        return {
-            arm.trials[seed]: (arm.recipe, seed) for seed in self.study.seeds for arm in self.arms
-        }
-
-    def codes(self) -> dict[str, str | None]:
-        """Hash of the own code of every trial by id; None where it has none."""
-        return {
-            trial: OwnCode(arm.code).digest if arm.code else None
-            for arm in self.arms
-            for trial in arm.trials.values()
-        }
-
-    def names(self) -> dict[str, str]:
-        """Arm and seed of every trial in words, by id."""
-        return {
-            trial: f"{arm.label}, seed {seed}"
-            for arm in self.arms
-            for seed, trial in arm.trials.items()
-        }
-
-    def as_record(self) -> dict[str, Any]:
-        """The plan as plain data: what the store keeps and the report reads."""
-        return {
-            **outline(self.study),
-            "factors": sorted({key for arm in self.arms for key in arm.levels}),
-            "overrides": self.study.overrides,
-            "rehearsal": self.study.rehearsal,
-            "arms": [
-                {
-                    "label": arm.label,
-                    "levels": dict(arm.levels),
-                    "recipe": arm.recipe.canonical(),
-                    "epochs": arm.recipe.epochs,
-                    "parameters": arm.parameters,
-                    "layers": arm.layers,
-                    "classes": describe(arm.recipe.data).num_classes,
-                    **_own_names(arm.recipe),
-                    "notes": list(arm.notes),
-                    "trials": {str(seed): trial for seed, trial in arm.trials.items()},
-                    **({"code": dict(arm.code)} if arm.code else {}),
-                }
-                for arm in self.arms
-            ],
-        }
 
 
 def make_plan(study: Study) -> Plan:
@@ -145,85 +125,89 @@ def make_plan(study: Study) -> Plan:
         UserError: A recipe is not valid, two arms are one, or a model cannot be built as asked.
     """
     describe.cache_clear()  # a folder of images may have changed since the last plan
-    laid_out = [
-        (label, levels, _recipe(study, label, {**levels, **overrides}))
-        for label, levels, overrides in cells(study)
-    ]
-    if len(laid_out) * len(study.seeds) > MOST_TRIALS:
+    grid = list(cells(study))
+    recipes = [_recipe(study, cell) for cell in grid]
+    trials = len(grid) * len(study.seeds)
+    if trials > MOST_TRIALS:
         raise UserError(
-            f"{study.name}: {len(laid_out):,} arms x {len(study.seeds):,} seeds are "
-            f"{len(laid_out) * len(study.seeds):,} trials: at most {MOST_TRIALS:,} are allowed"
+            f"{study.name}: {len(grid):,} arms x {len(study.seeds):,} seeds are "
+            f"{trials:,} trials: at most {MOST_TRIALS:,} are allowed"
         )
     # Before anything is imported, for any of the arms.
-    study.require_trust(module for *_, recipe in laid_out for module in own_modules(recipe))
-    arms: list[Arm] = []
-    for label, levels, recipe in laid_out:
-        code = own_code(recipe, study.code)
-        look_at_data(recipe)
-        look = _inspect(recipe, label, code.digest if code else None)
-        if look.parameters > MOST_PARAMETERS:
-            raise UserError(
-                f"arm '{label}': its model has {look.parameters:,} parameters: "
-                f"at most {MOST_PARAMETERS:,} are allowed"
-            )
-        if code is not None:
-            # Again: a module is held to the source it had when it was loaded.
-            code = own_code(recipe, study.code) or code
-            remember_loaded(recipe, code.digest)
-        data, own = data_digest(recipe), code.digest if code else None
-        trials = {seed: trial_id(recipe, seed, data, own) for seed in study.seeds}
-        for other in arms:
-            if other.label == label:
-                raise UserError(f"{study.name}: two arms have the label '{label}'")
-            if other.trials == trials:
-                raise UserError(
-                    f"{study.name}: the arms '{other.label}' and '{label}' are the same recipe"
-                )
-        arms.append(
-            Arm(
-                label=label,
-                levels=levels,
-                recipe=recipe,
-                parameters=look.parameters,
-                layers=look.layers,
-                notes=look.notes,
-                norm=look.norm,
-                drops_before_norm=look.drops_before_norm,
-                has_gains=look.has_gains,
-                trials=trials,
-                code=code.parts if code else {},
-            )
-        )
-    if not arms:
-        raise UserError(f"{study.name}: its constraints leave no arm")
-    if study.code and not any(arm.code for arm in arms):
+    study.require_trust(module for recipe in recipes for module in own_modules(recipe))
+    arms = [_arm(study, cell, recipe) for cell, recipe in zip(grid, recipes, strict=True)]
+    _check_different(study, arms)
+    if study.code and not any(arm.record.code for arm in arms):
         raise UserError(
             f"{study.name}: code is {list(study.code)}: no arm has own data, an own model or norm"
         )
-    made = Plan(study=study, arms=tuple(arms))
+    record = outline(study, grid).model_copy(update={"arms": tuple(arm.record for arm in arms)})
     if not study.varied:
-        recipes = {arm.label: arm.recipe for arm in arms}
-        record = outline(study)
-        for claim in record["claims"]:
-            check_claim(claim, recipes)
-        for figure in record["figures"]:
-            check_figure(figure, recipes, f"figure {figure['name']}")
-        # What is shown of every arm where the study lists no figures.
-        check_figure({"kind": "dots", **record["analysis"]}, recipes, "analysis")
-    return made
+        check_record(record, {arm.label: arm.recipe for arm in arms})
+    return Plan(study=study, arms=tuple(arms), record=record)
 
 
-def _own_names(recipe: Recipe) -> dict[str, list[str]]:
-    """Names of the classes of own data, whose code the report does not run."""
-    own = isinstance(recipe.data, OwnData)
-    return {"class_names": list(describe(recipe.data).class_names)} if own else {}
+def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
+    """An arm with its trials; its model is built, without values, to look at it."""
+    code = own_code(recipe, study.code)
+    look_at_data(recipe)
+    look = _inspect(recipe, cell.label, code.digest if code else None)
+    if look.parameters > MOST_PARAMETERS:
+        raise UserError(
+            f"arm '{cell.label}': its model has {look.parameters:,} parameters: "
+            f"at most {MOST_PARAMETERS:,} are allowed"
+        )
+    if code is not None:
+        # Again: a module is held to the source it had when it was loaded.
+        code = own_code(recipe, study.code) or code
+        remember_loaded(recipe, code.digest)
+    data, own = data_digest(recipe), code.digest if code else None
+    record = ArmRecord(
+        label=cell.label,
+        levels=cell.levels,
+        recipe=recipe.canonical(),
+        trials=tuple(
+            TrialRecord(seed=seed, id=trial_id(recipe, seed, data, own)) for seed in study.seeds
+        ),
+        epochs=recipe.epochs,
+        parameters=look.parameters,
+        layers=look.layers,
+        classes=describe(recipe.data).num_classes,
+        # The report runs no code to ask for them.
+        class_names=describe(recipe.data).class_names if isinstance(recipe.data, OwnData) else (),
+        notes=look.notes,
+        code=dict(code.parts) if code else {},
+    )
+    return Arm(
+        record=record,
+        recipe=recipe,
+        norm=look.norm,
+        drops_before_norm=look.drops_before_norm,
+        has_gains=look.has_gains,
+    )
 
 
-def _recipe(study: Study, label: str, chosen: Values) -> Recipe:
+def _check_different(study: Study, arms: Sequence[Arm]) -> None:
+    if not arms:
+        raise UserError(f"{study.name}: its constraints leave no arm")
+    labels: set[str] = set()
+    same: dict[tuple[TrialRecord, ...], str] = {}
+    for arm in arms:
+        if arm.label in labels:
+            raise UserError(f"{study.name}: two arms have the label '{arm.label}'")
+        labels.add(arm.label)
+        other = same.setdefault(arm.record.trials, arm.label)
+        if other != arm.label:
+            raise UserError(
+                f"{study.name}: the arms '{other}' and '{arm.label}' are the same recipe"
+            )
+
+
+def _recipe(study: Study, cell: Cell) -> Recipe:
     several = len(study.factors) or len(study.arms) > 1
-    where = f"{study.name}, arm '{label}'" if several else study.name
-    values: dict[str, Any] = {}
-    written = {**study.base, **chosen}
+    where = f"{study.name}, arm '{cell.label}'" if several else study.name
+    values: Values = {}
+    written = {**study.base, **cell.levels, **cell.overrides}
     try:
         # A whole component first, then the options that go into it, the base's dotted ones too.
         for key in sorted(written, key=lambda key: key.count(".")):

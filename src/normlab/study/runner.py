@@ -18,6 +18,7 @@ from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.places import Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
+from normlab.records.plan import Declaration
 from normlab.store import DATABASE, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
@@ -29,8 +30,7 @@ from normlab.study.engines import (
     resolve_device,
 )
 from normlab.study.engines.provenance import provenance
-from normlab.study.outline import declared
-from normlab.study.owner import check_owner, origin
+from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
 from normlab.study.summary import Summary
 from normlab.study.taking import Taking
@@ -112,13 +112,12 @@ def run_plan(
     for spec in dict.fromkeys(arm.recipe.data for arm in plan.arms):
         data.load(spec)
     folder = runs / plan.study.name
-    rows = plan.rows()
-    ids = [row.id for row in rows]
+    ids = list(plan.trials)
     with Store.write(folder) as store:
         check_owner(store, plan.study.file)
         _look_back(store)
-        record = {**plan.as_record(), **origin(plan.study, folder)}
-        store.record_plan(plan.study.name, record, rows)
+        record = plan.record.model_copy(update={"file": way_to(plan.study, folder)})
+        store.record_plan(record, plan.rows())
         states = store.states(ids)
         # Nobody else is writing, so the process of a running trial is gone.
         again = [i for i in ids if states[i] == "running"]
@@ -160,7 +159,7 @@ def run_plan(
                 summary = replace(summary, interrupted=end_word(stopped), signal=number)
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
-        store.add_look(declared(plan.as_record()), [i for i in ids if states[i] in FINISHED])
+        store.add_look(record.declaration, [i for i in ids if states[i] in FINISHED])
         made_anew = {*summary.mended, *summary.replaced}
         return replace(
             summary,
@@ -181,18 +180,17 @@ def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) 
 
 
 def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
-    codes = plan.codes()
     return [
         Task(
-            trial_id=trial_id,
-            recipe=recipe,
-            seed=seed,
+            trial_id=trial.id,
+            recipe=trial.arm.recipe,
+            seed=trial.seed,
             folder=folder,
-            code=codes[trial_id],
+            code=trial.code,
             code_files=plan.study.code,
         )
-        for trial_id, (recipe, seed) in plan.recipes().items()
-        if trial_id in wanted
+        for trial in plan.trials.values()
+        if trial.id in wanted
     ]
 
 
@@ -226,13 +224,12 @@ def _look_back(store: Store) -> None:
     try:
         before = store.plan()
         with as_written(store.folder):
-            ids = [trial for arm in before["arms"] for trial in arm["trials"].values()]
-            claims = declared(before)
+            ids, declaration = list(before.trials), before.declaration
     except UserError:  # the first run, or a plan of nobody's
         return
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
-        store.add_look(claims, finished)
+        store.add_look(declaration, finished)
 
 
 def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
@@ -317,5 +314,5 @@ def _adopt(
         if taken:
             summary.adopted[other.name] = len(taken)
             if seen:  # there, and this study's claims were not declared
-                store.add_look({}, seen)
+                store.add_look(Declaration(), seen)
     return summary

@@ -6,21 +6,22 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator
 
+from normlab.arms import is_level
 from normlab.errors import UserError, unknown
+from normlab.figures import FIGURES, Figure
 from normlab.recipe import Seed, Spec, value_text
-from normlab.study.claims import Analysis, ClaimSpec, Published
-from normlab.study.figures import FigureSpec
+from normlab.recipe.base import chosen_from
+from normlab.study.analysis import Analysis, ClaimSpec, Published
 from normlab.study.files import content_of, find, read_text
-from normlab.study.levels import is_level
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
 
-def _different(levels: list[Any]) -> list[Any]:
+def _different(levels: list[object]) -> list[object]:
     """Levels of a factor, each there once: a level twice is a slip for another."""
     texts = [json.dumps(level, sort_keys=True, default=str) for level in levels]
     for level, text in zip(levels, texts, strict=True):
@@ -31,15 +32,18 @@ def _different(levels: list[Any]) -> list[Any]:
     return levels
 
 
-Levels = Annotated[list[Any], Field(min_length=1), AfterValidator(_different)]
-Values = dict[str, Any]
+Levels = Annotated[list[object], Field(min_length=1), AfterValidator(_different)]
+FigureSpec = Annotated[SerializeAsAny[Figure], BeforeValidator(chosen_from(FIGURES))]
+"""A figure as a study file has it, by its kind."""
+
+Values = dict[str, object]
 """Recipe keys, dotted where they go into a component, and their values."""
 
 
 _MOST_SEEDS = 100_000
 
 
-def _as_seeds(value: Any) -> Any:
+def _as_seeds(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_SEEDS:
         return tuple(range(value))
     if isinstance(value, list | tuple) and value and len(set(map(str, value))) == len(value):
@@ -112,7 +116,7 @@ class Constraint(Spec):
         """The levels a cell must have, of `exclude` or `within`."""
         return self.exclude or self.within
 
-    def matches(self, levels: Mapping[str, Any]) -> bool:
+    def matches(self, levels: Mapping[str, object]) -> bool:
         """Whether a cell of the grid has the levels wanted."""
         return all(
             any(is_level(levels[key], v) for v in (value if isinstance(value, list) else [value]))
@@ -234,7 +238,7 @@ class Study(Spec):
         self,
         *,
         quick: bool = False,
-        overrides: Mapping[str, Any] | None = None,
+        overrides: Mapping[str, object] | None = None,
         seeds: int | None = None,
     ) -> Self:
         """This study as the options of a run change it.
@@ -247,7 +251,7 @@ class Study(Spec):
         Raises:
             UserError: No valid number of seeds.
         """
-        changed: dict[str, Any] = self.model_dump()
+        changed = self.model_dump()
         if quick:
             changed["overrides"] = {**changed["overrides"], **self.quick.set}
             changed["factors"] = {**changed["factors"], **self.quick.factors}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from normlab.stats.claims import Best, Better, Equal, Interaction, MeanClaim, Ranking, Trend
-from normlab.stats.claims.rows import better_row, decide, equal_row, every_row, row_of
+from normlab.stats.claims import Best, Better, Equal, Interaction, MeanClaim, Ranking, Trend, decide
+from normlab.stats.claims.rows import better_row, equal_row, every_row
 from normlab.stats.contrasts import TEstimates
 
 DRAWS = 20_000
@@ -54,7 +54,7 @@ def test_no_claim_is_both_at_any_level(claim: MeanClaim, alpha: float) -> None:
         rng.normal(0, 3, shape), rng.exponential(1, shape), rng.uniform(1, 30, shape)
     )
     for margin in rng.exponential(2, size=5):
-        row = row_of(claim, found, alpha, margin)
+        row = claim.row(found, alpha, margin)
         assert not (row.supported & row.refuted).any()
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from normlab.errors import UserError
 from normlab.stats.claims import (
-    KINDS,
+    CLAIMS,
     Best,
     Better,
     Equal,
@@ -15,8 +15,8 @@ from normlab.stats.claims import (
 
 
 def test_the_catalog_names_every_kind() -> None:
-    assert {name: cls.kind for name, cls in KINDS.items()} == {name: name for name in KINDS}
-    assert set(KINDS) == {"better", "best", "equal", "ranking", "trend", "interaction", "faster"}
+    assert {name: cls.kind for name, cls in CLAIMS.items()} == {name: name for name in CLAIMS}
+    assert set(CLAIMS) == {"better", "best", "equal", "ranking", "trend", "interaction", "faster"}
 
 
 def test_contrasts_of_single_arms() -> None:

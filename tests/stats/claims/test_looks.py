@@ -3,7 +3,8 @@ import pytest
 
 from normlab.stats import Times
 from normlab.stats.claims import Best, Better, Faster, Ranking, Rules, verdict_at_looks
-from normlab.stats.claims.reasons import NOT_YET, TOO_FEW
+from normlab.stats.claims.claim import TOO_FEW
+from normlab.stats.claims.looks import NOT_YET
 from normlab.stats.sequential import LOOKS, look_alphas
 
 CLAIM = Better(0, 1, 0.003)

@@ -16,7 +16,7 @@ from normlab.stats.claims import (
     Trend,
     verdict,
 )
-from normlab.stats.claims.reasons import TOO_FEW
+from normlab.stats.claims.claim import TOO_FEW
 
 # ResNet-50, batch 64, two BN slots: no dropout, p = 0.2, 0.5, 0.8 in one slot, then in two.
 RESNET = np.array([[0.7479], [0.7727], [0.777], [0.7433], [0.7839], [0.6376], [0.6433]])

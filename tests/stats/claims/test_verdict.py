@@ -16,7 +16,8 @@ from normlab.stats.claims import (
     Trend,
     verdict,
 )
-from normlab.stats.claims.reasons import NEVER_REACHED, TOO_FEW
+from normlab.stats.claims.claim import TOO_FEW
+from normlab.stats.claims.faster import NEVER_REACHED
 
 # Eight values of mean 0 and variance 1: an arm is its mean plus these, so limits are by hand.
 PATTERN = np.array([-1.0, -1, -1, -1, 1, 1, 1, 1]) * np.sqrt(7 / 8)

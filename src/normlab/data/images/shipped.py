@@ -1,7 +1,7 @@
 """`cifar10-jpeg` and `caltech25`: image files in an archive that lies in `NORMLAB_DATA`.
 
 The archive (`cifar10-jpeg.tar.xz`, `caltech25.tar`) is read as it is, or a folder of the set's name
-with what was in it. Names and bytes of all files are held against those the set was described with,
+with what was in it. Names and bytes of all files must be those that the set was described with,
 whose hash is its digest: how they are decoded is said by the recipe.
 
 - `cifar10-jpeg`: the 60,000 images of CIFAR-10 (Krizhevsky 2009), re-encoded by a third party. That

@@ -10,10 +10,10 @@ class Change:
     """One norm replaced.
 
     Attributes:
-        name: Its place in the model, dotted; further places of the same module after a comma.
-        old: The layer that stood there, as printed.
-        new: The layer that stands there now.
-        fitting: What was changed to fit: a number of groups, an activation taken out.
+        name: Its dotted path in the model; further paths of the same module after a comma.
+        old: The layer that was there, as printed.
+        new: The layer that is there now.
+        fitting: What was changed to fit: a number of groups, a removed activation.
         state: What was kept and what was lost.
     """
 
@@ -25,5 +25,5 @@ class Change:
 
     @property
     def notes(self) -> list[str]:
-        """All there is to say."""
+        """Everything there is to report."""
         return [*self.fitting, *self.state]

@@ -23,28 +23,28 @@ def swap_norm(
     A module used in several places is replaced by one module in all of them. A norm that is what is
     asked for already is left as it is.
 
-    Kept are the parameters and statistics themselves, where the new kind has them (so frozen, tied
-    and meta ones stay so), eps, momentum and `affine=False` where `options` say nothing else, the
-    activation inside a norm of normlab's, hooks, mode, device and dtype.
+    Kept are the parameter and buffer objects, where the new kind has them (so frozen, tied and meta
+    ones stay so), eps, momentum and `affine=False` unless `options` say otherwise, the activation
+    inside one of normlab's norms, hooks, mode, device and dtype.
 
     Args:
         model: Any module; a norm itself cannot be replaced in place.
         kind: A norm's name, or the import path of a class.
-        dry_run: Only say what would change.
-        probe: A batch, or a tuple of the forward's arguments. Copies of the model run on it in
-            eval, before and after, without the hooks of yours. Where every new norm computes what
-            the old one did, each norm's output and the model's must stay the same, up to rounding;
-            else they must keep their shapes and be finite.
-        **options: Of the new norm; `groups` may be more than fit, and is lowered to what does.
+        dry_run: Only report what would change.
+        probe: A batch, or a tuple of the arguments of `forward`. Copies of the model run on it in
+            evaluation mode, before and after, without your hooks. If every new norm computes what
+            the old one did, the output of each norm and of the model must stay the same, up to
+            rounding; otherwise they must keep their shapes and be finite.
+        **options: Of the new norm; `groups` may be too large, and is lowered to what fits.
 
     Returns:
         The changes, in the order of the model.
 
     Raises:
         UserError: Unknown kind or option; a norm that does more than its class (overridden methods,
-            parametrized gains, state of its own) or uses other statistics in eval than the new
-            kind; an activation that cannot be taken out; a probe that says no. The model is then
-            untouched.
+            parametrized gains, state of its own) or uses other statistics in evaluation than the
+            new kind; an activation that cannot be removed; a probe that fails. The model is then
+            unchanged.
     """
     wanted = Wanted(kind, options)
     by_name(kind)  # a wrong name is an error where there is no norm, too

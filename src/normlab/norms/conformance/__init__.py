@@ -27,7 +27,7 @@ from normlab.norms.conformance.subject import Subject
 
 @dataclass(frozen=True)
 class Finding:
-    """One check of one setting: `wrong` says what failed, None is a pass."""
+    """One check of one setting: `wrong` says what failed; None means that it passed."""
 
     setting: str
     check: str
@@ -44,9 +44,9 @@ def check(
 
     Args:
         norm: A kind's name, or a class with the common signature.
-        against: The kind whose definition a class is held to; without it the checks that need no
-            definition remain. A kind is held to its own.
-        options: Make the layer with these instead of the definition's settings.
+        against: The kind whose definition a class is checked against; without it only the checks
+            that need no definition run. A kind is checked against its own.
+        options: Create the layer with these instead of the definition's settings.
 
     Raises:
         UserError: Unknown kind.

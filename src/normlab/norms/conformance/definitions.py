@@ -1,4 +1,4 @@
-"""What each kind is, in formulas and words and with settings, to hold layers against.
+"""What each kind is, in formulas, words and settings that layers are checked against.
 
 The formulas themselves are in `normlab.norms.conformance.formulas`.
 """
@@ -33,7 +33,7 @@ class Definition:
         parameters: Initial value of every parameter by name.
         buffers: Initial value of every buffer by name.
         refuses: (images, pixels) of a training batch that the kind must refuse.
-        contains_activation: It takes the activation's place.
+        contains_activation: It contains its activation.
         counterpart: torch's layer of the same kind.
         limits: (own options, other kind, other's options, value of gates): equal layers.
     """
@@ -190,6 +190,7 @@ DEFINITIONS: dict[str, Definition] = {
         contains_activation=True,
     ),
 }
+"""kind -> its definition; torch's own layers share those of the kinds they are compared with."""
 for _kind in ("batch", "instance", "group", "layer"):
     DEFINITIONS[f"torch_{_kind}"] = DEFINITIONS[_kind]
 

@@ -1,6 +1,6 @@
 """What a check works with: a layer to be checked, maps to run it on, and what it should give.
 
-A subject is a layer class with the options to make it, and the definition to hold it against (or
+A subject is a layer class with the options to make it, and the definition to check it against (or
 none, for an own kind that is a new one: then the checks that need no definition remain).
 """
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from normlab.errors import UserError
-from normlab.stats.claims.base import Rules
-from normlab.stats.claims.kinds import MeanClaim
+from normlab.stats.claims.verdict import Rules
 from normlab.stats.contrasts import Estimates, paired, paired_values, welch
 from normlab.stats.intervals import Values, moments
 from normlab.stats.permutation import sign_flip, two_sample
@@ -41,12 +40,19 @@ class Several:
 
 
 def estimates(
-    claim: MeanClaim, scores: Values, weights: Values, rules: Rules, rng: np.random.Generator
+    kind: str,
+    test: str,
+    scores: Values,
+    weights: Values,
+    *,
+    rules: Rules,
+    rng: np.random.Generator,
 ) -> Estimates:
-    """Estimates of contrasts by the claim's test.
+    """Estimates of contrasts by a claim's test.
 
     Args:
-        claim: Says which test.
+        kind: Of the claim, for messages.
+        test: `t` or `permutation`.
         scores: (arms, seeds).
         weights: (contrasts, arms).
         rules: Says whether arms are paired.
@@ -55,15 +61,20 @@ def estimates(
     Raises:
         UserError: Permutation of something else than two arms; see `check_test`.
     """
-    if claim.test == "permutation":
-        check_test(claim, weights, rules)
+    if test == "permutation":
+        check_test(kind, test, weights, rules)
         return Several([_permuted(scores, row, rules, rng) for row in weights])
+    return by_t(scores, weights, rules)
+
+
+def by_t(scores: Values, weights: Values, rules: Rules) -> Estimates:
+    """Welch's or the paired t estimates, as the rules say, over leading axes of studies."""
     if rules.paired:
         return paired(scores, weights, variance_floor=rules.variance_floor)
     return welch(moments(scores), weights, variance_floor=rules.variance_floor)
 
 
-def check_test(claim: MeanClaim, weights: Values, rules: Rules) -> None:
+def check_test(kind: str, test: str, weights: Values, rules: Rules) -> None:
     """Refuse a permutation test where exchanging seeds would test something else than the claim.
 
     Raises:
@@ -71,10 +82,10 @@ def check_test(claim: MeanClaim, weights: Values, rules: Rules) -> None:
     """
     highest, total = weights.max(axis=1), np.abs(weights).sum(axis=1)
     two_arms = bool(((highest == 1) & (total == 2)).all())
-    if rules.paired or claim.test == "t" or two_arms:
+    if rules.paired or test == "t" or two_arms:
         return
     raise UserError(
-        f"{claim.kind}: test 'permutation' compares one arm with another unless arms are paired by "
+        f"{kind}: test 'permutation' compares one arm with another unless arms are paired by "
         "seed, and this claim weighs several. Allowed here: t."
     )
 

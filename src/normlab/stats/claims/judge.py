@@ -1,24 +1,19 @@
-"""From trials to a verdict: one function for every claim, over arrays of scores or times."""
+"""From trials to a verdict, and how likely each verdict is: the same functions for every claim."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from normlab.errors import UserError
-from normlab.stats.best import compare_with_best
-from normlab.stats.claims import reasons
-from normlab.stats.claims.base import Rules, Verdict
-from normlab.stats.claims.evidence import estimates
-from normlab.stats.claims.kinds import Best, Claim, Faster, MeanClaim, Side, indicator
-from normlab.stats.claims.outcome import outcome
-from normlab.stats.claims.settle import observed_designs, seeds_to_settle
-from normlab.stats.contrasts import Estimates, pair_weights, welch
-from normlab.stats.intervals import Values, moments
-from normlab.stats.power import Design
-from normlab.stats.survival import Times, restricted_difference, restricted_moments
+from normlab.stats.claims.claim import Claim, MeanClaim
+from normlab.stats.claims.evidence import by_t
+from normlab.stats.claims.settle import seeds_to_settle
+from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.contrasts import Estimates
+from normlab.stats.survival import Times
 
 
 def verdict(
@@ -43,78 +38,65 @@ def verdict(
     Raises:
         UserError: The wrong kind of trials, or a permutation test of a claim that has none.
     """
-    rng = np.random.default_rng(0) if rng is None else rng
-    if isinstance(claim, Faster):
-        if not isinstance(trials, Times):
-            raise UserError("faster: needs times, not scores")
-        judged, designs = _of_times(claim, trials, rules, rng)
-    elif isinstance(trials, Times):
-        raise UserError(f"{claim.kind}: needs scores, not times")
-    else:
-        judged, designs = _of_scores(claim, np.asarray(trials, dtype=float), rules, rng)
+    judged, designs = claim.judge(trials, rules, np.random.default_rng(0) if rng is None else rng)
     alpha = rules.claim_alpha if settle_alpha is None else settle_alpha
     settle = seeds_to_settle(claim, judged, designs, rules, alpha=alpha)
     return replace(judged, seeds_to_settle=settle)
 
 
-Judged = tuple[Verdict, list[Design]]
-"""A verdict with the contrasts and their spreads, where there are enough seeds to know them."""
+def decide(
+    claim: Claim, found: Estimates, alpha: float, margin: float | None = None
+) -> npt.NDArray[np.int8]:
+    """Verdicts on a claim: +1 supported, -1 refuted, 0 inconclusive, over leading axes.
+
+    Args:
+        claim: Whose row of the table.
+        found: Estimates of its contrasts (..., contrasts).
+        alpha: What it is tested at.
+        margin: In the unit of the estimates; the claim's own if not given.
+    """
+    row = claim.row(found, alpha, claim.margin if margin is None else margin)
+    return np.asarray(row.supported, dtype=np.int8) - np.asarray(row.refuted, dtype=np.int8)
 
 
-def _of_scores(claim: MeanClaim, scores: Values, rules: Rules, rng: np.random.Generator) -> Judged:
-    if rules.paired:  # only the seeds that every arm of the claim has
-        complete = ~np.isnan(scores[list(claim.arms)]).any(axis=0)
-        scores = np.where(complete, scores, np.nan)
-    arms, weights = moments(scores), claim.contrasts(len(scores))
-    seeds = tuple(int(count) for count in arms.seeds[list(claim.arms)])
-    if min(seeds) < 2:
-        return _unknown(claim, welch(arms, weights).estimate, rules, seeds), []
-    found = estimates(claim, scores, weights, rules, rng)
-    judged = outcome(claim, found, alpha=rules.claim_alpha, margin=claim.margin, seeds=seeds)
-    if isinstance(claim, Best):
-        sides = np.vstack([indicator(side, len(scores)) for side in claim.sides])
-        every = estimates(claim, scores, pair_weights(len(sides)) @ sides, rules, rng)
-        judged = replace(judged, candidates=_candidates(claim, every, judged))
-    return judged, observed_designs(scores, weights, rules)
+class Chances(NamedTuple):
+    """How likely each verdict is."""
+
+    supported: float
+    refuted: float
+    inconclusive: float
 
 
-def _of_times(claim: Faster, study: Times, rules: Rules, rng: np.random.Generator) -> Judged:
-    arms = restricted_moments(study)
-    margin = claim.margin * float(arms.mean[claim.second])
-    seeds = tuple(int(arms.seeds[arm]) for arm in claim.arms)
-    successes = tuple(study.successes(arm) for arm in claim.arms)
-    if min(seeds) < 2 or not any(successes):
-        difference = float(arms.mean[claim.second] - arms.mean[claim.first])
-        judged = _unknown(claim, np.array([difference]), rules, seeds)
-        return replace(judged, margin=margin, successes=successes), []
-    found = restricted_difference(study, claim.first, claim.second, rng)
-    judged = outcome(claim, found, alpha=rules.claim_alpha, margin=margin, seeds=seeds)
-    design = Design(tuple(np.sqrt(arms.variance[list(claim.arms)])))
-    return replace(judged, successes=successes), [design]
+def predict(
+    claim: MeanClaim,
+    means: npt.ArrayLike,
+    spreads: npt.ArrayLike,
+    seeds: int,
+    *,
+    rules: Rules,
+    rng: np.random.Generator,
+    correlation: float = 0.0,
+    draws: int = 10_000,
+) -> Chances:
+    """How likely each verdict is if the arms have these means: the procedure on drawn studies.
 
-
-def _unknown(claim: Claim, seen: Values, rules: Rules, seeds: tuple[int, ...]) -> Verdict:
-    at = int(seen.argmin())
-    return Verdict(
-        kind=claim.kind,
-        verdict="inconclusive",
-        reason=reasons.TOO_FEW if min(seeds) < 2 else reasons.NEVER_REACHED,
-        estimate=float(seen[at]),
-        low=np.nan,
-        high=np.nan,
-        confidence=1 - rules.claim_alpha,
-        p=np.nan,
-        alpha=rules.claim_alpha,
-        margin=claim.margin,
-        seeds=seeds,
-        between=claim.pairs[at] if claim.pairs else None,
-        candidates=claim.candidates,
-    )
-
-
-def _candidates(claim: Best, every: Estimates, judged: Verdict) -> tuple[Side, ...]:
-    if judged.verdict == "supported":
-        return (claim.side,)
-    # Limits are two-sided throughout, so half of alpha is left for the upper ones.
-    excluded = compare_with_best(every, len(claim.sides), alpha=judged.alpha / 2).excluded
-    return tuple(side for side, out in zip(claim.sides, excluded, strict=True) if not out)
+    Args:
+        claim: What is said; tested by t whatever its `test`.
+        means: True mean of each arm (arms,).
+        spreads: Standard deviation over seeds of each arm (arms,), normal.
+        seeds: Seeds an arm.
+        rules: How claims are tested.
+        rng: Draws the studies.
+        correlation: Of paired arms, between the scores of one seed.
+        draws: Studies; 10,000 give each chance to within 1 point.
+    """
+    means, spreads = np.asarray(means, dtype=float), np.asarray(spreads, dtype=float)
+    noise = rng.standard_normal((draws, len(means), seeds))
+    if correlation:
+        shared = rng.standard_normal((draws, 1, seeds))
+        noise = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * noise
+    scores = means[:, None] + spreads[:, None] * noise
+    found = by_t(scores, claim.contrasts(len(means)), rules)
+    codes = decide(claim, found, rules.claim_alpha)
+    supported, refuted = float((codes == 1).mean()), float((codes == -1).mean())
+    return Chances(supported, refuted, 1 - supported - refuted)

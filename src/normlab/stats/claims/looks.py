@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from normlab.stats.claims import reasons
-from normlab.stats.claims.base import Rules, Verdict
+from normlab.stats.claims.claim import TOO_FEW, Claim
 from normlab.stats.claims.judge import verdict
-from normlab.stats.claims.kinds import Claim
+from normlab.stats.claims.verdict import Rules, Verdict
 from normlab.stats.sequential import look_alphas
 from normlab.stats.survival import Times
+
+NOT_YET = "the first look at the results comes with more seeds"
 
 
 def verdict_at_looks(
@@ -48,7 +49,7 @@ def verdict_at_looks(
         if taken and found.verdict != "inconclusive":
             return found
     if not taken:
-        reason = reasons.TOO_FEW if min(found.seeds) < 2 else reasons.NOT_YET
+        reason = TOO_FEW if min(found.seeds) < 2 else NOT_YET
         return replace(
             found,
             verdict="inconclusive",

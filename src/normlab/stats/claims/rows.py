@@ -10,14 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from normlab.stats.claims.kinds import Best, Claim, Equal, Ranking
 from normlab.stats.collapse import Flags
-from normlab.stats.contrasts import Estimates
 from normlab.stats.intervals import Values
-
-SUPPORTED, REFUTED, INCONCLUSIVE = 1, -1, 0
 
 
 class Row(NamedTuple):
@@ -25,33 +20,6 @@ class Row(NamedTuple):
 
     supported: Flags
     refuted: Flags
-
-
-def decide(
-    claim: Claim, found: Estimates, alpha: float, margin: float | None = None
-) -> npt.NDArray[np.int8]:
-    """Verdicts on a claim: +1 supported, -1 refuted, 0 inconclusive, over leading axes.
-
-    Args:
-        claim: Whose row of the table.
-        found: Estimates of its contrasts (..., contrasts).
-        alpha: What it is tested at.
-        margin: In the unit of the estimates; the claim's own if not given.
-    """
-    row = row_of(claim, found, alpha, claim.margin if margin is None else margin)
-    return np.asarray(row.supported, dtype=np.int8) - np.asarray(row.refuted, dtype=np.int8)
-
-
-def row_of(claim: Claim, found: Estimates, alpha: float, margin: float) -> Row:
-    """The row of a claim on its estimates; arguments as of `decide`."""
-    low, high = found.limits(alpha)
-    if isinstance(claim, Best | Ranking):
-        return every_row(low, found.limits(alpha / low.shape[-1])[1])
-    outer = low[..., 0], high[..., 0]
-    if isinstance(claim, Equal):
-        low, high = found.limits(2 * alpha)
-        return equal_row((low[..., 0], high[..., 0]), outer, margin)
-    return better_row(*outer, margin)
 
 
 def better_row(low: Values, high: Values, margin: float) -> Row:

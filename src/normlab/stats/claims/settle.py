@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
-from normlab.stats.claims.base import Rules, Verdict
-from normlab.stats.claims.evidence import check_test
-from normlab.stats.claims.kinds import Best, Claim, Equal, Faster, Ranking
-from normlab.stats.contrasts import paired, paired_values, welch
-from normlab.stats.intervals import Values, moments
+from normlab.stats.claims.claim import Claim, MeanClaim
+from normlab.stats.claims.evidence import by_t, check_test
+from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.intervals import Values
 from normlab.stats.permutation import smallest_p
-from normlab.stats.power import Design, seeds_for_better, seeds_for_equal
+from normlab.stats.power import Design, seeds_for_better
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,17 @@ def could_settle(
     alpha = rules.claim_alpha
     if seeds < 2:
         return Settles(False, False, 1.0, alpha, "fewer than 2 seeds an arm settle nothing")
-    if not isinstance(claim, Faster):
-        weights = claim.contrasts(arms or max(claim.arms) + 1)
-        check_test(claim, weights, rules)
-        if claim.test == "t":
-            return _by_t(claim, weights, seeds, rules, span)
+    if claim.test == "t":
+        return _by_t(claim, claim.contrasts(arms or max(claim.arms) + 1), seeds, rules, span)
+    if isinstance(claim, MeanClaim):
+        check_test(claim.kind, claim.test, claim.contrasts(arms or max(claim.arms) + 1), rules)
     return _by_permutation(claim, seeds, rules)
 
 
 def _by_permutation(claim: Claim, seeds: int, rules: Rules) -> Settles:
     alpha, smallest = rules.claim_alpha, _smallest_p(claim, seeds, rules)
-    # Equality is two one-sided tests, each at alpha.
-    supported = (smallest / 2 if isinstance(claim, Equal) else smallest) <= alpha
-    refuted = smallest <= alpha / _alternatives(claim)
+    supported = (smallest / 2 if claim.one_sided_p else smallest) <= alpha
+    refuted = smallest <= alpha / claim.alternatives
     if supported and refuted:
         return Settles(True, True, smallest, alpha, "")
     enough = fewest_for_permutation(claim, rules, alpha=alpha)
@@ -86,15 +82,9 @@ def _by_t(claim: Claim, weights: Values, seeds: int, rules: Rules, span: float) 
     """At no spread but the floor, which is as narrow as an interval can be."""
     alpha = rules.claim_alpha
     same = np.zeros((weights.shape[1], seeds))
-    if rules.paired:
-        found = paired(same, weights, variance_floor=rules.variance_floor)
-    else:
-        found = welch(moments(same), weights, variance_floor=rules.variance_floor)
-    half = float(found.limits(alpha / _alternatives(claim))[1].max())
-    supported = refuted = half < span
-    if isinstance(claim, Equal):
-        supported = float(found.limits(2 * alpha)[1].max()) < claim.margin
-        refuted = claim.margin + half < span
+    found = by_t(same, weights, rules)
+    half = float(found.limits(alpha / claim.alternatives)[1].max())
+    supported, refuted = claim.within_reach(found, alpha, span)
     if supported and refuted:
         return Settles(True, True, 0.0, alpha, "")
     reason = (
@@ -115,22 +105,8 @@ def fewest_for_permutation(
     claim: Claim, rules: Rules, *, alpha: float, most: int = 100
 ) -> int | None:
     """Fewest seeds an arm with which a permutation test could both support and refute a claim."""
-    level = alpha / _alternatives(claim)
+    level = alpha / claim.alternatives
     return next((n for n in range(2, most + 1) if _smallest_p(claim, n, rules) <= level), None)
-
-
-def observed_designs(scores: Values, weights: Values, rules: Rules) -> list[Design]:
-    """A claim's contrasts with the spreads that its trials show."""
-    floor = rules.variance_floor
-    if rules.paired:
-        values = moments(paired_values(scores, weights)).variance
-        floors = floor * np.square(weights).sum(axis=1)
-        return [
-            Design((float(np.sqrt(variance)),), (1.0,), float(least))
-            for variance, least in zip(values, floors, strict=True)
-        ]
-    spreads = np.sqrt(moments(scores).variance)
-    return [Design(tuple(spreads[row != 0]), tuple(row[row != 0]), floor) for row in weights]
 
 
 def seeds_to_settle(
@@ -153,9 +129,9 @@ def seeds_to_settle(
         if judged.pairs and judged.pairs[at].holds:
             continue
         estimate = judged.pairs[at].estimate if judged.pairs else judged.estimate
-        equal = isinstance(claim, Equal)
-        search = partial(_for_equal if equal else _for_better, design, judged.margin, estimate)
-        needed.append(search(now, alpha=alpha, power=power))
+        needed.append(
+            claim.planner.more(design, judged.margin, estimate, now, alpha=alpha, power=power)
+        )
     in_order = None if None in needed else max((n for n in needed if n is not None), default=None)
     reverse = _to_reverse(judged, designs, alpha=alpha / len(designs), power=rules.power)
     ways = [seeds for seeds in (in_order, *reverse) if seeds is not None]
@@ -175,31 +151,6 @@ def _to_reverse(
     ]
 
 
-def _for_better(
-    design: Design, margin: float, seen: float, now: int, *, alpha: float, power: float
-) -> int | None:
-    seeds = seeds_for_better(design, margin, alpha=alpha, power=power)
-    if seeds is None or seeds > now:
-        return seeds
-    return seeds_for_better(design, max(seen, margin - seen), alpha=alpha, power=power)
-
-
-def _for_equal(
-    design: Design, margin: float, seen: float, now: int, *, alpha: float, power: float
-) -> int | None:
-    seeds = seeds_for_equal(design, margin, alpha=alpha, power=power)
-    if seeds is None or seeds > now:
-        return seeds
-    if abs(seen) < margin:
-        return seeds_for_equal(design, margin, effect=abs(seen), alpha=alpha, power=power)
-    return seeds_for_better(design, abs(seen) - margin, alpha=alpha, power=power)
-
-
 def _smallest_p(claim: Claim, seeds: int, rules: Rules) -> float:
-    in_pairs = rules.paired and not isinstance(claim, Faster)
+    in_pairs = rules.paired and isinstance(claim, MeanClaim)
     return smallest_p(seeds, None if in_pairs else seeds)
-
-
-def _alternatives(claim: Claim) -> int:
-    """How many ways a claim can be refuted: what the refuting limits are corrected for."""
-    return len(claim.sides) - 1 if isinstance(claim, Best | Ranking) else 1

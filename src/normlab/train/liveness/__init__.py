@@ -1,6 +1,6 @@
 """Proof that each declared intervention was on, from the real first epoch of every trial.
 
-Every check holds what the training did against what the recipe *declares*: the norms that are
+Every check compares what the training did with what the recipe *declares*: the norms that are
 there and what they compute, dropout's masks, the gradients of gates, the roles a penalty acts on,
 clipping, augmentation. The watchers look on through hooks and copies; they draw nothing and change
 nothing, so that a trial with and without them has the same weights, bit for bit. A trial with a

@@ -15,7 +15,7 @@ from normlab.regularizers import DropBlock, RandomLayer, SpatialDropout, Stochas
 from normlab.train.liveness.watcher import Watcher
 
 _STEPS = 2
-"""Steps in which forward and backward are held against each other."""
+"""Steps in which forward and backward are compared with each other."""
 
 _CERTAIN = 25.0
 """What was seen is no chance if its probability is below e^-25."""

@@ -1,11 +1,11 @@
-"""How claims are tested, and what comes out."""
+"""How claims are tested, and what comes out: sides of arms, rules, a verdict."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from normlab.stats.claims.kinds import Side
+from normlab.stats.claims.sides import Side
 
 Word = Literal["supported", "refuted", "inconclusive"]
 Size = Literal["materially", "immaterially"]

@@ -1,0 +1,369 @@
+"""A study's plan as it crosses packages: made once per run, stored with it, read by all after it.
+
+The study resolves itself into a `PlanRecord`; the store keeps that as JSON; claims, figures, tables
+and reports read its attributes. Nothing has a default here that a study file could state: defaults
+stand in the study file's models (`normlab.study.spec`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import zip_longest
+from typing import Literal, Self, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+PLAN_VERSION = 2
+"""Of the stored form; plans of normlab 0.1 have no version and are read as 1."""
+
+Levels: TypeAlias = dict[str, object]
+"""Recipe keys (dotted where they go into a component) and their values, as plain data."""
+
+Claim: TypeAlias = "ClaimRecord | UnresolvedClaim"
+
+
+class Record(BaseModel):
+    """Frozen plain data; keys that this version does not know are left out when it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TrialRecord(Record):
+    """One training of an arm.
+
+    Attributes:
+        seed: Of all its random streams.
+        id: See `normlab.recipe.trial_id`.
+        phase: `final` trials are judged; `tuning` ones choose among an arm's variants.
+        variant: Which of several recipes of the arm it trains; empty for the arm's own.
+    """
+
+    seed: int
+    id: str
+    phase: Literal["tuning", "final"] = "final"
+    variant: str = ""
+
+
+class ArmRecord(Record):
+    """A recipe as one cell of a study.
+
+    Attributes:
+        label: Short name, different from every other arm's.
+        levels: The factors' values that make this arm.
+        recipe: The whole recipe, canonical; empty for trials run elsewhere.
+        trials: Every planned training; arms may have different seeds.
+        epochs: Of a whole training. This and what follows is None where no model was built.
+        parameters: Trainable values of its model.
+        layers: Layers with weights on the longest way through it.
+        classes: Of its data.
+        class_names: Of data of the user's own, whose code only a run may run; empty for others.
+        test_images: Of its data, where no trial tells them.
+        notes: Where the model gets something other than the recipe wants.
+        code: Hashes of the own code that is part of the trials' ids, by module or file.
+    """
+
+    label: str
+    levels: Levels = {}
+    recipe: Levels = {}
+    trials: tuple[TrialRecord, ...] = ()
+    epochs: int | None = None
+    parameters: int | None = None
+    layers: int | None = None
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    test_images: int | None = None
+    notes: tuple[str, ...] = ()
+    code: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trials_by_seed(cls, data: object) -> object:
+        """Version 1 maps seeds to ids."""
+        trials = data.get("trials") if isinstance(data, Mapping) else None
+        if isinstance(data, Mapping) and isinstance(trials, Mapping):
+            return {**data, "trials": [{"seed": s, "id": i} for s, i in trials.items()]}
+        return data
+
+
+class AnalysisRecord(Record):
+    """How the study's results are judged; see `normlab.study.spec.Study.analysis`."""
+
+    metric: str
+    at: int | str
+    margin: float | None
+    paired: bool
+    alpha: float
+    looks: tuple[int, ...]
+    spread: float | None
+
+
+class TimeRecord(Record):
+    """Training time until an accuracy is reached: what a claim or a figure measures.
+
+    Attributes:
+        target: Accuracy, a fraction of 1.
+        split: Whose accuracy.
+        clock: Seconds of training, or images seen.
+        hold: Evaluations in a row that must reach it.
+    """
+
+    target: float
+    split: Literal["validation", "train"]
+    clock: Literal["seconds", "examples"]
+    hold: int
+
+
+class ClaimRecord(Record):
+    """A claim with its arms by label and its margin in the scores' own unit.
+
+    Attributes:
+        name: Different from every other claim's.
+        kind: Of `normlab.stats.claims.CLAIMS`.
+        says: The source's sentence.
+        source: Where it is said.
+        published: Published values by arm.
+        confound: What else differs between the arms in the source.
+        metric: What is judged; None where that is a time.
+        at: The epoch that counts.
+        time: What is judged where it is a time.
+        margin: Fractions of 1 for what is shown in points; of a time a fraction of it.
+        test: `t` or `permutation`.
+        sides: Labels of the arms of each side, in the order of the kind.
+        levels: Of the factor that the claim is about, one for each side; empty if none are numbers.
+        options: The kind's own keys.
+        hash: Of everything that decides the verdict; words are left out.
+    """
+
+    name: str
+    kind: str
+    says: str | None
+    source: str | None
+    published: dict[str, float | str]
+    confound: str | None
+    metric: str | None
+    at: int | str
+    time: TimeRecord | None = None
+    margin: float
+    test: Literal["t", "permutation"]
+    sides: tuple[tuple[str, ...], ...]
+    levels: tuple[int | float, ...] = ()
+    options: Levels = {}
+    hash: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat_keys(cls, data: object) -> object:
+        """Version 1 has the keys of a time, and those of the kind, beside the others."""
+        if not isinstance(data, Mapping):
+            return data
+        found = dict(data)
+        if "clock" in found and found.get("time") is None:
+            found["time"] = {key: found.get(key) for key in TimeRecord.model_fields}
+        if "contrast" in found:
+            found["options"] = {"contrast": found["contrast"], **found.get("options", {})}
+        return found
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Labels of all arms that the claim speaks of, each once."""
+        return tuple(dict.fromkeys(label for side in self.sides for label in side))
+
+    def decisive(self) -> str:
+        """The hash of what decides the verdict; in the form of version 1, to stay comparable."""
+        time = self.time.model_dump() if self.time else {}
+        contrast = self.options.get("contrast")
+        parts = {
+            "kind": self.kind,
+            "metric": self.metric,
+            "at": self.at,
+            "margin": self.margin,
+            "test": self.test,
+            "sides": [list(side) for side in self.sides],
+            "levels": list(self.levels),
+            "contrast": contrast,
+            **{key: time.get(key) for key in TimeRecord.model_fields},
+            **{key: value for key, value in self.options.items() if key != "contrast"},
+        }
+        return _digest(parts)[:12]
+
+
+class UnresolvedClaim(Record):
+    """A claim about arms that this variant of the study does not have; `unresolved` says why."""
+
+    name: str
+    kind: str
+    says: str | None = None
+    unresolved: str
+
+
+class FigureRecord(Record):
+    """A figure with its arms by label.
+
+    Attributes:
+        name: Its place in the page and its file's name, different from every other figure's.
+        kind: Of `normlab.figures.FIGURES`.
+        heading: Above it; None for that of its kind.
+        caption: What the study's author says below it.
+        options: The kind's own keys, with arms by label and with every default filled in.
+        unresolved: Why this variant of the study lacks it, or None.
+    """
+
+    name: str
+    kind: str
+    heading: str | None = None
+    caption: str | None = None
+    options: Levels = {}
+    unresolved: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat_options(cls, data: object) -> object:
+        """Version 1 has the kind's keys beside the others."""
+        if not isinstance(data, Mapping) or "options" in data:
+            return data
+        own = {key: value for key, value in data.items() if key not in cls.model_fields}
+        return {**data, "options": own}
+
+
+class PublishedRecord(Record):
+    """Numbers that the source printed for some arms; accuracies in percent."""
+
+    arms: tuple[str, ...]
+    values: dict[str, float | str]
+
+
+class Declaration(Record):
+    """What a plan declares of its claims: what a look at results is remembered with.
+
+    All are None, or empty, for results of another study, where nothing of this one was declared.
+    """
+
+    claims: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    sequential: tuple[int, ...] = ()
+    alpha: float | None = None
+    paired: bool | None = None
+
+
+class PlanRecord(Record):
+    """The plan of a run.
+
+    Attributes:
+        version: Of the stored form.
+        name: The study's; also its folder's.
+        question: What it asks.
+        seeds: Of every arm; an arm's trials may have others.
+        sequential: Looks at which seeds are added, as seeds per arm; empty for a fixed number.
+        analysis: How results are judged.
+        arms: In the plan's order.
+        claims: As the study file has them.
+        figures: See `claims`.
+        published: See `claims`.
+        factors: Recipe keys that vary.
+        overrides: Recipe values that hold in every arm of this variant.
+        rehearsal: Whether it is the quick variant, which answers nothing.
+        varied: Whether it is any variant of the study file.
+        file: The study file, by the way from the run folder to it; see `normlab.study.owner`.
+    """
+
+    version: int = PLAN_VERSION
+    name: str
+    question: str
+    seeds: tuple[int, ...]
+    sequential: tuple[int, ...] = ()
+    analysis: AnalysisRecord
+    arms: tuple[ArmRecord, ...]
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[FigureRecord, ...] = ()
+    published: tuple[PublishedRecord, ...] = ()
+    factors: tuple[str, ...] = ()
+    overrides: Levels = {}
+    rehearsal: bool = False
+    varied: bool = False
+    file: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of all arms."""
+        return tuple(arm.label for arm in self.arms)
+
+    @cached_property
+    def judged(self) -> tuple[ClaimRecord, ...]:
+        """The claims that this variant has arms for: one family."""
+        return tuple(claim for claim in self.claims if isinstance(claim, ClaimRecord))
+
+    @cached_property
+    def trials(self) -> dict[str, tuple[ArmRecord, TrialRecord]]:
+        """Every trial with its arm, by id, arm by arm."""
+        return {trial.id: (arm, trial) for arm in self.arms for trial in arm.trials}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Arm and seed of every trial in words, by id."""
+        return {i: f"{arm.label}, seed {trial.seed}" for i, (arm, trial) in self.trials.items()}
+
+    def by_seed(self) -> Iterator[tuple[ArmRecord, TrialRecord]]:
+        """Every trial with its arm: the first seed of all arms, then the second."""
+        for trials in zip_longest(*(arm.trials for arm in self.arms)):
+            for arm, trial in zip(self.arms, trials, strict=True):
+                if trial is not None:
+                    yield arm, trial
+
+    @property
+    def declaration(self) -> Declaration:
+        """What is declared of the claims."""
+        return Declaration(
+            claims=tuple(sorted(claim.hash for claim in self.judged)),
+            seeds=self.seeds,
+            sequential=self.sequential,
+            alpha=self.analysis.alpha,
+            paired=self.analysis.paired,
+        )
+
+    @property
+    def declared(self) -> str:
+        """A hash of the declaration: equal for plans that promise the same."""
+        return _digest(self.declaration.model_dump(mode="json"))[:12]
+
+    def to_json(self) -> str:
+        """As the store keeps it."""
+        return self.model_dump_json()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """A stored plan, of this version or an older one.
+
+        Raises:
+            ValueError: It is none; a `pydantic.ValidationError` says where.
+        """
+        return cls.from_data(json.loads(text))
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        """A plan from parsed JSON; see `from_json`."""
+        if isinstance(data, Mapping) and "version" not in data:
+            data = {**_BEFORE_CLAIMS, **data}
+        return cls.model_validate(data)
+
+
+_BEFORE_CLAIMS = {
+    "analysis": {
+        "metric": "test_accuracy",
+        "at": "last",
+        "margin": None,
+        "paired": False,
+        "alpha": 0.05,
+        "looks": (5, 10, 20, 30),
+        "spread": None,
+    }
+}
+"""What the first plans, which had no claims, were shown with."""
+
+
+def _digest(parts: Mapping[str, object]) -> str:
+    """SHA-256 of plain data, whatever the order of its keys; see `normlab.recipe.digest`."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

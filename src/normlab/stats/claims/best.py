@@ -1,0 +1,116 @@
+"""`best`: one side scores higher than every other.
+
+    mean(arm) - mean(other) for every other: each above 0 (intersection-union)
+
+Where that is open, the sides that could still be the best one are those that multiple comparison
+with the best (Hsu 1984) does not exclude.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+
+from normlab.arms import Arms, Selector, selector_text
+from normlab.records.plan import ClaimRecord
+from normlab.stats.best import compare_with_best
+from normlab.stats.claims.keys import ClaimKeys, Sides, Test
+from normlab.stats.claims.several import Several
+from normlab.stats.claims.sides import Side, differences, indicator, side_text
+from normlab.stats.claims.verdict import Pair, Size, Verdict, Word
+from normlab.stats.contrasts import Estimates, pair_weights
+from normlab.stats.intervals import Values
+
+
+@dataclass(frozen=True)
+class Best(Several):
+    """`side` has a higher mean than each of `others`."""
+
+    kind = "best"
+    side: Side
+    others: tuple[Side, ...]
+    margin: float
+    test: Test = "t"
+
+    class Keys(ClaimKeys):
+        """Arm scores higher than every other one, or than each of `over`."""
+
+        title: ClassVar[str] = "claim 'best'"
+        kind: Literal["best"]
+        arm: Selector
+        over: list[Selector] | None = None
+
+        def selectors(self) -> Sequence[Selector]:
+            """The best one first, and what `over` names."""
+            return [self.arm, *(self.over or [])]
+
+        def sides(self, arms: Arms) -> Sides:
+            """The best one first; `over` left out, every other arm is a side."""
+            found = [arms.pick(selector) for selector in self.selectors()]
+            if self.over is None:
+                found += [(label,) for label in arms if label not in found[0]]
+            return Sides(found)
+
+        def words(self) -> str:
+            """As of every claim; `over` left out means every other arm."""
+            others = map(selector_text, self.over) if self.over is not None else ["every other"]
+            return f"{self.kind}: {', '.join([selector_text(self.arm), *others])}"
+
+    @classmethod
+    def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
+        """The first side against all others."""
+        return cls(sides[0], tuple(sides[1:]), record.margin, record.test)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The best one first."""
+        return self.side, *self.others
+
+    @property
+    def pairs(self) -> tuple[tuple[Side, Side], ...]:
+        """The best one with each of the others."""
+        return tuple((self.side, other) for other in self.others)
+
+    @property
+    def candidates(self) -> tuple[Side, ...]:
+        """All."""
+        return self.sides
+
+    def contrasts(self, arms: int) -> Values:
+        """(others, arms): side - other."""
+        return differences(self.side, self.others, arms)
+
+    def completed(
+        self, judged: Verdict, measure: Callable[[Values], Estimates], arms: int
+    ) -> Verdict:
+        """With the sides that could still be the best one."""
+        if judged.verdict == "supported":
+            return replace(judged, candidates=(self.side,))
+        sides = np.vstack([indicator(side, arms) for side in self.sides])
+        every = measure(pair_weights(len(sides)) @ sides)
+        # Limits are two-sided throughout, so half of alpha is left for the upper ones.
+        excluded = compare_with_best(every, len(sides), alpha=judged.alpha / 2).excluded
+        kept = (side for side, out in zip(self.sides, excluded, strict=True) if not out)
+        return replace(judged, candidates=tuple(kept))
+
+    def reason(self, word: Word, size: Size | None, high: float, pairs: Sequence[Pair]) -> str:
+        """What is shown of the others."""
+        if word == "supported":
+            return "its interval lies above 0 against every other side"
+        if word == "refuted":
+            return "another side is better, also after correction for the number of sides"
+        return "it is not shown better than every other side, and none is shown better than it"
+
+    @classmethod
+    def details(
+        cls, found: Verdict, record: ClaimRecord, arms: Sequence[str]
+    ) -> dict[str, list[str]]:
+        """The sides that are better, and those that could be the best one."""
+        if not found.pairs or found.verdict == "supported":
+            return {}
+        better = [side_text(pair.second, arms) for pair in found.pairs if pair.reversed]
+        could = [side_text(side, arms) for side in found.candidates]
+        return {"Better": better, "Could be the best": could}

@@ -1,0 +1,33 @@
+"""`better`: one side scores higher than another.
+
+mean(arm) - mean(over)     supported above 0, refuted where not above 0 and below the margin
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from normlab.arms import Selector
+from normlab.stats.claims.keys import ClaimKeys
+from normlab.stats.claims.two_sides import TwoSides
+
+
+@dataclass(frozen=True)
+class Better(TwoSides):
+    """`first` has a higher mean than `second`."""
+
+    kind = "better"
+
+    class Keys(ClaimKeys):
+        """Arm scores higher than `over`."""
+
+        title: ClassVar[str] = "claim 'better'"
+        kind: Literal["better"]
+        arm: Selector
+        over: Selector
+
+        def selectors(self) -> Sequence[Selector]:
+            """Both."""
+            return self.arm, self.over

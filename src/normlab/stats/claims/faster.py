@@ -1,0 +1,166 @@
+"""`faster`: one arm reaches a target accuracy in less time than another.
+
+    restricted mean time(than) - restricted mean time(arm), by a studentized permutation test
+
+A training that never reaches the target counts with the longest training of the two arms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from normlab.arms import Arms, Selector, selector_text
+from normlab.errors import UserError, listing
+from normlab.records.plan import AnalysisRecord, ClaimRecord, TimeRecord
+from normlab.stats.claims.claim import Claim, Judged, Unit
+from normlab.stats.claims.keys import ClaimKeys, Sides, Test
+from normlab.stats.claims.sides import Side, differences, members
+from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.intervals import Values
+from normlab.stats.power import Design
+from normlab.stats.survival import Times, restricted_difference, restricted_moments
+
+NEVER_REACHED = "no trial of either arm reached the target within the budget"
+
+
+@dataclass(frozen=True)
+class Faster(Claim):
+    """Arm `first` needs less time to the target than arm `second`, in restricted means.
+
+    Attributes:
+        first: One arm.
+        second: One arm.
+        margin: A fraction of the second arm's restricted mean.
+        test: Always the studentized permutation test.
+    """
+
+    kind = "faster"
+    first: int
+    second: int
+    margin: float = 0.05
+    test: Test = "permutation"
+
+    class Keys(ClaimKeys):
+        """Arm reaches a target accuracy in less time than `than`."""
+
+        title: ClassVar[str] = "claim 'faster'"
+        kind: Literal["faster"]
+        arm: Selector
+        than: Selector
+        target: Annotated[float, Field(gt=0, lt=1)]
+        """Accuracy, a fraction of 1."""
+        split: Literal["validation", "train"] = "validation"
+        clock: Literal["seconds", "examples"] = "seconds"
+        hold: Annotated[int, Field(ge=1)] = 1
+        """Evaluations in a row that must reach it."""
+        margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
+        """A fraction of the second arm's restricted mean time."""
+        test: Literal["permutation"] = "permutation"
+
+        @model_validator(mode="after")
+        def _no_score(self) -> Self:
+            if self.metric or self.at:
+                raise ValueError("a claim 'faster' is about time: it has no 'metric' and no 'at'")
+            return self
+
+        def selectors(self) -> Sequence[Selector]:
+            """Both."""
+            return self.arm, self.than
+
+        def sides(self, arms: Arms) -> Sides:
+            """One arm each."""
+            found = super().sides(arms)
+            for selector, side in zip(self.selectors(), found.arms, strict=True):
+                if len(side) > 1:
+                    raise UserError(
+                        f"'faster' compares one arm with one, and {selector_text(selector)} fits "
+                        f"{len(side)}: {listing(side)}"
+                    )
+            return found
+
+        def time(self) -> TimeRecord:
+            """Until the target."""
+            return TimeRecord(
+                target=self.target, split=self.split, clock=self.clock, hold=self.hold
+            )
+
+        def scored_margin(self, analysis: AnalysisRecord, data: set[str]) -> float:
+            """A fraction of a time, whatever the study's margin is."""
+            return self.margin
+
+    @classmethod
+    def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
+        """The two arms."""
+        first, second = (arm for side in sides for arm in members(side))
+        return cls(first, second, record.margin, record.test)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Both."""
+        return self.first, self.second
+
+    def contrasts(self, arms: int) -> Values:
+        """(1, arms): first - second; the time saved is its negative."""
+        return differences(self.first, (self.second,), arms)
+
+    def judge(
+        self, trials: npt.ArrayLike | Times, rules: Rules, rng: np.random.Generator
+    ) -> Judged:
+        """Judge `Times`; takes no notice of `rules.paired`."""
+        if not isinstance(trials, Times):
+            raise UserError("faster: needs times, not scores")
+        arms = restricted_moments(trials)
+        margin = self.margin * float(arms.mean[self.second])
+        seeds = tuple(int(arms.seeds[arm]) for arm in self.arms)
+        successes = tuple(trials.successes(arm) for arm in self.arms)
+        if min(seeds) < 2 or not any(successes):
+            difference = np.array([float(arms.mean[self.second] - arms.mean[self.first])])
+            why = {} if min(seeds) < 2 else {"reason": NEVER_REACHED}
+            judged = self.unknown(difference, rules, seeds, **why)
+            return Judged(replace(judged, margin=margin, successes=successes), [])
+        found = restricted_difference(trials, self.first, self.second, rng)
+        judged = self.outcome(found, alpha=rules.claim_alpha, margin=margin, seeds=seeds)
+        design = Design(tuple(np.sqrt(arms.variance[list(self.arms)])))
+        return Judged(replace(judged, successes=successes), [design])
+
+    def planned_designs(self, spreads: Values, rules: Rules, correlation: float) -> list[Design]:
+        """Fractions of a time: never paired, and no test image is their least step."""
+        unpaired = Rules(rules.alpha, rules.family, power=rules.power)
+        return super().planned_designs(spreads, unpaired, correlation)
+
+    @classmethod
+    def planned_unit(cls, metric: str | None) -> Unit:
+        """Percent of a time."""
+        return Unit(100.0, " %")
+
+    @classmethod
+    def unit(cls, record: ClaimRecord) -> Unit:
+        """Seconds or images."""
+        seconds = record.time is not None and record.time.clock == "seconds"
+        return Unit(1.0, " s" if seconds else " images")
+
+    @classmethod
+    def axis(cls, record: ClaimRecord) -> str:
+        """What is saved."""
+        return "Time saved, s" if cls.unit(record).suffix == " s" else "Images saved"
+
+    @classmethod
+    def details(
+        cls, found: Verdict, record: ClaimRecord, arms: Sequence[str]
+    ) -> dict[str, list[str]]:
+        """How many trials reached the target."""
+        if not found.successes:
+            return {}
+        labels = sorted(record.arms, key=list(arms).index)
+        return {
+            "Reached the target": [
+                f"{label} {count} of {seeds}"
+                for label, count, seeds in zip(labels, found.successes, found.seeds, strict=True)
+            ]
+        }

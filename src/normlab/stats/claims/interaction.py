@@ -1,0 +1,61 @@
+"""`interaction`: what one side gains over another is more at one place than at another.
+
+(mean(arm) - mean(over) at the first place) - (the same at the second)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+from normlab.arms import Selector
+from normlab.records.plan import ClaimRecord
+from normlab.stats.claims.claim import MeanClaim
+from normlab.stats.claims.keys import ClaimKeys, Test
+from normlab.stats.claims.sides import Side, differences
+from normlab.stats.intervals import Values
+
+
+@dataclass(frozen=True)
+class Interaction(MeanClaim):
+    """What `first` gains over `second` exceeds what `third` gains over `fourth`."""
+
+    kind = "interaction"
+    first: Side
+    second: Side
+    third: Side
+    fourth: Side
+    margin: float
+    test: Test = "t"
+
+    class Keys(ClaimKeys):
+        """What arm gains over `over` is more at one place than at another."""
+
+        title: ClassVar[str] = "claim 'interaction'"
+        kind: Literal["interaction"]
+        arm: dict[str, object]
+        over: dict[str, object]
+        at_levels: dict[str, object]
+        than_at: dict[str, object]
+
+        def selectors(self) -> Sequence[Selector]:
+            """Arm and over at the first place, then at the second."""
+            places = (self.at_levels, self.than_at)
+            return [{**arm, **place} for place in places for arm in (self.arm, self.over)]
+
+    @classmethod
+    def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
+        """The four sides."""
+        first, second, third, fourth = sides
+        return cls(first, second, third, fourth, record.margin, record.test)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """All four."""
+        return self.first, self.second, self.third, self.fourth
+
+    def contrasts(self, arms: int) -> Values:
+        """(1, arms): (first - second) - (third - fourth)."""
+        gained = differences(self.first, (self.second,), arms)
+        return gained - differences(self.third, (self.fourth,), arms)

@@ -1,0 +1,147 @@
+"""`trend`: the score rises (or falls) along a factor's levels.
+
+a contrast of the levels' means: the fitted slope times the range (`linear`), the greatest level
+minus the least (`ends`), or the levels between minus the two ends (`hump`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from normlab.arms import Arms, Selector, is_number, selector_text
+from normlab.errors import UserError, unknown
+from normlab.records.plan import ClaimRecord
+from normlab.stats.claims.claim import MeanClaim
+from normlab.stats.claims.keys import ClaimKeys, Sides, Test
+from normlab.stats.claims.sides import Side, indicator
+from normlab.stats.intervals import Values
+
+Contrast = Literal["linear", "ends", "hump"]
+
+
+def linear(levels: Values) -> Values:
+    """Weights of the fitted slope times the range of the levels: the rise along them."""
+    off = levels - levels.mean()
+    rise: Values = off / np.square(off).sum() * np.ptp(levels)
+    return rise
+
+
+def ends(levels: Values) -> Values:
+    """Weights of the greatest level minus the least."""
+    place = np.arange(len(levels))
+    weights: Values = (place == levels.argmax()).astype(float) - (place == levels.argmin())
+    return weights
+
+
+def hump(levels: Values) -> Values:
+    """Weights of the mean of the levels in between minus the mean of the two ends."""
+    outer = np.abs(ends(levels))
+    return (1 - outer) / (len(levels) - 2) - outer / 2
+
+
+CONTRASTS = {"linear": linear, "ends": ends, "hump": hump}
+
+
+@dataclass(frozen=True)
+class Trend(MeanClaim):
+    """The mean rises along an ordered factor; to claim a fall, give the levels' negatives.
+
+    Attributes:
+        order: A side per level.
+        levels: The factor's values; their order (1, 2, ...) if not given.
+        margin: Of the whole rise, from the least level to the greatest.
+        contrast: `linear`: slope times range; `ends`: the greatest level minus the least; `hump`:
+            the levels in between minus the two ends, for claims of an optimum there.
+        test: Welch's or paired t; a permutation test only of pairs.
+    """
+
+    kind = "trend"
+    order: tuple[Side, ...]
+    margin: float
+    levels: tuple[float, ...] = ()
+    contrast: Contrast = "linear"
+    test: Test = "t"
+
+    class Keys(ClaimKeys):
+        """The score rises (or falls) along a factor's levels."""
+
+        title: ClassVar[str] = "claim 'trend'"
+        kind: Literal["trend"]
+        factor: str
+        within: dict[str, object] = {}
+        """Only arms with these levels of other factors."""
+        direction: Literal["rises", "falls"] = "rises"
+        contrast: Contrast = "linear"
+        """The fitted slope times the range; the greatest level minus the least; the mean of the
+        levels between minus the mean of the two ends."""
+
+        @model_validator(mode="after")
+        def _a_hump_has_no_direction(self) -> Self:
+            if self.contrast == "hump" and self.direction == "falls":
+                raise ValueError(
+                    "a hump does not fall: leave direction out, or take another contrast"
+                )
+            return self
+
+        def selectors(self) -> Sequence[Selector]:
+            """What all its sides have."""
+            return [self.within]
+
+        def sides(self, arms: Arms) -> Sides:
+            """A side per level; where levels are no numbers, a fall is their reverse order."""
+            levels = arms.levels_of(self.factor, self.within)
+            if len(levels) < 2:
+                raise UserError(
+                    f"a trend needs two levels of {self.factor}, the arms have {len(levels)}"
+                )
+            found = [arms.pick({**self.within, self.factor: level}) for level in levels]
+            falls = self.direction == "falls"
+            numbers = [v for v in levels if isinstance(v, int | float) and is_number(v)]
+            if len(numbers) < len(levels):
+                return Sides(found[::-1] if falls else found)
+            return Sides(found, [-v if falls else v for v in numbers])
+
+        def own_keys(self) -> dict[str, object]:
+            """The contrast; the direction is in the levels' signs."""
+            return {"contrast": self.contrast}
+
+        def words(self) -> str:
+            """Which factor does what, and where."""
+            place = f" within {selector_text(self.within)}" if self.within else ""
+            does = "has a hump" if self.contrast == "hump" else self.direction
+            return f"{self.factor} {does}{place}"
+
+    @classmethod
+    def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
+        """A side per level."""
+        contrast: Contrast = record.options["contrast"]  # type: ignore[assignment]
+        levels = tuple(map(float, record.levels))
+        return cls(tuple(sides), record.margin, levels, contrast, record.test)
+
+    def __post_init__(self) -> None:
+        """Check the levels and the contrast's name too."""
+        super().__post_init__()
+        if self.contrast not in CONTRASTS:
+            raise UserError(f"trend: {unknown('contrast', self.contrast, CONTRASTS)}")
+        if self.levels and len(set(self.levels)) != len(self.order):
+            raise UserError(
+                f"trend: levels {list(self.levels)} must be {len(self.order)} distinct numbers"
+            )
+        if self.contrast == "hump" and len(self.order) < 3:
+            raise UserError("trend: contrast hump needs three levels or more")
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """A side per level."""
+        return self.order
+
+    def contrasts(self, arms: int) -> Values:
+        """(1, arms)."""
+        levels = np.array(self.levels or range(len(self.order)), dtype=float)
+        means = np.vstack([indicator(side, arms) for side in self.order])
+        return CONTRASTS[self.contrast](levels)[None] @ means

@@ -1,0 +1,91 @@
+"""How a study's results are judged, what it claims and what its source printed."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, ClassVar
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
+
+from normlab.arms import Selector
+from normlab.errors import unknown
+from normlab.metrics import METRICS
+from normlab.recipe.base import Spec, chosen_from, listed
+from normlab.records.plan import AnalysisRecord
+from normlab.stats.claims import CLAIMS
+from normlab.stats.claims.keys import At, ClaimKeys, Points, check_metric
+
+ClaimSpec = Annotated[
+    SerializeAsAny[ClaimKeys],
+    BeforeValidator(chosen_from({kind: claim.Keys for kind, claim in CLAIMS.items()})),
+]
+"""A claim as a study file has it, by its kind."""
+
+
+class Analysis(Spec):
+    """How a study's results are judged; declared before the run and recorded with it."""
+
+    title: ClassVar[str] = "analysis"
+    metric: str = "test_accuracy"
+    """What claims are about, if they do not say; see `normlab.metrics`."""
+    at: At = "last"
+    """The epoch whose value counts: the last one, the one with the best validation accuracy (the
+    first of equals), that number, or the worst of so many last ones (`worst_of_last_5`)."""
+    margin: Points | None = None
+    """Least difference that matters: points (of 100) for accuracies and F1 scores, else the
+    metric's unit. Left out: 0.1 points on `digits`, `mnist`, `fashion-mnist` and `kmnist`,
+    0.3 on all else."""
+    paired: bool = False
+    """Arms are compared seed by seed: decided here, never from the data."""
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    """Error rate of all claims together."""
+    looks: Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(listed)] = (
+        5,
+        10,
+        20,
+        30,
+    )
+    """Seeds an arm at which `--until-settled` looks at the results."""
+    spread: Points | None = None
+    """Standard deviation over seeds to plan with before there are results, in the margin's unit."""
+
+    _known = field_validator("metric")(check_metric)
+
+    @field_validator("looks")
+    @classmethod
+    def _rising(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or list(value) != sorted(set(value)):
+            raise ValueError("numbers of seeds that rise are allowed, for example [5, 10, 20]")
+        return value
+
+    def record(self) -> AnalysisRecord:
+        """As the plan keeps it."""
+        return AnalysisRecord(**self.model_dump())
+
+
+class Published(Spec):
+    """Numbers the source printed for an arm, shown beside ours.
+
+    Attributes:
+        arm: Which.
+        values: Metric or column of the source -> what it printed; accuracies in percent.
+    """
+
+    title: ClassVar[str] = "published"
+    arm: Selector
+    values: Annotated[dict[str, float | str], Field(min_length=1)]
+
+    @field_validator("values")
+    @classmethod
+    def _as_printed(cls, values: dict[str, float | str]) -> dict[str, float | str]:
+        for name, value in values.items():
+            if name not in METRICS:
+                # A column of the source's own may have any name, but hardly one letter off.
+                if difflib.get_close_matches(name, METRICS, n=1, cutoff=0.9):
+                    raise ValueError(unknown("metric", name, METRICS))
+            elif isinstance(value, int | float) and name != "gap":
+                if METRICS[name].points and (0 < value < 1 or not 0 <= value <= 100):
+                    raise ValueError(f"{name} is {value:g}: percent, 0 to 100, is needed")
+                if value < 0:
+                    raise ValueError(f"{name} is {value:g}: at least 0 is needed")
+        return values
