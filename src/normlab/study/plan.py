@@ -23,11 +23,12 @@ from normlab.models import (
 from normlab.norms import is_norm
 from normlab.own_code import OwnCode
 from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
+from normlab.recipe.data import OwnData
 from normlab.records.plan import ArmRecord, PlanRecord, TrialRecord
 from normlab.store import TrialRow
 from normlab.study.cells import Cell, cells
 from normlab.study.checks import check_record
-from normlab.study.own import own_code, remember_loaded
+from normlab.study.own import look_at_data, own_code, remember_loaded
 from normlab.study.resolve import outline
 from normlab.study.spec import Study, Values
 
@@ -138,7 +139,7 @@ def make_plan(study: Study) -> Plan:
     _check_different(study, arms)
     if study.code and not any(arm.record.code for arm in arms):
         raise UserError(
-            f"{study.name}: code is {list(study.code)}: no arm has an own model or norm"
+            f"{study.name}: code is {list(study.code)}: no arm has own data, an own model or norm"
         )
     record = outline(study, grid).model_copy(update={"arms": tuple(arm.record for arm in arms)})
     if not study.varied:
@@ -149,6 +150,7 @@ def make_plan(study: Study) -> Plan:
 def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
     """An arm with its trials; its model is built, without values, to look at it."""
     code = own_code(recipe, study.code)
+    look_at_data(recipe)
     look = _inspect(recipe, cell.label, code.digest if code else None)
     if look.parameters > MOST_PARAMETERS:
         raise UserError(
@@ -171,6 +173,8 @@ def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
         parameters=look.parameters,
         layers=look.layers,
         classes=describe(recipe.data).num_classes,
+        # The report runs no code to ask for them.
+        class_names=describe(recipe.data).class_names if isinstance(recipe.data, OwnData) else (),
         notes=look.notes,
         code=dict(code.parts) if code else {},
     )
