@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from normlab import data
-from normlab.study.plan import _built
+from normlab.study.model_look import _built
 
 IMAGES = """
 from pathlib import Path

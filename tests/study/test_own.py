@@ -11,7 +11,8 @@ from normlab.errors import UserError
 from normlab.recipe import Recipe, trial_id
 from normlab.study.engines import Ended, Faulted, Task
 from normlab.study.engines.work import perform
-from normlab.study.plan import Plan, _built, make_plan
+from normlab.study.model_look import _built
+from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 

@@ -10,7 +10,7 @@ import yaml
 
 import normlab as nl
 from normlab.errors import UserError
-from normlab.study.plan import _built
+from normlab.study.model_look import _built
 from normlab.study.spec import Study
 from normlab.study.trust import UntrustedError, config_folder, recall
 

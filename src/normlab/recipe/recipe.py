@@ -136,14 +136,15 @@ class Recipe(Spec):
             )
         return self
 
-    def canonical(self) -> dict[str, Any]:
+    def canonical(self) -> dict[str, object]:
         """The recipe as plain data, without the values that are defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The canonical recipe without the location of the data."""
         values = self.canonical()
-        kept = {k: v for k, v in values["data"].items() if k not in self.data.places}
+        data = self.data.model_dump(mode="json", exclude_defaults=True)
+        kept = {k: v for k, v in data.items() if k not in self.data.places}
         return {**values, "data": kept}
 
 
