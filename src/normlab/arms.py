@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 
 from normlab.errors import UserError, listing, unknown
 from normlab.recipe import value_text
-from normlab.recipe.base import Component, listed
+from normlab.recipe.component import Component, listed
 
 _SHOWN = 4  # arms in a message; `plan` lists them all
 

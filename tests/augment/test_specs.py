@@ -6,7 +6,7 @@ import pytest
 
 from normlab.errors import UserError
 from normlab.recipe.augment import AUGMENTATIONS, AugmentSpec
-from normlab.recipe.base import Spec
+from normlab.recipe.component import Spec
 from tests.augment.settings import CASES, OFF, Options
 
 

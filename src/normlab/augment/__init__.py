@@ -9,7 +9,6 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from normlab.augment.base import Batch, ImageTransform, PixelRange, Transform
 from normlab.augment.color import Brightness, Contrast
 from normlab.augment.crop import Crop
 from normlab.augment.cutout import Cutout
@@ -17,6 +16,7 @@ from normlab.augment.flip import HorizontalFlip, VerticalFlip
 from normlab.augment.geometry import Affine, Rotation, Shift
 from normlab.augment.label_smoothing import LabelSmoothing
 from normlab.augment.mixing import Cutmix, Mixup
+from normlab.augment.transform import Batch, ImageTransform, PixelRange, Transform
 from normlab.recipe.augment import Augmentation
 
 AUGMENTATIONS: dict[str, type[Transform[Any]]] = {

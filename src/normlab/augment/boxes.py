@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import integers
+from normlab.augment.transform import integers
 
 
 def spans(centers: Tensor, lengths: Tensor | int, size: int) -> Tensor:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import ImageTransform, PixelRange, uniform, work_dtype
+from normlab.augment.transform import ImageTransform, PixelRange, uniform, work_dtype
 from normlab.recipe import augment
 
 

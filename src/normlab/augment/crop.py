@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
-from normlab.augment.base import ImageTransform, PixelRange, integers
 from normlab.augment.sampling import shifted
+from normlab.augment.transform import ImageTransform, PixelRange, integers
 from normlab.recipe import augment
 
 

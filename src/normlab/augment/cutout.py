@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
-from normlab.augment.base import Batch, PixelRange, Transform
 from normlab.augment.boxes import mean_share, random_boxes
+from normlab.augment.transform import Batch, PixelRange, Transform
 from normlab.recipe import augment
 
 

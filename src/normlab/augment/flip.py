@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import ImageTransform, PixelRange, uniform
+from normlab.augment.transform import ImageTransform, PixelRange, uniform
 from normlab.recipe import augment
 
 AnyFlip = TypeVar("AnyFlip", bound=augment.Flip)

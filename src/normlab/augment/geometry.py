@@ -17,8 +17,8 @@ from typing import NamedTuple
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import ImageTransform, PixelRange, uniform
 from normlab.augment.sampling import sampled, shifted
+from normlab.augment.transform import ImageTransform, PixelRange, uniform
 from normlab.recipe import augment
 from normlab.recipe.augment import Fill, Interpolation
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Generator, Tensor
 
-from normlab.augment.base import Batch, PixelRange, Transform
+from normlab.augment.transform import Batch, PixelRange, Transform
 from normlab.recipe import augment
 
 

@@ -19,8 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from normlab.augment.base import Batch, PixelRange, Transform, uniform, work_dtype
 from normlab.augment.boxes import random_boxes
+from normlab.augment.transform import Batch, PixelRange, Transform, uniform, work_dtype
 from normlab.recipe import augment
 
 

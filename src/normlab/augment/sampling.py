@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from normlab.augment.base import work_dtype
+from normlab.augment.transform import work_dtype
 from normlab.recipe.augment import Fill, Interpolation
 
 

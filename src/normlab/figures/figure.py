@@ -18,7 +18,7 @@ from normlab.figures.keys import Text
 from normlab.figures.style import Chart
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
-from normlab.recipe.base import Component
+from normlab.recipe.component import Component
 from normlab.records.plan import AnalysisRecord, FigureRecord
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 from normlab.arms import one_or_several
 from normlab.errors import unknown
 from normlab.metrics import METRICS
-from normlab.recipe.base import Component, chosen_from
+from normlab.recipe.component import Component, chosen_from
 from normlab.records.plan import TimeRecord
 
 Scale = Literal["linear", "log"]

@@ -6,7 +6,6 @@ from torch import nn
 
 from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
-from normlab.norms.base import Norm
 from normlab.norms.batch import BatchNorm
 from normlab.norms.batch_instance import BatchInstanceNorm
 from normlab.norms.batch_renorm import BatchRenorm
@@ -18,6 +17,7 @@ from normlab.norms.instance import InstanceNorm
 from normlab.norms.layer import LayerNorm
 from normlab.norms.moments import MomentNorm
 from normlab.norms.none import NoNorm
+from normlab.norms.norm import Norm
 from normlab.norms.pooled import PooledNorm
 from normlab.norms.rms import RMSNorm
 from normlab.norms.running import RunningStats

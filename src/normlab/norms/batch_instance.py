@@ -15,9 +15,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normlab.norms.base import State
 from normlab.norms.batch import BatchNorm
 from normlab.norms.kernels import mixed
+from normlab.norms.norm import State
 
 
 class BatchInstanceNorm(BatchNorm):

@@ -14,9 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normlab.norms.base import Norm, State
 from normlab.norms.group import check_groups
 from normlab.norms.kernels.reference import statistics_dtype
+from normlab.norms.norm import Norm, State
 from normlab.norms.running import RunningStats, moved
 from normlab.norms.spread import scaled_root, scaled_variance, unit_scale
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normlab.norms.base import Norm, State
 from normlab.norms.kernels.reference import statistics_dtype
+from normlab.norms.norm import Norm, State
 from normlab.norms.spread import scaled_root, unit_scale
 
 LEARNED_EPS = 1e-4

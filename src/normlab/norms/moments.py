@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from normlab.norms import kernels
-from normlab.norms.base import Norm
 from normlab.norms.kernels import autograd, reference
+from normlab.norms.norm import Norm
 
 
 class MomentNorm(Norm):

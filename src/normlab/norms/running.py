@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from normlab.norms import kernels
-from normlab.norms.base import Norm, State
+from normlab.norms.norm import Norm, State
 
 if TYPE_CHECKING:  # torch's says of weight, bias and num_features that they are always there
     from torch.nn import Module as _BatchNorm

@@ -16,9 +16,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normlab.norms.base import State
 from normlab.norms.kernels import Pooling
 from normlab.norms.moments import MomentNorm
+from normlab.norms.norm import State
 from normlab.norms.running import RunningStats
 
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from normlab.norms.base import Norm
 from normlab.norms.none import NoNorm
+from normlab.norms.norm import Norm
 
 
 class Traits(NamedTuple):

@@ -1,7 +1,7 @@
 """The recipe's models: what a study file may say, checked without importing torch."""
 
 from normlab.recipe.augment import AUGMENTATIONS
-from normlab.recipe.base import Component, Spec
+from normlab.recipe.component import Component, Spec
 from normlab.recipe.data import DATA
 from normlab.recipe.models import MODELS
 from normlab.recipe.norms import NORMS

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.recipe.component import Component, catalog, chosen_from
 from normlab.recipe.training import Fraction
 
 Fill = Literal["black", "nearest", "reflect"]

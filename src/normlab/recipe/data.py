@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
-from normlab.recipe.base import Component, Own, catalog, chosen_from
+from normlab.recipe.component import Component, Own, catalog, chosen_from
 from normlab.text import one_form
 
 Scaling = Literal["standard", "unit"]

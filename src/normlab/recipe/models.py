@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from normlab.recipe.base import Component, Own, catalog, chosen_from
+from normlab.recipe.component import Component, Own, catalog, chosen_from
 
 ConvBias = Literal["auto", "always", "never"]
 """Whether convolutions carry a bias; `auto`: only those that no norm follows."""

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from normlab.errors import UserError, unknown
 from normlab.recipe.augment import AugmentSpec
-from normlab.recipe.base import Own, Spec
+from normlab.recipe.component import Own, Spec
 from normlab.recipe.data import DataSpec
 from normlab.recipe.models import ModelSpec
 from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec

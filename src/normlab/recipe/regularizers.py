@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from normlab.recipe.base import Component, Spec, catalog, chosen_from, listed, shorthand
+from normlab.recipe.component import Component, Spec, catalog, chosen_from, listed, shorthand
 from normlab.recipe.training import LARGEST, Fraction, Role, as_roles
 
 Slot = Annotated[int, Field(ge=1)]

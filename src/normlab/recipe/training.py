@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from normlab.recipe.base import Component, Spec, catalog, chosen_from, shorthand
+from normlab.recipe.component import Component, Spec, catalog, chosen_from, shorthand
 
 LARGEST = 1e30
 """Bound on learning rates and strengths: far beyond use, and products still fit a float32."""

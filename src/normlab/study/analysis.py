@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 from normlab.arms import Selector
 from normlab.errors import unknown
 from normlab.metrics import METRICS
-from normlab.recipe.base import Spec, chosen_from, listed
+from normlab.recipe.component import Spec, chosen_from, listed
 from normlab.records.plan import AnalysisRecord
 from normlab.stats.claims import CLAIMS
 from normlab.stats.claims.keys import At, ClaimKeys, Points, check_metric

@@ -14,7 +14,7 @@ from normlab.arms import is_level
 from normlab.errors import UserError, unknown
 from normlab.figures import FIGURES, Figure
 from normlab.recipe import Seed, Spec, value_text
-from normlab.recipe.base import chosen_from
+from normlab.recipe.component import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec, Published
 from normlab.study.files import content_of, find, read_text
 from normlab.study.trust import digest_of, modules_named, packages, require

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from normlab.arms import Arms, Selector, selector_text
 from normlab.errors import UserError, nearest, unknown
 from normlab.metrics import METRICS, WORST_OF_LAST
-from normlab.recipe.base import Component
+from normlab.recipe.component import Component
 from normlab.records.plan import AnalysisRecord, ClaimRecord, TimeRecord
 
 _FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}

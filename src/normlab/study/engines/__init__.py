@@ -6,7 +6,7 @@ import os
 from typing import Literal
 
 from normlab.errors import UserError
-from normlab.study.engines.base import (
+from normlab.study.engines.engine import (
     Ended,
     Engine,
     EpochTrained,

@@ -19,7 +19,7 @@ from typing import cast
 
 from normlab import streams
 from normlab.errors import MachineError
-from normlab.study.engines.base import Ended, Failed, Faulted, Message, Task
+from normlab.study.engines.engine import Ended, Failed, Faulted, Message, Task
 
 _HANDLED_BY_PARENT = frozenset(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)

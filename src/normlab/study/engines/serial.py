@@ -6,7 +6,7 @@ from collections.abc import Generator, Sequence
 
 import torch
 
-from normlab.study.engines.base import Faulted, Message, Task
+from normlab.study.engines.engine import Faulted, Message, Task
 from normlab.study.engines.work import perform
 
 

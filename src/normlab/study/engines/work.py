@@ -19,7 +19,7 @@ from normlab.recipe import trial_id
 from normlab.recipe.data import OwnData
 from normlab.records import Artifact
 from normlab.store import artifact_path
-from normlab.study.engines.base import (
+from normlab.study.engines.engine import (
     Ended,
     EpochTrained,
     Failed,
