@@ -130,12 +130,19 @@ def test_a_damaged_prediction_file_costs_its_figure_and_not_the_report(
     assert "Left out: 1 trial whose predictions are gone or damaged." in page
 
 
+def listening() -> None:
+    """Hear every signal, also where the suite itself runs under nohup or in the background."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(folder: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*NORMLAB, *words],
         cwd=folder,
         text=True,
         start_new_session=True,
+        preexec_fn=None if os.name == "nt" else listening,  # noqa: PLW1509
         **options,
     )
 
