@@ -25,15 +25,29 @@ import argparse
 import csv
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from normlab.stats import moments, one_image_variance, t_intervals
-from normlab.stats.claims import Best, Better, Equal, MeanClaim, Ranking, Trend, decide
+from normlab.stats.claims import (
+    Best,
+    Better,
+    Equal,
+    Faster,
+    Interaction,
+    MeanClaim,
+    Ranking,
+    Rules,
+    Trend,
+    decide,
+    verdict,
+)
 from normlab.stats.contrasts import TEstimates, pair_weights, welch
 from normlab.stats.power import Design, better_power, equal_power, smallest_effect, smallest_margin
 from normlab.stats.sequential import LOOKS, look_alphas
+from normlab.stats.survival import Times
 
 Values = npt.NDArray[np.float64]
 Row = dict[str, object]
@@ -169,35 +183,100 @@ def power(cell: Cell) -> tuple[float, float, float, float]:
     )
 
 
+class Truth(NamedTuple):
+    """A kind of claim with the truths nearest to its other verdict.
+
+    Attributes:
+        false: Claims that are false, each with the shifts of the arms: rarely supported.
+        true: A claim that is true, with its shifts: rarely refuted.
+    """
+
+    false: tuple[tuple[MeanClaim, tuple[float, ...]], ...]
+    true: tuple[MeanClaim, tuple[float, ...]]
+
+
+def _better(k: int, margin: float) -> Truth:
+    claim = Better(0, 1, margin)
+    return Truth(((claim, ()),), (claim, (margin,)))
+
+
+def _equal(k: int, margin: float) -> Truth:
+    claim, back = Equal(0, 1, margin), Equal(1, 0, margin)
+    return Truth(((claim, (margin,)), (back, (margin,))), (claim, (margin,)))
+
+
+def _best(k: int, margin: float) -> Truth:
+    claim = Best(0, tuple(range(1, k)), margin)
+    far = tuple(-0.5 * (arm > 1) for arm in range(k))  # all but the first two fall far behind
+    return Truth(((claim, far),), (claim, ()))
+
+
+def _ranking(k: int, margin: float) -> Truth:
+    claim = Ranking(tuple(range(k)), margin)
+    return Truth(((claim, tuple(-0.5 * max(0, arm - 1) for arm in range(k))),), (claim, ()))
+
+
+def _trend(k: int, margin: float) -> Truth:
+    claim = Trend(tuple(range(k)), margin)
+    rising = tuple(margin * arm / (k - 1) for arm in range(k))
+    return Truth(((claim, ()),), (claim, rising))
+
+
+def _interaction(k: int, margin: float) -> Truth | None:
+    if k < 4:
+        return None
+    claim = Interaction(0, 1, 2, 3, margin)
+    return Truth(((claim, ()),), (claim, (margin,)))
+
+
+PLANTED: dict[str, Callable[[int, float], Truth | None]] = {
+    "better": _better,
+    "equal": _equal,
+    "best": _best,
+    "ranking": _ranking,
+    "trend": _trend,
+    "interaction": _interaction,
+}
+"""Kind of claim -> its truths among k arms, or None where they are too few."""
+
+
+def faster_errors(seeds: int, studies: int) -> tuple[float, float]:
+    """Of `faster`: how often it is supported though times are equal, refuted though one is slower.
+
+    Times are 10 plus an exponential spread of 1, cut at a budget of 14.
+    """
+    rng = np.random.default_rng([seeds, *b"faster"])
+    claim, rules = Faster(0, 1, margin=0.05), Rules(alpha=ALPHA)
+    counts = []
+    for later, wanted in ((0.0, "supported"), (0.05 * 11, "refuted")):
+        wrong = 0
+        for _ in range(studies):
+            times = 10 + rng.exponential(size=(2, seeds)) + np.array([[0.0], [later]])
+            study = Times(np.minimum(times, 14), times <= 14, 14.0, resolution=0.0)
+            wrong += verdict(claim, study, rules).verdict == wanted
+        counts.append(wrong / studies)
+    return counts[0], counts[1]
+
+
+PLANTED_TIMES = {"faster": faster_errors}
+"""The kinds about times, which are judged study by study."""
+
+
 def wrong(cell: Cell) -> tuple[float, tuple[float, str], tuple[float, str]]:
     """False `equal`, worst false `supported`, worst false `refuted` with their kinds."""
     plain = Design((SPREAD, SPREAD), variance_floor=FLOOR)
     margin = whole_images(smallest_margin(plain, cell.seeds))
-    arms, others = tuple(range(cell.arms)), tuple(range(1, cell.arms))
-    far = tuple(-0.5 * (arm > 1) for arm in arms)  # all but the first two fall far behind
-    rising = tuple(margin * arm / (cell.arms - 1) for arm in arms)
-    false_equal = max(
-        cell.share(Equal(0, 1, margin), (margin,), 1), cell.share(Equal(1, 0, margin), (margin,), 1)
-    )
-    supported = {
-        "better": cell.share(Better(0, 1, margin), (), 1),
-        "best": cell.share(Best(0, others, margin), far, 1),
-        "ranking": cell.share(
-            Ranking(arms, margin), tuple(-0.5 * max(0, arm - 1) for arm in arms), 1
-        ),
-        "trend": cell.share(Trend(arms, margin), (), 1),
-    }
-    refuted = {
-        "better": cell.share(Better(0, 1, margin), (margin,), -1),
-        "equal": cell.share(Equal(0, 1, margin), (margin,), -1),
-        "best": cell.share(Best(0, others, margin), (), -1),
-        "ranking": cell.share(Ranking(arms, margin), (), -1),
-        "trend": cell.share(Trend(arms, margin), rising, -1),
-    }
-    worst = [
-        max((value, kind) for kind, value in shares.items()) for shares in (supported, refuted)
-    ]
-    return false_equal, worst[0], worst[1]
+    made = {kind: truth(cell.arms, margin) for kind, truth in PLANTED.items()}
+    truths = {kind: truth for kind, truth in made.items() if truth is not None}
+
+    def supported(kind: str) -> float:
+        return max(cell.share(claim, shift, 1) for claim, shift in truths[kind].false)
+
+    false_equal = supported("equal")
+    shares = {kind: supported(kind) for kind in truths if kind != "equal"}
+    worst = max((value, kind) for kind, value in shares.items())
+    refuted = {kind: cell.share(*truth.true, -1) for kind, truth in truths.items()}
+    return false_equal, worst, max((value, kind) for kind, value in refuted.items())
 
 
 def cell_row(name: str, arms: int, seeds: int, studies: int) -> Row:

@@ -93,9 +93,7 @@ public_packages = [
 ]
 """Every name in the `__all__` of these must be documented, or the build fails."""
 
-awaiting_docstrings = {
-    f"normlab.stats.claims.{name}" for name in ("CONTRASTS", "KINDS", "Claim", "MeanClaim", "Side")
-}
+awaiting_docstrings: set[str] = set()
 """Public names that the build lets pass without a docstring. Only ever take names out."""
 
 myst_heading_anchors = 4

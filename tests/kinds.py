@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from normlab.records.plan import FigureRecord
 from normlab.store import Store
 
 EVERY_KIND: list[dict[str, Any]] = [
@@ -36,6 +37,7 @@ def with_figures(folder: Path, to: Path, records: list[dict[str, Any]] | None = 
     shutil.copytree(folder, to)
     with Store.write(to) as store:
         plan = store.plan()
-        galleries = [f for f in plan["figures"] if f["kind"] in {"misclassified", "disagreement"}]
-        store.record_plan(plan["name"], {**plan, "figures": records or galleries}, [])
+        galleries = [f for f in plan.figures if f.kind in {"misclassified", "disagreement"}]
+        figures = list(map(FigureRecord.model_validate, records)) if records else galleries
+        store.record_plan(plan.model_copy(update={"figures": tuple(figures)}), [])
     return to

@@ -21,7 +21,7 @@ def test_imports_keep_their_layers() -> None:
         ("normlab.store", {"torch", "pandas", "numpy"}),
         ("normlab.recipe", {"torch", "numpy"}),
         ("normlab.data", {"torch", "rich", "pooch", "requests", "PIL"}),
-        ("normlab.study.spec", {"torch", "numpy"}),
+        ("normlab.study.spec", {"torch", "scipy", "pandas", "altair"}),
         ("normlab.api", {"torch", "pandas"}),
         (
             "normlab.train",

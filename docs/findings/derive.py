@@ -27,7 +27,7 @@ import pandas as pd
 
 from normlab import api
 from normlab.errors import UserError, unknown
-from normlab.figures import GALLERIES, Figure, figures_of
+from normlab.figures.drawing import Shown, figures_of
 from normlab.files import write_whole
 from normlab.frames import Frames, frames_from_csv, load_frames
 from normlab.frames.epoch_rows import epoch_rows
@@ -119,7 +119,7 @@ def last_part(name: str, _: str | None) -> str:
 def figure_part(name: str, option: str | None) -> str:
     """A figure of the study, drawn from the file, or a gallery as `collect` left it."""
     figure = figure_of(read(name), option)
-    suffix = "png" if figure.kind in GALLERIES else "svg"
+    suffix = "png" if figure.is_gallery else "svg"
     return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"
 
 
@@ -146,7 +146,7 @@ def read(name: str) -> Frames:
     return frames_from_csv(path, outline(study))
 
 
-def figure_of(frames: Frames, option: str | None, folder: Path | None = None) -> Figure:
+def figure_of(frames: Frames, option: str | None, folder: Path | None = None) -> Shown:
     """A study's figure by name."""
     figures = {figure.name: figure for figure in figures_of(frames, folder)}
     if option not in figures:
@@ -159,7 +159,7 @@ def drawings(page: str) -> Iterator[tuple[Path, bytes]]:
     for _, kind, name, option, _ in PART.findall(page):
         if kind == "figure":
             figure = figure_of(read(name), option)
-            if figure.kind not in GALLERIES:
+            if not figure.is_gallery:
                 if figure.drawn is None:
                     raise UserError(f"{name}, {option}: {figure.caption}")
                 yield (
@@ -173,7 +173,7 @@ def draw_galleries(page: str, name: str, frames: Frames, folder: Path) -> None:
     for _, kind, study, option, _ in PART.findall(page):
         if (kind, study) == ("figure", name):
             figure = figure_of(frames, option, folder)
-            if figure.kind in GALLERIES:
+            if figure.is_gallery:
                 if figure.drawn is None:
                     raise UserError(f"{name}, {option}: {figure.caption}")
                 content = figure_files(figure)[f"{option}.png"]

@@ -186,7 +186,7 @@ def _arm_rows(arms: pd.DataFrame) -> list[tuple[str, str, str, int]]:
         (
             str(arm["arm"]),
             percent(arm["test_mean"]),
-            interval(arm["test_low"], arm["test_high"]),
+            interval((arm["test_low"], arm["test_high"])),
             int(arm["finished"]),
         )
         for arm in arms.to_dict("records")

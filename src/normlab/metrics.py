@@ -49,3 +49,18 @@ def last_epochs(at: str | int) -> int | None:
     """How many epochs `worst_of_last_<number>` is about; None for other epochs that count."""
     name = str(at)
     return int(name.removeprefix(WORST_OF_LAST)) if name.startswith(WORST_OF_LAST) else None
+
+
+def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
+    """The splits that a metric at an epoch rests on, and how many epochs it needs.
+
+    Args:
+        metric: Its name.
+        at: `last`, `best_validation`, an epoch's number or `worst_of_last_<number>`.
+    """
+    splits = {metric.partition("_")[0]}
+    if not METRICS[metric].per_epoch:
+        return splits, 1
+    if at == "best_validation":
+        splits.add("validation")
+    return splits, at if isinstance(at, int) else last_epochs(at) or 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 DECIDING = {
     "device": "device",
@@ -17,7 +16,7 @@ DECIDING = {
 }
 """Fields of a trial's provenance that decide about the bits, with what they are called."""
 
-Place = Mapping[str, Any]
+Place = Mapping[str, object]
 
 
 def differing(one: Place, other: Place, *, known: bool = False) -> list[str]:

@@ -1,19 +1,33 @@
-"""Counts and fractions in words, as the command line and the API show them."""
+"""Numbers and counts as tables and sentences show them; a dash where there is no number."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 
-
-def percent(value: float | None) -> str:
-    """A fraction in percent with two digits, or a dash."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.2f}"
+_NONE = "–"
 
 
-def interval(low: float, high: float) -> str:
-    """Two fractions in percent, or a dash."""
-    return "–" if math.isnan(low) else f"{percent(low)} to {percent(high)}"
+def is_missing(value: object) -> bool:
+    """Whether a cell of a data frame has no value."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def percent(value: object, digits: int = 2) -> str:
+    """A fraction of 1 in percent."""
+    found = _finite(value)
+    return _NONE if found is None else f"{100 * found:.{digits}f}"
+
+
+def interval(limits: tuple[object, object]) -> str:
+    """Two fractions of 1 in percent."""
+    return _NONE if _finite(limits[0]) is None else " to ".join(map(percent, limits))
+
+
+def number(value: object, digits: int = 0) -> str:
+    """With thousands set apart."""
+    found = _finite(value)
+    return _NONE if found is None else f"{found:,.{digits}f}"
 
 
 def counted(count: int, noun: str) -> str:
@@ -24,3 +38,7 @@ def counted(count: int, noun: str) -> str:
 def state_counts(counts: Mapping[str, int]) -> str:
     """States with their counts: 12 complete, 3 pending."""
     return ", ".join(f"{count} {state}" for state, count in counts.items())
+
+
+def _finite(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -51,7 +51,7 @@ def test_a_claim_no_outcome_could_settle_is_refused(normlab: Run, tmp_path: Path
     path.write_text(STUDY.replace("name: helps", "name: helps, test: permutation"))
     code, _, err = normlab("plan", str(path))
     assert code == 2
-    assert "permuting 3 seeds an arm gives no p below 0.1" in err
+    assert "permuting 3 seeds per arm gives no p below 0.1" in err
     assert "tested at 0.05" in err
     code, out, _ = normlab("plan", str(path), "--force")
     assert code == 0

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from normlab.study.figures import FIGURES, TimeTo
+from normlab.figures import FIGURES
+from normlab.figures.keys import TimeTo
 from normlab.study.files import parse_yaml
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
@@ -16,7 +17,7 @@ STUDY, *EXAMPLES = re.findall(r"```yaml\n(.*?)```", GUIDE, re.S)
 
 def test_the_study_can_be_planned() -> None:
     made = outline(Study.parse({**parse_yaml(STUDY), "name": "dropout"}))
-    assert [figure["name"] for figure in made.figures] == ["factor", "curves", "misclassified"]
+    assert [figure.name for figure in made.figures] == ["factor", "curves", "misclassified"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)

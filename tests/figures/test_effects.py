@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from normlab.figures import NotDrawnError, figures_of
-from normlab.figures.effects import draw, effect_rows
+from normlab.figures import NotDrawnError, Source
+from normlab.figures.drawing import figures_of
+from normlab.figures.effects import Effects
 from normlab.frames import claim_table, frames_from_csv
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
@@ -13,7 +14,7 @@ CLAIMS: list[dict[str, Any]] = [
     {"kind": "better", "name": "lower loss", "arm": "b", "over": "a", "metric": "test_loss",
      "margin": 0.01},
 ]  # fmt: skip
-RECORD: dict[str, Any] = {"kind": "effects", "heading": None, "claims": None}
+FIGURE = Effects(kind="effects")
 
 
 def frames(tmp_path: Any, rows: list[tuple[object, ...]], **values: object) -> Any:
@@ -44,7 +45,7 @@ ROWS: list[tuple[object, ...]] = [
 
 def test_the_verdicts_numbers_are_drawn_in_the_claim_s_direction(tmp_path: Any) -> None:
     made = frames(tmp_path, ROWS)
-    rows = effect_rows(made, RECORD).set_index("claim")
+    rows = FIGURE.rows(Source(made)).set_index("claim")
     table = claim_table(made).set_index("claim")
     assert rows.loc["b over a", "estimate"] == pytest.approx(4.667, abs=1e-3)
     assert rows.loc["b over a", "low"] == pytest.approx(100 * table.loc["b over a", "low"])
@@ -62,23 +63,22 @@ def test_the_published_difference_is_the_claim_s_own_or_that_of_the_arms_numbers
     published = [
         {"arm": label, "values": {"test_loss": v}} for label, v in (("a", 0.4), ("b", 0.1))
     ]
-    rows = effect_rows(frames(tmp_path, ROWS, published=published), RECORD)
+    rows = FIGURE.rows(Source(frames(tmp_path, ROWS, published=published)))
     assert rows["published"].tolist() == pytest.approx([3.0, 0.3])
 
 
 def test_one_seed_is_drawn_without_an_interval(tmp_path: Any) -> None:
-    drawn = draw(frames(tmp_path, [ROWS[0], ROWS[3]]), RECORD)
+    drawn = FIGURE.draw(Source(frames(tmp_path, [ROWS[0], ROWS[3]])))
     assert drawn.data["low"].isna().all()
     drawn.chart.to_dict()
 
 
 def test_claims_may_be_chosen_and_without_an_estimate_there_is_no_figure(tmp_path: Any) -> None:
     made = frames(tmp_path, ROWS)
-    assert effect_rows(made, {**RECORD, "claims": ["lower loss"]})["claim"].tolist() == [
-        "lower loss"
-    ]
+    chosen = Effects(kind="effects", claims=("lower loss",)).rows(Source(made))
+    assert chosen["claim"].tolist() == ["lower loss"]
     with pytest.raises(NotDrawnError, match="no claim has an estimate"):
-        effect_rows(frames(tmp_path, ROWS[:3]), RECORD)
+        FIGURE.rows(Source(frames(tmp_path, ROWS[:3])))
 
 
 def test_claims_are_drawn_first_unless_the_study_puts_them_elsewhere(tmp_path: Any) -> None:

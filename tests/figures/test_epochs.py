@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import vl_convert
 from scipy import stats
 
 from normlab.errors import UserError
-from normlab.figures import VEGA_LITE, NotDrawnError, specification
-from normlab.figures.curves import curve_rows, detail_rows, draw_curves, sparsity_rows
-from normlab.figures.layers import activation_rows, draw_activations, draw_gates, gate_rows
+from normlab.figures import FIGURES, Figure, NotDrawnError, Source
+from normlab.figures.drawing import VEGA_LITE, specification
 from normlab.figures.lines import line_chart
 from normlab.frames import Frames
 
@@ -20,10 +19,16 @@ Make = Callable[..., Frames]
 VALUES = {"a": [[0.5, 0.9], [0.6, 0.7]], "b": [[0.1, 0.2]]}
 
 
-def curves(**values: object) -> dict[str, Any]:
-    record = {"kind": "curves", "heading": None, "arms": ["a", "b"], "scale": "linear"}
-    splits = ["train", "validation", "test"]
-    return {**record, "metric": "accuracy", "splits": splits, **values}
+def figure(kind: str, **values: object) -> Figure:
+    return FIGURES[kind].parse({"kind": kind, "arms": ["a", "b"], **values})
+
+
+def curves(**values: object) -> Figure:
+    return figure("curves", **values)
+
+
+def curve_rows(frames: Frames, curve: Figure) -> pd.DataFrame:
+    return curve.rows(Source(frames))
 
 
 def test_curves_are_means_over_seeds_with_t_intervals(make: Make) -> None:
@@ -75,7 +80,7 @@ def test_a_logarithmic_axis_leaves_zeros_out(make: Make) -> None:
 @pytest.mark.parametrize("epochs", [1, 4000])
 def test_single_epochs_and_long_curves_are_drawn(make: Make, epochs: int) -> None:
     made = make({"a": [[0.5] * epochs] * 2})
-    spec = draw_curves(made, curves(arms=["a"])).chart.to_dict()
+    spec = curves(arms=["a"]).draw(Source(made)).chart.to_dict()
     sizes = [len(data) for data in spec["datasets"].values() if "panel" in data[0]]
     # Three panels of a line and a band; the shapes are few, however long the line is.
     assert sizes.count(epochs) >= 3
@@ -84,51 +89,46 @@ def test_single_epochs_and_long_curves_are_drawn(make: Make, epochs: int) -> Non
 
 def test_details_are_drawn_by_name(make: Make) -> None:
     details = {"a": [{"agc_clipped": 0.5}, {"agc_clipped": None}], "b": [{}, {}]}
-    rows = detail_rows(
-        make(VALUES, details=details), ["a", "b"], {"agc_clipped": ""}, (0, 100), 100
-    )
+    rows = figure("agc").rows(Source(make(VALUES, details=details)))
     assert rows[["arm", "epoch", "mean", "seeds"]].to_numpy().tolist() == [["a", 1, 50.0, 2]]
-
-
-def layers(**values: object) -> dict[str, Any]:
-    return {"heading": None, "arms": ["a", "b"], "layers": None, "epochs": "all", **values}
 
 
 def test_sparsity_is_that_of_the_threshold(make: Make) -> None:
     details = {"b": [{"sparsity": {"w": [0.1, 0.3], "v": [0.0, 0.5]}}] * 2}
     made = make(VALUES, details=details)
-    rows = sparsity_rows(made, layers(threshold=0.001))
+    rows = figure("sparsity", threshold=0.001).rows(Source(made))
     assert rows[["panel", "mean"]].drop_duplicates().to_numpy().tolist() == [["w", 10], ["v", 0]]
-    rows = sparsity_rows(made, layers(threshold=0.01, layers=["v"]))
+    rows = figure("sparsity", layers=["v"]).rows(Source(made))
     assert rows["mean"].tolist() == [50, 50]
 
 
 def test_activations_are_means_of_percentiles_by_layer(make: Make) -> None:
     details = {"a": [{"activations": {"n1": [-1, 0, 1, 2], "n2": [0, 0, 0, 0]}}, {}], "b": [{}, {}]}
-    rows, there = activation_rows(make(VALUES, details=details), layers(layers=["n1"]))
+    shown = figure("activations", layers=["n1"])
+    rows = shown.rows(Source(make(VALUES, details=details)))
     assert rows.to_numpy().tolist() == [["a", "n1", 1, -1, 0, 1, 2]]
-    assert there == 2
+    assert rows.attrs["there"] == 2
 
 
 def test_an_arm_without_norm_layers_is_left_out(make: Make) -> None:
     details = {"a": [{"activations": {}}] * 2, "b": [{"activations": {"n": [0, 1, 2, 3]}}] * 2}
-    rows, _ = activation_rows(make(VALUES, details=details), layers())
+    rows = figure("activations").rows(Source(make(VALUES, details=details)))
     assert rows["arm"].unique().tolist() == ["b"]
 
 
 def test_many_layers_are_thinned_to_six_from_the_first_to_the_last(make: Make) -> None:
     found = {f"norm{number}": [0.0, 1.0, 2.0, 3.0] for number in range(53)}
-    rows, there = activation_rows(
-        make(VALUES, details={"b": [{"activations": found}] * 2}), layers()
-    )
+    made = make(VALUES, details={"b": [{"activations": found}] * 2})
+    rows = figure("activations").rows(Source(made))
     assert rows["layer"].unique().tolist() == [f"norm{n}" for n in (0, 10, 21, 31, 42, 52)]
-    assert there == 53
+    assert rows.attrs["there"] == 53
 
 
 def test_a_layer_is_named_whole_or_as_show_model_prints_it(make: Make) -> None:
     found = {f"layers.{name}": [0.0, 1.0, 2.0, 3.0] for name in ("norm1", "norm10", "norm2.rho")}
     frames = make(VALUES, details={"b": [{"activations": found}] * 2})
-    rows, _ = activation_rows(frames, layers(layers=["norm2", "norm1", "layers.norm1"]))
+    wanted = ["norm2", "norm1", "layers.norm1"]
+    rows = figure("activations", layers=wanted).rows(Source(frames))
     assert rows["layer"].unique().tolist() == ["layers.norm2.rho", "layers.norm1"]
 
 
@@ -136,7 +136,7 @@ def test_long_names_of_layers_are_broken_at_dots_and_not_cut(make: Make) -> None
     names = [f"layers.stage{s}.block{b}.branch.norm1" for s in (1, 2, 3) for b in (1, 2)]
     found = {name: [0.0, 1.0, 2.0, 3.0] for name in ("layers.stem", *names[1:])}
     frames = make(VALUES, details={"b": [{"activations": found}] * 2})
-    drawn = draw_activations(frames, layers())
+    drawn = figure("activations").draw(Source(frames))
     svg = vl_convert.vegalite_to_svg(specification(drawn), vl_version=VEGA_LITE)
     lines = re.findall(r">([a-z][\w.]*)</t", svg)
     assert {"stem", "stage3.block2.branch", "norm1"} <= set(lines)
@@ -146,7 +146,7 @@ def test_long_names_of_layers_are_broken_at_dots_and_not_cut(make: Make) -> None
 def test_a_layer_that_is_not_there_is_the_user_s_mistake(make: Make) -> None:
     details = {"b": [{"activations": {"norm1": [0, 1, 2, 3]}}] * 2}
     with pytest.raises(UserError, match="unknown norm layer 'nrm1'"):
-        activation_rows(make(VALUES, details=details), layers(layers=["nrm1"]))
+        figure("activations", layers=["nrm1"]).rows(Source(make(VALUES, details=details)))
 
 
 def test_gates_are_histograms_over_seeds_at_every_epoch_or_the_last(make: Make) -> None:
@@ -154,11 +154,11 @@ def test_gates_are_histograms_over_seeds_at_every_epoch_or_the_last(make: Make) 
     last = [0.5] + [0.0] * 8 + [0.5]
     details = {"a": [{"gates": {"rho": first}}, {"gates": {"rho": last}}]}
     made = make(VALUES, details=details)
-    rows, _ = gate_rows(made, layers(epochs="last"))
+    rows = figure("gates", epochs="last").rows(Source(made))
     assert rows[rows["share"] > 0][["epoch", "low", "high", "share"]].to_numpy().tolist() == [
         [2, 0.0, 0.1, 50.0],
         [2, 0.9, 1.0, 50.0],
     ]
-    assert set(gate_rows(made, layers())[0]["epoch"]) == {1, 2}
+    assert set(figure("gates").rows(Source(made))["epoch"]) == {1, 2}
     for epochs in ("all", "last"):
-        draw_gates(made, layers(epochs=epochs)).chart.to_dict()
+        figure("gates", epochs=epochs).draw(Source(made)).chart.to_dict()

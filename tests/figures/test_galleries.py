@@ -4,22 +4,13 @@ import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from normlab.data import load
-from normlab.figures import NotDrawnError
-from normlab.figures.confusion import confusion_rows
-from normlab.figures.confusion import draw as draw_confusion
-from normlab.figures.galleries import (
-    disagreement_rows,
-    draw_disagreement,
-    draw_misclassified,
-    misclassified_rows,
-)
+from normlab.figures import FIGURES, Figure, NotDrawnError, Source
 from normlab.figures.images import images_of
 from normlab.frames import Frames
 from normlab.recipe import DATA
@@ -57,25 +48,28 @@ def other(index: int, by: int = 1) -> int:
     return int((LABELS[index] + by) % 10)
 
 
-def misclassified(**values: object) -> dict[str, Any]:
-    record = {"heading": None, "arm": "a", "seed": None, "count": 26, "order": "confidence"}
-    return {**record, **values}
+def misclassified(**values: object) -> Figure:
+    return FIGURES["misclassified"].parse({"kind": "misclassified", "arm": "a", **values})
+
+
+def confusion(*arms: str) -> Figure:
+    return FIGURES["confusion"].parse({"kind": "confusion", "arms": list(arms)})
 
 
 def test_mistakes_are_shown_the_surest_first_or_in_the_data_s_order(
     frames: Frames, tmp_path: Path
 ) -> None:
     say(tmp_path, "a0", {5: (other(5), 0.6), 9: (other(9), 0.9), 2: (other(2), 0.7)})
-    rows, mistakes, images = misclassified_rows(frames, misclassified(), tmp_path)
+    rows = misclassified().rows(Source(frames, tmp_path))
     assert rows["index"].tolist() == [9, 2, 5]
     assert rows["confidence"].tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert rows["true"].tolist() == [str(LABELS[i]) for i in (9, 2, 5)]
     assert rows["called"].tolist() == [str(other(i)) for i in (9, 2, 5)]
     assert rows["lines"][0] == f"{LABELS[9]} → {other(9)}\n90 % sure"
-    assert (mistakes, images) == (3, len(LABELS))
-    rows, *_ = misclassified_rows(frames, misclassified(order="data", count=2), tmp_path)
+    assert (rows.attrs["mistakes"], rows.attrs["images"]) == (3, len(LABELS))
+    rows = misclassified(order="data", count=2).rows(Source(frames, tmp_path))
     assert rows["index"].tolist() == [2, 5]
-    drawn = draw_misclassified(frames, misclassified(count=2), tmp_path)
+    drawn = misclassified(count=2).draw(Source(frames, tmp_path))
     assert drawn.caption.startswith("2 of the 3 test images (of 599)")
     drawn.chart.to_dict()
 
@@ -83,7 +77,7 @@ def test_mistakes_are_shown_the_surest_first_or_in_the_data_s_order(
 def test_the_seed_may_be_chosen(frames: Frames, tmp_path: Path) -> None:
     say(tmp_path, "a0", {1: (other(1), 0.5)})
     say(tmp_path, "a1", {3: (other(3), 0.5)})
-    rows, *_ = misclassified_rows(frames, misclassified(seed=1), tmp_path)
+    rows = misclassified(seed=1).rows(Source(frames, tmp_path))
     assert rows[["index", "seed"]].to_numpy().tolist() == [[3, 1]]
 
 
@@ -106,16 +100,17 @@ def test_an_image_is_disputed_where_most_seeds_of_each_arm_say_so(
     say(tmp_path, "a2", {})
     say(tmp_path, "b0", {4: (other(4, 2), 0.5), 6: (other(6), 0.5), 8: (other(8), 0.5)})
     say(tmp_path, "b1", {4: (other(4, 2), 0.5), 6: (other(6), 0.5), 1: (other(1), 0.5)})
-    record = {"heading": None, "right": "a", "wrong": "b", "seeds": "most", "count": 9}
-    rows, disputed, _ = disagreement_rows(frames, record, tmp_path)
-    assert disputed == 1
+    record = {"kind": "disagreement", "right": "a", "wrong": "b", "count": 9}
+    figure = FIGURES["disagreement"].parse(record)
+    rows = figure.rows(Source(frames, tmp_path))
+    assert rows.attrs["disputed"] == 1
     assert rows[["index", "called", "right_seeds", "wrong_seeds"]].to_numpy().tolist() == [
         [4, str(other(4, 2)), 2, 2]
     ]
     assert rows["lines"][0].endswith("2/3 right\n2/2 wrong")
-    draw_disagreement(frames, record, tmp_path).chart.to_dict()
+    figure.draw(Source(frames, tmp_path)).chart.to_dict()
     with pytest.raises(NotDrawnError, match="no such image"):
-        disagreement_rows(frames, {**record, "seeds": "all"}, tmp_path)
+        FIGURES["disagreement"].parse({**record, "seeds": "all"}).rows(Source(frames, tmp_path))
 
 
 def test_a_confusion_matrix_is_the_mean_over_seeds_in_percent_of_the_true_class(
@@ -124,7 +119,7 @@ def test_a_confusion_matrix_is_the_mean_over_seeds_in_percent_of_the_true_class(
     twos = np.flatnonzero(LABELS == 2)
     say(tmp_path, "b0", {int(i): (7, 0.5) for i in twos[:2]})
     say(tmp_path, "b1", {int(twos[0]): (3, 0.5)})
-    rows = confusion_rows(frames, {"arms": ["a", "b"]}, tmp_path)  # arm a has left no files
+    rows = confusion("a", "b").rows(Source(frames, tmp_path))  # arm a has left no files
     assert set(rows["arm"]) == {"b"}
     assert len(rows) == 100
     shares = rows.set_index(["true", "said"])["share"]
@@ -132,22 +127,22 @@ def test_a_confusion_matrix_is_the_mean_over_seeds_in_percent_of_the_true_class(
     assert shares["2", "3"] == pytest.approx(100 * 0.5 / len(twos))
     assert shares["2", "2"] == pytest.approx(100 - 150 / len(twos))
     assert rows.groupby("true")["share"].sum().to_numpy() == pytest.approx(np.full(10, 100))
-    draw_confusion(frames, {"arms": ["b"], "heading": None}, tmp_path).chart.to_dict()
+    confusion("b").draw(Source(frames, tmp_path)).chart.to_dict()
 
 
 def test_what_is_missing_is_said(
     frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(NotDrawnError, match="left its predictions"):
-        misclassified_rows(frames, misclassified(), tmp_path)
+        misclassified().rows(Source(frames, tmp_path))
     with pytest.raises(NotDrawnError, match="left its predictions"):
-        confusion_rows(frames, {"arms": ["a"]}, None)
+        confusion("a").rows(Source(frames))
     say(tmp_path, "a0", {})
     with pytest.raises(NotDrawnError, match="seed 0 got every test image right"):
-        misclassified_rows(frames, misclassified(), tmp_path)
+        misclassified().rows(Source(frames, tmp_path))
     (tmp_path / "artifacts" / "a0" / "predictions.npz").write_bytes(b"cut off")
     with pytest.raises(NotDrawnError, match="left its predictions"):
-        misclassified_rows(frames, misclassified(), tmp_path)
+        misclassified().rows(Source(frames, tmp_path))
     monkeypatch.delenv("NORMLAB_DATA", raising=False)
     monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(
@@ -162,4 +157,4 @@ def test_other_images_than_those_of_the_trials_are_not_shown(
     say(tmp_path, "a0", {1: (other(1), 0.5)})
     frames.plan.arms[0].recipe.update(on("digits", test_limit=5).recipe)
     with pytest.raises(NotDrawnError, match="not those that the trials saw"):
-        misclassified_rows(frames, misclassified(), tmp_path)
+        misclassified().rows(Source(frames, tmp_path))

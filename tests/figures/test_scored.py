@@ -11,22 +11,23 @@ import pytest
 import vl_convert
 from scipy import stats
 
-from normlab.figures import VEGA_LITE, NotDrawnError, specification
-from normlab.figures.arms import arm_chart, arm_rows
-from normlab.figures.arms import draw as draw_arms
-from normlab.figures.base import named_axis
-from normlab.figures.factors import draw as draw_factor
-from normlab.figures.factors import factor_rows
+from normlab.figures import FIGURES, Drawn, Figure, NotDrawnError, Source
+from normlab.figures.drawing import VEGA_LITE, specification
 from normlab.figures.measures import part
+from normlab.figures.style import named_axis
 from normlab.frames import Frames
 
 Make = Callable[..., Frames]
 SCORES = {"a": [[0.90], [0.92], [0.97]], "b": [[0.80], [0.84], [0.82]]}
 
 
-def dots(*metrics: object, **values: object) -> dict[str, Any]:
-    record = {"kind": "dots", "heading": None, "arms": ["a", "b"], "at": "last", "together": False}
-    return {**record, "metrics": list(metrics) or ["test_accuracy"], **values}
+def dots(*metrics: object, kind: str = "dots", **values: object) -> Figure:
+    record = {"kind": kind, "arms": ["a", "b"], "at": "last", **values}
+    return FIGURES[kind].parse({**record, "metrics": list(metrics) or ["test_accuracy"]})
+
+
+def arm_rows(frames: Frames, figure: Figure) -> pd.DataFrame:
+    return figure.rows(Source(frames))
 
 
 def test_an_arm_has_its_seeds_mean_and_t_interval_in_percent(make: Make) -> None:
@@ -80,8 +81,11 @@ def test_every_number_that_was_printed_of_an_arm_is_shown(make: Make) -> None:
     rows = arm_rows(make(SCORES, published=published), dots())
     assert part(rows, "published")["value"].tolist() == [90, 93]
     published.append({"arms": ["b"], "values": {"test_accuracy": 80}})
-    rows = factor_rows(make(SCORES, published=published), factor([("a", 1, "x"), ("b", 1, "x")]))
-    assert part(rows, "published")["value"].tolist() == [(91.5 + 80) / 2]
+    published = [*published, {"arms": ["c"], "values": {"test_accuracy": 70}}]
+    points = [("a", 1, "x"), ("b", 1, "x"), ("c", 2, "x")]
+    frames = at_points(make, {**SCORES, "c": SCORES["a"]}, points, published=published)
+    rows = factor(points).rows(Source(frames))
+    assert part(rows, "published")["value"].tolist() == [(91.5 + 80) / 2, 70]
 
 
 def test_a_time_s_interval_ends_with_the_longest_training(make: Make) -> None:
@@ -113,7 +117,7 @@ def test_time_to_accuracy_is_a_restricted_mean_and_says_who_never_got_there(make
     seeds = part(rows, "seed")
     assert seeds["value"].tolist() == [4, 2, 6, 6]
     assert seeds["reached"].tolist() == [True, True, False, True]
-    assert "never got there" in draw_arms(make(values), dots(metric)).caption
+    assert "never got there" in dots(metric).draw(Source(make(values))).caption
 
 
 def test_nothing_finished_is_said(make: Make) -> None:
@@ -125,32 +129,39 @@ def test_nothing_finished_is_said(make: Make) -> None:
 @pytest.mark.parametrize("bars", [False, True])
 @pytest.mark.parametrize("together", [False, True])
 def test_arms_are_drawn_in_every_way(make: Make, bars: bool, together: bool) -> None:
-    rows = arm_rows(make(SCORES), dots("test_accuracy", "train_accuracy"))
-    spec = arm_chart(rows, ["a", "b"], bars=bars, together=together).to_dict()  # validates
+    kind = "bars" if bars else "dots"
+    figure = dots("test_accuracy", "train_accuracy", kind=kind, together=together)
+    spec = figure.draw(Source(make(SCORES))).chart.to_dict()  # validates
     assert ("vconcat" in spec) is together  # one panel and its key, or a panel each
     assert ("'bar'" in str(spec)) is bars
 
 
-def factor(points: list[tuple[str, Any, str | None]], **values: object) -> dict[str, Any]:
-    return {
-        "kind": "factor",
-        "heading": None,
-        "metric": "test_accuracy",
-        "at": "last",
-        "x": "p",
-        "lines": ["norm"] if points[0][2] else None,
-        "scale": "linear",
-        "numeric": not isinstance(points[0][1], str),
-        "without": [],
-        "repeated": [],
-        "points": [{"arm": a, "x": x, "line": line, "panel": None} for a, x, line in points],
-        **values,
-    }
+Points = list[tuple[str, Any, str | None]]
+
+
+def factor(points: Points, **values: object) -> Figure:
+    record = {"kind": "factor", "metric": "test_accuracy", "at": "last", "x": "p", **values}
+    return FIGURES["factor"].parse({**record, "lines": "norm"} if points[0][2] else record)
+
+
+def at_points(make: Make, scores: dict[str, Any], points: Points, **plan: Any) -> Frames:
+    """Frames of arms that have these levels of p, and of norm where the points say one."""
+    arms = [
+        {"label": arm, "classes": 10, "levels": {"p": x} | ({"norm": line} if line else {})}
+        for arm, x, line in points
+    ]
+    return make({label: scores[label] for label, *_ in points}, arms=arms, **plan)
+
+
+def drawn(make: Make, points: Points, **values: object) -> Drawn:
+    scores = {label: SCORES["ab"[place % 2]] for place, (label, *_) in enumerate(points)}
+    return factor(points, **values).draw(Source(at_points(make, scores, points)))
 
 
 def test_a_factor_s_levels_have_means_over_the_arms_that_share_them(make: Make) -> None:
-    frames = make({**SCORES, "c": [[0.70], [0.70], [0.70]]})
-    rows = factor_rows(frames, factor([("a", 0.1, None), ("b", 0.1, None), ("c", 0.5, None)]))
+    points: Points = [("a", 0.1, None), ("b", 0.1, None), ("c", 0.5, None)]
+    frames = at_points(make, {**SCORES, "c": [[0.70], [0.70], [0.70]]}, points)
+    rows = factor(points).rows(Source(frames))
     means = part(rows, "mean").set_index("x")
     assert means["value"].to_dict() == pytest.approx({0.1: 87.5, 0.5: 70.0})
     assert means["seeds"].to_dict() == {0.1: 6, 0.5: 3}
@@ -158,16 +169,14 @@ def test_a_factor_s_levels_have_means_over_the_arms_that_share_them(make: Make) 
     se = (17 / 12) ** 0.5
     df = (17 / 12) ** 2 / (((13 / 12) ** 2 + (4 / 12) ** 2) / 2)
     assert means.loc[0.1, "low"] == pytest.approx(87.5 - stats.t.ppf(0.975, df) * se)
-    caption = draw_factor(
-        frames, factor([("a", 0.1, None), ("b", 0.1, None), ("c", 2, None)])
-    ).caption
+    caption = factor(points).draw(Source(frames)).caption
     assert "over all arms that share these levels" in caption
 
 
 def test_an_unfinished_arm_leaves_its_mean_out(make: Make) -> None:
     states = {("b", seed): "pending" for seed in range(3)}
-    record = factor([("a", 1, "x"), ("b", 2, "x")])
-    rows = factor_rows(make(SCORES, states=states), record)
+    points: Points = [("a", 1, "x"), ("b", 2, "x")]
+    rows = factor(points).rows(Source(at_points(make, SCORES, points, states=states)))
     assert part(rows, "mean")["x"].tolist() == [1]
 
 
@@ -175,12 +184,12 @@ def test_an_unfinished_arm_leaves_its_mean_out(make: Make) -> None:
     "points",
     [
         [("a", 0.1, None), ("b", 0.5, None)],
-        [("a", 0.1, "batch"), ("b", 0.1, "layer"), ("b", 0.5, "layer")],
+        [("a", 0.1, "batch"), ("b", 0.1, "layer"), ("c", 0.5, "layer")],
         [("a", "batch", "1"), ("b", "a level of many words", "2")],
     ],
 )
-def test_factors_are_drawn(make: Make, points: list[tuple[str, Any, str | None]]) -> None:
-    spec = draw_factor(make(SCORES), factor(points)).chart.to_dict()
+def test_factors_are_drawn(make: Make, points: Points) -> None:
+    spec = drawn(make, points).chart.to_dict()
     assert ("vconcat" in spec) is (points[0][2] is not None)  # a key for the lines
 
 
@@ -189,9 +198,9 @@ def test_factors_are_drawn(make: Make, points: list[tuple[str, Any, str | None]]
 def test_the_axis_says_the_levels_and_rounds_none(
     make: Make, levels: tuple[float, float], scale: str
 ) -> None:
-    points = [(arm, x, None) for arm, x in zip("ab", levels, strict=True)]
-    drawn = draw_factor(make(SCORES), factor(points, scale=scale))
-    svg = vl_convert.vegalite_to_svg(specification(drawn), vl_version=VEGA_LITE)
+    points: Points = [(arm, x, None) for arm, x in zip("ab", levels, strict=True)]
+    figure = drawn(make, points, scale=scale)
+    svg = vl_convert.vegalite_to_svg(specification(figure), vl_version=VEGA_LITE)
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert {f"{level:g}" for level in levels} <= set(texts)
 
@@ -212,9 +221,9 @@ def test_long_names_stand_in_the_middle_of_their_rows() -> None:
 
 
 def test_lines_stand_beside_each_other_on_an_axis_of_numbers(make: Make) -> None:
-    points = [(arm, x, line) for arm, line in (("a", "one"), ("b", "two")) for x in (1, 11)]
-    spec = draw_factor(make(SCORES), factor(points)).chart.to_dict()
+    points: Points = [(f"{line}{x}", x, line) for line in ("one", "two") for x in (1, 11)]
+    spec = drawn(make, points).chart.to_dict()
     rows = pd.DataFrame([row for data in spec["datasets"].values() for row in data])
-    drawn = rows[rows["part"] == "mean"].groupby("line")["x"].apply(sorted)
-    assert drawn["one"] == pytest.approx([0.85, 10.85])  # 3 % of the range apart
-    assert drawn["two"] == pytest.approx([1.15, 11.15])
+    places = rows[rows["part"] == "mean"].groupby("line")["x"].apply(sorted)
+    assert places["one"] == pytest.approx([0.85, 10.85])  # 3 % of the range apart
+    assert places["two"] == pytest.approx([1.15, 11.15])

@@ -4,7 +4,11 @@ import re
 
 import pytest
 
+from normlab.arms import Arms
 from normlab.errors import UserError
+from normlab.figures.against_factor import AgainstFactor
+from normlab.figures.places import Places
+from normlab.study.cells import cells
 from normlab.study.plan import make_plan
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
@@ -109,16 +113,22 @@ def test_what_a_figure_leaves_open_is_the_analysis() -> None:
     assert (dots["metrics"], dots["at"]) == (["test_loss"], 3)
 
 
-def places(figure: dict[str, object]) -> list[tuple[object, ...]]:
-    points = figure["points"]
-    assert isinstance(points, list)
-    return [(p["x"], p["line"], p["panel"]) for p in points if p["arm"].startswith("norm=batch")]
+def places(figure: object, **values: object) -> Places:
+    made = study(figure, **values)
+    arms = Arms({cell.label: cell.levels for cell in cells(made)})
+    (against,) = made.figures
+    assert isinstance(against, AgainstFactor)
+    return against.places(arms)
+
+
+def of_batch(found: Places) -> list[tuple[object, ...]]:
+    return [(p.x, p.line, p.panel) for p in found.points if p.arm.startswith("norm=batch")]
 
 
 def test_an_arm_without_a_nested_level_stands_in_every_line_that_lacks_its_place() -> None:
-    (figure,) = records({"kind": "factor", "x": "dropout.p", "lines": "dropout.slots"})
-    assert figure["numeric"] is True
-    assert places(figure) == [
+    found = places({"kind": "factor", "x": "dropout.p", "lines": "dropout.slots"})
+    assert found.numeric is True
+    assert of_batch(found) == [
         (0, "1", None),
         (0, "2", None),
         (0.2, "1", None),
@@ -126,13 +136,13 @@ def test_an_arm_without_a_nested_level_stands_in_every_line_that_lacks_its_place
         (0.5, "1", None),
         (0.5, "2", None),
     ]
-    assert figure["repeated"] == ["norm=batch, dropout.p=0", "norm=group, dropout.p=0"]
+    assert found.repeated == ("norm=batch, dropout.p=0", "norm=group, dropout.p=0")
 
 
 def test_where_the_place_is_taken_it_is_a_line_of_its_own() -> None:
-    (figure,) = records({"kind": "factor", "x": "norm", "lines": "dropout.slots"})
-    assert (figure["numeric"], figure["repeated"]) == (False, [])
-    assert places(figure) == [
+    found = places({"kind": "factor", "x": "norm", "lines": "dropout.slots"})
+    assert (found.numeric, found.repeated) == (False, ())
+    assert of_batch(found) == [
         ("batch", "no dropout.slots", None),
         ("batch", "1", None),
         ("batch", "2", None),
@@ -144,46 +154,38 @@ def test_where_the_place_is_taken_it_is_a_line_of_its_own() -> None:
 def test_a_level_has_the_same_name_in_a_figure_as_in_an_arm_s_label() -> None:
     ghosts = [{"kind": "ghost_batch", "ghost_size": size} for size in (8, 32)]
     factors = {"norm": ["batch", *ghosts], "batch_size": [32, 64]}
-    made = study(
-        {"kind": "factor", "x": "batch_size", "lines": "norm"}, factors=factors, constraints=[]
-    )
-    figure = outline(made).figures[0].options
-    assert {point["line"] for point in figure["points"]} == {
+    figure = {"kind": "factor", "x": "batch_size", "lines": "norm"}
+    found = places(figure, factors=factors, constraints=[])
+    assert {point.line for point in found.points} == {
         "batch",
         "ghost_batch(ghost_size=8)",
         "ghost_batch(ghost_size=32)",
     }
-    for point in figure["points"]:
-        assert point["arm"] == f"norm={point['line']}, batch_size={point['x']}"
+    for point in found.points:
+        assert point.arm == f"norm={point.line}, batch_size={point.x}"
 
 
 def test_several_factors_name_a_line_together_and_panels_are_named_in_full() -> None:
-    (figure,) = records(
-        {
-            "kind": "interaction",
-            "x": "dropout.p",
-            "lines": ["norm", "dropout.slots"],
-            "panels": "norm",
-        }
-    )
-    assert figure["numeric"] is False  # an interaction's axis has names
-    assert places(figure)[:2] == [
+    lines = ["norm", "dropout.slots"]
+    found = places({"kind": "interaction", "x": "dropout.p", "lines": lines, "panels": "norm"})
+    assert found.numeric is False  # an interaction's axis has names
+    assert of_batch(found)[:2] == [
         ("0", "norm=batch, dropout.slots=1", "norm=batch"),
         ("0", "norm=batch, dropout.slots=2", "norm=batch"),
     ]
 
 
 def test_levels_that_no_line_has_are_a_line_of_their_own() -> None:
-    (figure,) = records({"kind": "factor", "x": "norm", "lines": ["dropout.slots", "dropout.p"]})
-    assert places(figure)[:2] == [
+    found = places({"kind": "factor", "x": "norm", "lines": ["dropout.slots", "dropout.p"]})
+    assert of_batch(found)[:2] == [
         ("batch", "dropout.p=0", None),
         ("batch", "dropout.slots=1, dropout.p=0.2", None),
     ]
 
 
 def test_arms_without_a_place_on_the_axis_are_named() -> None:
-    (figure,) = records({"kind": "factor", "x": "dropout.slots"})
-    assert figure["without"] == ["norm=batch, dropout.p=0", "norm=group, dropout.p=0"]
+    found = places({"kind": "factor", "x": "dropout.slots"})
+    assert found.without == ("norm=batch, dropout.p=0", "norm=group, dropout.p=0")
 
 
 def test_a_variant_keeps_a_figure_that_it_lacks_the_arms_for_with_the_reason() -> None:

@@ -82,7 +82,7 @@ def print_arms(found: Results) -> None:
             arm["arm"],
             arm["finished"] or "–",
             percent(arm["test_mean"]),
-            interval(arm["test_low"], arm["test_high"]),
+            interval((arm["test_low"], arm["test_high"])),
             f"{arm['seconds']:.1f}" if arm["finished"] else "–",
             f"{arm['parameters']:,}",
         )

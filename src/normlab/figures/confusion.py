@@ -1,93 +1,96 @@
-"""Confusion matrices: which classes an arm takes for which, mean over its seeds."""
+"""`confusion`: which classes an arm takes for which, mean over its seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
-import altair as alt
 import numpy as np
-import pandas as pd
 
-from normlab.figures.base import WIDTH, Chart, Drawn, NotDrawnError, in_rows, wrapped
+from normlab.figures.figure import NotDrawnError, OfArms, Source
 from normlab.figures.images import class_names
-from normlab.frames.load import Frames
+from normlab.figures.style import WIDTH, Chart, in_rows, wrapped
 from normlab.frames.predictions import predictions
+from normlab.lazy import altair as alt
+from normlab.lazy import pandas as pd
 
 _NUMBERED = 12  # classes up to which every cell has its number
 
 
-def draw(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> Drawn:
-    """A figure of kind `confusion`."""
-    data = confusion_rows(frames, record, folder)
-    return Drawn(
-        record["heading"] or "Which classes are taken for which",
-        "Of the test images of each true class (row) the share in percent that was called each "
-        "class (column), mean over seeds. Mistakes are colored, hits are not: the darker, the more "
-        "often.",
-        data,
-        confusion_chart(data),
-    )
+class Confusion(OfArms):
+    """Which classes are taken for which: a matrix per arm, mean over seeds."""
 
+    title: ClassVar[str] = "figure 'confusion'"
+    usual: ClassVar[str] = "Which classes are taken for which"
+    kind: Literal["confusion"]
 
-def confusion_rows(frames: Frames, record: Mapping[str, Any], folder: Path | None) -> pd.DataFrame:
-    """Mean shares over seeds.
+    def predicted(self, source: Source) -> list[str]:
+        """All of its arms."""
+        return self.labels(source)
 
-    Returns:
-        `arm`, `true`, `said` (class names), `share` in percent of the true class' images,
-        `is_hit` and `seeds`; true classes without test images are left out.
+    def rows(self, source: Source) -> pd.DataFrame:
+        """Mean shares over seeds.
 
-    Raises:
-        NotDrawnError: No trial has left its predictions.
-    """
-    parts = []
-    known = {arm.label: arm for arm in frames.plan.arms}
-    for label in record["arms"]:
-        found = predictions(frames, label, folder)
-        if not found:
-            continue
-        count = 1 + max(int(max(one.labels.max(), one.classes.max())) for one in found)
-        names = class_names(known[label], count)
-        count = len(names)
-        pairs = [np.bincount(one.labels * count + one.classes, minlength=count**2) for one in found]
-        counts = np.mean(pairs, axis=0).reshape(count, count)
-        there = counts.sum(axis=1) > 0
-        shares = 100 * counts[there] / counts[there].sum(axis=1, keepdims=True)
-        true, said = np.meshgrid(np.flatnonzero(there), np.arange(count), indexing="ij")
-        parts.append(
-            pd.DataFrame(
-                {
-                    "arm": label,
-                    "true": [names[number] for number in true.ravel()],
-                    "said": [names[number] for number in said.ravel()],
-                    "share": shares.ravel(),
-                    "is_hit": (true == said).ravel(),
-                    "seeds": len(found),
-                }
+        Returns:
+            `arm`, `true`, `said` (class names), `share` in percent of the true class' images,
+            `is_hit` and `seeds`; true classes without test images are left out.
+        """
+        parts = []
+        known = {arm.label: arm for arm in source.frames.plan.arms}
+        for label in self.labels(source):
+            found = predictions(source.frames, label, source.folder)
+            if not found:
+                continue
+            count = 1 + max(int(max(one.labels.max(), one.classes.max())) for one in found)
+            names = class_names(known[label], count)
+            count = len(names)
+            pairs = [
+                np.bincount(one.labels * count + one.classes, minlength=count**2) for one in found
+            ]
+            counts = np.mean(pairs, axis=0).reshape(count, count)
+            there = counts.sum(axis=1) > 0
+            shares = 100 * counts[there] / counts[there].sum(axis=1, keepdims=True)
+            true, said = np.meshgrid(np.flatnonzero(there), np.arange(count), indexing="ij")
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "arm": label,
+                        "true": [names[number] for number in true.ravel()],
+                        "said": [names[number] for number in said.ravel()],
+                        "share": shares.ravel(),
+                        "is_hit": (true == said).ravel(),
+                        "seeds": len(found),
+                    }
+                )
             )
-        )
-    if not parts:
-        raise NotDrawnError("no trial has left its predictions beside the store")
-    return pd.concat(parts, ignore_index=True)
+        if not parts:
+            raise NotDrawnError("no trial has left its predictions beside the store")
+        return pd.concat(parts, ignore_index=True)
 
-
-def confusion_chart(data: pd.DataFrame) -> Chart:
-    """A matrix per arm."""
-    arms = list(dict.fromkeys(data["arm"]))
-    classes = list(dict.fromkeys(data["said"]))
-    cell = 34 if len(classes) <= _NUMBERED else max(9, min(18, 440 // len(classes)))
-    columns = max(1, (WIDTH + 20) // (cell * len(classes) + 70))
-    most = max(float(data.loc[~data["is_hit"], "share"].max()), 0.1)
-    panels = [
-        _matrix(data[data["arm"] == arm], classes, most, cell).properties(
-            title=wrapped(arm, cell * len(classes) // 7).split("\n"),
-            width=cell * len(classes),
-            height=cell * data.loc[data["arm"] == arm, "true"].nunique(),
+    def reading(self, rows: pd.DataFrame) -> str:
+        """Rows, columns and colors."""
+        return (
+            "Of the test images of each true class (row) the share in percent that was called each "
+            "class (column), mean over seeds. Mistakes are colored, hits are not: the darker, the "
+            "more often."
         )
-        for arm in arms
-    ]
-    return in_rows(panels, columns)
+
+    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
+        """A matrix per arm."""
+        arms = list(dict.fromkeys(rows["arm"]))
+        classes = list(dict.fromkeys(rows["said"]))
+        cell = 34 if len(classes) <= _NUMBERED else max(9, min(18, 440 // len(classes)))
+        columns = max(1, (WIDTH + 20) // (cell * len(classes) + 70))
+        most = max(float(rows.loc[~rows["is_hit"], "share"].max()), 0.1)
+        panels = [
+            _matrix(rows[rows["arm"] == arm], classes, most, cell).properties(
+                title=wrapped(arm, cell * len(classes) // 7).split("\n"),
+                width=cell * len(classes),
+                height=cell * rows.loc[rows["arm"] == arm, "true"].nunique(),
+            )
+            for arm in arms
+        ]
+        return in_rows(panels, columns)
 
 
 def _matrix(data: pd.DataFrame, classes: list[str], most: float, cell: int) -> Chart:

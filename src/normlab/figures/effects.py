@@ -1,28 +1,21 @@
-"""The claims' estimates with their intervals, zero and the margins: what the verdicts rest on."""
+"""`effects`: the claims' estimates with intervals, zero and margins: what the verdicts rest on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Self
 
-import altair as alt
 import numpy as np
-import pandas as pd
 
-from normlab.figures.base import (
-    WIDTH,
-    Chart,
-    Drawn,
-    NotDrawnError,
-    below,
-    fitted,
-    named_axis,
-    names_width,
-    row_step,
-)
+from normlab.errors import UserError, unknown
+from normlab.figures.figure import Context, Figure, NotDrawnError, Source
+from normlab.figures.keys import Names
 from normlab.figures.measures import printed_values
+from normlab.figures.style import WIDTH, Chart, below, fitted, named_axis, names_width, row_step
 from normlab.frames.load import Frames
 from normlab.frames.verdicts import claim_table
+from normlab.lazy import altair as alt
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims import CLAIMS
@@ -35,45 +28,66 @@ VERDICTS = {
 """Verdict -> color and shape."""
 
 
-def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
-    """A figure of kind `effects`."""
-    data = effect_rows(frames, record)
-    text = (
-        "The difference that each claim is about, in the claim's direction: right of the line it "
-        "points the claim's way. The bar is its interval, at the level the claim is tested at; the "
-        "grey band is the margin, below which a difference does not matter. A claim 'equal' needs "
-        "its interval inside the band, the others need it right of the line."
-    )
-    if np.isinf(data[["low", "high"]]).any(axis=None):
-        text += " A bar from edge to edge has no end: so few trials cannot bound it."
-    if data["published"].notna().any():
-        text += " An open diamond is the difference of the numbers that the source printed."
-    return Drawn(record["heading"] or "What the claims rest on", text, data, effect_chart(data))
+class Effects(Figure):
+    """What the claims are about: estimates, intervals, zero and the margin."""
+
+    title: ClassVar[str] = "figure 'effects'"
+    usual: ClassVar[str] = "What the claims rest on"
+    kind: Literal["effects"]
+    claims: Names | None = None
+
+    def resolved(self, context: Context) -> Self:
+        """Unchanged: its claims must be there."""
+        if not context.claims:
+            raise UserError("the study makes no claims")
+        for name in self.claims or ():
+            if name not in context.claims:
+                raise UserError(unknown("claim", name, context.claims))
+        return self
+
+    def rows(self, source: Source) -> pd.DataFrame:
+        """A row per claim that has an estimate.
+
+        Returns:
+            `claim`, `kind`, `verdict`, `unit` (of the axis), `estimate`, `low`, `high`, `margin`
+            and the `published` difference where the source has a number for each of two arms;
+            accuracies in points.
+        """
+        frames = source.frames
+        table = claim_table(frames)
+        table = table[table["estimate"].notna()]
+        if self.claims:
+            table = table[table["claim"].isin(self.claims)]
+        if not len(table):
+            raise NotDrawnError("no claim has an estimate yet")
+        claims = {claim.name: claim for claim in frames.plan.judged}
+        rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
+        return pd.DataFrame(rows).astype({"published": float})
+
+    def reading(self, rows: pd.DataFrame) -> str:
+        """Bars, band, and what has no end."""
+        text = (
+            "The difference that each claim is about, in the claim's direction: right of the line "
+            "it points the claim's way. The bar is its interval, at the level the claim is tested "
+            "at; the grey band is the margin, below which a difference does not matter. A claim "
+            "'equal' needs its interval inside the band, the others need it right of the line."
+        )
+        if np.isinf(rows[["low", "high"]]).any(axis=None):
+            text += " A bar from edge to edge has no end: so few trials cannot bound it."
+        if rows["published"].notna().any():
+            text += " An open diamond is the difference of the numbers that the source printed."
+        return text
+
+    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
+        """A panel per unit, a row per claim."""
+        claims = rows["claim"].tolist()
+        width = WIDTH - names_width(claims) - 30
+        units = list(dict.fromkeys(rows["unit"]))
+        panels = [_panel(rows[rows["unit"] == unit], unit, width, claims) for unit in units]
+        return panels[0] if len(panels) == 1 else below(*panels)
 
 
-def effect_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
-    """A row per claim that has an estimate.
-
-    Returns:
-        `claim`, `kind`, `verdict`, `unit` (of the axis), `estimate`, `low`, `high`, `margin` and
-        the `published` difference where the source has a number for each of two arms; accuracies
-        in points.
-
-    Raises:
-        NotDrawnError: No claim has one.
-    """
-    table = claim_table(frames)
-    table = table[table["estimate"].notna()]
-    if record.get("claims"):
-        table = table[table["claim"].isin(record["claims"])]
-    if not len(table):
-        raise NotDrawnError("no claim has an estimate yet")
-    claims = {claim.name: claim for claim in frames.plan.judged}
-    rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
-    return pd.DataFrame(rows).astype({"published": float})
-
-
-def _row(frames: Frames, row: Mapping[Any, Any], claim: ClaimRecord) -> dict[str, Any]:
+def _row(frames: Frames, row: Mapping[Hashable, Any], claim: ClaimRecord) -> dict[str, object]:
     kind = CLAIMS[claim.kind]
     scale = kind.unit(claim).scale
     return {
@@ -97,15 +111,6 @@ def _published(frames: Frames, claim: ClaimRecord) -> float | None:
     if not isinstance(first, int | float) or not isinstance(second, int | float):
         return None
     return float(first - second) * (1 if METRICS[claim.metric].higher else -1)
-
-
-def effect_chart(data: pd.DataFrame) -> Chart:
-    """A panel per unit, a row per claim."""
-    claims = data["claim"].tolist()
-    width = WIDTH - names_width(claims) - 30
-    units = list(dict.fromkeys(data["unit"]))
-    panels = [_panel(data[data["unit"] == unit], unit, width, claims) for unit in units]
-    return panels[0] if len(panels) == 1 else below(*panels)
 
 
 def _panel(data: pd.DataFrame, unit: str, width: int, every: Sequence[str]) -> Chart:

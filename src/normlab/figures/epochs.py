@@ -6,15 +6,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.errors import UserError, unknown
-from normlab.figures.base import NotDrawnError
+from normlab.figures.figure import NotDrawnError
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
 from normlab.stats import t_intervals
 
 _MOST = 6  # layers shown where a figure names none
+
+READING = (
+    "Mean over seeds with its 95 % interval as a band, cut where the figure ends. Click a name to "
+    "pick it out."
+)
 
 
 def drawn_epochs(frames: Frames, arms: Sequence[str]) -> pd.DataFrame:
@@ -35,7 +40,7 @@ def details(frames: Frames, arms: Sequence[str], name: str) -> Iterable[tuple[st
 
 
 def chosen_layers(
-    found: Iterable[Mapping[str, Any]], wanted: Sequence[str] | None, what: str
+    found: Iterable[Mapping[str, object]], wanted: Sequence[str] | None, what: str
 ) -> list[str]:
     """Names of the layers to show: those wanted, or some spread evenly over the depth.
 
@@ -99,3 +104,19 @@ def over_seeds(
     )
     table = table.sort_values(["first", "second", "epoch"], ignore_index=True)
     return table[["arm", "panel", "epoch", "mean", "low", "high", "seeds"]]
+
+
+def detail_rows(
+    frames: Frames,
+    arms: Sequence[str],
+    names: Mapping[str, str],
+    bounds: tuple[float, float],
+    scale: float = 1.0,
+) -> pd.DataFrame:
+    """Numbers of the epochs' details, by name -> `panel`; see `over_seeds`."""
+    rows = [
+        {"arm": arm, "epoch": epoch, "panel": panel, "value": scale * value}
+        for name, panel in names.items()
+        for arm, epoch, value in details(frames, arms, name)
+    ]
+    return over_seeds([pd.DataFrame(rows)], frames.arms, bounds)

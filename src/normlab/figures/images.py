@@ -13,7 +13,7 @@ import numpy.typing as npt
 from normlab.data import describe, load
 from normlab.data.download import offline
 from normlab.errors import UserError
-from normlab.figures.base import NotDrawnError
+from normlab.figures.figure import NotDrawnError
 from normlab.recipe import DATA
 from normlab.recipe.data import Data
 from normlab.records.plan import ArmRecord

@@ -6,13 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import altair as alt
-import pandas as pd
-
-from normlab.figures.base import (
+from normlab.figures.figure import NotDrawnError
+from normlab.figures.style import (
     WIDTH,
     Chart,
-    NotDrawnError,
     Series,
     below,
     faded,
@@ -20,6 +17,8 @@ from normlab.figures.base import (
     key,
     picking,
 )
+from normlab.lazy import altair as alt
+from normlab.lazy import pandas as pd
 
 
 def line_chart(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from normlab.figures.base import NotDrawnError
+from normlab.figures.figure import Needs, NotDrawnError
+from normlab.figures.keys import TimeTo
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
-from normlab.metrics import METRICS
+from normlab.lazy import pandas as pd
+from normlab.metrics import METRICS, split_and_epochs
 from normlab.records.plan import TimeRecord
 from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
@@ -20,10 +20,10 @@ from normlab.stats.contrasts import welch
 from normlab.stats.intervals import Values
 from normlab.stats.survival import restricted_moments
 
-Metric = str | Mapping[str, Any]
-"""A name of `normlab.metrics`, or the options of `time_to`."""
+Metric = str | TimeTo
+"""A name of `normlab.metrics`, or a time."""
 
-Group = tuple[Mapping[str, Any], Sequence[str]]
+Group = tuple[Mapping[str, object], Sequence[str]]
 """Columns that name a mean, and the arms it is over."""
 
 
@@ -54,23 +54,41 @@ def metric_title(metric: Metric) -> str:
         if metric == "gap":
             return f"{words}, points"
         return f"{words}, %" if spec.points else words
-    what = {"seconds": "Seconds", "examples": "Images"}[metric["clock"]]
-    split = {"train": "running training", "validation": "validation"}[metric["split"]]
-    held = f" in {metric['hold']} epochs in a row" if metric["hold"] > 1 else ""
-    return f"{what} until {100 * metric['target']:g} % {split} accuracy{held}"
+    return time_title(metric.record())
+
+
+def time_title(time: TimeRecord) -> str:
+    """What a time is measured until, for an axis."""
+    what = {"seconds": "Seconds", "examples": "Images"}[time.clock]
+    split = {"train": "running training", "validation": "validation"}[time.split]
+    held = f" in {time.hold} epochs in a row" if time.hold > 1 else ""
+    return f"{what} until {100 * time.target:g} % {split} accuracy{held}"
+
+
+def needs_of(metrics: Sequence[Metric], at: str | int | None) -> Needs:
+    """What arms must have to give one of these metrics at an epoch."""
+    splits, epochs = set(), 1
+    for metric in metrics:
+        if isinstance(metric, str):
+            of_metric, needed = split_and_epochs(metric, at or "last")
+        else:
+            of_metric, needed = {metric.split}, metric.hold
+        splits |= of_metric
+        epochs = max(epochs, needed)
+    return Needs(frozenset(splits), epochs)
 
 
 def published_key(metric: Metric) -> str | None:
     """What a published value is called; None where no source's number is meant."""
     if isinstance(metric, str):
         return metric
-    return f"{metric['clock']}_to_{metric['target']:g}" if metric["hold"] == 1 else None
+    return f"{metric.clock}_to_{metric.target:g}" if metric.hold == 1 else None
 
 
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
     """A metric of every trial that counts; times are limited to the longest training of `arms`."""
     if not isinstance(metric, str):
-        return _timed(time_arrays(frames, TimeRecord.model_validate(metric), arms))
+        return _timed(time_arrays(frames, metric.record(), arms))
     spec = METRICS[metric]
     scale = 100.0 if spec.points else 1.0
     values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)
@@ -118,7 +136,7 @@ def scored_rows(
             strict=True)
     )  # fmt: skip
     printed = printed_values(frames, published_key(metric))
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
         weights[[place[arm] for arm in arms]] = 1 / len(arms)

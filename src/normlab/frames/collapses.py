@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
 from normlab.frames.scores import chance, score_array
+from normlab.lazy import pandas as pd
 from normlab.stats.collapse import collapse_rates, collapsed
 
 

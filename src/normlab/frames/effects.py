@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
 from normlab.frames.predictions import predictions
 from normlab.frames.scores import images, score_array
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
 from normlab.records.plan import Levels
 from normlab.stats.factorial import factorial, logit_error

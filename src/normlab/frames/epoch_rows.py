@@ -7,10 +7,9 @@ that epoch's training. What is known of a trial at its end stands in the row of 
 
 from __future__ import annotations
 
-import pandas as pd
-
 from normlab.frames.csv_text import csv_text
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records import FINISHED
 
@@ -48,7 +47,7 @@ def epoch_rows(frames: Frames) -> str:
         table[name] = table[name].astype("Int64")
     empty = [name for name in table if table[name].isna().all() and name not in _ALWAYS]
     table = table.drop(columns=empty)
-    return csv_text(table, float_format=_DIGITS, lineterminator="\n")
+    return csv_text(table, float_format=_DIGITS)
 
 
 def last_rows(epochs: pd.DataFrame) -> pd.DataFrame:

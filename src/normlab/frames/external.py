@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.arms import is_number
 from normlab.errors import UserError, listing, nearest, unknown
 from normlab.frames.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.frames.external_table import MISSING, PERCENT, Table, number, plain_name, read_table
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.recipe import value_text
 from normlab.records import TrialState

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from normlab.errors import UserError
+from normlab.lazy import pandas as pd
 from normlab.text import one_form
 
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -68,7 +66,7 @@ class Table:
             values.append(value)
         return pd.Series(values, index=self.cells.index, dtype=float)
 
-    def plain(self, name: str) -> pd.Series[Any]:
+    def plain(self, name: str) -> pd.Series:
         """A column as numbers where all its cells are some, else as text; NaN where it is empty."""
         texts = self.cells[name]
         numbers = [number(text, comma=self.comma) for text in texts]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from dataclasses import dataclass, fields
-from typing import Any
 
-import pandas as pd
-
+from normlab.lazy import pandas as pd
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.records.plan import PlanRecord
 from normlab.store import Look, Store
@@ -73,7 +72,7 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
         ]
     )
     ids = planned["id"].tolist()
-    rows = [_trial(dict(row)) for row in store.rows("trials", ids)]
+    rows = [_trial(row) for row in store.rows("trials", ids)]
     states = pd.DataFrame(rows, columns=["id", *_STATE_COLUMNS, *RESULT_COLUMNS, *FINAL_COLUMNS])
     records = [tuple(row) for row in store.rows("epochs", ids)]
     epochs = pd.DataFrame(records, columns=["id", *EPOCH_COLUMNS])
@@ -94,12 +93,13 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
     return Frames(plan, trials, epochs, tuple(store.looks()))
 
 
-def _details(text: str) -> Any:
+def _details(text: str) -> object:
     # Nothing but an escape can hold a control character in JSON.
-    return clean(json.loads(text)) if "\\" in text else json.loads(text)
+    found: object = json.loads(text)
+    return clean(found) if "\\" in text else found
 
 
-def _trial(row: dict[str, Any]) -> dict[str, Any]:
+def _trial(row: sqlite3.Row) -> dict[str, object]:
     result = clean(json.loads(row["result"])) if row["result"] else {}
     return {
         "id": row["id"],

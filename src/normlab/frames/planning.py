@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.claim_words import margin_text
 from normlab.frames.load import Frames
 from normlab.frames.scores import trials_of
 from normlab.frames.verdicts import rules
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord, PlanRecord
 from normlab.stats.claims import claim_from, plan_claim

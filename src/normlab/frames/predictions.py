@@ -6,7 +6,6 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +51,7 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
     if folder is None:
         return []
     classes = next((a.classes for a in frames.plan.arms if a.label == arm), None)
-    found = [_read(folder, row, classes) for row in _counted(frames, arm)]
+    found = [_read(folder, *row, classes) for row in _counted(frames, arm)]
     return [one for one in found if one is not None]
 
 
@@ -63,19 +62,19 @@ def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
     return sum(len(_counted(frames, label)) for label in labels) - there
 
 
-def _counted(frames: Frames, arm: str) -> list[dict[Any, Any]]:
+def _counted(frames: Frames, arm: str) -> list[tuple[str, int]]:
     trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["state"].isin(COUNTED)]
-    return trials[["id", "seed"]].to_dict("records")
+    return [(str(i), int(seed)) for i, seed in zip(trials["id"], trials["seed"], strict=True)]
 
 
-def _read(folder: Path, trial: dict[Any, Any], classes: int | None) -> Predictions | None:
-    path = folder / "artifacts" / str(trial["id"]) / "predictions.npz"
+def _read(folder: Path, trial: str, seed: int, classes: int | None) -> Predictions | None:
+    path = folder / "artifacts" / trial / "predictions.npz"
     try:
         if not _is_modest(path):
             return None
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             found = Predictions(
-                int(trial["seed"]),
+                seed,
                 arrays["labels"].astype(np.int64),
                 arrays["predictions"].astype(np.int64),
                 arrays["confidences"].astype(np.float64),

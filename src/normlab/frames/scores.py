@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED, time_table
+from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS, last_epochs
 from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
 
 COUNTED = ("complete", "diverged")

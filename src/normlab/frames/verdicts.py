@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from normlab.frames.claim_words import detail_text, measured_text, time_text
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord, UnresolvedClaim
 from normlab.stats import one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks

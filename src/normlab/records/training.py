@@ -44,8 +44,8 @@ class EpochRecord:
 
 
 TrialState = Literal["pending", "running", "complete", "diverged", "invalid", "failed"]
-"""`diverged` is a finding, kept with its history; `invalid` counts for nothing; `failed` is ours
-to mend."""
+"""`diverged` is a finding, kept with its history; `invalid` does not count; `failed` can be
+retried."""
 
 FINISHED: frozenset[TrialState] = frozenset({"complete", "diverged", "invalid"})
 """States that are never run again."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import vl_convert
 
 from normlab.errors import for_user
-from normlab.figures import GALLERIES, VEGA_LITE, Figure, figures_of, specification
+from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_whole
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.load import load_frames
@@ -81,7 +81,7 @@ def _made(
     return made, not_drawn
 
 
-def figure_files(figure: Figure) -> dict[str, bytes]:
+def figure_files(figure: Shown) -> dict[str, bytes]:
     """A figure's files by name: SVG, PDF, of galleries PNG; one that is not drawn has none."""
     if figure.drawn is None:
         return {}
@@ -90,7 +90,7 @@ def figure_files(figure: Figure) -> dict[str, bytes]:
         f"{figure.name}.svg": vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode(),
         f"{figure.name}.pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE),
     }
-    if figure.kind in GALLERIES:
+    if figure.is_gallery:
         found[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
             spec, vl_version=VEGA_LITE, scale=_DOTS
         )

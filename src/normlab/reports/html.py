@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import vl_convert
@@ -15,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
-from normlab.figures import VEGA_LITE, Figure, figures_of, specification
+from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
@@ -32,6 +30,7 @@ from normlab.reports.provenance import where_it_ran
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
+from normlab.wording import interval, is_missing, number, percent
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -118,9 +117,9 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": _percent,
-        "interval": _interval,
-        "number": _number,
+        "percent": percent,
+        "interval": interval,
+        "number": number,
         "value": value_text,
         "model": _model,
     }
@@ -149,11 +148,11 @@ def render(
     )
 
 
-def _claims(frames: Frames) -> list[dict[str, Any]]:
+def _claims(frames: Frames) -> list[dict[str, object]]:
     """The verdicts as the page shows them: margins and published numbers in words."""
     shown = []
     for row, record in zip(claim_table(frames).to_dict("records"), frames.plan.claims, strict=True):
-        cells = {str(k): None if _is_missing(v) or v == "" else v for k, v in row.items()}
+        cells = {str(k): None if is_missing(v) or v == "" else v for k, v in row.items()}
         shown.append(
             {
                 **cells,
@@ -171,9 +170,13 @@ def _model(arm: ArmRecord) -> str:
     return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _figure(figure: Shown) -> dict[str, object]:
     """What the page needs of a figure; one that cannot be drawn has no specification."""
-    shown: dict[str, Any] = {"name": figure.name, "title": figure.title, "caption": figure.caption}
+    shown: dict[str, object] = {
+        "name": figure.name,
+        "title": figure.title,
+        "caption": figure.caption,
+    }
     if figure.drawn is None:
         return {**shown, "spec": None}
     spec = json.dumps(specification(figure.drawn), allow_nan=False, separators=(",", ":"))
@@ -190,24 +193,8 @@ def _bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def _range(arms: pd.DataFrame) -> list[dict[str, Any]]:
+def _range(arms: pd.DataFrame) -> list[dict[str, object]]:
     """The arms with the lowest and the highest mean, with their place in the table."""
     measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
     ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
     return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
-
-
-def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _percent(value: Any, digits: int = 2) -> str:
-    return "–" if _is_missing(value) else f"{100 * value:.{digits}f}"
-
-
-def _interval(limits: tuple[Any, Any]) -> str:
-    return "–" if _is_missing(limits[0]) else " to ".join(_percent(limit) for limit in limits)
-
-
-def _number(value: Any, digits: int = 0) -> str:
-    return "–" if _is_missing(value) else f"{value:,.{digits}f}"

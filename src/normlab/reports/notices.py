@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import pandas as pd
 
@@ -97,7 +96,7 @@ def _deciding(places: list[Place]) -> list[str]:
     return [field for field in ordered if field != "bits"] or ordered
 
 
-def _listed(values: Iterable[Any], most: int = 6) -> str:
+def _listed(values: Iterable[object], most: int = 6) -> str:
     texts = [str(value) for value in values]
     if len(texts) > most:
         return f"{', '.join(texts[:most])} and {len(texts) - most} more"

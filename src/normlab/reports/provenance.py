@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
 
 from normlab.frames.load import Frames
+from normlab.places import Place
 from normlab.records import FINISHED
 from normlab.source import source_hash
 
@@ -19,7 +19,7 @@ UNKNOWN = "unknown"
 _KEYS = ("device", "chip", "threads", "backend", "torch", "normlab", "code", "python", "platform")
 
 
-def where_it_ran(frames: Frames) -> list[dict[str, Any]]:
+def where_it_ran(frames: Frames) -> list[dict[str, object]]:
     """The different places that finished trials ran at, the commonest first.
 
     Returns:
@@ -34,9 +34,10 @@ def where_it_ran(frames: Frames) -> list[dict[str, Any]]:
     return [_shown(json.loads(text), number) for text, number in counts.most_common()]
 
 
-def _shown(place: dict[str, Any], trials: int) -> dict[str, Any]:
+def _shown(place: Place, trials: int) -> dict[str, object]:
     said = {key: str(place.get(key, UNKNOWN)) for key in _KEYS}
-    through = [str(name) for name in place.get("taken_from", [])]
+    taken = place.get("taken_from")
+    through = list(map(str, taken)) if isinstance(taken, list) else []
     doubts = []
     if through:
         doubts.append(f"taken over from {' through '.join(reversed(through))}, as stored there")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from normlab.frames.claim_words import published_text
 from normlab.frames.load import Frames
 from normlab.frames.tables import arm_table
 from normlab.frames.verdicts import claim_table
+from normlab.wording import interval, number, percent
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -87,15 +87,15 @@ def arms_typeset(frames: Frames) -> Table:
         [
             arm["arm"],
             str(arm["finished"]),
-            _percent(arm["test_mean"]),
-            _interval(arm["test_low"], arm["test_high"]),
-            _percent(arm["validation_mean"]),
-            _percent(arm["train_mean"]),
-            _percent(arm["gap"]),
-            _percent(arm["macro_f1"]),
-            _percent(arm["ece"]),
-            _number(arm["seconds"], 1),
-            _number(arm["parameters"], 0),
+            percent(arm["test_mean"]),
+            interval((arm["test_low"], arm["test_high"])),
+            percent(arm["validation_mean"]),
+            percent(arm["train_mean"]),
+            percent(arm["gap"]),
+            percent(arm["macro_f1"]),
+            percent(arm["ece"]),
+            number(arm["seconds"], 1),
+            number(arm["parameters"], 0),
         ]
         for arm in arm_table(frames).to_dict("records")
     ]
@@ -119,8 +119,8 @@ def verdicts_typeset(frames: Frames) -> Table:
                 published_text(frames.plan, claims[row["claim"]]),
                 row["measured"] if isinstance(row["measured"], str) else "–",
                 f"{row['verdict']}{size}{note}",
-                _number(row["seeds"], 0),
-                _number(row["seeds_to_settle"], 0),
+                number(row["seeds"], 0),
+                number(row["seeds_to_settle"], 0),
             ]
         )
     return Table(
@@ -142,19 +142,3 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and not math.isfinite(value))
-
-
-def _percent(value: Any) -> str:
-    return "–" if _missing(value) else f"{100 * value:.2f}"
-
-
-def _interval(low: Any, high: Any) -> str:
-    return "–" if _missing(low) else f"{_percent(low)} to {_percent(high)}"
-
-
-def _number(value: Any, digits: int) -> str:
-    return "–" if _missing(value) else f"{value:,.{digits}f}"

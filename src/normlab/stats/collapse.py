@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
+from normlab.lazy import special
 from normlab.stats.intervals import Intervals, Values
 
 Flags = npt.NDArray[np.bool_]

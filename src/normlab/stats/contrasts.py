@@ -16,8 +16,8 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
+from normlab.lazy import special
 from normlab.stats.intervals import Moments, Values, moments
 
 

@@ -18,9 +18,9 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from normlab.errors import UserError, unknown
+from normlab.lazy import special
 from normlab.stats.contrasts import welch
 from normlab.stats.intervals import Intervals, Values, moments
 

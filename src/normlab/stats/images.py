@@ -14,8 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
+from normlab.lazy import special
 from normlab.stats.intervals import Intervals
 
 

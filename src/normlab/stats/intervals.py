@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+
+from normlab.lazy import special
 
 Values = npt.NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import special
 
+from normlab.lazy import special
 from normlab.stats.contrasts import welch
 from normlab.stats.intervals import Moments, Values
 

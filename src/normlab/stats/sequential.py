@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from scipy import special
 
 from normlab.errors import UserError
+from normlab.lazy import special
 
 LOOKS = (5, 10, 20, 30)
 """Seeds an arm at which the results are looked at."""

@@ -1,4 +1,4 @@
-"""Files of finished trials, held against what the store says of them."""
+"""Files of finished trials, compared with what the store says of them."""
 
 from __future__ import annotations
 

@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 from pydantic import ValidationError
 
 from normlab.errors import UserError
+from normlab.places import Place
 from normlab.records.plan import FigureRecord, PlanRecord
 from normlab.store.paths import is_id
 from normlab.text import clean
@@ -48,19 +49,20 @@ def _named(figures: Iterable[FigureRecord]) -> Iterator[FigureRecord]:
         yield figure if usual else figure.model_copy(update={"name": f"figure-{number}"})
 
 
-def parse_json(text: Any, what: str, folder: Path) -> Any:
+def parse_json(text: str, what: str, folder: Path) -> object:
     """Plain data from a store's JSON.
 
     Raises:
         UserError: It is none.
     """
     try:
-        return json.loads(text)
+        found: object = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         raise not_ours(folder, f"{what} is no JSON") from None
+    return found
 
 
-def parse_places(text: Any) -> list[dict[str, Any]]:
+def parse_places(text: str | None) -> list[Place]:
     """The places in a stored provenance; one that cannot be read has none."""
     try:
         found = clean(json.loads(text)) if text else []
@@ -72,7 +74,7 @@ def parse_places(text: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _is_place(place: Any) -> bool:
+def _is_place(place: object) -> TypeGuard[dict[str, object]]:
     return isinstance(place, dict) and isinstance(place.get("taken_from", []), list)
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from normlab.errors import UserError, for_user
 from normlab.files import make_folder, write_whole
+from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.records.plan import Declaration, PlanRecord
 from normlab.store.guard import guard
@@ -188,7 +189,7 @@ class Store:
                 "INSERT INTO looks (looked_at, declared, trials) VALUES (?, ?, ?)", (_now(), *entry)
             )
 
-    def start(self, trial_id: str, provenance: Mapping[str, Any], epochs: int) -> None:
+    def start(self, trial_id: str, provenance: Place, epochs: int) -> None:
         """A worker took this trial up after that many epochs; epochs beyond them are forgotten."""
         with self._transaction():
             row = self._one("SELECT provenance FROM trials WHERE id = ?", (trial_id,))
@@ -230,7 +231,7 @@ class Store:
     def mend(
         self,
         trial_id: str,
-        provenance: Mapping[str, Any],
+        provenance: Place,
         records: Iterable[EpochRecord],
         result: TrialResult,
         artifacts: Iterable[Artifact],
@@ -285,9 +286,9 @@ class Store:
                 ((trial_id,) for trial_id in trial_ids),
             )
 
-    def places(self, trial_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    def places(self, trial_ids: Sequence[str]) -> dict[str, list[Place]]:
         """Where the trials were trained by id: more than one place where one was resumed."""
-        found = {}
+        found: dict[str, list[Place]] = {}
         for row in self.rows("trials", trial_ids):
             places = json.loads(row["provenance"] or "[]")
             known = places if isinstance(places, list) else []
@@ -386,7 +387,7 @@ class Store:
 
         Args:
             trial_ids: Of which trials.
-            hashes: Read every file and hold it against its SHA-256; otherwise against its size.
+            hashes: Read every file and compare its SHA-256; otherwise compare only its size.
         """
         rows = self._all(
             "SELECT a.trial_id, a.kind, a.sha256, a.bytes FROM artifacts a "
@@ -429,7 +430,7 @@ class Store:
 
     # -- plumbing --------------------------------------------------------------------------
 
-    def _set(self, trial_id: str, assignments: str, values: tuple[Any, ...]) -> None:
+    def _set(self, trial_id: str, assignments: str, values: tuple[object, ...]) -> None:
         finished = ", ".join(f"'{state}'" for state in sorted(FINISHED))
         changed = self._connection.execute(
             f"UPDATE trials SET {assignments} WHERE id = ? AND state NOT IN ({finished})",  # noqa: S608
@@ -457,15 +458,15 @@ class Store:
             with contextlib.suppress(sqlite3.OperationalError):
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def _one(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Row | None:
+    def _one(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
         return row
 
-    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[sqlite3.Row]:
+    def _all(self, sql: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
 
 
-def _column(value: Any) -> Any:
+def _column(value: object) -> object:
     return json.dumps(value) if isinstance(value, dict) else value
 
 

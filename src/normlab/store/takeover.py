@@ -1,7 +1,7 @@
 """Taking finished trials over from another study's folder, which may be a stranger's.
 
 Of the other store only outcomes are believed: what a trial is (recipe, seed, data) this study's own
-plan says. Files are read by the trial's id and the file's kind, held against their SHA-256 and
+plan says. Files are read by the trial's id and the file's kind, checked against their SHA-256 and
 written by id and kind; a record that names another path, or a link on the way, leaves the trial.
 """
 
@@ -14,13 +14,20 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from normlab.records import FINISHED, EpochRecord, TrialResult
 from normlab.store.paths import ARTIFACTS, artifact_path, read_regular
 
-if TYPE_CHECKING:
-    from normlab.store.store import Store
+
+class Source(Protocol):
+    """What is read of the other folder's store."""
+
+    folder: Path
+
+    def rows(self, table: str, trial_ids: Sequence[str]) -> list[sqlite3.Row]:
+        """The rows of these trials."""
+
 
 _RESULT = {
     f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(TrialResult)
@@ -64,7 +71,7 @@ class RefusedError(Exception):
     """A trial is not as a run of normlab leaves it; the message says how."""
 
 
-def outcome(source: Store, trial_id: str) -> Outcome | None:
+def outcome(source: Source, trial_id: str) -> Outcome | None:
     """A trial of another store, checked; None if it is not finished there.
 
     Raises:
@@ -103,7 +110,7 @@ def _provenance(trial: sqlite3.Row, folder: Path) -> str:
     return json.dumps(marked)
 
 
-def _names(value: Any) -> list[str]:
+def _names(value: object) -> list[str]:
     return [str(name) for name in value] if isinstance(value, list) else []
 
 

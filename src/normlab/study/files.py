@@ -66,7 +66,7 @@ def read_text(reference: str | Path) -> str:
         raise UserError(f"{path} cannot be read: {error}") from None
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, object]:
     """The mapping in a YAML file.
 
     Raises:
@@ -75,7 +75,7 @@ def read(path: Path) -> dict[str, Any]:
     return content_of(read_text(path), path)
 
 
-def content_of(text: str, path: Path) -> dict[str, Any]:
+def content_of(text: str, path: Path) -> dict[str, object]:
     """The mapping in a YAML file's text; `path` is for the messages.
 
     Raises:
@@ -93,7 +93,7 @@ def content_of(text: str, path: Path) -> dict[str, Any]:
     return content
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str) -> object:
     """Plain data from YAML: safe, and with a repeated key an error.
 
     Numbers and truth values are those of YAML 1.2: ``1e-3`` is a number, ``010`` is ten, ``on`` and
@@ -103,9 +103,10 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError: Not valid YAML, or a key given twice in one mapping.
     """
     try:
-        return yaml.load(one_form(text), _Loader)  # noqa: S506 (a SafeLoader)
+        found: object = yaml.load(one_form(text), _Loader)  # noqa: S506 (a SafeLoader)
     except (ValueError, RecursionError) as error:  # of a number too long, of brackets too deep
         raise yaml.YAMLError(str(error)) from None
+    return found
 
 
 class _Loader(yaml.SafeLoader):
@@ -125,7 +126,7 @@ class _Loader(yaml.SafeLoader):
         self._values: dict[yaml.Node, int] = {}
         self._depth = 0
 
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Count before anything is made of it: ten aliases of ten aliases of ... fill a memory."""
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         is_alias = self.check_event(yaml.AliasEvent)
@@ -148,7 +149,9 @@ class _Loader(yaml.SafeLoader):
             )
         return node
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(
+        self, node: yaml.MappingNode, deep: bool = False
+    ) -> dict[Hashable, object]:
         seen = Counter(str(key.value) for key, _ in node.value)
         for key, _ in node.value:
             if seen[str(key.value)] > 1 and key.tag != "tag:yaml.org,2002:merge":

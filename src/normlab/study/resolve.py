@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from normlab.arms import Arms
 from normlab.errors import UserError
+from normlab.figures.figure import Context, Figure
 from normlab.records.plan import (
     AnalysisRecord,
     ArmRecord,
@@ -19,7 +20,6 @@ from normlab.records.plan import (
     UnresolvedClaim,
 )
 from normlab.study.cells import Cell, cells
-from normlab.study.resolve_figures import resolve_figures
 from normlab.study.spec import Study
 
 
@@ -37,6 +37,7 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
     arms = Arms(levels, strict=not study.varied)
     analysis = study.analysis.record()
     claims = _claims(study, analysis, arms)
+    names = [claim.name for claim in claims]
     return PlanRecord(
         name=study.name,
         question=study.question,
@@ -45,7 +46,7 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         analysis=analysis,
         arms=tuple(ArmRecord(label=label, levels=dict(of)) for label, of in levels.items()),
         claims=claims,
-        figures=_figures(study, arms, claims),
+        figures=_figures(study, Context(arms, analysis, names, study.seeds)),
         published=_published(study, arms),
         factors=tuple(sorted({key for of in levels.values() for key in of})),
         overrides=study.overrides,
@@ -91,14 +92,34 @@ def _apart(name: str, others: Sequence[str]) -> str:
     return found
 
 
-def _figures(study: Study, arms: Arms, claims: Sequence[Claim]) -> tuple[FigureRecord, ...]:
-    return resolve_figures(
-        study.figures,
-        study.analysis,
-        arms,
-        claims=[claim.name for claim in claims],
-        seeds=study.seeds,
-    )
+def _figures(study: Study, context: Context) -> tuple[FigureRecord, ...]:
+    """Every figure; those of arms that a variant lacks say why they are unresolved."""
+    records = []
+    for name, figure in zip(_names(study.figures), study.figures, strict=True):
+        try:
+            record = figure.resolved(context).record(name)
+        except UserError as error:
+            if context.arms.strict:
+                raise UserError(f"figure {name}: {error}") from None
+            record = figure.record(name).model_copy(update={"unresolved": str(error)})
+        records.append(record)
+    return tuple(records)
+
+
+def _names(figures: Sequence[Figure]) -> list[str]:
+    """The names given, and for the others their kind, with a number from the second on."""
+    given = [figure.name for figure in figures if figure.name]
+    for name in given:
+        if given.count(name) > 1:
+            raise UserError(f"figures: two of them have the name '{name}'")
+    found: list[str] = []
+    for figure in figures:
+        name, number = figure.name or figure.kind, 1
+        while not figure.name and (name in given or name in found):
+            number += 1
+            name = f"{figure.kind}-{number}"
+        found.append(name)
+    return found
 
 
 def _published(study: Study, arms: Arms) -> tuple[PublishedRecord, ...]:

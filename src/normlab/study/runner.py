@@ -47,11 +47,11 @@ class RunOptions:
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
-        same_machine: Train again what was trained on a machine or with software that gives
-            different bits, and take no such trial over from other studies. A trial is replaced
-            when its new training has ended.
-        retrain_lost: Train finished trials again whose files are gone or damaged; for that, every
-            file is compared with its SHA-256.
+        same_machine: Train again every trial whose bits this machine would not reproduce, and take
+            none of that kind over from other studies. A trial is replaced once its new training has
+            ended.
+        retrain_lost: Train finished trials again whose files are gone or damaged; every file is
+            checked against its SHA-256 for that.
     """
 
     workers: int | Literal["auto"] = 1

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator
 
 from normlab.arms import is_level
 from normlab.errors import UserError, unknown
+from normlab.figures import FIGURES, Figure
 from normlab.recipe import Seed, Spec, value_text
+from normlab.recipe.base import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec, Published
-from normlab.study.figures import FigureSpec
 from normlab.study.files import content_of, find, read_text
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
@@ -32,6 +33,9 @@ def _different(levels: list[object]) -> list[object]:
 
 
 Levels = Annotated[list[object], Field(min_length=1), AfterValidator(_different)]
+FigureSpec = Annotated[SerializeAsAny[Figure], BeforeValidator(chosen_from(FIGURES))]
+"""A figure as a study file has it, by its kind."""
+
 Values = dict[str, object]
 """Recipe keys, dotted where they go into a component, and their values."""
 

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from normlab.errors import UserError
 from normlab.files import write_whole
@@ -65,7 +64,7 @@ def config_folder() -> Path:
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".config") / "normlab"
 
 
-def modules_named(values: Mapping[str, Any]) -> Iterator[str]:
+def modules_named(values: Mapping[str, object]) -> Iterator[str]:
     """The modules that recipe values by (dotted) key would have imported."""
     for key, value in values.items():
         head, _, rest = key.partition(".")

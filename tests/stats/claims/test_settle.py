@@ -26,7 +26,7 @@ def test_a_permutation_claim_at_three_seeds_cannot_be_settled() -> None:
     assert "no p below 0.1" in found.reason
     assert "0.025 (0.05 over 2 in the family)" in found.reason
     assert "neither be supported nor refuted" in found.reason
-    assert "5 seeds an arm are enough" in found.reason
+    assert "5 seeds per arm are enough" in found.reason
 
 
 def test_permutation_claims_by_seeds_and_family() -> None:
@@ -49,7 +49,7 @@ def test_best_is_refuted_at_a_corrected_level() -> None:
     claim = Best(0, (1, 2), 0.003, test="permutation")
     found = could_settle(claim, 4, Rules())
     assert (found.supported, found.refuted) == (True, False)
-    assert "5 seeds an arm are enough" in found.reason
+    assert "5 seeds per arm are enough" in found.reason
 
 
 def test_faster_is_a_permutation_test_whatever_the_pairing() -> None:

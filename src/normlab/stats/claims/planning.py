@@ -14,7 +14,7 @@ from normlab.stats.claims.verdict import Rules
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """What `seeds` seeds an arm can say about a claim.
+    """What `seeds` seeds per arm can say about a claim.
 
     Attributes:
         alpha: What the claim is tested at.

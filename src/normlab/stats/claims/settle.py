@@ -54,7 +54,7 @@ def could_settle(
     """
     alpha = rules.claim_alpha
     if seeds < 2:
-        return Settles(False, False, 1.0, alpha, "fewer than 2 seeds an arm settle nothing")
+        return Settles(False, False, 1.0, alpha, "fewer than 2 seeds per arm settle nothing")
     if claim.test == "t":
         return _by_t(claim, claim.contrasts(arms or max(claim.arms) + 1), seeds, rules, span)
     if isinstance(claim, MeanClaim):
@@ -70,10 +70,10 @@ def _by_permutation(claim: Claim, seeds: int, rules: Rules) -> Settles:
         return Settles(True, True, smallest, alpha, "")
     enough = fewest_for_permutation(claim, rules, alpha=alpha)
     reason = (
-        f"permuting {seeds} seeds an arm gives no p below {smallest:.3g}, and this claim is tested "
-        f"at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): it can "
+        f"permuting {seeds} seeds per arm gives no p below {smallest:.3g}, and this claim is "
+        f"tested at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): it can "
         f"{_can(supported, refuted)}; "
-        + (f"{enough} seeds an arm are enough" if enough else "no number of seeds is enough")
+        + (f"{enough} seeds per arm are enough" if enough else "no number of seeds is enough")
     )
     return Settles(supported, refuted, smallest, alpha, reason)
 
@@ -88,7 +88,7 @@ def _by_t(claim: Claim, weights: Values, seeds: int, rules: Rules, span: float) 
     if supported and refuted:
         return Settles(True, True, 0.0, alpha, "")
     reason = (
-        f"{seeds} seeds an arm leave {half:.3g} on each side of the estimate even without any "
+        f"{seeds} seeds per arm leave {half:.3g} on each side of the estimate even without any "
         f"spread, at {alpha:.3g} ({rules.alpha:.3g} over {rules.family} in the family): the claim "
         f"can {_can(supported, refuted)}"
     )
@@ -104,7 +104,7 @@ def _can(supported: bool, refuted: bool) -> str:
 def fewest_for_permutation(
     claim: Claim, rules: Rules, *, alpha: float, most: int = 100
 ) -> int | None:
-    """Fewest seeds an arm with which a permutation test could both support and refute a claim."""
+    """Fewest seeds per arm with which a permutation test could both support and refute a claim."""
     level = alpha / claim.alternatives
     return next((n for n in range(2, most + 1) if _smallest_p(claim, n, rules) <= level), None)
 

@@ -16,7 +16,7 @@ class Rules:
     """What a study declares before the run about all of its claims.
 
     Attributes:
-        alpha: Error rate of the family; of one look, where seeds are added.
+        alpha: Error rate of the family; where seeds are added, that of a single look.
         family: Number of claims declared: each is tested at alpha / family (Bonferroni).
         paired: Whether arms are paired by seed.
         variance_floor: Least variance of an arm to believe; `one_image_variance(n_test)`.

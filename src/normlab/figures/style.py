@@ -1,4 +1,4 @@
-"""What all figures share: what is drawn, how series are told apart, and how charts are laid out.
+"""How all figures look: how series are told apart, and how charts are laid out.
 
 A series (an arm, a factor's level) has a color, a dash and a shape by its place among all of them,
 the same in every figure. The three repeat after 8, 5 and 7 places: 280 series differ, and the first
@@ -14,10 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-import altair as alt
-import pandas as pd
+from normlab.lazy import altair as alt
+from normlab.lazy import pandas as pd
 
-Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart | alt.ConcatChart
+Chart: TypeAlias = (
+    "alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart | alt.ConcatChart"
+)
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 """Okabe & Ito 2008: told apart under every common color blindness."""
@@ -47,27 +49,6 @@ LOOK: dict[str, Any] = {
 
 _CHARACTER = 6.8  # pixels of a character of 12 pixels, on average
 _LINE = 15  # pixels of a line of text
-
-
-class NotDrawnError(Exception):
-    """There is nothing to draw; the message says why."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """One figure of a report.
-
-    Attributes:
-        title: Above it.
-        caption: Below it: how it is read, and what it leaves out.
-        data: What it shows.
-        chart: The drawing.
-    """
-
-    title: str
-    caption: str
-    data: pd.DataFrame
-    chart: Chart
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,20 @@
-"""Arms one below the other: a metric's mean and interval, every seed, and what was published."""
+"""What `dots` and `bars` share: metrics side by side, arm by arm, with what was published."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
-import altair as alt
 import numpy as np
-import pandas as pd
+from pydantic import field_validator
 
-from normlab.figures.base import (
+from normlab.figures.figure import Context, Needs, NotDrawnError, OfArms, Source
+from normlab.figures.keys import Measure, Measures
+from normlab.figures.measures import metric_title, needs_of, part, scored_rows
+from normlab.figures.style import (
     GREY,
     WIDTH,
     Chart,
-    Drawn,
-    NotDrawnError,
     Series,
     below,
     fitted,
@@ -26,38 +26,83 @@ from normlab.figures.base import (
     row_step,
     wrapped,
 )
-from normlab.figures.measures import metric_title, part, scored_rows
-from normlab.frames.load import Frames
+from normlab.lazy import altair as alt
+from normlab.lazy import pandas as pd
+from normlab.stats.claims.keys import At
 
 _IN_A_ROW = 3
 
 
-def draw(frames: Frames, record: Mapping[str, Any]) -> Drawn:
-    """A figure of kind `dots` or `bars`."""
-    data = arm_rows(frames, record)
-    titles = list(dict.fromkeys(data["metric"]))
-    return Drawn(
-        record["heading"] or _heading(titles),
-        _caption(data, record["kind"]),
-        data,
-        arm_chart(data, frames.arms, bars=record["kind"] == "bars", together=record["together"]),
-    )
+class ByArm(OfArms):
+    """Metrics side by side, arm by arm, with what the source published as an open mark."""
 
+    metrics: Measures | None = None
+    at: At | None = None
+    together: bool = False
+    """Metrics of one unit in one panel instead of one each."""
 
-def arm_rows(frames: Frames, record: Mapping[str, Any]) -> pd.DataFrame:
-    """The rows of `scored_rows` for each arm, with `metric`, the title of its axis."""
-    parts = []
-    for metric in record["metrics"]:
-        columns = {"metric": metric_title(metric)}
-        groups = [({**columns, "arm": arm}, [arm]) for arm in record["arms"]]
-        try:
-            parts.append(scored_rows(frames, metric, record["at"], groups))
-        except NotDrawnError:
-            if len(record["metrics"]) == 1:
-                raise
-    if not parts:
-        raise NotDrawnError("no finished trial has any of its metrics yet")
-    return pd.concat(parts, ignore_index=True)
+    usual: ClassVar[str] = "Arms side by side"
+    mean_mark: ClassVar[str]
+    """What a mean is drawn as, in words."""
+    has_bars: ClassVar[bool] = False
+
+    @field_validator("metrics")
+    @classmethod
+    def _distinct(cls, value: tuple[Measure, ...] | None) -> tuple[Measure, ...] | None:
+        for metric in value or ():
+            if (value or ()).count(metric) > 1:
+                name = metric if isinstance(metric, str) else "time_to"
+                raise ValueError(f"{name} is there twice")
+        return value
+
+    def resolved(self, context: Context) -> Self:
+        """With the study's metric and epoch where it says neither."""
+        left = {
+            "metrics": self.metrics or (context.analysis.metric,),
+            "at": self.at or context.analysis.at,
+        }
+        return super().resolved(context).model_copy(update=left)
+
+    def needs(self) -> Needs:
+        """What its metrics need."""
+        return needs_of(self.metrics or (), self.at)
+
+    def rows(self, source: Source) -> pd.DataFrame:
+        """The rows of `scored_rows` for each arm, with `metric`, the title of its axis."""
+        parts, metrics = [], self.metrics or ()
+        for metric in metrics:
+            columns = {"metric": metric_title(metric)}
+            groups = [({**columns, "arm": arm}, [arm]) for arm in self.labels(source)]
+            try:
+                parts.append(scored_rows(source.frames, metric, self.at or "last", groups))
+            except NotDrawnError:
+                if len(metrics) == 1:
+                    raise
+        if not parts:
+            raise NotDrawnError("no finished trial has any of its metrics yet")
+        return pd.concat(parts, ignore_index=True)
+
+    def title_of(self, rows: pd.DataFrame) -> str:
+        """The metrics without their units, as words of one sentence."""
+        words = [title.partition(",")[0] for title in dict.fromkeys(rows["metric"])]
+        words = [words[0], *(word[0].lower() + word[1:] for word in words[1:])]
+        return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+    def reading(self, rows: pd.DataFrame) -> str:
+        """Dots, means, intervals, what never got there and what was printed."""
+        text = (
+            f"Each small dot is one seed; the {self.mean_mark} is their mean, the line its 95 % "
+            "interval."
+        )
+        if not rows.loc[rows["part"] == "seed", "reached"].all():
+            text += " A small triangle is a training that never got there, at its whole length."
+        if (rows["part"] == "published").any():
+            text += " An open diamond is what the source printed."
+        return text
+
+    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
+        """A panel per metric, or one panel where they are shown together; arms are rows."""
+        return arm_chart(rows, every, bars=self.has_bars, together=self.together)
 
 
 def arm_chart(
@@ -66,7 +111,7 @@ def arm_chart(
     """A panel per metric, or one panel where they are shown together; arms are rows.
 
     Args:
-        data: From `arm_rows`.
+        data: From `ByArm.rows`.
         every: All arms of the report.
         bars: Bars from 0 instead of dots on an axis that fits.
         together: All metrics in one panel, told apart by color and shape.
@@ -190,20 +235,3 @@ def _seeds(
         )
     )
     return made
-
-
-def _heading(titles: Sequence[str]) -> str:
-    """The metrics without their units, as words of one sentence."""
-    words = [title.partition(",")[0] for title in titles]
-    words = [words[0], *(word[0].lower() + word[1:] for word in words[1:])]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _caption(data: pd.DataFrame, kind: str) -> str:
-    mean = "bar is their mean" if kind == "bars" else "large mark is their mean"
-    text = f"Each small dot is one seed; the {mean}, the line its 95 % interval."
-    if not data.loc[data["part"] == "seed", "reached"].all():
-        text += " A small triangle is a training that never got there, at its whole length."
-    if (data["part"] == "published").any():
-        text += " An open diamond is what the source printed."
-    return text

@@ -1,0 +1,187 @@
+"""What every kind of figure has: its keys, what it needs, its rows, its drawing.
+
+A kind is one class in one file beside this one. It is drawn in two steps: `rows` is a tidy data
+frame, which tests look at; `chart` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple, Self, final
+
+from pydantic import ConfigDict, Field
+
+from normlab.arms import Arms, Selectors
+from normlab.figures.keys import Text
+from normlab.figures.style import Chart
+from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
+from normlab.recipe.base import Component
+from normlab.records.plan import AnalysisRecord, FigureRecord
+
+
+class NotDrawnError(Exception):
+    """There is nothing to draw; the message says why."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure of a report.
+
+    Attributes:
+        title: Above it.
+        caption: Below it: how it is read, and what it leaves out.
+        data: What it shows.
+        chart: The drawing.
+    """
+
+    title: str
+    caption: str
+    data: pd.DataFrame
+    chart: Chart
+
+
+class Context(NamedTuple):
+    """What a figure of a study file is resolved with."""
+
+    arms: Arms
+    analysis: AnalysisRecord
+    claims: Sequence[str]
+    seeds: Sequence[int]
+
+
+class Needs(NamedTuple):
+    """What its arms must have: each of these splits, and so many epochs."""
+
+    splits: frozenset[str] = frozenset()
+    epochs: int = 1
+
+
+class Source(NamedTuple):
+    """What a figure is drawn from.
+
+    Attributes:
+        frames: The study.
+        folder: Its folder, with the trials' predictions; None where there is none.
+    """
+
+    frames: Frames
+    folder: Path | None = None
+
+
+class Figure(Component):
+    """What every figure has.
+
+    Attributes:
+        name: Its place in the page and its file's name; left out, its kind (and a number).
+        heading: Above it; written `title`, a name that is taken here.
+        caption: What the study's author says below it, in front of how to read it.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
+    heading: Text | None = Field(None, alias="title")
+    caption: Text | None = None
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    usual: ClassVar[str]
+    """Heading where the data say no better one."""
+    is_gallery: ClassVar[bool] = False
+    """Whether it shows images: it is exported as PNG too."""
+
+    # -- in a study file -------------------------------------------------------------------
+
+    def resolved(self, context: Context) -> Self:
+        """The figure with its arms by label, and what it leaves open as the study has it.
+
+        Raises:
+            UserError: It is about arms, factors, claims or seeds that are not there.
+        """
+        return self
+
+    def needs(self) -> Needs:
+        """What at least one of its arms must be able to give."""
+        return Needs()
+
+    @final
+    def record(self, name: str) -> FigureRecord:
+        """As the plan keeps it."""
+        own = self.model_dump(mode="json", exclude={"name", "kind", "heading", "caption"})
+        return FigureRecord(
+            name=name, kind=self.kind, heading=self.heading, caption=self.caption, options=own
+        )
+
+    @classmethod
+    @final
+    def of(cls, record: FigureRecord) -> Self:
+        """The figure that a plan's record stands for.
+
+        Raises:
+            UserError: Its options are not those of the kind.
+        """
+        own = {key: value for key, value in record.options.items() if key in cls.model_fields}
+        said = {"kind": record.kind, "heading": record.heading, "caption": record.caption}
+        return cls.parse({**own, **said})
+
+    # -- in a report -----------------------------------------------------------------------
+
+    def predicted(self, source: Source) -> Sequence[str]:
+        """The arms whose stored predictions it shows; most figures need none."""
+        return ()
+
+    def rows(self, source: Source) -> pd.DataFrame:
+        """Its data.
+
+        Raises:
+            NotDrawnError: There is nothing to show yet.
+            UserError: It names something that was not recorded.
+        """
+        raise NotImplementedError
+
+    def title_of(self, rows: pd.DataFrame) -> str:
+        """Above it, where the study file says nothing."""
+        return self.usual
+
+    def reading(self, rows: pd.DataFrame) -> str:
+        """How it is read, and what it leaves out."""
+        raise NotImplementedError
+
+    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
+        """Draw it.
+
+        Args:
+            rows: Its data.
+            every: Labels of all arms of the study: a series looks alike in every figure.
+        """
+        raise NotImplementedError
+
+    @final
+    def draw(self, source: Source) -> Drawn:
+        """Rows, words and chart; raises as `rows` does."""
+        rows = self.rows(source)
+        title = self.heading or self.title_of(rows)
+        said = f"{self.caption.rstrip('.')}. " if self.caption else ""
+        chart = self.chart(rows, source.frames.arms)
+        return Drawn(title, said + self.reading(rows), rows, chart)
+
+
+class OfArms(Figure):
+    """A figure of several arms; `arms` left out, of all that it can show."""
+
+    arms: Selectors | None = None
+
+    def resolved(self, context: Context) -> Self:
+        """With the labels of its arms."""
+        return self.model_copy(update={"arms": context.arms.pick_any(self.arms)})
+
+    def labels(self, source: Source) -> list[str]:
+        """Its arms, once it is resolved."""
+        return list(map(str, self.arms)) if self.arms is not None else source.frames.arms
+
+
+def noted(rows: pd.DataFrame, **notes: object) -> pd.DataFrame:
+    """Rows with what else their caption says, as `attrs`."""
+    rows.attrs.update(notes)
+    return rows
