@@ -36,10 +36,8 @@ __version__ = version("normlab")
 if TYPE_CHECKING:
     from normlab import models as models
     from normlab import norms as norms
+    from normlab.answers import Results, Status, Verified
     from normlab.api import (
-        Results,
-        Status,
-        Verified,
         check_norm,
         claims,
         claims_from,
@@ -63,8 +61,11 @@ if TYPE_CHECKING:
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Recipe": "normlab.recipe",
+    "Results": "normlab.answers",
+    "Status": "normlab.answers",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
+    "Verified": "normlab.answers",
     "swap_norm": "normlab.models",
 }
 _MODULES = {

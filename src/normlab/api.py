@@ -11,6 +11,8 @@ from normlab.answers import Results, Status, Verified, write_reports
 from normlab.deprecated import renamed_keyword
 from normlab.study.spec import Study
 from normlab.study.stored import compared_files, folder_of, frames_of, progress_of, verdicts
+from normlab.study.trusting import distrust_study as distrust_study
+from normlab.study.trusting import trust_study as trust_study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,25 +22,6 @@ if TYPE_CHECKING:
     from normlab.study.events import Listener
     from normlab.study.lint import Finding
     from normlab.study.plan import Plan
-
-__all__ = [
-    "Results",
-    "Status",
-    "Verified",
-    "check_norm",
-    "claims",
-    "claims_from",
-    "distrust_study",
-    "lint",
-    "load_study",
-    "plan",
-    "report",
-    "results",
-    "run",
-    "status",
-    "trust_study",
-    "verify",
-]
 
 
 @renamed_keyword("set", "overrides")
@@ -66,42 +49,6 @@ def load_study(
         UserError: No such study, or a mistake in it; the message names field and value.
     """
     return Study.load(reference, trust=trust).vary(quick=quick, overrides=overrides, seeds=seeds)
-
-
-def trust_study(reference: str | Path) -> tuple[str, ...]:
-    """Trust a study file as it is now: the code it names may be imported. Imports nothing.
-
-    Args:
-        reference: A bundled study's name, or the path of a study file.
-
-    Returns:
-        The modules it names; none for a study of normlab's own parts, and nothing is written.
-
-    Raises:
-        UserError: No such study, a mistake in it, or the config folder cannot be written.
-    """
-    from normlab.study.trust import remember
-
-    study = Study.load(reference)
-    modules = tuple(sorted(study.modules()))
-    if modules and study.file and study.digest:
-        remember(study.file, study.digest, modules)
-    return modules
-
-
-def distrust_study(reference: str | Path) -> bool:
-    """Take the trust in a study file back; returns whether there was any.
-
-    Args:
-        reference: A bundled study's name, or the path of a study file.
-
-    Raises:
-        UserError: No such file, or the record cannot be removed.
-    """
-    from normlab.study.files import find
-    from normlab.study.trust import forget
-
-    return forget(str(find(reference).resolve()))
 
 
 def plan(study: Study) -> Plan:
