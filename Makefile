@@ -1,12 +1,13 @@
 # make demo   install into .venv, run the demo study, say where its report is
 # make test   install into .venv, then lint, types, documentation and all tests
 # make test-all    the same, then the long checks: before a release, after a change of a layer
+# make wheel  build the wheel, install it elsewhere, run the demo study from it
 # make docs   install into .venv, build the documentation site into build/docs
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo test test-all lint types docs check format clean
+.PHONY: demo test test-all wheel lint types docs check format clean
 
 demo: .venv/demo
 	$(BIN)/normlab run digits-norms --workers $(WORKERS)
@@ -14,10 +15,13 @@ demo: .venv/demo
 
 test: lint types docs check
 
-test-all: test
+test-all: test wheel
 	$(BIN)/normlab check norm all
 	$(BIN)/python benchmarks/fuzz_layers.py --cases 5000 --workers 2
 	$(BIN)/python benchmarks/crash.py --every-call --random 50
+
+wheel: .venv/demo
+	$(BIN)/python benchmarks/wheel.py
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ CONTENTS = {
         "docs/recipe",
         "docs/augment",
         "docs/own-images",
+        "docs/own-data",
         "docs/own-model",
         "docs/own-norm",
         "docs/claims",

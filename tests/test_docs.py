@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 
+from normlab.data import describe
 from normlab.metrics import METRICS
 from normlab.norms import class_of, traits
 from normlab.recipe import (
@@ -30,6 +31,7 @@ from normlab.study.analysis import Analysis, Published
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
+from tests.data.made import spec as data_spec
 
 ROOT = Path(__file__).parents[1]
 CARDS = sorted(path for path in ROOT.glob("docs/cards/*.md") if path.stem != "README")
@@ -179,6 +181,21 @@ def test_the_guide_to_an_own_model_runs(monkeypatch: pytest.MonkeyPatch) -> None
     example = (ROOT / "tests" / "models" / "own.py").read_text(encoding="utf-8")
     net = example[example.index("class Net(") : example.index("def make_net")].strip()
     assert net in guide
+
+
+def test_the_guide_to_own_data_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    guide = text_of("own-data.md")
+    module = ModuleType("mypackage.images")
+    exec(compile("\n".join(blocks(guide, "python")), "own-data.md", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "mypackage.images", module)
+    (text,) = blocks(guide, "yaml")
+    study = {**parse_yaml(text), "name": "own-data"}
+    assert len(make_plan(Study.parse(study)).rows()) == 6
+    assert describe(data_spec("mypackage.images:squares")).train_counts == (30, 30)
+    example = (ROOT / "tests" / "data" / "own.py").read_text(encoding="utf-8")
+    for part in ("def stripes", "class Squares"):
+        body = example[example.index(part) :].partition("\n\n\n")[0].strip()
+        assert body in guide
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NORMS if not kind.startswith("torch_")])

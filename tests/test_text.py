@@ -68,7 +68,7 @@ def test_a_terminal_gets_no_control_character_from_messages_and_cells(
     from normlab.terminal import console, table
 
     stream = io.StringIO()
-    monkeypatch.setattr(console, "file", stream)
+    monkeypatch.setattr(console, "_file", stream)  # `file` would stay today's standard output
     console.print(f"{RED} and {TITLE}", soft_wrap=True)
     console.print(table(["arm"], [(f"{RED}\nforged line {REVERSED}",)]))
     written = stream.getvalue()

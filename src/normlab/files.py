@@ -72,7 +72,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
 
 def put_in_place(temporary: Path, path: Path) -> None:
     """Give a file that was written under `temporary_name` its own name, for good."""
-    with temporary.open("rb") as stream:
+    with temporary.open("r+b") as stream:  # Windows syncs only what may be written
         os.fsync(stream.fileno())
     temporary.replace(path)
     sync_folder(path.parent)

@@ -1,16 +1,18 @@
 """Code that is not normlab's: how it is named, where it lies, and how it is imported.
 
-A model or norm is named by import path, ``package.module:Class``, or by the entry point of an
-installed package. Whether a study file's word is enough to import it is for `normlab.study.trust`
-to say.
+Data, a model or a norm are named by import path, ``package.module:Class``, or by the entry point
+of an installed package. Whether a study file's word is enough to import it is for
+`normlab.study.trust` to say.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
+import reprlib
 import site
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -71,7 +73,7 @@ def load(
 
     Args:
         kind: The import path, or the entry point's name.
-        what: "model" or "norm", for the messages.
+        what: "data", "model" or "norm", for the messages.
         group: Of entry points.
         known: normlab's own kinds, one of which may have been meant.
         needed: What it should be, for the messages.
@@ -92,8 +94,34 @@ def load(
             f"{what} '{kind}' cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not callable(found):
-        raise UserError(f"{what} '{kind}' is {found!r}: {needed} is needed")
+        raise UserError(f"{what} '{kind}' is {reprlib.repr(found)}: {needed} is needed")
     return found  # type: ignore[no-any-return]
+
+
+def parameters_of(make: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a class or function by name; none where nothing is known of them."""
+    try:
+        return inspect.signature(make).parameters
+    except (TypeError, ValueError):  # written in C, say
+        return {}
+
+
+def check_options(make: Callable[..., object], options: Iterable[str], name: str) -> None:
+    """Refuse options that a class or function has no argument for.
+
+    Args:
+        make: What is called with them.
+        options: Their names.
+        name: Of what is made, for the message.
+
+    Raises:
+        UserError: There is one; the message has the nearest argument.
+    """
+    known = parameters_of(make)
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    for option in options:
+        if known and option not in known and not takes_all:
+            raise UserError(unknown(f"option of {name}", option, known))
 
 
 def _points(group: str) -> dict[str, EntryPoint]:

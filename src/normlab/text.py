@@ -7,7 +7,7 @@ terminal obeys control characters, a spreadsheet computes a cell that begins lik
 from __future__ import annotations
 
 import unicodedata
-from typing import Any
+from typing import TypeVar, cast
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """These reorder what stands behind them: a name can look like another one."""
@@ -39,19 +39,26 @@ def shown(text: str, *, lines: bool = False) -> str:
     )
 
 
-def clean(data: Any) -> Any:
+Plain = TypeVar("Plain")
+
+
+def clean(data: Plain) -> Plain:
     """Plain data with the control characters of every string written out, keys too.
 
     Line breaks and tabs become blanks: texts of stores are shown in one line.
     """
+    return cast("Plain", _clean(data))
+
+
+def _clean(data: object) -> object:
     if isinstance(data, str):
         return shown(data.replace("\n", " ").replace("\t", " "))
     if isinstance(data, dict):
-        return {clean(key): clean(value) for key, value in data.items()}
-    return [clean(value) for value in data] if isinstance(data, list) else data
+        return {_clean(key): _clean(value) for key, value in data.items()}
+    return [_clean(value) for value in data] if isinstance(data, list) else data
 
 
-def first_control(data: Any) -> tuple[str, str] | None:
+def first_control(data: object) -> tuple[str, str] | None:
     """The first string in plain data that has a control character but a line break or tab.
 
     Returns:
@@ -61,7 +68,7 @@ def first_control(data: Any) -> tuple[str, str] | None:
         made = shown(data, lines=True)
         return ("", made) if made != data else None
     if isinstance(data, dict):
-        items: list[tuple[Any, Any]] = list(data.items())
+        items: list[tuple[object, object]] = list(data.items())
     else:
         items = list(enumerate(data, start=1)) if isinstance(data, list | tuple) else []
     for key, value in items:
@@ -73,7 +80,7 @@ def first_control(data: Any) -> tuple[str, str] | None:
     return None
 
 
-def cell(value: Any) -> Any:
+def cell(value: object) -> object:
     """A value for a CSV file: text that a spreadsheet would compute gets a quotation mark.
 
     A number in words is left alone, as it computes to itself.
@@ -87,10 +94,11 @@ def cell(value: Any) -> Any:
     return value
 
 
-def from_cell(value: Any) -> Any:
+def from_cell(value: object) -> object:
     """What `cell` made a value of."""
-    quoted = isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA)
-    return value[1:] if quoted else value
+    if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA):
+        return value[1:]
+    return value
 
 
 def _written(character: str) -> str:

@@ -56,7 +56,9 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[An
     info = tmp_path / "work/evil-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[normlab.models]\nfriendly = strange:Net\n")
+    (info / "entry_points.txt").write_text(
+        "[normlab.models]\nfriendly = strange:Net\n[normlab.data]\nnice = strange:load\n"
+    )
     (tmp_path / "precious.txt").write_text("mine")
     monkeypatch.syspath_prepend(tmp_path / "work")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -84,6 +86,13 @@ FILES: dict[str, tuple[str | bytes, int, str]] = {
     "exec": (model("builtins:exec", ", source: 'import this'"), 2, UNTRUSTED),
     "a norm": (BASE + ", norm: 'os:system'}\n", 2, UNTRUSTED),
     "a dotted kind": (BASE + ", model.kind: 'os:system'}\n", 2, UNTRUSTED),
+    "images": (BASE.replace("digits,", "'os:getcwd',", 1) + "}\n", 2, UNTRUSTED),
+    "images by a dotted kind": (BASE + ", data.kind: 'os:getcwd'}\n", 2, UNTRUSTED),
+    "images of an entry point beside it": (
+        BASE.replace("digits,", "nice,", 1) + "}\n",
+        2,
+        UNTRUSTED,
+    ),
     "a level": (BASE + "}\nfactors: {norm: [batch, 'os:system']}\n", 2, UNTRUSTED),
     "an arm": (BASE + "}\narms: [{label: a, set: {norm: {kind: 'os:system'}}}]\n", 2, UNTRUSTED),
     "a package beside it": (model("strange:Net"), 2, UNTRUSTED),

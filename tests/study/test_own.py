@@ -10,7 +10,8 @@ from normlab.errors import UserError
 from normlab.recipe import Recipe, trial_id
 from normlab.study.engines import Ended, Faulted, Task
 from normlab.study.engines.work import perform
-from normlab.study.plan import Plan, _built, make_plan
+from normlab.study.model_look import _built
+from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 from normlab.study.stored import counted_code
@@ -96,7 +97,7 @@ def test_import_paths_among_the_options_count_too(
 
     (folder / "own_net.py").write_text(net(4))
     base = {"data": "digits", "model": {"kind": "own_net:Net", "block": "own_norm:Own"}}
-    assert list(planned(base={**base, "epochs": 1}).arms[0].code) == ["own_net", "own_norm"]
+    assert list(planned(base={**base, "epochs": 1}).record.arms[0].code) == ["own_net", "own_norm"]
 
 
 def test_the_names_of_an_entry_point_lead_to_its_code(
@@ -128,7 +129,7 @@ def test_files_that_the_study_names_count_where_there_is_own_code(
     (folder / "table.txt").write_text("1 2 3")
     factors = {"model": ["digits-small", "own_net:Net"]}
     first = planned(code=["table.txt"], factors=factors)
-    assert set(first.arms[1].code) == {"own_net", "file table.txt"}
+    assert set(first.record.arms[1].code) == {"own_net", "file table.txt"}
     (folder / "table.txt").write_text("1 2 4")
     forget(monkeypatch)
     second = planned(code=["table.txt"], factors=factors)
@@ -145,7 +146,7 @@ def test_files_that_the_study_names_count_where_there_is_own_code(
         ({"code": ["~nobody-of-this-name/x"]}, "code: ~nobody-of-this-name/x cannot be read"),
         (
             {"code": ["own_net.py"], "base": {"data": "digits", "model": "digits-small"}},
-            r"code is \['own_net.py'\]: no arm has an own model or norm",
+            r"code is \['own_net.py'\]: no arm has own data, an own model or norm",
         ),
         ({"code": [3]}, "code.0 is 3"),
     ],
@@ -190,7 +191,7 @@ def test_a_worker_that_finds_other_code_than_planned_does_not_train_it(
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
     *_, last = perform(task, "cpu")
     assert isinstance(last, Faulted)  # no fault of the trial's
-    assert "the code of the model or norm changed since the plan" in last.reason
+    assert "the code of the data, model or norm changed since the plan" in last.reason
     edit(folder / "own_net.py", "nn.Tanh()", "nn.ReLU()", monkeypatch)
     *_, last = perform(task, "cpu")
     assert isinstance(last, Ended)

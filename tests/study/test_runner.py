@@ -107,7 +107,7 @@ def test_a_trial_that_raises_is_failed_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = plan()
-    broken = made.arms[0].trials[1]
+    broken = made.record.arms[0].trials[1].id
 
     def train(recipe: Any, seed: int, *args: Any, **options: Any) -> Any:
         if recipe.norm.kind == "none" and seed == 1:

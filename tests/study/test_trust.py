@@ -10,7 +10,7 @@ import yaml
 
 import normlab as nl
 from normlab.errors import UserError
-from normlab.study.plan import _built
+from normlab.study.model_look import _built
 from normlab.study.spec import Study
 from normlab.study.trust import UntrustedError, config_folder, recall
 
@@ -28,6 +28,12 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.fc(self.norm(self.conv(x)).mean(dim=(2, 3)))
+
+def load():
+    import numpy as np
+    labels = np.arange(60) % 3
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8))
+    return (images[:40], labels[:40]), (images[40:], labels[40:])
 
 class Thing:
     def __init__(self, **options): pass
@@ -66,6 +72,11 @@ PLACES: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"model": {"kind": "strange_nets:Net"}}, {}),
     ({"model.kind": "strange_nets:Net"}, {}),
     ({"norm": "strange_nets:Net"}, {}),
+    ({"data": "strange_nets:load"}, {}),
+    ({"data": {"kind": "strange_nets:load", "limit": 2}}, {}),
+    ({"data.kind": "strange_nets:load"}, {}),
+    ({}, {"factors": {"data": ["digits", {"kind": "strange_nets:load"}]}}),
+    ({}, {"arms": [{"label": "a", "set": {"data": "strange_nets:load"}}]}),
     ({"norm.kind": "strange_nets:Net"}, {}),
     ({}, {"factors": {"norm": ["batch", "strange_nets:Net"]}}),
     ({}, {"factors": {"model.kind": ["digits-small", "strange_nets:Net"]}}),
@@ -85,7 +96,12 @@ def test_wherever_a_file_names_code_a_plan_is_refused_and_nothing_runs(
 
 
 @pytest.mark.parametrize(
-    "quick", [{"set": {"norm": "strange_nets:Net"}}, {"factors": {"norm": ["strange_nets:Net"]}}]
+    "quick",
+    [
+        {"set": {"norm": "strange_nets:Net"}},
+        {"set": {"data": "strange_nets:load"}},
+        {"factors": {"norm": ["strange_nets:Net"]}},
+    ],
 )
 def test_the_quick_variant_is_the_file_s_word_too(folder: Path, quick: dict[str, Any]) -> None:
     path = write(folder, factors={"norm": ["batch", "none"]}, quick=quick)
@@ -153,6 +169,7 @@ def test_what_set_names_is_the_user_s_own_word_and_no_more(folder: Path) -> None
     path = write(folder)
     nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
     assert ran(folder)
+    nl.plan(nl.load_study(path, set={"data": "strange_nets:load"}))
     path = write(folder, {"norm": "os:system"})
     with pytest.raises(UntrustedError, match="os "):
         nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
@@ -173,6 +190,15 @@ def test_a_study_made_in_python_names_the_user_s_own_code(folder: Path) -> None:
 def test_a_file_cannot_say_itself_that_it_is_trusted(folder: Path, key: str) -> None:
     with pytest.raises(UserError, match=f"unknown key of a study '{key}'"):
         nl.load_study(write(folder, **{key: ["strange_nets"]}))
+
+
+def test_trusted_data_are_loaded_and_what_they_return_is_checked(folder: Path) -> None:
+    path = write(folder, {"data": "strange_nets:load"})
+    plan = nl.plan(nl.load_study(path, trust=["strange_nets"]))
+    assert plan.record.arms[0].classes == 3
+    path = write(folder, {"data": "strange_nets:Thing"})
+    with pytest.raises(UserError, match=r"data 'strange_nets:Thing' returned Thing"):
+        nl.plan(nl.load_study(path, trust=["strange_nets"]))
 
 
 def test_what_trusted_code_makes_is_checked_before_it_is_used(folder: Path) -> None:

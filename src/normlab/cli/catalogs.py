@@ -64,7 +64,7 @@ def show_model(
     from normlab.terminal import console, print_json, table
 
     chosen = parse_sets(sets)
-    values = {"model": name, "norm": "batch"}
+    values: dict[str, object] = {"model": name, "norm": "batch"}
     if name in MODELS:
         values["data"] = MODELS[name].made_for
     elif not OwnModel.accepts(name):

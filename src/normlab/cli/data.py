@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from normlab.data import Facts
     from normlab.study.plan import Plan
 
+_CHANNELS = {1: "grey", 3: "color"}
 _SIZES = 5  # sizes that are named; of more the smallest and the largest stand for the rest
 
 
@@ -31,7 +32,7 @@ def print_data(made: Plan) -> None:
         head = (
             f"data {spec.kind}{place}: {facts.num_classes} classes, "
             f"{facts.train_images:,} training and {facts.test_images:,} test images "
-            f"of {width}x{height}, {'grey' if channels == 1 else 'color'}"
+            f"of {width}x{height}, {_CHANNELS.get(channels, f'{channels} channels')}"
         )
         console.print(head + (f" (in {', '.join(arms)})" if several else ""), soft_wrap=True)
         console.print(f"classes: {_classes_text(facts)}", soft_wrap=True)

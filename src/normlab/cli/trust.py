@@ -15,7 +15,7 @@ def trust(
         bool, typer.Option("--revoke", help="Take it back: the file's code may not run.")
     ] = False,
 ) -> None:
-    """Trust a study file as it is now: the models and norms it names may be imported."""
+    """Trust a study file as it is now: the data, models and norms it names may be imported."""
     from normlab import api
     from normlab.own import locate
     from normlab.terminal import console

@@ -13,11 +13,12 @@ from normlab.data.images.folder import IMAGE_FOLDER
 from normlab.data.images.shipped import CALTECH25, CIFAR10_JPEG
 from normlab.data.kmnist import KMNIST
 from normlab.data.mnist import MNIST
+from normlab.data.own.source import OWN_DATA
 from normlab.data.splits import check_validation, held_out, split
 from normlab.data.subsets import chosen_facts, chosen_part
 from normlab.errors import UserError
 from normlab.recipe import Recipe
-from normlab.recipe.data import Data
+from normlab.recipe.data import Data, OwnData
 
 SOURCES: dict[str, Source] = {
     "digits": DIGITS,
@@ -38,12 +39,12 @@ def describe(spec: Data) -> Facts:
     """What a plan needs to know about the data that a recipe names.
 
     For a published set nothing is read or downloaded. An `image-folder` is decoded the first time,
-    and then looked up in the cache.
+    and then looked up in the cache. A function of the user's is imported and called.
 
     Raises:
         UserError: A folder that cannot be used, or classes that the set does not have.
     """
-    return chosen_facts(SOURCES[spec.kind].facts(spec), spec)
+    return chosen_facts(_source(spec).facts(spec), spec)
 
 
 def data_digest(recipe: Recipe) -> str:
@@ -69,13 +70,20 @@ def forget() -> None:
     """Forget everything that was read: files may have changed since then."""
     for remembered in (describe, _load, _splits):
         remembered.cache_clear()
+    OWN_DATA.forget()
+
+
+def _source(spec: Data) -> Source:
+    return OWN_DATA if isinstance(spec, OwnData) else SOURCES[spec.kind]
 
 
 @lru_cache(maxsize=2)
 def _load(spec: Data, digest: str) -> Dataset:
-    dataset = SOURCES[spec.kind].load(spec)
+    dataset = _source(spec).load(spec)
     if dataset.digest != digest:
-        raise UserError(f"{spec.title}: the images changed while they were in use. Run again.")
+        raise UserError(
+            f"data '{spec.kind}': the images changed while they were in use. Run again."
+        )
     return chosen_part(dataset, spec)
 
 

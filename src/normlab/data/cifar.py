@@ -197,7 +197,7 @@ def parse_python(raw: bytes, labels_key: bytes, place: Path) -> tuple[Images, La
 class _ArraysOnly(pickle.Unpickler):
     """Unpickles plain values and numpy arrays; every other class or function is refused."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         allowed: dict[tuple[str, str], Any] = {
             ("numpy", "ndarray"): np.ndarray,
             ("numpy", "dtype"): np.dtype,

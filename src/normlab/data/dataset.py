@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from normlab.recipe.data import Data
 
-Images = npt.NDArray[np.uint8]
+Images = npt.NDArray[np.uint8 | np.float32]
 Labels = npt.NDArray[np.int64]
 Inputs = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
@@ -57,7 +57,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Images as integers, in memory or mapped from a file.
+    """Images as integers or, of the user's own, as floats; in memory or mapped from a file.
 
     Attributes:
         train_images: Shape (N, C, H, W).
@@ -65,7 +65,7 @@ class Dataset:
         test_images: Shape (M, C, H, W).
         test_labels: Shape (M,).
         class_names: One name per class.
-        max_value: The largest value a pixel can have.
+        max_value: The largest value a pixel can have; of floats 1.
         digest: Hash of the content, as the facts have it.
     """
 

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from normlab.errors import UserError
@@ -102,7 +101,7 @@ class _Resuming:
     def __init__(self, part: Path) -> None:
         self.part = part
 
-    def __call__(self, url: str, output_file: Any, _pooch: Any) -> None:
+    def __call__(self, url: str, output_file: str | Path, _pooch: object) -> None:
         import requests
         from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 

@@ -12,6 +12,8 @@ from normlab.data.subsets import proportional, stratified
 from normlab.errors import UserError
 from normlab.recipe.data import Scaling
 
+Moments = npt.NDArray[np.float64]
+
 _CHUNK = 2048  # images that are scaled at a time: copies of a whole set would not fit beside it
 
 
@@ -36,7 +38,7 @@ def split(dataset: Dataset, *, validation: float, scaling: Scaling) -> Splits:
     every = np.arange(len(dataset.test_labels))
     scale = _Scale(images, kept, dataset.max_value, scaling)
     low, high = (
-        scale(np.full((1, images.shape[1], 1, 1), value, np.uint8), np.zeros(1, np.intp))
+        scale(np.full((1, images.shape[1], 1, 1), value, images.dtype), np.zeros(1, np.intp))
         for value in (0, dataset.max_value)
     )
     return Splits(
@@ -97,12 +99,8 @@ class _Scale:
         mean = np.zeros(channels)
         std = np.full(channels, float(max_value))
         if scaling == "standard":
-            # Sums over the histogram: exact, and no float copy of the images.
-            values = np.arange(256.0)
-            for channel, share in enumerate(_histogram(images, kept)):
-                mean[channel] = (share @ values) / share.sum()
-                variance = (share @ (values - mean[channel]) ** 2) / share.sum()
-                std[channel] = np.sqrt(variance) or 1.0
+            mean, variance = _moments(images, kept)
+            std = np.where(variance > 0, np.sqrt(variance), 1.0)
         self.mean = mean.astype(np.float32)[:, None, None]
         self.std = std.astype(np.float32)[:, None, None]
 
@@ -119,6 +117,25 @@ class _Scale:
 def _chunks(images: Images, indices: Indices) -> Iterator[tuple[int, Images]]:
     for start in range(0, len(indices), _CHUNK):
         yield start, images[indices[start : start + _CHUNK]]
+
+
+def _moments(images: Images, indices: Indices) -> tuple[Moments, Moments]:
+    """Mean and biased variance of each channel, shape (C,), in float64."""
+    mean, variance = np.zeros(images.shape[1]), np.zeros(images.shape[1])
+    if images.dtype == np.uint8:
+        # Sums over the histogram: exact, and no float copy of the images.
+        values = np.arange(256.0)
+        for channel, share in enumerate(_histogram(images, indices)):
+            mean[channel] = (share @ values) / share.sum()
+            variance[channel] = (share @ (values - mean[channel]) ** 2) / share.sum()
+        return mean, variance
+    count = len(indices) * images.shape[2] * images.shape[3]
+    for _, chunk in _chunks(images, indices):
+        mean += chunk.sum((0, 2, 3), dtype=np.float64) / count
+    for _, chunk in _chunks(images, indices):
+        apart = chunk.astype(np.float64) - mean[:, None, None]
+        variance += np.square(apart).sum((0, 2, 3)) / count
+    return mean, variance
 
 
 def _histogram(images: Images, indices: Indices) -> npt.NDArray[np.int64]:

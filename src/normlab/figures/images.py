@@ -31,7 +31,7 @@ class Images:
         most: The largest value of a pixel.
     """
 
-    images: npt.NDArray[np.uint8]
+    images: npt.NDArray[np.uint8 | np.float32]
     labels: npt.NDArray[np.int64]
     most: int
 
@@ -68,7 +68,7 @@ def class_names(arm: ArmRecord, count: int) -> list[str]:
     """Names of the classes of an arm's data, or their numbers where nobody knows them."""
     numbers = [str(number) for number in range(count)]
     try:
-        names = list(describe(_data(arm)).class_names)
+        names = list(arm.class_names or describe(_data(arm)).class_names)
     except (NotDrawnError, UserError):
         return numbers
     return names if len(names) >= count else numbers
@@ -78,4 +78,9 @@ def _data(arm: ArmRecord) -> Data:
     values = arm.recipe.get("data")
     if not isinstance(values, Mapping):
         raise NotDrawnError("the plan does not say which data its arms use")
+    if values["kind"] not in DATA:
+        raise NotDrawnError(
+            f"the images of '{values['kind']}' are not shown: they are made by code of yours, and "
+            "a report runs none"
+        )
     return DATA[str(values["kind"])].parse(values)

@@ -16,21 +16,21 @@ options of the recipe, and `num_classes` and `in_channels` where its signature h
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError
 from normlab.models.initialization import who_draws
 from normlab.models.roles import WEIGHTED, remember_head, roles
 from normlab.models.slots import Slots
 from normlab.models.surgery import swap_norm
 from normlab.models.units import units
 from normlab.norms import class_of, traits
+from normlab.own import check_options, parameters_of
 from normlab.own import load as load_own
 from normlab.recipe import MODELS, Recipe
 from normlab.regularizers import Dropout, RandomLayer, SpatialDropout
@@ -98,11 +98,8 @@ def _refuse_what_it_cannot_have(recipe: Recipe, name: str) -> None:
 
 def _made(recipe: Recipe, name: str, in_channels: int, num_classes: int) -> nn.Module:
     make, options = load(recipe.model.kind), recipe.model.options
-    known = _parameters(make)
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    for option in options:
-        if known and option not in known and not takes_all:
-            raise UserError(unknown(f"option of {name}", option, known))
+    known = parameters_of(make)
+    check_options(make, options, name)
     given = {"num_classes": num_classes, "in_channels": in_channels}
     options = {**{key: value for key, value in given.items() if key in known}, **options}
     try:
@@ -112,13 +109,6 @@ def _made(recipe: Recipe, name: str, in_channels: int, num_classes: int) -> nn.M
     if not isinstance(model, nn.Module):
         raise UserError(f"{name} makes {type(model).__name__}: a torch.nn.Module is needed")
     return model
-
-
-def _parameters(make: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(make).parameters
-    except (TypeError, ValueError):  # written in C, say: then nothing is known
-        return {}
 
 
 def _adopt_dropout(model: nn.Module, name: str) -> None:
@@ -142,8 +132,8 @@ def _run(
     ran: list[str] = []
     where = [""]
 
-    def watch(place: str) -> Any:
-        def hook(module: nn.Module, _: Any) -> None:
+    def watch(place: str) -> Callable[[nn.Module, object], None]:
+        def hook(module: nn.Module, _: object) -> None:
             where[0] = place
             if isinstance(module, WEIGHTED):
                 ran.append(place)
@@ -190,8 +180,9 @@ def _head(model: nn.Module, ran: list[nn.Module]) -> nn.Module | None:
 
 def _swap(model: nn.Module, name: str, slots: Slots) -> None:
     norm = slots.recipe.norm
+    options: dict[str, Any] = norm.options
     try:
-        changes = swap_norm(model, norm.kind, **norm.options)
+        changes = swap_norm(model, norm.kind, **options)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     if not changes and norm.kind != "none":

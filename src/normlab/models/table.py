@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -64,8 +64,8 @@ def layer_table(
     rows: list[LayerRow] = []
     current = {"name": "", "map": ""}
 
-    def enter(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+    def enter(name: str) -> Callable[[nn.Module, tuple[object, ...]], None]:
+        def hook(module: nn.Module, inputs: tuple[object, ...]) -> None:
             current["name"] = name
             maps = list(_tensors(inputs))
             current["map"] = "x".join(map(str, maps[0].shape[1:])) if maps else "?"
@@ -77,8 +77,8 @@ def layer_table(
 
         return hook
 
-    def leave(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+    def leave(name: str) -> Callable[[nn.Module, tuple[object, ...], object], None]:
+        def hook(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
             maps, made = list(_tensors(inputs)), next(_tensors(output), None)
             if not maps or made is None:
                 return
@@ -155,7 +155,7 @@ def _remember(tensor: Tensor, view: _View) -> None:
     setattr(tensor, _VIEW, view)
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
+def _tensors(value: object) -> Iterator[Tensor]:
     """The tensors in a function's arguments or result."""
     if isinstance(value, Tensor):
         yield value

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from normlab.errors import UserError
@@ -85,7 +83,7 @@ def class_of(name: str) -> type[nn.Module]:
     return PARAMETRIZATIONS.get(name) or by_name(name)
 
 
-def make(name: str, num_channels: int, **options: Any) -> nn.Module:
+def make(name: str, num_channels: int, **options: object) -> nn.Module:
     """Create a norm by name, as in ``make("group", 16, groups=4)``; names as in `by_name`.
 
     Raises:

@@ -12,7 +12,7 @@ serves all. Group norm in full:
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -108,7 +108,7 @@ class RunningPooledNorm(PooledNorm, RunningStats):
     fused_in_eval: ClassVar[bool] = False
     _moved_by_loops: ClassVar[bool] = True
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         """A subclass that moves its statistics its own way is asked, not a compiled loop."""
         super().__init_subclass__(**options)
         if "update_running_stats" in cls.__dict__:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from normlab.own_code.tree import fingerprint_of, parse
 
@@ -165,7 +165,7 @@ def _is_ours(module: ModuleType, name: str) -> bool:
     return isinstance(value, int | float | str | tuple | list | dict) and not name.startswith("_")
 
 
-def _source(value: Any) -> list[ast.stmt]:
+def _source(value: object) -> list[ast.stmt]:
     """Its statement, where Python keeps the text of what was typed; else nothing."""
     if not isinstance(value, type | FunctionType):
         return []
@@ -181,7 +181,7 @@ class _Compiled(NamedTuple):
     names: tuple[str, ...]
 
 
-def _bytecode(value: Any) -> _Compiled:
+def _bytecode(value: object) -> _Compiled:
     """What is left of code whose text nobody kept: all but its docstrings."""
     texts: list[str] = []
     names: list[str] = []
@@ -192,7 +192,7 @@ def _bytecode(value: Any) -> _Compiled:
     return _Compiled("\n".join(texts) or repr(value), tuple(names))
 
 
-def _codes(value: Any) -> Iterator[tuple[CodeType, str | None]]:
+def _codes(value: object) -> Iterator[tuple[CodeType, str | None]]:
     """The compiled code of a function or class, each with its docstring where it has one."""
     if isinstance(value, CodeType | FunctionType):
         code, doc = (

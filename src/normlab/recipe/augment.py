@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -33,7 +33,7 @@ Alpha = Annotated[float, Field(ge=0, le=1000)]
 Factor = Annotated[float, Field(gt=0, le=100)]
 
 
-def _as_pair(value: Any) -> Any:
+def _as_pair(value: object) -> object:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("two factors are needed, the smaller first: [0.8, 1.2]")
     return tuple(value)
@@ -257,7 +257,7 @@ class _Item:
 _choose = chosen_from(AUGMENTATIONS)
 
 
-def _each(value: Any, info: ValidationInfo) -> tuple[Any, ...]:
+def _each(value: object, info: ValidationInfo) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
         message = f"{info.field_name} is {value!r}: needs a list of names or mappings"
         raise PydanticCustomError("refused", "{message}", {"message": message})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar, get_args
+from typing import ClassVar, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
 from normlab.errors import UserError, nearest, unknown
+from normlab.own import is_own, module_of, path_of
 
 
 class Spec(BaseModel):
@@ -27,7 +28,7 @@ class Spec(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, value: Any) -> Any:
+    def _known_keys(cls, value: object) -> object:
         if isinstance(value, Mapping) and cls.model_config.get("extra") != "allow":
             for key in value:
                 if key in cls.model_fields:
@@ -44,7 +45,7 @@ class Spec(BaseModel):
         return (cls.__doc__ or "").strip().splitlines()[0]
 
     @classmethod
-    def parse(cls, value: Any, where: str = "") -> Self:
+    def parse(cls, value: object, where: str = "") -> Self:
         """Validate plain data; a mistake becomes a `UserError` that names field and value."""
         try:
             return cls.model_validate(value)
@@ -61,28 +62,56 @@ class Component(Spec):
 
     kind: str
 
-    @classmethod
-    def accepts(cls, kind: str) -> bool:
-        """Whether a component for the user's own kinds accepts this name."""
-        return False
-
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, object]:
         """Every field but `kind`, as keyword arguments."""
         return {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
 
 
-def shorthand(field: str, *types: type) -> Callable[[Any], Any]:
+class Own(Component):
+    """A component of the user's, by import path or by the name of an entry point.
+
+    What is given beside `kind` are the options of what stands there; that checks them.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    group: ClassVar[str]
+    """Of the entry points whose names stand for it."""
+    written: ClassVar[str] = "package.module:Class"
+    """How an import path looks."""
+
+    @classmethod
+    def accepts(cls, kind: str) -> bool:
+        """An import path, or the name of an entry point in the group."""
+        return is_own(kind, cls.group)
+
+    @property
+    def module(self) -> str | None:
+        """What the user must trust before it is imported; None for installed entry points."""
+        return module_of(self.kind, self.group)
+
+    @property
+    def import_path(self) -> str:
+        """As ``package.module:name``, also where an entry point's name stands for it."""
+        return path_of(self.kind, self.group)
+
+    @property
+    def options(self) -> dict[str, object]:
+        """Everything given that is no field."""
+        return dict(self.model_extra or {})
+
+
+def shorthand(field: str, *types: type) -> Callable[[object], object]:
     """A validator that reads a bare value of one of `types` as ``{field: value}``."""
 
-    def expand(value: Any) -> Any:
+    def expand(value: object) -> object:
         bare = isinstance(value, types) and not isinstance(value, bool)
         return {field: value} if bare else value
 
     return expand
 
 
-def listed(value: Any) -> Any:
+def listed(value: object) -> object:
     """A validator that reads a list as a tuple, which is what a frozen model holds."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -96,8 +125,8 @@ def catalog(*specs: type[Kind]) -> dict[str, type[Kind]]:
 
 
 def chosen_from(
-    kinds: Mapping[str, type[Component]], own: type[Component] | None = None
-) -> Callable[[Any, ValidationInfo], Any]:
+    kinds: Mapping[str, type[Component]], own: type[Own] | None = None
+) -> Callable[[object, ValidationInfo], object]:
     """A validator that makes a component from a name or a mapping with `kind`.
 
     Args:
@@ -105,7 +134,7 @@ def chosen_from(
         own: Takes kinds that are an import path (``package.module:Class``), if those are allowed.
     """
 
-    def choose(value: Any, info: ValidationInfo) -> Component:
+    def choose(value: object, info: ValidationInfo) -> Component:
         if isinstance(value, Component):
             return value
         values = {"kind": value} if isinstance(value, str) else value
@@ -116,7 +145,7 @@ def chosen_from(
         kind = values["kind"]
         spec = kinds.get(kind) or (own if own and own.accepts(kind) else None)
         if spec is None and own and ":" in kind:
-            raise _refused(f"{info.field_name} is '{kind}': an import path is package.module:Class")
+            raise _refused(f"{info.field_name} is '{kind}': an import path is {own.written}")
         if spec is None:
             raise _refused(f"{info.field_name}: {unknown('kind', kind, kinds)}")
         try:
@@ -166,6 +195,8 @@ def explain(error: ValidationError, where: str = "") -> str:
             message = f"allowed: {', '.join(allowed)}" + (f" (nearest: '{guess}')" if guess else "")
         elif item["type"] in _SHAPES:
             message = f"a {_SHAPES[item['type']]} is needed"
+        elif item["type"] == "invalid-json-value":
+            message = "a number, text, truth value, list or mapping of such is needed"
         elif item["type"] == "unknown_key":
             shown = False
         elif item["type"] == "value_error":

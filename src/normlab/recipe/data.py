@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny
+from pydantic import BeforeValidator, Field, JsonValue, SerializeAsAny
 
-from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.recipe.base import Component, Own, catalog, chosen_from
 from normlab.text import one_form
 
 Scaling = Literal["standard", "unit"]
@@ -16,7 +16,7 @@ the training images' mean and divides by their standard deviation, per color cha
 LARGEST_SIDE = 4096
 
 
-def _classes(value: Any) -> Any:
+def _classes(value: object) -> object:
     """A number of classes, or names in one order: the order of the list changes nothing."""
     if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 2):
         return value
@@ -31,7 +31,7 @@ def _classes(value: Any) -> Any:
     return tuple(sorted(names))
 
 
-def _size(value: Any) -> Any:
+def _size(value: object) -> object:
     """One side of a square, or height and width; two equal ones are a square."""
     sides = value if isinstance(value, list | tuple) else (value, value)
     if len(sides) != 2 or not all(
@@ -152,4 +152,17 @@ DATA = catalog(
 )
 """kind -> the options of a data set; what reads it is in `normlab.data`."""
 
-DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA))]
+
+class OwnData(Data, Own):
+    """What a function of the user's returns, by import path: ``mypackage.images:load``.
+
+    Options are plain values: they are part of a trial's id.
+    """
+
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+    title: ClassVar[str] = "own data"
+    group: ClassVar[str] = "normlab.data"
+    written: ClassVar[str] = "package.module:function"
+
+
+DataSpec = Annotated[SerializeAsAny[Data], BeforeValidator(chosen_from(DATA, OwnData))]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from normlab.own import is_own, module_of
-from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.recipe.base import Component, Own, catalog, chosen_from
 
 ConvBias = Literal["auto", "always", "never"]
 """Whether convolutions carry a bias; `auto`: only those that no norm follows."""
@@ -139,26 +138,11 @@ MODELS: dict[str, type[Model]] = catalog(
 """kind -> the options of a model; what builds it is in `normlab.models`."""
 
 
-class OwnModel(Component):
+class OwnModel(Own):
     """A `torch.nn.Module` of the user's, by import path: ``mypackage.nets:Net``."""
 
-    model_config = ConfigDict(extra="allow")
     title: ClassVar[str] = "an own model"
-
-    @classmethod
-    def accepts(cls, kind: str) -> bool:
-        """An import path, or the name of an entry point in the group `normlab.models`."""
-        return is_own(kind, "normlab.models")
-
-    @property
-    def module(self) -> str | None:
-        """What the user must trust before it is imported; None for installed entry points."""
-        return module_of(self.kind, "normlab.models")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything given but `kind`; the constructor's signature is what checks them."""
-        return dict(self.model_extra or {})
+    group: ClassVar[str] = "normlab.models"
 
 
 ModelSpec = Annotated[SerializeAsAny[Component], BeforeValidator(chosen_from(MODELS, OwnModel))]

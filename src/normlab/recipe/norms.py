@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from normlab.own import is_own, module_of
-from normlab.recipe.base import Component, catalog, chosen_from
+from normlab.recipe.base import Component, Own, catalog, chosen_from
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Eps = Annotated[float, Field(gt=0)]
@@ -228,26 +227,11 @@ NORMS = catalog(
 """kind -> the options of a norm; the layer is in `normlab.norms`."""
 
 
-class OwnNorm(Component):
+class OwnNorm(Own):
     """A class of the user's, by import path: ``mypackage.norms:MyNorm``."""
 
-    model_config = ConfigDict(extra="allow")
     title: ClassVar[str] = "an own norm"
-
-    @classmethod
-    def accepts(cls, kind: str) -> bool:
-        """An import path, or the name of an entry point in the group `normlab.norms`."""
-        return is_own(kind, "normlab.norms")
-
-    @property
-    def module(self) -> str | None:
-        """What the user must trust before it is imported; None for installed entry points."""
-        return module_of(self.kind, "normlab.norms")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything given but `kind`; the class's signature is what checks them."""
-        return dict(self.model_extra or {})
+    group: ClassVar[str] = "normlab.norms"
 
 
 NormSpec = Annotated[SerializeAsAny[Component], BeforeValidator(chosen_from(NORMS, OwnNorm))]

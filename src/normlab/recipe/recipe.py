@@ -11,10 +11,10 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from normlab.errors import UserError, unknown
 from normlab.recipe.augment import AugmentSpec
-from normlab.recipe.base import Spec
+from normlab.recipe.base import Own, Spec
 from normlab.recipe.data import DataSpec
-from normlab.recipe.models import ModelSpec, OwnModel
-from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec, OwnNorm
+from normlab.recipe.models import ModelSpec
+from normlab.recipe.norms import BatchNorm, GhostBatchNorm, NormSpec
 from normlab.recipe.regularizers import (
     Agc,
     AgcSpec,
@@ -56,7 +56,7 @@ Diagnostic = Literal["activations", "gradient_norm", "train"]
 """What `diagnostics` can ask for; see `normlab.train.diagnostics`."""
 
 
-def _as_set(value: Any) -> Any:
+def _as_set(value: object) -> object:
     value = [value] if isinstance(value, str) else value
     return tuple(sorted(set(map(str, value)))) if isinstance(value, list | tuple) else value
 
@@ -136,14 +136,15 @@ class Recipe(Spec):
             )
         return self
 
-    def canonical(self) -> dict[str, Any]:
+    def canonical(self) -> dict[str, object]:
         """The recipe as plain data, without the values that are defaults."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """The canonical recipe without the location of the data."""
         values = self.canonical()
-        kept = {k: v for k, v in values["data"].items() if k not in self.data.places}
+        data = self.data.model_dump(mode="json", exclude_defaults=True)
+        kept = {k: v for k, v in data.items() if k not in self.data.places}
         return {**values, "data": kept}
 
 
@@ -165,8 +166,8 @@ BARE = {
 
 
 def with_value(
-    values: Mapping[str, Any], key: str, value: Any, *, top: bool = True
-) -> dict[str, Any]:
+    values: Mapping[str, object], key: str, value: object, *, top: bool = True
+) -> dict[str, object]:
     """A copy of a recipe's plain data with one dotted key set: ``norm.groups`` or ``lr``.
 
     Raises:
@@ -195,11 +196,16 @@ def _default(key: str) -> dict[str, str]:
 
 def own_modules(recipe: Recipe) -> set[str]:
     """Modules that the recipe would import, except entry points of installed packages."""
-    own = (part for part in (recipe.model, recipe.norm) if isinstance(part, OwnModel | OwnNorm))
-    return {part.module for part in own if part.module is not None}
+    return {part.module for part in own_parts(recipe) if part.module is not None}
 
 
-def digest(data: Any) -> str:
+def own_parts(recipe: Recipe) -> tuple[Own, ...]:
+    """What of the recipe is the user's own: data, model, norm."""
+    parts = (recipe.data, recipe.model, recipe.norm)
+    return tuple(part for part in parts if isinstance(part, Own))
+
+
+def digest(data: object) -> str:
     """SHA-256 of plain data, equal for equal data whatever the order of its keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -229,7 +235,7 @@ def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = Non
     return digest(identity)[:20]
 
 
-def value_text(value: Any) -> str:
+def value_text(value: object) -> str:
     """A recipe's value in words, as in a study file."""
     if isinstance(value, Mapping):
         if list(value) == ["kind"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -84,7 +84,7 @@ DROPOUTS = catalog(Dropout, SpatialDropout, DropBlock)
 """kind -> the options of a dropout; the layer is in `normlab.regularizers`."""
 
 
-def _dropout(value: Any) -> Any:
+def _dropout(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = {"p": value}
     if isinstance(value, Mapping) and "kind" not in value:
@@ -172,7 +172,7 @@ class EarlyStopping(Spec):
 
     @field_validator("split", mode="before")
     @classmethod
-    def _never_test(cls, value: Any) -> Any:
+    def _never_test(cls, value: object) -> object:
         if value == "test":
             raise ValueError("the test images select nothing: 'validation' and 'train' are allowed")
         return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
@@ -99,7 +99,7 @@ ScheduleSpec = Annotated[
 ]
 
 
-def as_roles(value: Any) -> Any:
+def as_roles(value: object) -> object:
     """Roles in their one order; `all` is every role.
 
     Raises:

@@ -59,6 +59,7 @@ class ArmRecord(Record):
         parameters: Trainable values of its model.
         layers: Layers with weights on the longest way through it.
         classes: Of its data.
+        class_names: Of data of the user's own, whose code only a run may run; empty for others.
         test_images: Of its data, where no trial tells them.
         notes: Where the model gets something other than the recipe wants.
         code: Hashes of the own code that is part of the trials' ids, by module or file.
@@ -72,6 +73,7 @@ class ArmRecord(Record):
     parameters: int | None = None
     layers: int | None = None
     classes: int | None = None
+    class_names: tuple[str, ...] = ()
     test_images: int | None = None
     notes: tuple[str, ...] = ()
     code: dict[str, str] = {}

@@ -9,7 +9,7 @@ from normlab.data import describe
 from normlab.data.images.layout import lay_out
 from normlab.errors import UserError
 from normlab.recipe import Recipe, with_value
-from normlab.recipe.data import Data, ImageFolder
+from normlab.recipe.data import Data, ImageFolder, OwnData
 from normlab.study.cells import cells
 from normlab.study.spec import Study
 
@@ -18,7 +18,7 @@ def known_data(study: Study) -> dict[str, dict[str, int]]:
     """By an arm's label `classes` and `test_images`, as far as they are known.
 
     Of published sets both are. Of a folder of images only the classes are looked up, if it is here:
-    reading it takes minutes.
+    reading it takes minutes. Code of the user's is not run.
     """
     known = {}
     for label, levels, overrides in cells(study):
@@ -35,9 +35,11 @@ def known_data(study: Study) -> dict[str, dict[str, int]]:
 
 
 def _known(spec: Data) -> dict[str, int]:
-    if not isinstance(spec, ImageFolder):
+    if not isinstance(spec, ImageFolder | OwnData):
         facts = describe(spec)
         return {"classes": facts.num_classes, "test_images": facts.test_images}
     if isinstance(spec.classes, int):
         return {"classes": spec.classes}
+    if isinstance(spec, OwnData):
+        return {"classes": len(spec.classes)} if spec.classes else {}
     return {"classes": len(spec.classes or lay_out(spec).class_names)}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from normlab.norms import PooledNorm, Traits, traits
 from normlab.recipe import Recipe, value_text
-from normlab.study.plan import Arm, Plan, kept_images, smallest_batch
+from normlab.study.plan import Arm, Plan
 from normlab.train.schedule import acts
 from normlab.train.stopping import can_stop
 
@@ -62,14 +62,14 @@ def lint(plan: Plan) -> list[Finding]:
 
 def ghost_size(arm: Arm) -> int | None:
     """Images in a split of a batch, where an arm's norm takes statistics from splits."""
-    if not isinstance(arm.norm, PooledNorm):
+    if not isinstance(arm.model.norm, PooledNorm):
         return None
-    images = arm.norm.pooling(arm.recipe.batch_size, 2).images
+    images = arm.model.norm.pooling(arm.recipe.batch_size, 2).images
     return images[0] if isinstance(images, tuple) else None
 
 
 def _traits(arm: Arm) -> Traits:
-    return Traits() if arm.norm is None else traits(arm.norm)
+    return Traits() if arm.model.norm is None else traits(arm.model.norm)
 
 
 def _seeds(plan: Plan) -> Iterator[str]:
@@ -123,7 +123,7 @@ def _last_batch(plan: Plan) -> Iterator[str]:
     for arm in plan.arms:
         if _traits(arm).uses_batch_statistics:
             copies = _copies(arm.recipe)
-            size, left = copies * arm.recipe.batch_size, copies * smallest_batch(arm.recipe)
+            size, left = copies * arm.recipe.batch_size, copies * arm.smallest_batch
             if left < min(size, _SMALL):
                 last.setdefault((size, left), []).append(arm.label)
     for (size, left), labels in last.items():
@@ -133,7 +133,7 @@ def _last_batch(plan: Plan) -> Iterator[str]:
 
 def _dropout(plan: Plan) -> Iterator[str]:
     arms = (arm for arm in plan.arms if _traits(arm).uses_batch_statistics)
-    found = [arm.label for arm in arms if arm.drops_before_norm]
+    found = [arm.label for arm in arms if arm.model.drops_before_norm]
     if found:
         yield f"dropout stands before norms with batch statistics ({_listed(found)})"
 
@@ -180,7 +180,9 @@ def _root(key: str) -> str:
 
 def _penalties(plan: Plan) -> Iterator[str]:
     for key in ("l1", "l2", "weight_decay"):
-        penalties = {arm.label: getattr(arm.recipe, key) for arm in plan.arms if arm.has_gains}
+        penalties = {
+            arm.label: getattr(arm.recipe, key) for arm in plan.arms if arm.model.has_gains
+        }
         found = [label for label, p in penalties.items() if p.strength and "norm_gain" in p.roles]
         if found:
             yield f"{key} acts on the norms' gains too ({_listed(found)})"
@@ -190,16 +192,15 @@ def _no_effect(plan: Plan) -> Iterator[str]:
     """What is declared and cannot do anything in the training as it is planned."""
     found: dict[str, list[str]] = {}
     for arm in plan.arms:
-        for says in _at_rest(arm.recipe):
+        for says in _at_rest(arm.recipe, arm.images):
             found.setdefault(says, []).append(arm.label)
     for says, labels in found.items():
         yield f"{says} ({_listed(labels)})"
 
 
-def _at_rest(recipe: Recipe) -> Iterator[str]:
+def _at_rest(recipe: Recipe, images: int) -> Iterator[str]:
     epochs, stops, schedule = recipe.epochs, recipe.early_stopping, recipe.schedule
     within = f"within {epochs} epoch" + ("s" if epochs > 1 else "")
-    images = kept_images(recipe)
     if schedule.kind != "constant" and not acts(
         recipe, epochs, math.ceil(images / recipe.batch_size)
     ):

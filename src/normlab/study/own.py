@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from normlab.own import is_import_path, path_of
+from normlab.data.own.source import OWN_DATA
+from normlab.own import is_import_path
 from normlab.own_code import OwnCode, read
-from normlab.recipe import Recipe
-from normlab.recipe.models import OwnModel
-from normlab.recipe.norms import OwnNorm
+from normlab.recipe import Recipe, own_parts
+from normlab.recipe.data import OwnData
 from normlab.records.plan import ArmRecord, PlanRecord
 
 _loaded: dict[tuple[str, ...], str] = {}
@@ -17,17 +17,13 @@ _loaded: dict[tuple[str, ...], str] = {}
 
 
 def import_paths(recipe: Recipe) -> tuple[str, ...]:
-    """The own model and the own norm of a recipe as ``package.module:Class``.
+    """The own data, model and norm of a recipe, each as ``package.module:name``.
 
     So are options of theirs that are written like that: they import what those name.
     """
     paths: list[str] = []
-    for part, own, group in (
-        (recipe.model, OwnModel, "normlab.models"),
-        (recipe.norm, OwnNorm, "normlab.norms"),
-    ):
-        if isinstance(part, own):
-            paths += [path_of(part.kind, group), *_written(part.options)]
+    for part in own_parts(recipe):
+        paths += [part.import_path, *_written(part.options)]
     return tuple(dict.fromkeys(paths))
 
 
@@ -35,7 +31,7 @@ def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
     """The own code that a recipe's trials rest on; None where there is none.
 
     Args:
-        recipe: What names a model or norm by import path.
+        recipe: What names data, a model or a norm by import path.
         files: The study's `code`: these count where anything of the recipe is own code.
 
     Raises:
@@ -46,6 +42,13 @@ def own_code(recipe: Recipe, files: Sequence[str] = ()) -> OwnCode | None:
         return None
     found = read(paths, {name: Path(name) for name in files})
     return found if found.parts else None
+
+
+def look_at_data(recipe: Recipe) -> None:
+    """Have own data made anew where their code is other than when they were made."""
+    if isinstance(recipe.data, OwnData):
+        paths = (recipe.data.import_path, *_written(recipe.data.options))
+        OWN_DATA.made_by(recipe.data, read(paths).digest)
 
 
 def loaded_as_planned(recipe: Recipe, files: Sequence[str], planned: str | None) -> bool:

@@ -150,7 +150,7 @@ class Study(Spec):
     constraints: list[Constraint] = []
     seeds: Seeds
     code: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
-    """Files that count as code of an own model or norm beside the modules that it imports."""
+    """Files that count as code of own data, an own model or norm beside the modules it imports."""
     quick: Quick = Quick()
     analysis: Analysis = Analysis()
     claims: list[ClaimSpec] = []

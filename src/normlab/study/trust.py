@@ -1,9 +1,9 @@
 """Whose word is enough to import code: a study file's is not, until the user trusts the file.
 
-A study file may name a model or norm by import path, and importing runs it. So a file that names
-code is refused until `normlab trust FILE` was typed. That is remembered in the user's own config
-folder: the file's path, the SHA-256 of its content and the modules that it names. A file that
-changed asks again. Nothing here imports what a file names.
+A study file may name data, a model or a norm by import path, and importing runs it. So a file that
+names code is refused until `normlab trust FILE` was typed. That is remembered in the user's own
+config folder: the file's path, the SHA-256 of its content and the modules that it names. A file
+that changed asks again. Nothing here imports what a file names.
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ from pathlib import Path
 from normlab.errors import UserError
 from normlab.files import write_whole
 from normlab.own import locate, module_of
-from normlab.recipe import MODELS, NORMS
+from normlab.recipe import DATA, MODELS, NORMS
+from normlab.recipe.data import OwnData
+from normlab.recipe.models import OwnModel
+from normlab.recipe.norms import OwnNorm
 
 _NAMES_CODE: dict[str, tuple[Collection[str], str]] = {
-    "model": (MODELS, "normlab.models"),
-    "norm": (NORMS, "normlab.norms"),
+    "data": (DATA, OwnData.group),
+    "model": (MODELS, OwnModel.group),
+    "norm": (NORMS, OwnNorm.group),
 }
 """The recipe keys that may name code: normlab's own kinds, and the group of entry points."""
 

@@ -69,7 +69,7 @@ def load_checkpoint(path: Path) -> Checkpoint | None:
     )
 
 
-def to_bytes(content: Any) -> bytes:
+def to_bytes(content: object) -> bytes:
     """Tensors and plain values as torch saves them."""
     stream = io.BytesIO()
     torch.save(content, stream)

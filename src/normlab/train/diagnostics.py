@@ -19,7 +19,7 @@ On request (`diagnostics`):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -39,7 +39,7 @@ _SAMPLE = 1 << 20  # values of a layer that a percentile is taken over, evenly s
 
 def collect(
     recipe: Recipe, model: nn.Module, images: Tensor, means: Mapping[str, float]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The diagnostics of an epoch but `train`; leaves the model in eval mode if it ran it.
 
     Args:
@@ -103,7 +103,7 @@ def activations(model: nn.Module, images: Tensor) -> dict[str, list[float]]:
     """
     found: dict[str, list[float]] = {}
 
-    def hook(name: str) -> Any:
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def look(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             values = output.detach().float().flatten()
             values = values[:: -(-len(values) // _SAMPLE)]

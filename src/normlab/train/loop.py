@@ -227,7 +227,7 @@ class _Trainer:
         self.model.eval()
         return evaluate(self._logits, self.loss, *split, self.num_classes)
 
-    def _details(self) -> dict[str, Any]:
+    def _details(self) -> dict[str, object]:
         """The epoch's diagnostics; see `normlab.train.diagnostics`."""
         sums = {
             "agc_clipped": self.updater.clipped,

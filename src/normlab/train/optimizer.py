@@ -155,7 +155,7 @@ def _after_step(layer: nn.Module) -> Callable[[], None] | None:
     return cast("Callable[[], None]", layer.after_step)
 
 
-def _groups(model: nn.Module) -> list[dict[str, Any]]:
+def _groups(model: nn.Module) -> list[dict[str, object]]:
     """All parameters, those of one learning-rate factor together: gates may have their own."""
     factors = {
         id(parameter): float(getattr(module, "gate_lr_factor", 1.0))

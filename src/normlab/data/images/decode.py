@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -173,8 +173,9 @@ def _inverted(image: Image.Image) -> Image.Image:
     return ImageOps.invert(image.convert("L"))
 
 
-def _tags(image: Image.Image) -> Any:
-    return getattr(image, "tag_v2", {})
+def _tags(image: Image.Image) -> Mapping[int, object]:
+    tags: Mapping[int, object] = getattr(image, "tag_v2", {})
+    return tags
 
 
 def _white_is_one(raw: bytes) -> bytes | None:

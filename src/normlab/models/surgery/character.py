@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ Character = Literal["passes", "rectifier", "bends", "nothing"]
 _SIZE = 8
 
 
-def character(function: Callable[[Tensor], Any], channels: int) -> Character | None:
+def character(function: Callable[[Tensor], object], channels: int) -> Character | None:
     """Which of these `function` is on maps (2, channels, 8, 8); None if it cannot take them."""
     generator = torch.Generator().manual_seed(0)
     x, other = (

@@ -8,7 +8,7 @@ a new layer would not have.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -246,7 +246,7 @@ def _refuse_odd_state(name: str, norm: nn.Module, kind: type[nn.Module]) -> None
         )
 
 
-def _modules_in(value: Any, depth: int = 3) -> Iterator[nn.Module]:
+def _modules_in(value: object, depth: int = 3) -> Iterator[nn.Module]:
     """Modules in a value, in containers of it, or bound to a method."""
     owner = value if isinstance(value, nn.Module) else getattr(value, "__self__", None)
     if isinstance(owner, nn.Module):

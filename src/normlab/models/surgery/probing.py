@@ -6,8 +6,8 @@ of the model itself see nothing of it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Run:
     norms: dict[str, Tensor]
 
 
-def run(model: nn.Module, probe: Any, names: list[str], when: str) -> Run:
+def run(model: nn.Module, probe: object, names: list[str], when: str) -> Run:
     """Run a stand-in of the model on the probe: a tensor, or a tuple of the forward's arguments.
 
     Raises:
@@ -50,8 +50,8 @@ def run(model: nn.Module, probe: Any, names: list[str], when: str) -> Run:
         ) from error
     norms: dict[str, Tensor] = {}
 
-    def watch(name: str) -> Any:
-        def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    def watch(name: str) -> Callable[[nn.Module, object, Tensor], None]:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
             norms.setdefault(name, output.clone())
 
         return hook
@@ -112,7 +112,7 @@ def _difference(y: Tensor, z: Tensor | None, *, same: bool) -> str | None:
     return None
 
 
-def computes(norm: nn.Module) -> tuple[Any, ...]:
+def computes(norm: nn.Module) -> tuple[object, ...]:
     """A key that two norms share if they compute the same of the same state."""
     kind, fields = kind_of(norm), vars(norm)
     plain = {name: v for name, v in fields.items() if isinstance(v, int | float | str)}

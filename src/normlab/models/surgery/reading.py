@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _NormBase
@@ -94,10 +94,10 @@ def name_of(node: fx.Node) -> str:
     return (target if isinstance(target, str) else getattr(target, "__name__", "")).strip("_")
 
 
-def _alone(user: fx.Node) -> Callable[[Tensor], Any]:
+def _alone(user: fx.Node) -> Callable[[Tensor], object]:
     """A node with one input, as a function of it."""
 
-    def run(x: Tensor) -> Any:
+    def run(x: Tensor) -> object:
         args = fx.node.map_arg(user.args, lambda _: x)
         kwargs = fx.node.map_arg(user.kwargs, lambda _: x)
         if user.op == "call_method":

@@ -80,9 +80,9 @@ def channels_of(found: Found) -> int:
     return channels
 
 
-def _fitting(channels: int, options: dict[str, Any], change: Change) -> dict[str, Any]:
+def _fitting(channels: int, options: dict[str, Any], change: Change) -> dict[str, object]:
     """The options, with a number of groups that divides the channels."""
-    fitted = dict(options)
+    fitted: dict[str, Any] = dict(options)
     per_group = fitted.get("channels_per_group")
     if fitted.get("groups") or per_group:
         wanted = fitted.pop("groups", None) or max(1, channels // int(per_group or 1))
@@ -97,7 +97,7 @@ def _fitting(channels: int, options: dict[str, Any], change: Change) -> dict[str
     return fitted
 
 
-def _has(norm: nn.Module, option: str, value: Any) -> bool:
+def _has(norm: nn.Module, option: str, value: object) -> bool:
     """Whether a norm of the wanted kind was made with this option."""
     if not hasattr(norm, option):
         return False
@@ -109,7 +109,7 @@ def _has(norm: nn.Module, option: str, value: Any) -> bool:
     return bool(present == value)
 
 
-def _carried(old: nn.Module, cls: type[nn.Module], given: dict[str, Any]) -> dict[str, Any]:
+def _carried(old: nn.Module, cls: type[nn.Module], given: dict[str, object]) -> dict[str, object]:
     """Options of the old norm that the new one has, where nobody gave others."""
     takes = set(inspect.signature(cls).parameters) - {"num_channels", "num_features", "activation"}
     carried: dict[str, Any] = {}

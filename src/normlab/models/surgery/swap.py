@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import nn
 
 from normlab.models.surgery import probing
@@ -16,7 +14,7 @@ from normlab.norms import by_name
 
 
 def swap_norm(
-    model: nn.Module, kind: str, *, dry_run: bool = False, probe: Any = None, **options: Any
+    model: nn.Module, kind: str, *, dry_run: bool = False, probe: object = None, **options: object
 ) -> list[Change]:
     """Replace every norm over maps in a model, in place.
 
@@ -82,7 +80,9 @@ def _needs_place(old: nn.Module, new: nn.Module) -> bool:
     return contains_activation(new) and not inside
 
 
-def _exchange(model: nn.Module, plan: list[tuple[Found, nn.Module]], probe: Any, kind: str) -> None:
+def _exchange(
+    model: nn.Module, plan: list[tuple[Found, nn.Module]], probe: object, kind: str
+) -> None:
     names = [place.name for found, _ in plan for place in found.places[:1]]
     before = None if probe is None else probing.run(model, probe, names, "in the model as it is")
     same = all(probing.computes(found.module) == probing.computes(new) for found, new in plan)

@@ -109,7 +109,7 @@ def _graph(root: nn.Module, whole: set[nn.Module]) -> fx.Graph | None:
         return None
 
 
-def _defaults(root: nn.Module) -> dict[str, Any]:
+def _defaults(root: nn.Module) -> dict[str, object]:
     """Arguments that a caller may leave out keep their defaults: a flag is no map."""
     given = inspect.signature(root.forward).parameters.values()
     return {p.name: p.default for p in given if p.default is not p.empty}

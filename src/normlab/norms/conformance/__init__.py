@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
@@ -39,7 +38,7 @@ def check(
     norm: str | Callable[..., nn.Module],
     *,
     against: str | None = None,
-    options: dict[str, Any] | None = None,
+    options: dict[str, object] | None = None,
 ) -> Iterator[Finding]:
     """Check a norm in every setting of its definition.
 
@@ -78,7 +77,7 @@ def assert_conforms(
     norm: str | Callable[..., nn.Module],
     *,
     against: str | None = None,
-    options: dict[str, Any] | None = None,
+    options: dict[str, object] | None = None,
 ) -> None:
     """Raise AssertionError with everything that is wrong; arguments as `check`."""
     wrong = [finding for finding in check(norm, against=against, options=options) if finding.wrong]

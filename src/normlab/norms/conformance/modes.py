@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,7 +45,9 @@ def compiled(subject: Subject) -> str | None:
     return None
 
 
-def _for_five(subject: Subject, made: Any, layer: nn.Module, how: str) -> str | None:
+def _for_five(
+    subject: Subject, made: Callable[[Tensor], Tensor], layer: nn.Module, how: str
+) -> str | None:
     for size in (5, 3):
         x = images(subject, (size, 6, 5), torch.float32, seed=size)
         wrong = error(made(x), layer(x))

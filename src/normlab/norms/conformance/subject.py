@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +44,7 @@ class Subject:
         return self.definition is not None and self.make is self.definition.counterpart
 
     def layer(
-        self, dtype: torch.dtype = torch.float64, *, channels: int | None = None, **extra: Any
+        self, dtype: torch.dtype = torch.float64, *, channels: int | None = None, **extra: object
     ) -> nn.Module:
         """A fresh layer with random parameters, the same ones at every call."""
         options = {**self.options, **extra}

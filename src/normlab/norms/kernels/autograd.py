@@ -17,7 +17,7 @@ tensor came back from a hook as no loop can read it, it is made of torch's own o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
 from types import ModuleType
@@ -148,7 +148,7 @@ class _Link:
     def __init__(self) -> None:
         self.passed: dict[int, tuple[Any, ...]] = {}
 
-    def give(self, *passed: Any) -> None:
+    def give(self, *passed: object) -> None:
         """Hand on; nothing takes back what a backward before this has left."""
         self.passed.pop(get_ident(), None)
         if passed:
@@ -255,7 +255,10 @@ def _is_looked_at(dy: Tensor) -> bool:
 
 
 def _differentiated(
-    forward: Callable[..., Tensor], inputs: Any, wanted: Any, dy: Tensor
+    forward: Callable[..., Tensor],
+    inputs: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    dy: Tensor,
 ) -> Gradients:
     """Gradients from the same map made again in plain torch; differentiable if they are to be."""
     again = torch.is_grad_enabled()
@@ -278,7 +281,7 @@ def _differentiated(
         for value, is_wanted in zip(given, wanted, strict=True)
     )
     return tuple(
-        None if gradient is None else gradient.to(value.dtype)
+        None if gradient is None or value is None else gradient.to(value.dtype)
         for gradient, value in zip(made, inputs, strict=True)
     )
 

@@ -53,7 +53,7 @@ def _openmp() -> ctypes.CDLL | None:
 
 
 @cache
-def _symbols() -> list[Any]:
+def _symbols() -> list[object]:
     """Give the loops the functions of a team; returns what must stay alive."""
     from llvmlite import binding
 
@@ -99,7 +99,7 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
         team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
         team.restype = None
 
-    def run(arguments: int, threads: int, keep: Any = compiled) -> None:
+    def run(arguments: int, threads: int, keep: object = compiled) -> None:
         if threads == 1:
             alone(arguments)
         else:

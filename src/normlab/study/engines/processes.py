@@ -13,9 +13,9 @@ import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from typing import cast
 
 from normlab import streams
 from normlab.errors import MachineError
@@ -59,8 +59,8 @@ class ProcessEngine:
             for _ in range(min(self.workers, len(tasks))):
                 self._hire(workers, waiting)
             while workers:
-                for connection in wait(list(workers)):
-                    assert isinstance(connection, Connection)
+                # Windows has another class for the ends of its pipes.
+                for connection in cast("list[Connection]", wait(list(workers))):
                     task = workers[connection].task
                     for message in self._receive(connection, workers, waiting):
                         is_short = isinstance(message, Faulted) and message.may_help_alone
@@ -189,6 +189,8 @@ def _signals_held_back() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()  # when it starts it lets signals through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_BY_PARENT)
     try:

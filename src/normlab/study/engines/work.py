@@ -16,6 +16,7 @@ from normlab.errors import UserError, fault_of_machine, is_lack_of_memory
 from normlab.files import write_whole
 from normlab.places import difference_text, differing
 from normlab.recipe import trial_id
+from normlab.recipe.data import OwnData
 from normlab.records import Artifact
 from normlab.store import artifact_path
 from normlab.study.engines.base import (
@@ -92,8 +93,13 @@ def perform(task: Task, device: str) -> Iterator[Message]:
 def _planned_data(task: Task) -> Splits:
     """The trial's images; files of the user's can change between a plan and its last trial."""
     if not loaded_as_planned(task.recipe, task.code_files, task.code):
-        raise UserError("the code of the model or norm changed since the plan")
+        raise UserError("the code of the data, model or norm changed since the plan")
     if trial_id(task.recipe, task.seed, data_digest(task.recipe), task.code) != task.trial_id:
+        if isinstance(task.recipe.data, OwnData):
+            raise UserError(
+                f"data '{task.recipe.data.kind}' returned other images than when the study was "
+                "planned: it must return the same ones each time and in every process"
+            )
         raise UserError("the images changed since the study was planned")
     return splits(task.recipe)
 

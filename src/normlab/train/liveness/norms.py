@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ class NormWatcher(Watcher):
         if self.kind in DEFINITIONS and self.layers:
             yield self._definition()
         if issubclass(self.cls, GhostBatchNorm):
-            options = self.recipe.norm.options
+            options: dict[str, Any] = self.recipe.norm.options
             splits, size = options.get("splits"), options.get("ghost_size")
             if splits or size:
                 yield self._realized_splits(splits, size)
@@ -77,7 +77,7 @@ class NormWatcher(Watcher):
         for hook in self.hooks:
             hook.remove()
 
-    def _hook(self, name: str) -> Any:
+    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def look(layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
             if name not in self.errors:
                 self._look(name, layer, args[0].detach(), output.detach())
@@ -105,8 +105,9 @@ class NormWatcher(Watcher):
         largest = expected.abs().max().clamp_min(1e-12)
         self.errors[name] = float((output.double() - expected).abs().max() / largest)
 
-    def _options(self, num_channels: int) -> dict[str, Any]:
-        options = {k: v for k, v in self.recipe.norm.options.items() if v is not None}
+    def _options(self, num_channels: int) -> dict[str, object]:
+        given: dict[str, Any] = self.recipe.norm.options
+        options = {key: value for key, value in given.items() if value is not None}
         wanted = options.get("groups") or options.get("channels_per_group")
         if wanted:
             groups = options.get("groups") or max(1, num_channels // wanted)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +110,9 @@ class RandomnessWatcher(Watcher):
         x = args[0] if args else named["x"]
         return ((x.view_as(x),), {}) if self.is_training and self.steps < _STEPS else None
 
-    def _hook(self, name: str) -> Any:
+    def _hook(
+        self, name: str
+    ) -> Callable[[RandomLayer, tuple[Tensor, ...], dict[str, Tensor], Tensor], None]:
         def look(
             layer: RandomLayer, args: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor
         ) -> None:
