@@ -11,8 +11,8 @@ from normlab.answers import Results, Status, Verified, write_reports
 from normlab.deprecated import renamed_keyword
 from normlab.study.spec import Study
 from normlab.study.stored import compared_files, folder_of, frames_of, progress_of, verdicts
-from normlab.study.trusting import distrust_study as distrust_study
-from normlab.study.trusting import trust_study as trust_study
+from normlab.study.trusting import distrust_study as distrust_study  # noqa: PLC0414
+from normlab.study.trusting import trust_study as trust_study  # noqa: PLC0414
 
 if TYPE_CHECKING:
     import pandas as pd
