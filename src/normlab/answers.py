@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normlab.records import FINISHED
+from normlab.store.plans import as_written
+from normlab.study.stored import frames_of
 from normlab.text import shown
 from normlab.wording import counted, interval, percent, state_counts
 
@@ -42,14 +44,16 @@ class Results:
         """The verdicts on the study's claims; see `normlab.frames.claim_table`."""
         from normlab.frames import claim_table
 
-        return claim_table(self._frames)
+        with as_written(self.folder):
+            return claim_table(self._frames)
 
     @cached_property
     def notices(self) -> list[str]:
         """What a reader must know: arms that are one, rules at rest, mixed machines."""
         from normlab.reports import notices
 
-        return notices(self._frames)
+        with as_written(self.folder):
+            return notices(self._frames)
 
     def report(
         self,
@@ -158,6 +162,19 @@ class Verified:
     def __repr__(self) -> str:
         intact = self.files - len(self.lost)
         return f"<Verified: {intact} of {counted(self.files, 'file')} as stored>"
+
+
+def results_of(folder: Path) -> Results:
+    """What a study's folder holds; see `normlab.results`.
+
+    Raises:
+        UserError: It was never run there, or its store has something that normlab does not write.
+    """
+    from normlab.frames import arm_table
+
+    with as_written(folder):
+        frames = frames_of(folder)
+        return Results(folder, arm_table(frames), frames.trials, frames.epochs, _frames=frames)
 
 
 def write_reports(

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from normlab.answers import Results, Status, Verified, write_reports
+from normlab.answers import Results, Status, Verified, results_of, write_reports
 from normlab.deprecated import renamed_keyword
 from normlab.study.spec import Study
-from normlab.study.stored import compared_files, folder_of, frames_of, progress_of, verdicts
+from normlab.study.stored import compared_files, folder_of, progress_of, verdicts
 from normlab.study.trusting import distrust_study as distrust_study  # noqa: PLC0414
 from normlab.study.trusting import trust_study as trust_study  # noqa: PLC0414
 
@@ -168,11 +168,7 @@ def results(name: str | Study, *, runs: str | Path = "runs") -> Results:
     Raises:
         UserError: It was never run there.
     """
-    from normlab.frames import arm_table
-
-    folder = folder_of(name, runs)
-    frames = frames_of(folder)
-    return Results(folder, arm_table(frames), frames.trials, frames.epochs, _frames=frames)
+    return results_of(folder_of(name, runs))
 
 
 def report(
