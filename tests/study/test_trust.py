@@ -169,7 +169,7 @@ def test_what_set_names_is_the_user_s_own_word_and_no_more(folder: Path) -> None
     path = write(folder)
     nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
     assert ran(folder)
-    nl.plan(nl.load_study(path, set={"data": "strange_nets:load"}))
+    nl.plan(nl.load_study(path, overrides={"data": "strange_nets:load"}))
     path = write(folder, {"norm": "os:system"})
     with pytest.raises(UntrustedError, match="os "):
         nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
