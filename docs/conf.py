@@ -37,6 +37,7 @@ CONTENTS = {
         "docs/claims",
         "docs/figures",
         "docs/lint",
+        "docs/from-python",
     ],
     "Background": [
         "docs/statistics",
@@ -45,7 +46,13 @@ CONTENTS = {
         "docs/security",
         "docs/glossary",
     ],
-    "Reference": ["docs/cards/README", "docs/studies", "docs/findings/README", "docs/api/README"],
+    "Reference": [
+        "docs/public-api",
+        "docs/cards/README",
+        "docs/studies",
+        "docs/findings/README",
+        "docs/api/README",
+    ],
     "Project": ["CONTRIBUTING", "CHANGELOG"],
 }
 """The sidebar: caption -> pages. A page that stands in no contents fails the build."""
@@ -57,6 +64,7 @@ toctree_of = {
     "docs/api/README": {
         "": [
             "docs/api/normlab",
+            "docs/api/events",
             "docs/api/recipe",
             "docs/api/norms",
             "docs/api/conformance",
@@ -73,6 +81,7 @@ toctree_of = {
 
 public_packages = [
     "normlab",
+    "normlab.study.events",
     "normlab.recipe",
     "normlab.norms",
     "normlab.norms.conformance",

@@ -120,6 +120,22 @@ def test_the_readme_names_every_command() -> None:
         assert f"normlab {name}" in README
 
 
+def test_the_guide_to_python_runs_and_has_every_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from normlab.cli import app
+
+    guide = text_of("from-python.md")
+    names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    for name in [*names, "show model", "show study", "check norm"]:
+        assert f"`normlab {name}" in guide
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(blocks(guide, "python"))
+    exec(compile(code, "from-python.md", "exec"), {"__name__": "guide"})
+    for study in ("digits-norms", "tiny"):
+        assert (tmp_path / "runs" / study / "report.html").is_file()
+
+
 def test_the_first_study_s_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 

@@ -65,7 +65,7 @@ def test_what_is_no_formula_is_left_alone(value: object) -> None:
 def test_a_terminal_gets_no_control_character_from_messages_and_cells(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from normlab.cli.output import console, table
+    from normlab.terminal import console, table
 
     stream = io.StringIO()
     monkeypatch.setattr(console, "_file", stream)  # `file` would stay today's standard output

@@ -26,7 +26,6 @@ import numpy as np
 import pandas as pd
 
 from normlab import api
-from normlab.cli.output import counted
 from normlab.errors import UserError, unknown
 from normlab.figures.drawing import Shown, figures_of
 from normlab.files import write_whole
@@ -39,6 +38,7 @@ from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
 from normlab.study.resolve import outline
+from normlab.wording import counted
 
 HERE = Path(__file__).parent
 QUICK = "-quick"

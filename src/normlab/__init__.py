@@ -34,13 +34,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("normlab")
 
 if TYPE_CHECKING:
+    from normlab import models as models
+    from normlab import norms as norms
+    from normlab.answers import Results, Status, Verified
     from normlab.api import (
-        Results,
-        Status,
+        check_norm,
         claims,
         claims_from,
+        distrust_study,
+        lint,
         load_study,
         plan,
+        report,
         results,
         run,
         status,
@@ -50,26 +55,25 @@ if TYPE_CHECKING:
     from normlab.errors import UserError
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
+    from normlab.study import events as events
     from normlab.study.spec import Study
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Recipe": "normlab.recipe",
-    "Results": "normlab.api",
-    "Status": "normlab.api",
+    "Results": "normlab.answers",
+    "Status": "normlab.answers",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
-    "claims": "normlab.api",
-    "claims_from": "normlab.api",
-    "load_study": "normlab.api",
-    "plan": "normlab.api",
-    "results": "normlab.api",
-    "run": "normlab.api",
-    "status": "normlab.api",
-    "verify": "normlab.api",
+    "Verified": "normlab.answers",
     "swap_norm": "normlab.models",
-    "trust_study": "normlab.api",
 }
+_MODULES = {
+    "events": "normlab.study.events",
+    "models": "normlab.models",
+    "norms": "normlab.norms",
+}
+"""Packages that need no import of their own: `normlab.norms.make`."""
 
 __all__ = [
     "Recipe",
@@ -77,11 +81,16 @@ __all__ = [
     "Status",
     "Study",
     "UserError",
+    "Verified",
     "__version__",
+    "check_norm",
     "claims",
     "claims_from",
+    "distrust_study",
+    "lint",
     "load_study",
     "plan",
+    "report",
     "results",
     "run",
     "status",
@@ -92,8 +101,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    if name in {"norms", "models"}:  # `normlab.norms.make` without importing it by name
-        return import_module(f"normlab.{name}")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "normlab.api")), name)
     raise AttributeError(f"module 'normlab' has no attribute '{name}'")

@@ -277,7 +277,7 @@ def test_an_invalid_trial_is_said_everywhere_and_counts_for_nothing(
     code, out, _ = normlab("run", "digits-norms", *QUICK, *nothing)
     assert code == 1
     assert "1 invalid" in out
-    assert "invalid, counts for nothing: base, seed 0: l1: declared 0.001 on gate" in out
+    assert "invalid, left out of every result: base, seed 0: l1: declared 0.001 on gate" in out
     code, out, _ = normlab("status", "digits-norms")
     assert "invalid: base, seed 0" in out
     page = (tmp_path / "runs/digits-norms/report.html").read_text(encoding="utf-8")

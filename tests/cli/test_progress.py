@@ -1,4 +1,4 @@
-"""The bars of a terminal, driven by messages."""
+"""The bars of a terminal, driven by events."""
 
 import io
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from normlab.cli import progress
-from normlab.study.engines import Failed, Task
+from normlab import progress
+from normlab.study.events import RunBegan, TrialEnded
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
@@ -27,9 +27,9 @@ def test_bars_count_trials_and_epochs(tmp_path: Path, monkeypatch: pytest.Monkey
         "factors": {"norm": ["batch"]},
     }
     plan = make_plan(Study.parse({**content, "seeds": 1}))
-    with progress.reporter(plan) as bars:
+    with progress.reporter() as bars:
         assert isinstance(bars, progress.Bars)
-        run_plan(plan, tmp_path, observer=bars)
+        run_plan(plan, tmp_path, listener=bars)
         (overall,) = bars.progress.tasks
         # The trial that diverged early still fills its share of the bar.
         assert (overall.completed, overall.total) == (4, 4)
@@ -38,15 +38,22 @@ def test_bars_count_trials_and_epochs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_trial_that_fails_before_it_started_has_no_bar_to_lose(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(progress, "console", Console(file=io.StringIO(), force_terminal=True))
-    base = {"data": "digits", "model": "digits-small", "epochs": 3}
-    plan = make_plan(Study.parse({"name": "s", "question": "?", "base": base, "seeds": 1}))
-    (trial,) = plan.trials.values()
-    task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
-    with progress.Bars(plan) as bars:
-        bars.begin([task], 1)
-        bars.observe(Failed(trial.id, "the worker process was ended by SIGKILL"))
+    with progress.Bars() as bars:
+        bars(RunBegan(study="s", trials=1, epochs=3, workers=1))
+        bars(
+            TrialEnded(
+                id="a",
+                arm="base",
+                seed=0,
+                planned_epochs=3,
+                state="failed",
+                epochs=0,
+                test_accuracy=None,
+                reason="the worker process was ended by SIGKILL",
+            )
+        )
         (overall,) = bars.progress.tasks
         assert (overall.completed, overall.total) == (3, 3)

@@ -28,7 +28,7 @@ ANY_SIZE = ("resnet50-cutout-copies", "resnet14-batch-size")
 def test_the_quick_variant_runs_on_the_study_s_data(
     name: str, tmp_path: Path, real_data: Path
 ) -> None:
-    study = api.load_study(name, quick=True, seeds=1, set=SMALL[name])
+    study = api.load_study(name, quick=True, seeds=1, overrides=SMALL[name])
     kind = study.overrides.get("data", study.base["data"])
     kind = kind["kind"] if isinstance(kind, dict) else kind
     if not any(real_data.glob(f"{kind}*")):
@@ -59,12 +59,12 @@ def test_the_quick_variant_runs_on_noise_of_mnist_s_size(
         "data.test_limit": 3,
         "validation": 0.1,
     }
-    study = api.load_study(name, quick=True, seeds=1, set=values)
+    study = api.load_study(name, quick=True, seeds=1, overrides=values)
     assert set(api.run(study, runs=tmp_path).trials["state"]) == {"complete"}
 
 
 @pytest.mark.parametrize("name", ANY_SIZE)
 def test_the_quick_variant_runs_on_digits(name: str, tmp_path: Path) -> None:
     values = {**SMALL[name], "data": "digits", "data.limit": 10, "data.test_limit": 5}
-    study = api.load_study(name, quick=True, seeds=1, set=values)
+    study = api.load_study(name, quick=True, seeds=1, overrides=values)
     assert set(api.run(study, runs=tmp_path).trials["state"]) == {"complete"}

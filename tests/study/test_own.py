@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from normlab import api
 from normlab.errors import UserError
 from normlab.recipe import Recipe, trial_id
 from normlab.study.engines import Ended, Faulted, Task
@@ -15,6 +14,7 @@ from normlab.study.model_look import _built
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from normlab.study.stored import counted_code
 
 NET = """
 from torch import nn
@@ -160,13 +160,13 @@ def test_the_plan_says_what_counts_and_what_changed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = planned()
-    counts, new = api.code_said(plan, runs=folder / "runs")
+    counts, new = counted_code(plan, folder / "runs")
     assert counts == ["the code of own_net is part of the trials' ids (base)"]
     assert new == []
     run_plan(plan, folder / "runs")
-    assert api.code_said(plan, runs=folder / "runs")[1] == []
+    assert counted_code(plan, folder / "runs")[1] == []
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
-    (says,) = api.code_said(planned(), runs=folder / "runs")[1]
+    (says,) = counted_code(planned(), folder / "runs")[1]
     assert says.startswith("changed since the last run: own_net. Its trials are new ones (base)")
 
 

@@ -17,9 +17,10 @@ from normlab.errors import MachineError, UserError
 from normlab.files import write_whole
 from normlab.frames import claim_table, load_frames
 from normlab.store import DATABASE, Store
-from normlab.study.engines import EpochTrained, Message, Started, Task, work
+from normlab.study.engines import Started, Task, work
+from normlab.study.events import EpochEnded, Event, TrialStarted
 from normlab.study.plan import Plan, make_plan
-from normlab.study.runner import RunOptions, Silent, run_plan
+from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
 from normlab.train import checkpoint, loop
 
@@ -77,14 +78,14 @@ def test_trials_of_another_study_are_taken_over(tmp_path: Path) -> None:
     assert weights(tmp_path / "first").items() <= weights(tmp_path / "second").items()
 
 
-class Interrupting(Silent):
+class Interrupting:
     """Ctrl-C after some epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs
 
-    def observe(self, message: Message) -> None:
-        if isinstance(message, EpochTrained):
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
             self.left -= 1
             if not self.left:
                 raise KeyboardInterrupt
@@ -126,15 +127,15 @@ def test_a_trial_that_raises_is_failed_and_the_others_go_on(
     assert (retried.trained, retried.counts) == (1, {"complete": 4})
 
 
-class Killing(Silent):
+class Killing:
     """Kills the worker of the first trial that starts."""
 
     def __init__(self) -> None:
         self.victim: str | None = None
 
-    def observe(self, message: Message) -> None:
-        if isinstance(message, Started) and self.victim is None:
-            self.victim = message.trial_id
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, TrialStarted) and self.victim is None:
+            self.victim = event.id
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
             for child in children:
                 if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
@@ -186,7 +187,7 @@ def test_a_fault_of_the_machine_stops_the_run_and_fails_no_trial(
 def test_a_checkpoint_that_cannot_be_read_now_keeps_its_epochs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_plan(plan(), tmp_path, observer=Interrupting(1))
+    run_plan(plan(), tmp_path, listener=Interrupting(1))
     (left,) = (tmp_path / "s" / "checkpoints").iterdir()
     content, whole = left.read_bytes(), Path.read_bytes
 
@@ -216,7 +217,7 @@ def test_trials_that_an_older_normlab_failed_for_the_machine_are_taken_up_from_t
     tmp_path: Path, reason: str, is_trained: bool
 ) -> None:
     made = plan(seeds=1)
-    run_plan(made, tmp_path, observer=Interrupting(1))
+    run_plan(made, tmp_path, listener=Interrupting(1))
     before = seconds_stored(tmp_path / "s")
     with sqlite3.connect(tmp_path / "s" / DATABASE) as raw:
         raw.execute("UPDATE trials SET state = 'failed', reason = ?", (reason,))
@@ -267,7 +268,7 @@ def test_a_trial_that_memory_is_too_short_for_runs_once_more_and_never_fails(
 
 
 def test_a_rehearsal_costs_no_checkpoint_of_the_study(tmp_path: Path) -> None:
-    run_plan(plan(), tmp_path, observer=Interrupting(1))
+    run_plan(plan(), tmp_path, listener=Interrupting(1))
     (left,) = (tmp_path / "s" / "checkpoints").iterdir()
     run_plan(plan(base={"data": "digits", "model": "digits-small", "epochs": 1}, seeds=1), tmp_path)
     assert left.exists()

@@ -109,7 +109,7 @@ def test_the_quick_variant_is_the_file_s_word_too(folder: Path, quick: dict[str,
     with pytest.raises(UntrustedError):
         nl.plan(nl.load_study(path, quick=True))
     with pytest.raises(UntrustedError):
-        nl.plan(nl.load_study(path, quick=True, seeds=2, set={"epochs": 1}))
+        nl.plan(nl.load_study(path, quick=True, seeds=2, overrides={"epochs": 1}))
     assert not ran(folder)
 
 
@@ -167,12 +167,12 @@ def test_what_is_no_package_is_refused() -> None:
 
 def test_what_set_names_is_the_user_s_own_word_and_no_more(folder: Path) -> None:
     path = write(folder)
-    nl.plan(nl.load_study(path, set={"model": "strange_nets:Net"}))
+    nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
     assert ran(folder)
-    nl.plan(nl.load_study(path, set={"data": "strange_nets:load"}))
+    nl.plan(nl.load_study(path, overrides={"data": "strange_nets:load"}))
     path = write(folder, {"norm": "os:system"})
     with pytest.raises(UntrustedError, match="os "):
-        nl.plan(nl.load_study(path, set={"model": "strange_nets:Net"}))
+        nl.plan(nl.load_study(path, overrides={"model": "strange_nets:Net"}))
 
 
 def test_a_study_made_in_python_names_the_user_s_own_code(folder: Path) -> None:

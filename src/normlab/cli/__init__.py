@@ -13,7 +13,8 @@ from normlab import streams
 from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
-from normlab.cli.studies import plan, report, run, status, verify
+from normlab.cli.run import run
+from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
 from normlab.errors import SignalledError, UserError, end_word, fault_of_machine, os_words
 from normlab.text import shown

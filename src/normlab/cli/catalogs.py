@@ -21,9 +21,9 @@ def list_(
     json: Json = False,
 ) -> None:
     """List the studies, norms, regularizers, augmentations, models and data sets there are."""
-    from normlab.cli.output import console, print_json, table
     from normlab.recipe import AUGMENTATIONS, DATA, MODELS, NORMS, REGULARIZERS
     from normlab.study.spec import Study
+    from normlab.terminal import console, print_json, table
 
     catalogs = {
         "studies": lambda: {name: Study.load(name).question for name in _bundled()},
@@ -57,11 +57,11 @@ def show_model(
     """Show a model's layers: kernel, padding, stride, map, receptive field, parameters."""
     from dataclasses import asdict
 
-    from normlab.cli.output import console, print_json, table
     from normlab.data import describe
     from normlab.models import build, layer_count, layer_table, parameter_count
     from normlab.recipe import MODELS, Recipe, with_value
     from normlab.recipe.models import OwnModel
+    from normlab.terminal import console, print_json, table
 
     chosen = parse_sets(sets)
     values: dict[str, object] = {"model": name, "norm": "batch"}

@@ -16,7 +16,8 @@ def check_norm(
         typer.Argument(metavar="NAME|IMPORT_PATH|all", help="A kind, package.module:Class, all."),
     ],
     against: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Hold a class to this kind's definition.")
+        str | None,
+        typer.Option(metavar="KIND", help="Check a class against this kind's definition."),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -24,9 +25,10 @@ def check_norm(
     ] = None,
 ) -> None:
     """Check a norm layer against its definition; exits with 1 if it does not conform."""
-    from normlab.cli.output import console, counted, table
-    from normlab.norms import by_name
-    from normlab.norms.conformance import KINDS, check
+    from normlab import api
+    from normlab.norms.conformance import KINDS
+    from normlab.terminal import console, table
+    from normlab.wording import counted
 
     if name == "all" and (against or sets):
         raise UserError(
@@ -36,8 +38,7 @@ def check_norm(
     failed = 0
     rows: list[tuple[str, ...]] = []
     for kind in KINDS if name == "all" else [name]:
-        target = kind if kind in KINDS else by_name(kind)
-        findings = list(check(target, against=against, options=options))
+        findings = api.check_norm(kind, against=against, options=options)
         for setting in dict.fromkeys(finding.setting for finding in findings):
             done = [f for f in findings if f.setting == setting]
             wrong = [f for f in done if f.wrong]

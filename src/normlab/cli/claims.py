@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from normlab.cli.options import DEFAULT_RUNS, Json, Runs, stored_name
+from normlab.cli.options import DEFAULT_RUNS, Json, Runs
 from normlab.cli.variant import print_stored_variant
 from normlab.cli.verdicts import print_verdicts, without_nan
 from normlab.errors import UserError
@@ -34,7 +34,8 @@ def claims(
 ) -> None:
     """Judge a study's claims: supported, refuted or inconclusive, and the seeds to settle."""
     from normlab import api
-    from normlab.cli.output import console, print_json
+    from normlab.study.stored import stored_name
+    from normlab.terminal import console, print_json
 
     if (study is None) == (study_file is None):
         raise UserError("name one study: `claims STUDY`, or `claims --from FILE --study FILE`")

@@ -21,8 +21,8 @@ def data_records(made: Plan) -> list[dict[str, Any]]:
 
 def print_data(made: Plan) -> None:
     """Print the same for people: two lines or three for each data set."""
-    from normlab.cli.output import console
     from normlab.data import describe
+    from normlab.terminal import console
 
     several = len(_by_data(made)) > 1
     for spec, arms in _by_data(made).items():

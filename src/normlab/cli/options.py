@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from normlab.errors import UserError
-from normlab.text import one_form
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A bundled study's name or a path to a study file.")
@@ -61,32 +60,3 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise UserError(f"--set {word}: the value is not valid YAML: {error}") from None
     return values
-
-
-def stored_name(study: str, runs: Path) -> str:
-    """The name under which the study's runs are stored.
-
-    Raises:
-        UserError: No such study, it was never run there, or the folder is another's.
-    """
-    from normlab import api
-    from normlab.store import Store
-    from normlab.study.files import find
-    from normlab.study.owner import check_owner
-    from normlab.study.spec import check_name
-
-    name, path = one_form(study), None
-    if _is_path(study) or not api.has_runs(name, runs=runs):
-        path = find(study)
-        check_name(path)
-        name = one_form(path.stem)
-    if not api.has_runs(name, runs=runs):
-        raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
-    if path is not None:
-        with Store.read(runs / name) as store:
-            check_owner(store, str(path.resolve()))
-    return name
-
-
-def _is_path(study: str) -> bool:
-    return study != Path(study).name or Path(study).suffix in {".yaml", ".yml"}

@@ -17,8 +17,8 @@ def trust(
 ) -> None:
     """Trust a study file as it is now: the data, models and norms it names may be imported."""
     from normlab import api
-    from normlab.cli.output import console
     from normlab.own import locate
+    from normlab.terminal import console
 
     if revoke:
         was = api.distrust_study(study)

@@ -44,7 +44,7 @@ def print_stored_variant(folder: Path, *, aside: bool = False) -> None:
 
 def print_variant(text: str | None) -> None:
     """Print what `variant_text` says, if it says something."""
-    from normlab.cli.output import console
+    from normlab.terminal import console
 
     if text is not None:
         console.print(text, soft_wrap=True)

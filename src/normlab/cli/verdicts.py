@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def print_verdicts(found: pd.DataFrame) -> None:
     """The verdicts as a table, then why each of them."""
-    from normlab.cli.output import console, table
+    from normlab.terminal import console, table
 
     records, rows = without_nan(found.to_dict("records")), []
     for row in records:
@@ -36,8 +36,8 @@ def print_verdicts(found: pd.DataFrame) -> None:
 
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
-    from normlab.cli.output import console, table
     from normlab.stats.claims import CLAIMS
+    from normlab.terminal import console, table
 
     rows = []
     for row in without_nan(claims.to_dict("records")):
@@ -65,7 +65,7 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
 
 def print_hopeless(claims: pd.DataFrame) -> None:
     """The claims that no outcome of the planned seeds could settle, and why."""
-    from normlab.cli.output import console
+    from normlab.terminal import console
 
     for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
         text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"

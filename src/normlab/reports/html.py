@@ -26,11 +26,11 @@ from normlab.frames.verdicts import claim_table
 from normlab.recipe import value_text
 from normlab.records.plan import ArmRecord, ClaimRecord
 from normlab.reports.notices import notices
-from normlab.reports.numbers import interval, is_missing, number, percent
 from normlab.reports.provenance import where_it_ran
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
+from normlab.wording import interval, is_missing, number, percent
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""

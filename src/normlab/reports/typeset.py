@@ -11,7 +11,7 @@ from normlab.frames.claim_words import published_text
 from normlab.frames.load import Frames
 from normlab.frames.tables import arm_table
 from normlab.frames.verdicts import claim_table
-from normlab.reports.numbers import interval, number, percent
+from normlab.wording import interval, number, percent
 
 _LATEX = {
     "\\": r"\textbackslash{}",

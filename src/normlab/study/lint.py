@@ -33,10 +33,25 @@ class Rule(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One place where a rule found something: the rule's name, and the place in a sentence."""
+    """One place where a rule found something.
+
+    Attributes:
+        rule: The rule's name.
+        says: The place in a sentence.
+    """
 
     rule: str
     says: str
+
+    @property
+    def why(self) -> str:
+        """What it does to a result."""
+        return RULES[self.rule].why
+
+    @property
+    def reference(self) -> str:
+        """Where that was shown."""
+        return RULES[self.rule].reference
 
 
 def lint(plan: Plan) -> list[Finding]:

@@ -7,11 +7,11 @@ import re
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from normlab import data
 from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
@@ -30,10 +30,12 @@ from normlab.study.engines import (
     resolve_device,
 )
 from normlab.study.engines.provenance import provenance
+from normlab.study.events import Listener, RunEnded
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
 from normlab.study.summary import Summary
 from normlab.study.taking import Taking
+from normlab.study.telling import Telling, nobody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,28 +72,8 @@ class RunOptions:
                 raise UserError(f"{name} is {value!r}: {allowed} is allowed")
 
 
-class Observer(Protocol):
-    """Who wants to see a run as it goes."""
-
-    def begin(self, tasks: Sequence[Task], workers: int) -> None:
-        """Called once, before the first of `tasks` is trained on that many workers."""
-
-    def observe(self, message: Message) -> None:
-        """Called with every message of the engine, after it is stored."""
-
-
-class Silent:
-    """An observer that looks away."""
-
-    def begin(self, tasks: Sequence[Task], workers: int) -> None:
-        """Do nothing."""
-
-    def observe(self, message: Message) -> None:
-        """Do nothing."""
-
-
 def run_plan(
-    plan: Plan, runs: Path, options: RunOptions | None = None, observer: Observer | None = None
+    plan: Plan, runs: Path, options: RunOptions | None = None, listener: Listener = nobody
 ) -> Summary:
     """Train every trial of the plan that is not finished yet.
 
@@ -99,14 +81,20 @@ def run_plan(
         plan: What to train.
         runs: The folder that holds a folder for each study.
         options: How to run.
-        observer: Told what happens.
+        listener: Told what happens, from `RunBegan` to `RunEnded`. What it raises ends the run;
+            what was trained until then is stored.
 
     Raises:
         UserError: The data cannot be had, the device is not there, or the folder cannot be written.
         MachineError: A full disk or the like ended the run; what is finished and the checkpoints
             of the rest are stored, and the same call goes on.
     """
-    options = options or RunOptions()
+    summary = _run_plan(plan, runs, options or RunOptions(), listener)
+    listener(RunEnded(study=plan.study.name, summary=summary))
+    return summary
+
+
+def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -> Summary:
     device = resolve_device(options.device)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.
@@ -142,7 +130,10 @@ def run_plan(
         lost |= foreign
         tasks = _tasks(plan, folder, {i for i in ids if states[i] == "pending"} | lost)
         _sweep(store, keep=lost, forget=set(failed))
-        if tasks:
+        telling = Telling(plan, listener)
+        if not tasks:
+            telling.begin([], 0)
+        else:
             engine = choose(
                 workers=options.workers,
                 device=device,
@@ -151,7 +142,7 @@ def run_plan(
             )
             taking = Taking(store, tasks, lost, foreign, summary)
             try:
-                stopped = _train(taking, engine, tasks, observer or Silent())
+                stopped = _train(taking, engine, tasks, telling)
             finally:
                 _sweep(store, keep=lost)
             summary = replace(summary, trained=taking.ended)
@@ -196,28 +187,35 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
 
 
 def _train(
-    taking: Taking, engine: Engine, tasks: list[Task], observer: Observer
+    taking: Taking, engine: Engine, tasks: list[Task], telling: Telling
 ) -> KeyboardInterrupt | None:
     """Train the tasks; what stopped it before its end, if something did."""
     messages = engine.run(tasks)
     try:
-        observer.begin(tasks, engine.workers)
-        for message in messages:
-            taking.take(message)
-            observer.observe(message)
+        telling.begin(tasks, engine.workers)
+        for message in _stored(messages, taking):
+            telling.tell(message)
     except KeyboardInterrupt as stopped:
         return stopped
-    except (OSError, MemoryError) as error:
-        fault = fault_of_machine(error)
-        if fault is None:
-            raise
-        raise taking.stop(fault) from None
     finally:
         messages.close()
         # On a full disk not even that can be stored; the next run does it.
         with contextlib.suppress(sqlite3.DatabaseError):
             taking.store.release(taking.running)
     return None
+
+
+def _stored(messages: Iterator[Message], taking: Taking) -> Iterator[Message]:
+    """Every message after it is stored; only a fault of ours is the machine's, not a listener's."""
+    try:
+        for message in messages:
+            taking.take(message)
+            yield message
+    except (OSError, MemoryError) as error:
+        fault = fault_of_machine(error)
+        if fault is None:
+            raise
+        raise taking.stop(fault) from None
 
 
 def _look_back(store: Store) -> None:
@@ -270,7 +268,7 @@ def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset
 
 
 def _elsewhere(store: Store, trial_ids: Sequence[str], here: Place) -> dict[str, str]:
-    """How the places of trials differ from here, by id; trials with no such difference left out."""
+    """How the places of trials differ from this one, by id, of those that do."""
     found = {}
     for trial_id, places in store.places(trial_ids).items():
         for place in places:

@@ -53,3 +53,9 @@ class Summary:
     def exit_code(self) -> int:
         """What a shell expects of a process that was stopped so."""
         return 128 + self.signal
+
+    @property
+    def failed(self) -> bool:
+        """Whether a trial of the plan was not trained as it should: the exit code is 1 then."""
+        bad = self.counts.get("failed", 0) + self.counts.get("invalid", 0)
+        return bool(self.put_back or self.not_mended or bad)

@@ -1,8 +1,9 @@
-"""Numbers as tables show them; a dash where there is none."""
+"""Numbers and counts as tables and sentences show them; a dash where there is no number."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 _NONE = "–"
 
@@ -27,6 +28,16 @@ def number(value: object, digits: int = 0) -> str:
     """With thousands set apart."""
     found = _finite(value)
     return _NONE if found is None else f"{found:,.{digits}f}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 trial, 2 trials."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def state_counts(counts: Mapping[str, int]) -> str:
+    """States with their counts: 12 complete, 3 pending."""
+    return ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _finite(value: object) -> float | None:

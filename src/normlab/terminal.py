@@ -1,11 +1,10 @@
-"""How tables and counts look in a terminal."""
+"""How text and tables look in a terminal."""
 
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -49,18 +48,3 @@ def table(
     for row in rows:
         made.add_row(*("" if cell is None else shown(str(cell)) for cell in row))
     return made
-
-
-def percent(value: float | None) -> str:
-    """A fraction in percent with two digits, or a dash."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.2f}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun: 1 trial, 2 trials."""
-    return f"{count} {noun}" + ("" if count == 1 else "s")
-
-
-def state_counts(counts: Mapping[str, int]) -> str:
-    """States with their counts: 12 complete, 3 pending."""
-    return ", ".join(f"{count} {state}" for state, count in counts.items())

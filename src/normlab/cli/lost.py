@@ -1,0 +1,21 @@
+"""How the lost files of finished trials look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def print_lost(name: str, lost: Sequence[Mapping[str, Any]]) -> None:
+    """The files of finished trials that are gone or damaged, and what makes them again."""
+    from normlab.terminal import console
+
+    for file in lost:
+        line = f"lost: {file['arm']}, seed {file['seed']}: {file['path']} {file['reason']}"
+        console.print(line, soft_wrap=True)
+    if lost:
+        console.print(
+            "The results of these trials are stored, their files are not. "
+            f"`normlab run {name} --retrain-lost` trains them again.",
+            soft_wrap=True,
+        )

@@ -1,0 +1,198 @@
+"""The command that trains a study."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import typer
+
+from normlab import streams
+from normlab.cli.lint import print_findings
+from normlab.cli.options import (
+    DEFAULT_RUNS,
+    Quick,
+    Runs,
+    Seeds,
+    Sets,
+    StudyName,
+    Trust,
+    parse_sets,
+)
+from normlab.cli.summary import print_arms, print_summary
+from normlab.cli.variant import print_variant, variant_text
+from normlab.cli.verdicts import print_hopeless, print_verdicts
+from normlab.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from normlab.study.events import Event
+    from normlab.study.plan import Plan
+    from normlab.study.spec import Study
+
+
+def run(
+    study: StudyName,
+    seeds: Seeds = None,
+    sets: Sets = None,
+    quick: Quick = False,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Trials trained side by side; auto: one per core.")
+    ] = "auto",
+    threads: Annotated[
+        int, typer.Option(metavar="N", min=1, help="CPU threads of each worker.")
+    ] = 1,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where to train.")] = "auto",
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train failed trials again.")
+    ] = False,
+    same_machine: Annotated[
+        bool,
+        typer.Option(
+            "--same-machine",
+            help="Train again what a machine or software that gives different bits has trained.",
+        ),
+    ] = False,
+    retrain_lost: Annotated[
+        bool,
+        typer.Option(
+            "--retrain-lost",
+            help="Train finished trials again whose weights or predictions are lost or damaged.",
+        ),
+    ] = False,
+    until_settled: Annotated[
+        bool,
+        typer.Option(
+            "--until-settled", help="Add seeds at the study's looks until its claims are settled."
+        ),
+    ] = False,
+    max_seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=2, help="With --until-settled: the most seeds."),
+    ] = None,
+    trust: Trust = None,
+    runs: Runs = DEFAULT_RUNS,
+) -> None:
+    """Train what a study still lacks, then write its report."""
+    from normlab import api
+    from normlab.study.runner import RunOptions
+    from normlab.study.session import train
+    from normlab.terminal import console
+
+    options = RunOptions(
+        workers=_workers(workers),
+        device=device,
+        threads=threads,
+        retry_failed=retry_failed,
+        same_machine=same_machine,
+        retrain_lost=retrain_lost,
+    )
+    streams.go_on_without_reader(_say_unread)
+    chosen = api.load_study(
+        study, seeds=seeds, overrides=parse_sets(sets), quick=quick, trust=trust or ()
+    )
+    if quick:
+        console.print(_quick_text(chosen, api.load_study(study)), soft_wrap=True)
+    else:
+        print_variant(variant_text(chosen))
+    if until_settled and seeds is not None:
+        raise UserError("--until-settled decides the seeds: leave --seeds out")
+    if max_seeds is not None and not until_settled:
+        raise UserError("--max-seeds needs --until-settled")
+    with _Narrator(runs) as narrator:
+        summary = train(
+            chosen,
+            runs,
+            options,
+            until_settled=until_settled,
+            max_seeds=max_seeds,
+            listener=narrator,
+        )
+    found = api.results(chosen, runs=runs)
+    print_arms(found)
+    if len(found.claims):
+        print_verdicts(found.claims)
+        console.print()
+    console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
+    if summary.interrupted:
+        console.print(
+            f"{summary.interrupted}: whole epochs are stored; the same command again goes on"
+        )
+        raise typer.Exit(summary.exit_code)
+    if summary.failed:
+        raise typer.Exit(1)
+
+
+class _Narrator:
+    """Says what a run is about to do, shows its progress, and sums up what it did."""
+
+    def __init__(self, runs: Path) -> None:
+        from normlab.progress import reporter
+
+        self.runs, self.progress = runs, reporter()
+        self.plan: Plan | None = None
+
+    def __call__(self, event: Event) -> None:
+        from normlab.study.events import RunEnded, RunPlanned
+
+        self.progress(event)
+        if isinstance(event, RunPlanned):
+            self._introduce(event.plan, event.code_changes)
+        elif isinstance(event, RunEnded) and self.plan is not None:
+            print_summary(self.plan, event.summary)
+
+    def __enter__(self) -> Self:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.progress.__exit__(kind, error, trace)
+
+    def _introduce(self, plan: Plan, code_changes: tuple[str, ...]) -> None:
+        """Once, warn of what the plan cannot settle and of what looks like a slip."""
+        from normlab import api
+        from normlab.study.stored import claim_plans
+        from normlab.terminal import console
+
+        for line in code_changes:
+            console.print(line, soft_wrap=True)
+        if self.plan is None and not plan.study.rehearsal:
+            print_hopeless(claim_plans(plan, self.runs))
+            print_findings(api.lint(plan))
+        self.plan = plan
+
+
+def _say_unread(error: OSError) -> None:
+    """Told once, when standard output can no longer be written."""
+    sys.stderr.write(
+        f"normlab: the output cannot be written ({error.strerror}): the run goes on; "
+        "`normlab status` shows how far it is\n"
+    )
+
+
+def _quick_text(varied: Study, whole: Study) -> str:
+    """How a quick variant differs from its study: so many arms and seeds, these values."""
+    from normlab.recipe import value_text
+    from normlab.study.cells import cells
+
+    parts = [
+        f"{len(list(cells(varied)))} of {len(list(cells(whole)))} arms",
+        f"{len(varied.seeds)} of {len(whole.seeds)} seeds",
+        *(f"{key}={value_text(value)}" for key, value in varied.overrides.items()),
+    ]
+    return f"quick variant, a rehearsal: {', '.join(parts)}"
+
+
+def _workers(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--workers is '{text}': a whole number above 0 or auto is allowed")
+    return int(text)

@@ -1,0 +1,96 @@
+"""How the end of a run looks in a terminal: what it did, and its arms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from normlab.cli.lost import print_lost
+
+if TYPE_CHECKING:
+    from normlab.answers import Results
+    from normlab.study.plan import Plan
+    from normlab.study.summary import Summary
+
+
+def print_summary(made: Plan, summary: Summary) -> None:
+    """What a run did, line by line; nothing of what did not happen."""
+    from normlab.study.stored import lost_files
+    from normlab.terminal import console
+    from normlab.wording import counted, state_counts
+
+    for other, number in summary.adopted.items():
+        console.print(f"{counted(number, 'trial')} taken over from {other}")
+    for other, reason in summary.unreadable.items():
+        console.print(f"not taken over from {other}: {reason}", soft_wrap=True)
+    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+        console.print(
+            f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "
+            f"{state_counts(summary.counts)}"
+        )
+    else:
+        are = "is" if summary.planned == 1 else "are"
+        lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
+        console.print(
+            f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
+        )
+    names = made.record.names
+    for trial, reason in summary.anew.items():
+        console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
+    for difference, count in summary.elsewhere.items():
+        console.print(
+            f"{counted(count, 'finished trial')} may have other bits than this run would give: "
+            f"{difference}. --same-machine trains them again.",
+            soft_wrap=True,
+        )
+    for trial, reason in summary.invalid.items():
+        text = f"invalid, left out of every result: {names[trial]}: {reason}"
+        console.print(text, soft_wrap=True)
+    for trial, reason in summary.put_back.items():
+        console.print(
+            f"not trained, pending again: {names[trial]}: {reason}. Nothing is wrong with the "
+            "trial: the same command goes on with it; fewer --workers need less memory.",
+            soft_wrap=True,
+        )
+    for why, again in (
+        ("trained again for its lost files", summary.mended),
+        ("trained again on this machine", summary.replaced),
+    ):
+        for trial, equal in again.items():
+            said = (
+                "equal weights" if equal else "other weights, which take the place of the old ones"
+            )
+            console.print(f"{why}: {names[trial]}: {said}", soft_wrap=True)
+    for trial, reason in summary.not_mended.items():
+        text = f"training again failed, the result stays: {names[trial]}: {reason}"
+        console.print(text, soft_wrap=True)
+    print_lost(made.study.name, lost_files(made.record, summary.losses))
+    for trial, reason in summary.failures.items():
+        console.print(
+            f"failed: {names[trial]}: {reason}. The traceback is in the report; "
+            "--retry-failed trains it again.",
+            soft_wrap=True,
+        )
+
+
+def print_arms(found: Results) -> None:
+    """The results by arm as a table, then what a reader of the numbers must know."""
+    from normlab.terminal import console, table
+    from normlab.wording import interval, percent
+
+    rows = [
+        (
+            arm["arm"],
+            arm["finished"] or "–",
+            percent(arm["test_mean"]),
+            interval((arm["test_low"], arm["test_high"])),
+            f"{arm['seconds']:.1f}" if arm["finished"] else "–",
+            f"{arm['parameters']:,}",
+        )
+        for arm in found.arms.to_dict("records")
+    ]
+    columns = ["arm", "seeds", "test accuracy, %", "95 % interval", "seconds", "parameters"]
+    console.print()
+    console.print(table(columns, rows))
+    console.print()
+    for notice in found.notices:
+        console.print(f"mind: {notice}", soft_wrap=True)

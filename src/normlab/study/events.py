@@ -1,0 +1,189 @@
+"""What a run tells while it goes on: typed events, for progress bars and for functions of yours.
+
+`normlab.run` calls its `progress` with each of them, in the process that called it, after what the
+event is about was stored:
+
+    RunPlanned, RunBegan, (TrialStarted, EpochEnded ..., TrialEnded | TrialPutBack) ..., RunEnded
+
+With several workers the events of different trials alternate. With ``until_settled`` a `LookTaken`
+follows each `RunEnded`, and the next `RunPlanned` follows it unless every claim is settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from normlab.records import EpochRecord
+    from normlab.study.plan import Plan
+    from normlab.study.summary import Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlanned:
+    """A run is about to begin.
+
+    Attributes:
+        plan: What it trains.
+        code_changes: A sentence for each set of own modules that changed since the last run.
+    """
+
+    plan: Plan
+    code_changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunBegan:
+    """A run found what is missing and begins to train it.
+
+    Attributes:
+        study: The study's name.
+        trials: Trials to train; 0 where all are finished.
+        epochs: Their epochs, together.
+        workers: Trials that are trained side by side.
+    """
+
+    study: str
+    trials: int
+    epochs: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEvent:
+    """Something about one trial.
+
+    Attributes:
+        id: The trial's id.
+        arm: The label of its arm.
+        seed: Its seed.
+        planned_epochs: The epochs of its recipe.
+    """
+
+    id: str
+    arm: str
+    seed: int
+    planned_epochs: int
+
+    @property
+    def name(self) -> str:
+        """Arm and seed in words."""
+        return f"{self.arm}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialStarted(TrialEvent):
+    """A worker took the trial up; sent again if it has to start again.
+
+    Attributes:
+        epochs: Epochs that were trained before and are kept.
+        anew: Why epochs that were trained before are not kept; empty otherwise.
+    """
+
+    epochs: int
+    anew: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochEnded(TrialEvent):
+    """An epoch is trained and stored; sent again for the epochs before a resume.
+
+    Attributes:
+        record: Its number, losses and accuracies.
+    """
+
+    record: EpochRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialEnded(TrialEvent):
+    """The trial came to its end.
+
+    Attributes:
+        state: How it ended. A diverged trial is a finding; an invalid one did not do what its
+            recipe declares.
+        epochs: Epochs trained.
+        test_accuracy: After the last epoch, a fraction of 1; None if there was no epoch.
+        reason: Why it failed (the last line of the traceback) or is invalid; else empty.
+    """
+
+    state: Literal["complete", "diverged", "invalid", "failed"]
+    epochs: int
+    test_accuracy: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPutBack(TrialEvent):
+    """The machine could not train the trial: it is pending again, and the next run trains it.
+
+    Attributes:
+        reason: What was wrong with the machine.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnded:
+    """A run is over, also one that was interrupted; not sent where an error ended it.
+
+    Attributes:
+        study: The study's name.
+        summary: What it did: trials by state, failures and more.
+    """
+
+    study: str
+    summary: Summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookTaken:
+    """The claims were judged at one of the study's looks.
+
+    Attributes:
+        study: The study's name.
+        seeds: Seeds per arm at this look.
+        open_claims: Claims that are still inconclusive.
+    """
+
+    study: str
+    seeds: int
+    open_claims: tuple[str, ...]
+
+    @property
+    def settled(self) -> bool:
+        """Whether no claim is left open."""
+        return not self.open_claims
+
+
+Event = (
+    RunPlanned
+    | RunBegan
+    | TrialStarted
+    | EpochEnded
+    | TrialEnded
+    | TrialPutBack
+    | RunEnded
+    | LookTaken
+)
+"""Any of them."""
+
+Listener = Callable[[Event], None]
+"""What is told the events of a run."""
+
+__all__ = [
+    "EpochEnded",
+    "Event",
+    "Listener",
+    "LookTaken",
+    "RunBegan",
+    "RunEnded",
+    "RunPlanned",
+    "TrialEnded",
+    "TrialEvent",
+    "TrialPutBack",
+    "TrialStarted",
+]

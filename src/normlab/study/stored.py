@@ -1,0 +1,208 @@
+"""What a study's run folder holds: which trials are done, which files are lost, what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normlab.errors import UserError
+from normlab.records import FINISHED
+from normlab.store import Loss, Store
+from normlab.store.plans import as_written, not_ours
+from normlab.study.files import find
+from normlab.study.owner import check_owner
+from normlab.study.spec import Study, check_name
+from normlab.text import one_form
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from normlab.frames import Frames
+    from normlab.records.plan import PlanRecord
+    from normlab.study.plan import Plan
+
+
+def folder_of(study: str | Study, runs: str | Path) -> Path:
+    """The run folder of a study, given by name or itself."""
+    return Path(runs) / (study.name if isinstance(study, Study) else study)
+
+
+def stored_name(study: str, runs: Path) -> str:
+    """The name under which the runs of a study, given by bundled name or path, are stored.
+
+    Raises:
+        UserError: No such study, it was never run there, or the folder is another's.
+    """
+    name, path = one_form(study), None
+    if _is_path(study) or not Store.is_made(runs / name):
+        path = find(study)
+        check_name(path)
+        name = one_form(path.stem)
+    if not Store.is_made(runs / name):
+        raise UserError(f"{name} has no runs in {runs} yet: `normlab run {study}` makes them")
+    if path is not None:
+        with Store.read(runs / name) as store:
+            check_owner(store, str(path.resolve()))
+    return name
+
+
+def _is_path(study: str) -> bool:
+    return study != Path(study).name or Path(study).suffix in {".yaml", ".yml"}
+
+
+def frames_of(folder: Path) -> Frames:
+    """What the last run of a study stored.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    from normlab.frames import load_frames
+
+    with as_written(folder), Store.read(folder) as store:
+        return load_frames(store)
+
+
+def verdicts(folder: Path) -> pd.DataFrame:
+    """The verdicts on a study's claims; see `normlab.frames.claim_table`.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    from normlab.frames import claim_table
+
+    with as_written(folder):
+        return claim_table(frames_of(folder))
+
+
+def progress_of(folder: Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    """The name of the stored plan, its trials as far as they are, and the files lost of them.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with as_written(folder), Store.read(folder) as store:
+        recorded = store.plan()
+        ids = list(recorded.trials)
+        rows = {row["id"]: row for row in store.rows("trials", ids)}
+        for missing in [trial_id for trial_id in ids if trial_id not in rows]:
+            raise not_ours(store.folder, f"its plan has a trial {missing} that it does not hold")
+        done = store.epochs_done(ids)
+        lost = lost_files(recorded, store.losses(ids))
+    # Asked after the rows were read: a run that ended meanwhile has left none that runs.
+    gone = not Store.is_being_written(folder)
+    trials = [
+        {
+            "arm": arm.label,
+            "seed": trial.seed,
+            "id": trial_id,
+            "state": _state(rows[trial_id]["state"], gone=gone),
+            "epochs": done.get(trial_id, 0),
+            "of": arm.epochs,
+            "reason": rows[trial_id]["reason"],
+        }
+        for trial_id, (arm, trial) in recorded.trials.items()
+    ]
+    return recorded.name, trials, lost
+
+
+def _state(stored: str, *, gone: bool) -> str:
+    return "interrupted" if stored == "running" and gone else stored
+
+
+def compared_files(folder: Path) -> tuple[int, list[dict[str, Any]]]:
+    """How many files the finished trials should have, and those that are gone or damaged.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with Store.read(folder) as store:
+        recorded = store.plan()
+        ids = list(recorded.trials)
+        states = store.states(ids)
+        files = sum(
+            len(store.artifacts(i)) for i in dict.fromkeys(ids) if states.get(i) in FINISHED
+        )
+        return files, lost_files(recorded, store.losses(ids, hashes=True))
+
+
+def lost_files(recorded: PlanRecord, losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Lost files of a recorded plan's trials as plain mappings; see `normlab.Status`."""
+    return [
+        {
+            "arm": recorded.trials[loss.trial_id][0].label,
+            "seed": recorded.trials[loss.trial_id][1].seed,
+            "id": loss.trial_id,
+            "kind": loss.artifact.kind,
+            "path": loss.artifact.path,
+            "reason": loss.reason,
+        }
+        for loss in losses
+    ]
+
+
+def states_of(plan: Plan, runs: Path) -> dict[str, str]:
+    """State of every trial of a plan by id, as far as the study's folder knows; else pending."""
+    pending = dict.fromkeys(plan.trials, "pending")
+    folder = folder_of(plan.study, runs)
+    if not Store.is_made(folder):
+        return pending
+    with Store.read(folder) as store:
+        return {**pending, **store.states(list(plan.trials))}
+
+
+def claim_plans(plan: Plan, runs: Path) -> pd.DataFrame:
+    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
+    from normlab.frames import claim_plans as plans_of
+
+    return plans_of(plan.record, _frames(plan, runs))
+
+
+def expected_hours(plan: Plan, runs: Path) -> tuple[float | None, int]:
+    """Hours of training left on one worker; see `normlab.frames.expected_hours`."""
+    from normlab.frames import expected_hours as hours_of
+
+    return hours_of(plan.record, _frames(plan, runs))
+
+
+def counted_code(plan: Plan, runs: Path) -> tuple[list[str], list[str]]:
+    """Which own code is part of the trials' ids, and what of it changed since the last run."""
+    from normlab.study.own import said
+
+    stored, folder = None, folder_of(plan.study, runs)
+    if any(arm.code for arm in plan.record.arms) and Store.is_made(folder):
+        try:
+            with Store.read(folder) as store:
+                stored = store.plan()
+        except UserError:  # of an older schema, say: `run` brings it up to date
+            pass
+    return said(plan.record.arms, stored)
+
+
+def changed_code(plan: Plan, runs: Path) -> list[str]:
+    """What of a plan's own code changed since the last run, in sentences."""
+    return counted_code(plan, runs)[1]
+
+
+def stranger(study: Study, runs: Path) -> str | None:
+    """Why `run` will refuse the study's folder: it has the runs of another study file."""
+    folder = folder_of(study, runs)
+    if not Store.is_made(folder):
+        return None
+    with Store.read(folder) as store:
+        try:
+            check_owner(store, study.file)
+        except UserError as error:
+            return str(error)
+    return None
+
+
+def _frames(plan: Plan, runs: Path) -> Frames | None:
+    """What is stored of a plan's trials, if anything is."""
+    from normlab.frames import load_frames
+
+    folder = folder_of(plan.study, runs)
+    if not Store.is_made(folder):
+        return None
+    with Store.read(folder) as store:
+        return load_frames(store, plan.record)
