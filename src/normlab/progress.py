@@ -57,7 +57,7 @@ class Lines:
                     )
             case TrialPutBack():
                 console.print(
-                    f"{event.name}: not trained, pending again: {event.reason}", soft_wrap=True
+                    f"{event.name}: not trained, still pending: {event.reason}", soft_wrap=True
                 )
             case TrialEnded():
                 self.done += 1

@@ -307,7 +307,7 @@ def test_arms_whose_difference_never_takes_place_are_said(normlab: Run, tmp_path
     code, out, _ = normlab("plan", "idle.yaml")
     assert code == 0
     for line in says:
-        assert f"mind: {line}" in out
+        assert f"warning: {line}" in out
     code, out, _ = normlab("run", "idle.yaml", "--workers", "1")
     assert code == 0
     page = (tmp_path / "runs/idle/report.html").read_text()
@@ -317,7 +317,7 @@ def test_arms_whose_difference_never_takes_place_are_said(normlab: Run, tmp_path
         "patient: early_stopping never acted in its one trial: trained 3 of 3 epochs",
         "clipped: clip_grad_norm never acted in its one trial: 0.000 to 0.000 of the steps",
     ):
-        assert f"mind: {line}" in out
+        assert f"warning: {line}" in out
         assert line in page
 
 

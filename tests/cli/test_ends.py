@@ -91,7 +91,7 @@ def test_lost_files_are_said_verified_and_mended(normlab: Run, small: Path) -> N
         assert "`normlab run s --retrain-lost` trains them again" in out
     assert 'href="artifacts' not in (small / "report.html").read_text(encoding="utf-8")
     code, out, _ = normlab("run", "s.yaml", "--retrain-lost", "--workers", "1")
-    assert (code, "trained again for its lost files: base, seed 0: equal weights" in out) == (
+    assert (code, "trained again for its lost files: base, seed 0: the same weights" in out) == (
         0,
         True,
     )

@@ -18,7 +18,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
     for rule in dict.fromkeys(finding.rule for finding in findings):
         its = [finding for finding in findings if finding.rule == rule]
         for finding in its:
-            console.print(f"mind: {finding.says}", soft_wrap=True)
+            console.print(f"warning: {finding.says}", soft_wrap=True)
         console.print(f"  {rule}: {its[0].why} ({its[0].reference})", soft_wrap=True)
 
 

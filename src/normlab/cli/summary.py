@@ -35,7 +35,7 @@ def print_summary(made: Plan, summary: Summary) -> None:
         )
     names = made.record.names
     for trial, reason in summary.anew.items():
-        console.print(f"started anew: {names[trial]}: {reason}", soft_wrap=True)
+        console.print(f"restarted: {names[trial]}: {reason}", soft_wrap=True)
     for difference, count in summary.elsewhere.items():
         console.print(
             f"{counted(count, 'finished trial')} may have other bits than this run would give: "
@@ -47,8 +47,8 @@ def print_summary(made: Plan, summary: Summary) -> None:
         console.print(text, soft_wrap=True)
     for trial, reason in summary.put_back.items():
         console.print(
-            f"not trained, pending again: {names[trial]}: {reason}. Nothing is wrong with the "
-            "trial: the same command goes on with it; fewer --workers need less memory.",
+            f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "
+            "trial: run the same command again; fewer --workers need less memory.",
             soft_wrap=True,
         )
     for why, again in (
@@ -56,9 +56,7 @@ def print_summary(made: Plan, summary: Summary) -> None:
         ("trained again on this machine", summary.replaced),
     ):
         for trial, equal in again.items():
-            said = (
-                "equal weights" if equal else "other weights, which take the place of the old ones"
-            )
+            said = "the same weights" if equal else "different weights, which replace the old ones"
             console.print(f"{why}: {names[trial]}: {said}", soft_wrap=True)
     for trial, reason in summary.not_mended.items():
         text = f"training again failed, the result stays: {names[trial]}: {reason}"
@@ -93,4 +91,4 @@ def print_arms(found: Results) -> None:
     console.print(table(columns, rows))
     console.print()
     for notice in found.notices:
-        console.print(f"mind: {notice}", soft_wrap=True)
+        console.print(f"warning: {notice}", soft_wrap=True)

@@ -93,7 +93,7 @@ def _updates(plan: Plan) -> Iterator[str]:
 def _selection(plan: Plan) -> Iterator[str]:
     without = [arm.label for arm in plan.arms if not arm.recipe.validation]
     if without:
-        yield f"no validation images ({_listed(without)}): nothing can be selected honestly"
+        yield f"no validation images ({_listed(without)}): only the test images could select"
 
 
 def _stopping(plan: Plan) -> Iterator[str]:
@@ -245,7 +245,7 @@ RULES: dict[str, Rule] = {
     ),
     "unequal-updates": Rule(
         _updates,
-        "a difference may be that of the updates and not of what the study is about",
+        "a difference may come from the number of updates, not from what the study compares",
         "Smith et al. 2018, arXiv:1711.00489; Shallue et al. 2019, arXiv:1811.03600",
     ),
     "own-learning-rate": Rule(
@@ -260,32 +260,32 @@ RULES: dict[str, Rule] = {
     ),
     "stops-by-train": Rule(
         _stopping,
-        "the training loss falls while the model learns by heart",
+        "the training loss keeps falling while the model overfits",
         "Prechelt 1998, Early stopping - but when?",
     ),
     "small-batch": Rule(
         _batches,
-        "statistics of few images are noise, and differ from those that evaluation uses",
+        "statistics of a few images are noisy, and differ from those that evaluation uses",
         "Wu & He 2018, arXiv:1803.08494; Ioffe 2017, arXiv:1702.03275",
     ),
     "last-batch": Rule(
         _last_batch,
-        "its statistics are noise and move the running ones as much as those of a whole batch",
+        "its statistics are noisy, yet count in the running ones as much as those of a full batch",
         "Wu & Johnson 2021, arXiv:2105.07576",
     ),
     "dropout-before-batch-norm": Rule(
         _dropout,
-        "dropout raises the variance in training alone, and the running variance is wrong in eval",
+        "dropout raises the variance in training only: in evaluation the running variance is wrong",
         "Li et al. 2019, arXiv:1801.05134",
     ),
     "groups": Rule(
         _groups,
-        "groups must divide the channels: with other numbers the layers are other norms",
+        "groups must divide the channels; with another number of groups a layer is another norm",
         "Wu & He 2018, arXiv:1803.08494",
     ),
     "ghost-confound": Rule(
         _ghost_confound,
-        "the statistics are alike and the updates are not, so norms are not what differs",
+        "the batch statistics match and the updates do not, so more than the norm differs",
         "Hoffer et al. 2017, arXiv:1705.08741; Summers & Dinneen 2020, arXiv:1906.03548",
     ),
     "uneven-ghosts": Rule(
@@ -295,17 +295,17 @@ RULES: dict[str, Rule] = {
     ),
     "penalty-on-norms": Rule(
         _penalties,
-        "before a norm the size of weights means nothing, that of gains does: another regularizer",
+        "before a norm the size of the weights does not change the output, that of the gains does",
         "van Laarhoven 2017, arXiv:1706.05350; Zhang et al. 2019, arXiv:1810.12281",
     ),
     "no-effect": Rule(
         _no_effect,
-        "an arm whose difference never takes place is the other arm, and its claim about nothing",
-        "for one of many in public: bshall/Tacotron on GitHub, issue 3",
+        "an arm whose change never acts is the arm without it: no claim can compare the two",
+        "for example bshall/Tacotron on GitHub, issue 3",
     ),
     "two-at-once": Rule(
         _contrasts,
-        "the claim is about one of them and the difference may come from the other",
+        "the claim names one of them, and the difference may come from the other",
         "Lipton & Steinhardt 2018, arXiv:1807.03341",
     ),
 }
