@@ -74,6 +74,8 @@ toctree_of = {
             "docs/api/data",
             "docs/api/stats",
             "docs/api/claims",
+            "docs/api/frames",
+            "docs/api/figures",
         ]
     },
 }
@@ -91,6 +93,8 @@ public_packages = [
     "normlab.data",
     "normlab.stats",
     "normlab.stats.claims",
+    "normlab.frames",
+    "normlab.figures",
 ]
 """Every name in the `__all__` of these must be documented, or the build fails."""
 
