@@ -347,13 +347,13 @@ def study(root: Path) -> Study:
 
 def test_a_plan_sees_the_folder_as_it_is_and_says_what_was_left_out(damaged: Path) -> None:
     (arm,) = make_plan(study(damaged)).arms
-    assert "3 of 13 images cannot be read" in arm.notes[0]
+    assert "3 of 13 images cannot be read" in arm.record.notes[0]
     for name in BROKEN:
         (damaged / name).unlink()
     class_folders(damaged, {"train/eel": 3, "test/eel": 1})
     (again,) = make_plan(study(damaged)).arms
-    assert again.notes == ()
-    assert again.parameters > arm.parameters  # a third class
+    assert again.record.notes == ()
+    assert again.model.parameters > arm.model.parameters  # a third class
     assert again.trials[0] != arm.trials[0]
 
 

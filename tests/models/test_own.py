@@ -169,7 +169,7 @@ def test_a_study_of_it_can_be_planned() -> None:
             "seeds": 1,
         }
     )
-    counts = [arm.parameters for arm in make_plan(study).arms]
+    counts = [arm.parameters for arm in make_plan(study).record.arms]
     assert counts == [1394, 1394 + 2 * (8 + 16)]
 
 

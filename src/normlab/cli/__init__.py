@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import signal
 import sys
-from types import FrameType
 from typing import Any
 
 import typer
 
-from normlab import streams
+from normlab import interrupts, streams
 from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.run import run
 from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
-from normlab.errors import SignalledError, UserError, end_word, fault_of_machine, os_words
+from normlab.errors import UserError, end_word, fault_of_machine, os_words
 from normlab.text import shown
 
 app = typer.Typer(
@@ -82,6 +81,7 @@ def _answer() -> int:
     except UserError as error:
         return _refuse(str(error))
     except KeyboardInterrupt as stopped:
+        interrupts.forget()
         sys.stderr.write(f"{end_word(stopped)}\n")
         return 128 + getattr(stopped, "number", signal.SIGINT)
     except Exception as error:
@@ -111,25 +111,17 @@ def _refuse(message: str) -> int:
 
 
 def _listen() -> dict[int, Any]:
-    """Have SIGTERM and SIGHUP end things orderly; the handlers from before.
+    """Have SIGINT, SIGTERM and SIGHUP end things orderly; the handlers from before.
 
     What is ignored already (`nohup`) stays ignored.
     """
-    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    usual = (signal.SIG_DFL, signal.default_int_handler)
     numbers = [getattr(signal, name) for name in names]
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {n: was for n in numbers if (was := signal.getsignal(n)) in usual}
     try:
-        for number in numbers:
-            if before[number] == signal.SIG_DFL:
-                signal.signal(number, _stop)
+        for number in before:
+            signal.signal(number, interrupts.stop)
     except ValueError:  # not in the main thread
         return {}
-    return {number: was for number, was in before.items() if was == signal.SIG_DFL}
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    # Those who end a session send both, and more than once: one is enough.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    raise SignalledError(number)
+    return before

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from normlab import data
+from normlab import data, interrupts
 from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
 from normlab.places import Place, difference_text, differing
@@ -195,7 +195,9 @@ def _train(
         telling.begin(tasks, engine.workers)
         for message in _stored(messages, taking):
             telling.tell(message)
+            interrupts.check()
     except KeyboardInterrupt as stopped:
+        interrupts.forget()
         return stopped
     finally:
         messages.close()
