@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from normlab.records import FINISHED
 from normlab.store.plans import as_written
-from normlab.study.stored import frames_of
+from normlab.study.stored import LostFile, TrialProgress, frames_of
 from normlab.text import shown
 from normlab.wording import counted, interval, percent, state_counts
 
@@ -102,8 +102,8 @@ class Status:
     """
 
     name: str
-    trials: list[dict[str, Any]]
-    lost: list[dict[str, Any]] = field(default_factory=list)
+    trials: list[TrialProgress]
+    lost: list[LostFile] = field(default_factory=list)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -117,14 +117,14 @@ class Status:
 
     def by_arm(self) -> list[tuple[str, int, int, dict[str, int]]]:
         """For each arm its label, epochs done, epochs planned, and trials by state."""
-        arms: dict[str, list[dict[str, Any]]] = {}
+        arms: dict[str, list[TrialProgress]] = {}
         for trial in self.trials:
             arms.setdefault(trial["arm"], []).append(trial)
         return [
             (
                 arm,
                 sum(trial["epochs"] for trial in trials),
-                sum(trial["of"] for trial in trials),
+                sum(trial["of"] or 0 for trial in trials),
                 dict(Counter(trial["state"] for trial in trials)),
             )
             for arm, trials in arms.items()
@@ -157,7 +157,7 @@ class Verified:
     """
 
     files: int
-    lost: list[dict[str, Any]]
+    lost: list[LostFile]
 
     def __repr__(self) -> str:
         intact = self.files - len(self.lost)

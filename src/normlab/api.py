@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from normlab.answers import Results, Status, Verified, results_of, write_reports
 from normlab.deprecated import renamed_keyword
@@ -29,7 +29,7 @@ def load_study(
     reference: str | Path,
     *,
     seeds: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
     quick: bool = False,
     trust: Iterable[str] = (),
 ) -> Study:
@@ -245,7 +245,7 @@ def check_norm(
     kind_or_class: str | Callable[..., nn.Module],
     *,
     against: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> list[conformance.Finding]:
     """Check a norm layer against its definition in float64.
 

@@ -34,7 +34,14 @@ def renamed_keyword(old: str, new: str) -> Callable[[Callable[P, R]], Callable[P
     return wrap
 
 
-def _warn(text: str) -> None:
+def renamed(old: str, new: str) -> None:
+    """Warn that something is used by its old name."""
+    _warn(f"{old} is now {new}", stacklevel=4)
+
+
+def _warn(text: str, *, stacklevel: int = 3) -> None:
     warnings.warn(
-        f"{text}; the old name works for one more release", DeprecationWarning, stacklevel=3
+        f"{text}; the old name works for one more release",
+        DeprecationWarning,
+        stacklevel=stacklevel,
     )

@@ -18,7 +18,7 @@ _PLAIN_WIDTH = 120  # columns where the output is no terminal: files and pipes n
 class _Console(Console):
     """A console that shows control characters in strings instead of sending them."""
 
-    def print(self, *objects: Any, **options: Any) -> None:
+    def print(self, *objects: object, **options: Any) -> None:
         super().print(
             *(shown(o, lines=True) if isinstance(o, str) else o for o in objects), **options
         )
@@ -32,7 +32,7 @@ console = _Console(
 )
 
 
-def print_json(data: Any) -> None:
+def print_json(data: object) -> None:
     """Plain JSON on standard output, for programs."""
     sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 

@@ -264,3 +264,9 @@ def test_validation_that_takes_a_whole_class_is_refused_at_plan_time() -> None:
     study = Study.parse({"name": "s", "question": "?", "base": base, "seeds": 1})
     with pytest.raises(UserError, match=r"takes 1 of the 1 training images of class '0'"):
         make_plan(study)
+
+
+def test_the_record_of_a_plan_is_still_found_by_its_old_name(digits: dict[str, object]) -> None:
+    plan = make_plan(Study.parse({"name": "s", "question": "?", "base": digits, "seeds": 1}))
+    with pytest.warns(DeprecationWarning, match=r"Plan\.as_record\(\) is now Plan\.record"):
+        assert plan.as_record()["name"] == "s"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from normlab.data import Facts
+    from normlab.recipe.data import Data
     from normlab.study.plan import Plan
 
 _CHANNELS = {1: "grey", 3: "color"}
 _SIZES = 5  # sizes that are named; of more the smallest and the largest stand for the rest
 
 
-def data_records(made: Plan) -> list[dict[str, Any]]:
+def data_records(made: Plan) -> list[dict[str, object]]:
     """For every data set of a plan, what is known of it, as plain data."""
     from normlab.data import describe
 
@@ -41,15 +42,15 @@ def print_data(made: Plan) -> None:
     console.print()
 
 
-def _by_data(made: Plan) -> dict[Any, list[str]]:
+def _by_data(made: Plan) -> dict[Data, list[str]]:
     """Labels of the arms by what they are trained on."""
-    found: dict[Any, list[str]] = {}
+    found: dict[Data, list[str]] = {}
     for arm in made.arms:
         found.setdefault(arm.recipe.data, []).append(arm.label)
     return found
 
 
-def _record(kind: str, facts: Facts, arms: list[str]) -> dict[str, Any]:
+def _record(kind: str, facts: Facts, arms: list[str]) -> dict[str, object]:
     counts = zip(facts.class_names, facts.train_counts, facts.test_counts, strict=True)
     return {
         "kind": kind,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from normlab.study.stored import LostFile
 
 
-def print_lost(name: str, lost: Sequence[Mapping[str, Any]]) -> None:
+def print_lost(name: str, lost: Sequence[LostFile]) -> None:
     """The files of finished trials that are gone or damaged, and what makes them again."""
     from normlab.terminal import console
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,7 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_RUNS = Path("runs")
 
 
-def parse_sets(sets: list[str] | None) -> dict[str, Any]:
+def parse_sets(sets: list[str] | None) -> dict[str, object]:
     """Recipe values from ``KEY=VALUE`` words, values read as YAML.
 
     Raises:
@@ -48,7 +48,7 @@ def parse_sets(sets: list[str] | None) -> dict[str, Any]:
 
     from normlab.study.files import parse_yaml
 
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for word in sets or []:
         key, equals, text = word.partition("=")
         if not equals or not key:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from normlab.data import Facts, check_validation, describe, held_out
+from normlab.deprecated import renamed
 from normlab.errors import UserError
 from normlab.own_code import OwnCode
 from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
@@ -95,6 +96,11 @@ class Plan:
             trial.id: PlannedTrial(trial.id, arms[arm.label], trial.seed)
             for arm, trial in self.record.by_seed()
         }
+
+    def as_record(self) -> dict[str, object]:
+        """The record as plain data; formerly the only form it had."""
+        renamed("Plan.as_record()", "Plan.record")
+        return self.record.model_dump(mode="json")
 
     def rows(self) -> list[TrialRow]:
         """Every trial as the store adds it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from normlab.errors import UserError
 from normlab.records import FINISHED
@@ -75,7 +75,30 @@ def verdicts(folder: Path) -> pd.DataFrame:
         return claim_table(frames_of(folder))
 
 
-def progress_of(folder: Path) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+class TrialProgress(TypedDict):
+    """How far a planned trial is: its state, `epochs` done `of` all, the `reason` of a failure."""
+
+    arm: str
+    seed: int
+    id: str
+    state: str
+    epochs: int
+    of: int | None
+    reason: str | None
+
+
+class LostFile(TypedDict):
+    """A file of a finished trial that is gone or damaged, and in what way."""
+
+    arm: str
+    seed: int
+    id: str
+    kind: str
+    path: str
+    reason: str
+
+
+def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile]]:
     """The name of the stored plan, its trials as far as they are, and the files lost of them.
 
     Raises:
@@ -91,7 +114,7 @@ def progress_of(folder: Path) -> tuple[str, list[dict[str, Any]], list[dict[str,
         lost = lost_files(recorded, store.losses(ids))
     # Asked after the rows were read: a run that ended meanwhile has left none that runs.
     gone = not Store.is_being_written(folder)
-    trials = [
+    trials: list[TrialProgress] = [
         {
             "arm": arm.label,
             "seed": trial.seed,
@@ -110,7 +133,7 @@ def _state(stored: str, *, gone: bool) -> str:
     return "interrupted" if stored == "running" and gone else stored
 
 
-def compared_files(folder: Path) -> tuple[int, list[dict[str, Any]]]:
+def compared_files(folder: Path) -> tuple[int, list[LostFile]]:
     """How many files the finished trials should have, and those that are gone or damaged.
 
     Raises:
@@ -126,7 +149,7 @@ def compared_files(folder: Path) -> tuple[int, list[dict[str, Any]]]:
         return files, lost_files(recorded, store.losses(ids, hashes=True))
 
 
-def lost_files(recorded: PlanRecord, losses: Iterable[Loss]) -> list[dict[str, Any]]:
+def lost_files(recorded: PlanRecord, losses: Iterable[Loss]) -> list[LostFile]:
     """Lost files of a recorded plan's trials as plain mappings; see `normlab.Status`."""
     return [
         {

@@ -65,3 +65,12 @@ def test_mistakes_are_named(make: object, message: str) -> None:
 
 def test_the_arms_of_a_claim_are_sorted_and_once() -> None:
     assert Best((3, 1), ((2, 0), 1), 0.1).arms == (0, 1, 2, 3)
+
+
+def test_the_catalog_is_still_found_by_its_old_name() -> None:
+    from normlab.stats import claims
+
+    with pytest.warns(DeprecationWarning, match="KINDS is now CLAIMS"):
+        assert claims.KINDS is claims.CLAIMS
+    with pytest.raises(AttributeError, match="no attribute 'KIND'"):
+        _ = claims.KIND

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from normlab.deprecated import renamed
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.best import Best
 from normlab.stats.claims.better import Better
@@ -47,6 +48,13 @@ def claim_from(record: ClaimRecord, arms: Sequence[str]) -> Claim:
     place = {label: index for index, label in enumerate(arms)}
     sides = [tuple(place[label] for label in labels) for labels in record.sides]
     return CLAIMS[record.kind].of(record, [s[0] if len(s) == 1 else s for s in sides])
+
+
+def __getattr__(name: str) -> object:
+    if name == "KINDS":
+        renamed("normlab.stats.claims.KINDS", "CLAIMS")
+        return CLAIMS
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 __all__ = [
