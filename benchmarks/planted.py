@@ -2,6 +2,7 @@
 
     python benchmarks/planted.py                    # 10,000 studies a cell: prints, writes results/planted.csv
     python benchmarks/planted.py --studies 1000     # quicker; writes nothing
+    python benchmarks/planted.py --effects          # the table of effects of two factors: 2,000 studies a grid
 
 A cell is a distribution, a number of arms k and of seeds n. Scores are accuracies on 10,000 test
 images, rounded to whole images. Each row says, in percent of studies:
@@ -45,6 +46,7 @@ from normlab.stats.claims import (
     verdict,
 )
 from normlab.stats.contrasts import TEstimates, pair_weights, welch
+from normlab.stats.factorial import factorial
 from normlab.stats.power import Design, better_power, equal_power, smallest_effect, smallest_margin
 from normlab.stats.sequential import LOOKS, look_alphas
 from normlab.stats.survival import Times
@@ -326,6 +328,33 @@ def rows(names: Iterable[str], studies: int) -> Iterator[Row]:
             yield settled_row(name, arms, studies)
 
 
+GRIDS, GRID_SEEDS = ((4, 4), (6, 4), (8, 4), (10, 5)), (2, 3, 5)
+"""Levels of two factors without any effect, and seeds per cell."""
+
+
+def effect_errors(levels: tuple[int, int], seeds: int, studies: int) -> dict[str, float]:
+    """Share of studies in which an effect that does not exist has p at most 5 %, by term."""
+    first, second = levels
+    rng = np.random.default_rng([first, second, seeds])
+    cells = range(first * second)
+    factors = {"a": [i // second for i in cells], "b": [i % second for i in cells]}
+    found: dict[str, list[bool]] = {}
+    for _ in range(studies):
+        scores = MEAN + SPREAD * rng.standard_normal((len(cells), seeds))
+        for effect in factorial(scores, factors):
+            found.setdefault(effect.term, []).append(effect.p <= ALPHA)
+    return {term: float(np.mean(hits)) for term, hits in found.items()}
+
+
+def print_effects(studies: int) -> None:
+    print(f"p at most 5 % without an effect, % of {studies:,} studies: grid, seeds, by term")
+    for levels in GRIDS:
+        for seeds in GRID_SEEDS:
+            errors = effect_errors(levels, seeds, studies)
+            shares = ", ".join(f"{term} {100 * share:.1f}" for term, share in errors.items())
+            print(f"{levels[0]:>2} x {levels[1]}, {seeds} seeds: {shares}", flush=True)
+
+
 def outside(row: Row) -> Iterator[tuple[str, float]]:
     """What of a row breaks its bound: errors 5.6 %, coverage, predicted power to 5 points."""
     values = {key: float(str(value)) for key, value in row.items() if isinstance(value, float)}
@@ -379,7 +408,11 @@ def line(row: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Planted truth, judged.")
     parser.add_argument("--studies", type=int, default=10_000, help="a cell (default 10,000)")
+    parser.add_argument("--effects", action="store_true", help="the table of effects instead")
     options = parser.parse_args()
+    if options.effects:
+        print_effects(min(options.studies, 2000))
+        return
     found = []
     print(HEADER)
     for names in (DISTRIBUTIONS, STRESS):

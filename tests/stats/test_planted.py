@@ -47,3 +47,11 @@ def test_a_bound_that_is_broken_is_said() -> None:
     row = {"distribution": "normal", "family_error": 0.06, "coverage_arm": 0.95}
     assert list(PLANTED.outside(row)) == [("family_error", 0.06)]
     assert "normal, family_error, 1 cells, 6.0 to 6.0 %" in next(PLANTED.summary([row]))
+
+
+@pytest.mark.parametrize("levels", [PLANTED.GRIDS[0], PLANTED.GRIDS[-1]])
+@pytest.mark.parametrize("seeds", PLANTED.GRID_SEEDS[:2])
+def test_an_effect_that_does_not_exist_is_seldom_found(levels: tuple[int, int], seeds: int) -> None:
+    studies = 150
+    most = 0.05 + 3 * math.sqrt(0.05 * 0.95 / studies) + 0.01
+    assert max(PLANTED.effect_errors(levels, seeds, studies).values()) <= most

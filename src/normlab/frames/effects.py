@@ -28,10 +28,10 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     """Main effects and interactions of pairs of factors on final test accuracy; a description.
 
     Columns: `scale` (`accuracy`, or `logit(error)`, on which 99.0 and 99.5 % differ), `term`, `df`,
-    `f`, `p`, `omega_squared` (partial), `robust` (HC3). Empty for fewer than two factors, arms that
+    `f`, `p`, `omega_squared` (partial). Empty for fewer than two factors, arms that
     are written out, or one seed. A factor that is there only within levels of another is nested.
     """
-    columns = ["scale", "term", "df", "f", "p", "omega_squared", "robust"]
+    columns = ["scale", "term", "df", "f", "p", "omega_squared"]
     levels = [arm.levels for arm in frames.plan.arms]
     names = list(dict.fromkeys(key for arm in levels for key in arm))
     scores = score_array(frames, "test_accuracy", "last")
