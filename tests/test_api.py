@@ -228,3 +228,38 @@ def test_a_norm_is_checked_by_kind_path_or_class() -> None:
     assert normlab.check_norm(by_name("rms"), against="rms", options={}) == passed
     with pytest.raises(normlab.UserError, match="'rsm'"):
         normlab.check_norm("rsm")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: normlab.plan("digits-norms"), "a Study is needed, as load_study makes it"),
+        (lambda s: normlab.lint("digits-norms"), "a Study is needed"),
+        (lambda s: normlab.run("digits-norms"), "a Study is needed"),
+        (lambda s: normlab.load_study(3), "named by a str or a Path, not int"),
+        (lambda s: normlab.load_study("digits-norms", overrides=["epochs"]), "a mapping of recipe"),
+        (
+            lambda s: normlab.run(s, until_settled=True, max_seeds=0),
+            "max_seeds is 0: a whole number",
+        ),
+    ],
+)
+def test_an_argument_that_is_none_is_named(
+    call: Any, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    claim = {"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
+    base = {"data": "digits", "model": "digits-small", "epochs": 1}
+    content = {"name": "s", "question": "?", "base": base, "factors": {"norm": ["none", "batch"]}}
+    with pytest.raises(normlab.UserError, match=words):
+        call(normlab.Study.parse({**content, "seeds": 2, "claims": [claim]}))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_seed_is_added_where_no_claim_can_be_judged(tmp_path: Path) -> None:
+    claim = {"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}}
+    base = {"data": "digits", "model": "digits-small", "epochs": 1}
+    content = {"name": "s", "question": "?", "base": base, "factors": {"norm": ["none", "batch"]}}
+    study = normlab.Study.parse({**content, "seeds": 2, "claims": [claim]})
+    with pytest.raises(normlab.UserError, match="has the arms of none of its claims"):
+        normlab.run(study.vary(overrides={"norm": "batch"}), runs=tmp_path, until_settled=True)

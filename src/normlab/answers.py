@@ -49,7 +49,7 @@ class Results:
 
     @cached_property
     def notices(self) -> list[str]:
-        """What a reader must know: arms that are one, rules at rest, mixed machines."""
+        """Warnings: arms that trained identically, rules that never acted, different machines."""
         from normlab.reports import notices
 
         with as_written(self.folder):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from normlab.answers import Results, Status, Verified, results_of, write_reports
 from normlab.deprecated import renamed_keyword
+from normlab.errors import UserError
 from normlab.study.spec import Study
 from normlab.study.stored import compared_files, folder_of, progress_of, verdicts
 from normlab.study.trusting import distrust_study as distrust_study  # noqa: PLC0414
@@ -41,13 +42,18 @@ def load_study(
         overrides: Recipe values that hold in every arm, by dotted key: ``{"epochs": 5}``. What
             ``--set`` is on the command line.
         quick: Use the study's quick variant.
-        trust: Your packages that may be imported if the file names them, as with ``--trust``.
-            Without it, and without `trust_study`, a plan of a file that names code is refused. Code
+        trust: Packages of yours that the study file may import, as with ``--trust``. A file that
+            names code cannot be planned unless its packages are listed here or `trust_study` was
+            called. Code
             that `overrides` names is trusted.
 
     Raises:
         UserError: No such study, or a mistake in it; the message names field and value.
     """
+    if not isinstance(reference, str | Path):
+        raise UserError(f"a study is named by a str or a Path, not {type(reference).__name__}")
+    if overrides is not None and not isinstance(overrides, Mapping):
+        raise UserError(f"overrides is {overrides!r}: a mapping of recipe keys is needed")
     return Study.load(reference, trust=trust).vary(quick=quick, overrides=overrides, seeds=seeds)
 
 
@@ -65,7 +71,14 @@ def plan(study: Study) -> Plan:
     """
     from normlab.study.plan import make_plan
 
-    return make_plan(study)
+    return make_plan(_loaded(study))
+
+
+def _loaded(study: object) -> Study:
+    if not isinstance(study, Study):
+        kind = type(study).__name__
+        raise UserError(f"a Study is needed, as load_study makes it, not {kind}: {study!r}")
+    return study
 
 
 def lint(study_or_plan: Study | Plan) -> list[Finding]:
@@ -81,8 +94,9 @@ def lint(study_or_plan: Study | Plan) -> list[Finding]:
         UserError: The study cannot be planned.
     """
     from normlab.study.lint import lint as lint_plan
+    from normlab.study.plan import Plan
 
-    made = plan(study_or_plan) if isinstance(study_or_plan, Study) else study_or_plan
+    made = study_or_plan if isinstance(study_or_plan, Plan) else plan(study_or_plan)
     return lint_plan(made)
 
 
@@ -137,7 +151,7 @@ def run(
     )
     with _listener(progress) as listener:
         summary = train(
-            study,
+            _loaded(study),
             Path(runs),
             options,
             until_settled=until_settled,
@@ -230,7 +244,8 @@ def claims_from(
         csv: A row per trial or per epoch, a column per factor; see
             `normlab.frames.frames_from_csv`.
         study: Whose claims; its models are not built and its data not read.
-        test_images: How many images an accuracy is a mean over: the floor of its spread.
+        test_images: The number of test images. It sets the smallest spread over seeds that normlab
+            believes.
 
     Raises:
         UserError: A mistake in the study or the file.

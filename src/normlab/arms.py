@@ -7,6 +7,7 @@ A selector is an arm's label, or factors with the levels wanted (``{norm: batch}
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Real
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -117,7 +118,7 @@ class Arms:
         there = [levels[key] for levels in self.levels.values() if key in levels]
         if (
             not self.strict
-            or not isinstance(wanted, list)
+            or not isinstance(wanted, list | tuple)
             or any(is_level(level, wanted) for level in there)
         ):
             return
@@ -144,7 +145,7 @@ def is_level(level: object, wanted: object) -> bool:
 
 def is_number(level: object) -> bool:
     """Whether a level is a number; a truth value is none."""
-    return isinstance(level, int | float) and not isinstance(level, bool)
+    return isinstance(level, Real) and not isinstance(level, bool)
 
 
 def level_text(level: object, among: Sequence[object]) -> str:
@@ -164,7 +165,9 @@ def _fits(levels: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
         key in levels
         and (
             is_level(levels[key], value)
-            or (isinstance(value, list) and any(is_level(levels[key], one) for one in value))
+            or (
+                isinstance(value, list | tuple) and any(is_level(levels[key], one) for one in value)
+            )
         )
         for key, value in wanted.items()
     )

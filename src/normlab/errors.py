@@ -138,6 +138,8 @@ def listing(names: Iterable[str]) -> str:
 def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     """One sentence for a name that is not known: what it was, the nearest, what is allowed."""
     names = sorted(allowed)
+    if not names:
+        return f"unknown {what} '{name}': there are none here."
     guess = nearest(name, names)
     hint = f" Did you mean '{guess}'?" if guess else ""
     return f"unknown {what} '{name}'.{hint} Allowed: {listing(names)}."

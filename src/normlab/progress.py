@@ -37,7 +37,9 @@ def reporter() -> Lines | Bars:
 def look_text(look: LookTaken) -> str:
     """What a look found, in a line."""
     left = "; ".join(look.open_claims)
-    return f"{look.seeds} seeds: {'every claim is settled' if look.settled else f'open are {left}'}"
+    return (
+        f"{look.seeds} seeds: {'every claim is settled' if look.settled else f'still open: {left}'}"
+    )
 
 
 class Lines:

@@ -133,3 +133,29 @@ def test_claims_are_resolved_once_a_run(tmp_path: Path, monkeypatch: pytest.Monk
     results.report()
     api.claims("kept", runs=tmp_path)
     assert len(resolved) == len(study().claims)
+
+
+def test_other_values_leave_nothing_behind_of_the_old_ones() -> None:
+    made = plan_of([{"label": "a", "trials": [{"seed": 0, "id": "x"}]}])
+    assert (set(made.trials), set(made.names), made.judged) == ({"x"}, {"x"}, ())
+    arm = ArmRecord(label="b", trials=(TrialRecord(seed=1, id="y"),))
+    changed = made.model_copy(update={"arms": (arm,)})
+    assert (set(changed.trials), set(changed.names)) == ({"y"}, {"y"})
+
+
+def test_a_path_of_bytes_that_are_no_text_is_kept() -> None:
+    made = plan_of().model_copy(update={"file": "../dir\udcff/s.yaml"})
+    assert PlanRecord.from_json(made.to_json()).file == made.file
+
+
+@pytest.mark.parametrize(
+    ("arms", "why"),
+    [
+        (["a", "a"], "two arms have one label"),
+        ([{"label": "a", "trials": [{"seed": s, "id": "x"} for s in (0, 1)]}], "two trials have"),
+        ([{"label": "a", "trials": [{"seed": 0, "id": i} for i in "xy"]}], "'a' have one seed"),
+    ],
+)
+def test_what_is_there_twice_is_refused(arms: list[object], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        plan_of(arms)  # type: ignore[arg-type]

@@ -191,6 +191,10 @@ def test_labels_that_begin_like_formulas_come_back_from_csv(stranger: Path, tmp_
         lambda plan: plan.update(analysis=[3]),
         lambda plan: plan.update(overrides=[3]),
         lambda plan: plan.update(figures=[{"kind": "nosuch", "name": "x"}]),
+        lambda plan: plan["arms"].append(plan["arms"][0]),
+        lambda plan: plan["arms"][0]["trials"].append(plan["arms"][0]["trials"][0]),
+        lambda plan: plan["arms"][0]["trials"][0].update(seed=1),
+        lambda plan: plan.update(overrides=json.loads("[" * 900 + "]" * 900)),
         lambda plan: plan.update(claims=[{"name": "x"}]),
         lambda plan: plan.update(claims=[{"name": "x", "kind": "nosuch", "sides": []}]),
     ],
@@ -266,3 +270,9 @@ def test_answers_that_never_end_or_fill_a_memory_cost_their_figure(
     confusion = {"kind": "confusion", "heading": None, "caption": None, "arms": ["batch"]}
     forge(stranger, lambda plan: plan.update(figures=[{**confusion, "name": "mine"}]))
     assert "Not drawn" in write_report(stranger).read_text()
+
+
+def test_a_plan_of_a_newer_normlab_is_not_guessed_at(stranger: Path) -> None:
+    forge(stranger, lambda plan: plan.update(version=99))
+    with pytest.raises(UserError, match=r"written by a newer normlab .*version 99.* up to 2"):
+        write_report(stranger)

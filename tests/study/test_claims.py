@@ -267,3 +267,23 @@ def test_a_level_that_is_a_list_can_be_named() -> None:
 def test_what_has_no_meaning_is_refused(claim: dict[str, object]) -> None:
     with pytest.raises(UserError, match=r"picks every arm|does not fall|one arm with one"):
         outline(study(claim))
+
+
+def test_what_its_kind_cannot_judge_is_refused_with_the_claim_s_name() -> None:
+    hump = {"kind": "trend", "factor": "batch_size", "contrast": "hump", "name": "a hump"}
+    with pytest.raises(UserError, match="claim a hump: trend: contrast hump needs three levels"):
+        outline(study(hump))
+    several = {**CLAIM, "test": "permutation", "name": "permuted"}
+    with pytest.raises(UserError, match="claim permuted: better: test 'permutation' compares one"):
+        outline(study(several))
+    assert outline(study(several, analysis={"paired": True})).judged
+
+
+def test_a_variant_without_the_levels_of_a_claim_says_so_before_it_trains() -> None:
+    hump = {"kind": "trend", "factor": "batch_size", "contrast": "hump"}
+    factors = {"batch_size": [8, 16, 64]}
+    made = study(hump, factors=factors, quick={"factors": {"batch_size": [8, 16]}})
+    (found,) = outline(made.vary(quick=True)).claims
+    assert isinstance(found, UnresolvedClaim)
+    assert found.name == "batch_size has a hump"
+    assert "three levels" in found.unresolved

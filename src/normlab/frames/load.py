@@ -69,6 +69,7 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
             {"arm": arm.label, "seed": trial.seed, "id": trial.id}
             for arm in plan.arms
             for trial in arm.trials
+            if trial.phase == "final"
         ]
     )
     ids = planned["id"].tolist()

@@ -166,6 +166,12 @@ class ClaimRecord(Record):
             found["options"] = {"contrast": found["contrast"], **found.get("options", {})}
         return found
 
+    @model_validator(mode="after")
+    def _score_or_time(self) -> Self:
+        if (self.metric is None) == (self.time is None):
+            raise ValueError("either a metric or a time is judged")
+        return self
+
     @property
     def arms(self) -> tuple[str, ...]:
         """Labels of all arms that the claim speaks of, each once."""
@@ -285,6 +291,25 @@ class PlanRecord(Record):
     varied: bool = False
     file: str | None = None
 
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        if len(set(self.labels)) < len(self.arms):
+            raise ValueError("two arms have one label")
+        ids = [trial.id for arm in self.arms for trial in arm.trials]
+        if len(set(ids)) < len(ids):
+            raise ValueError("two trials have one id")
+        for arm in self.arms:
+            if len({(t.seed, t.phase, t.variant) for t in arm.trials}) < len(arm.trials):
+                raise ValueError(f"two trials of the arm '{arm.label}' have one seed")
+        return self
+
+    def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
+        """A plan with other values; what was computed from the old ones is not taken along."""
+        made = super().model_copy(update=update, deep=deep)
+        for name in ("judged", "trials", "names"):
+            made.__dict__.pop(name, None)
+        return made
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Of all arms."""
@@ -330,7 +355,8 @@ class PlanRecord(Record):
 
     def to_json(self) -> str:
         """As the store keeps it."""
-        return self.model_dump_json()
+        # ASCII: a path of the user's may hold bytes that are no text.
+        return json.dumps(self.model_dump())
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from normlab.errors import UserError
 from normlab.places import Place
-from normlab.records.plan import FigureRecord, PlanRecord
+from normlab.records.plan import PLAN_VERSION, FigureRecord, PlanRecord
 from normlab.store.paths import is_id
 from normlab.text import clean
 
@@ -31,12 +31,22 @@ def parse_plan(text: str, folder: Path) -> PlanRecord:
     Raises:
         UserError: Not what normlab writes; the message says where.
     """
-    data = clean(parse_json(text, "its plan", folder))
+    data = parse_json(text, "its plan", folder)
+    version = data.get("version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > PLAN_VERSION:
+        raise UserError(
+            f"{folder} was written by a newer normlab (its plan has version {version}, this one "
+            f"reads up to {PLAN_VERSION}): install that one"
+        )
     try:
-        plan = PlanRecord.from_data(data)
+        plan = PlanRecord.from_data(clean(data))
     except ValidationError as error:
-        place = ".".join(str(part) for part in error.errors()[0]["loc"] if isinstance(part, str))
-        raise not_ours(folder, f"its plan has no valid {place or 'mapping'}") from None
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))
+        why = f": {first['ctx']['error']}" if first["type"] == "value_error" else ""
+        raise not_ours(folder, f"its plan has no valid {place or 'mapping'}{why}") from None
+    except RecursionError:
+        raise not_ours(folder, "its plan is nested too deep") from None
     if not all(map(is_id, plan.trials)):
         raise not_ours(folder, "its plan has no valid arms.trials")
     return plan.model_copy(update={"figures": tuple(_named(plan.figures))})

@@ -75,7 +75,7 @@ class TrialEvent:
 
 @dataclass(frozen=True, kw_only=True)
 class TrialStarted(TrialEvent):
-    """A worker took the trial up; sent again if it has to start again.
+    """A worker started the trial. Sent again if the trial restarts.
 
     Attributes:
         epochs: Epochs that were trained before and are kept.

@@ -14,11 +14,14 @@ from normlab.records.plan import (
     AnalysisRecord,
     ArmRecord,
     Claim,
+    ClaimRecord,
     FigureRecord,
     PlanRecord,
     PublishedRecord,
     UnresolvedClaim,
 )
+from normlab.stats.claims import MeanClaim, Rules, claim_from
+from normlab.stats.claims.evidence import check_test
 from normlab.study.cells import Cell, cells
 from normlab.study.spec import Study
 
@@ -67,11 +70,12 @@ def _claims(study: Study, analysis: AnalysisRecord, arms: Arms) -> tuple[Claim, 
         found: Claim
         try:
             found = keys.record(analysis, arms, data)
+            _check(found, analysis, arms)
         except UserError as error:
             if arms.strict:
                 raise UserError(f"claim {keys.name or number}: {error}") from None
             found = UnresolvedClaim(
-                name=keys.name or f"{number}",
+                name=keys.name or keys.words(),
                 kind=keys.kind,
                 says=keys.says,
                 unresolved=str(error),
@@ -81,6 +85,14 @@ def _claims(study: Study, analysis: AnalysisRecord, arms: Arms) -> tuple[Claim, 
             found = found.model_copy(update={"name": name})
         records.append(found)
     return tuple(records)
+
+
+def _check(claim: ClaimRecord, analysis: AnalysisRecord, arms: Arms) -> None:
+    """Refuse what its kind or its test cannot judge: a hump of two levels, say."""
+    made = claim_from(claim, tuple(arms))
+    if isinstance(made, MeanClaim):
+        weights = made.contrasts(len(arms.levels))
+        check_test(made.kind, made.test, weights, Rules(paired=analysis.paired))
 
 
 def _apart(name: str, others: Sequence[str]) -> str:

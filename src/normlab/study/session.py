@@ -46,6 +46,8 @@ def train(
     bring_up_to_date(runs / study.name)
     for stage in stages:
         plan = make_plan(stage)
+        if until_settled and not plan.record.judged:
+            raise UserError(f"{study.name}: this variant has the arms of none of its claims")
         listener(RunPlanned(plan=plan, code_changes=tuple(changed_code(plan, runs))))
         summary = run_plan(plan, runs, options, listener)
         if summary.interrupted or not until_settled:
@@ -77,7 +79,10 @@ def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
             "can add to them"
         )
     declared = study.analysis.looks
-    seeds = declared_looks(max_seeds or declared[-1], declared)
+    most = declared[-1] if max_seeds is None else max_seeds
+    if most < 2:
+        raise UserError(f"max_seeds is {most!r}: a whole number from 2 on is needed")
+    seeds = declared_looks(most, declared)
     return [study.at_look(count, seeds) for count in seeds]
 
 

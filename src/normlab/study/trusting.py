@@ -16,7 +16,8 @@ def trust_study(reference: str | Path) -> tuple[str, ...]:
         reference: A bundled study's name, or the path of a study file.
 
     Returns:
-        The modules it names; none for a study of normlab's own parts, and nothing is written.
+        The modules that the file names. For a study that uses only normlab's own components there
+        are none, and nothing is recorded.
 
     Raises:
         UserError: No such study, a mistake in it, or the config folder cannot be written.

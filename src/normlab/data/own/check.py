@@ -144,6 +144,8 @@ def _class_names(names: object, name: str) -> tuple[str, ...]:
     twice = sorted({each for each in made if made.count(each) > 1})
     if twice:
         raise UserError(f"{name}: class_names names '{twice[0]}' twice")
+    if strange := [each for each in made if not each.isprintable()]:
+        raise UserError(f"{name}: class_names has a control character: {strange[0]!a}")
     return made
 
 
@@ -164,7 +166,7 @@ def _one_layout(found: Returned, name: str) -> tuple[Values, Values]:
 
 
 def _layout(shape: Sequence[int], layout: object, name: str) -> Literal["NHW", "NCHW", "NHWC"]:
-    if layout not in {None, "NCHW", "NHWC"}:
+    if layout not in (None, "NCHW", "NHWC"):
         raise UserError(f"{name}: layout is {brief(layout)}: NCHW or NHWC is allowed")
     if len(shape) == 3:
         if layout is not None:
