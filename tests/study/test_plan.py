@@ -270,3 +270,12 @@ def test_the_record_of_a_plan_is_still_found_by_its_old_name(digits: dict[str, o
     plan = make_plan(Study.parse({"name": "s", "question": "?", "base": digits, "seeds": 1}))
     with pytest.warns(DeprecationWarning, match=r"Plan\.as_record\(\) is now Plan\.record"):
         assert plan.as_record()["name"] == "s"
+
+
+def test_an_arm_tells_what_its_record_has(digits: dict[str, object]) -> None:
+    study = Study.parse({"name": "s", "question": "?", "base": digits, "seeds": [0, 7]})
+    (arm,) = make_plan(study).arms
+    assert arm.trials == {trial.seed: trial.id for trial in arm.record.trials}
+    assert set(arm.trials) == {0, 7}
+    assert (arm.parameters, arm.layers) == (arm.record.parameters, arm.record.layers)
+    assert (arm.notes, arm.code) == (arm.record.notes, arm.record.code)

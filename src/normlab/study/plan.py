@@ -56,6 +56,31 @@ class Arm:
         return self.record.levels
 
     @property
+    def trials(self) -> dict[int, str]:
+        """Id of each trial by its seed."""
+        return {trial.seed: trial.id for trial in self.record.trials if trial.phase == "final"}
+
+    @property
+    def parameters(self) -> int:
+        """Trainable values of its model."""
+        return self.model.parameters
+
+    @property
+    def layers(self) -> int:
+        """Layers with weights on the longest way through its model."""
+        return self.model.layers
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Where model or data are something other than the recipe says."""
+        return self.record.notes
+
+    @property
+    def code(self) -> Mapping[str, str]:
+        """Hashes of the own code that is part of its trials' ids, by module or file."""
+        return self.record.code
+
+    @property
     def smallest_batch(self) -> int:
         """Images in the smallest training batch: the last of an epoch may be ragged."""
         return _smallest_batch(self.recipe, self.images)
