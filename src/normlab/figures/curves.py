@@ -49,7 +49,7 @@ class Curves(OfArms):
         """A metric of every epoch per arm and split (`panel`); see `over_seeds`."""
         epochs = drawn_epochs(source.frames, self.labels(source))
         scale = 100.0 if self.metric in _PERCENT else 1.0
-        columns = {"": str(self.metric)}
+        columns: dict[str, str] = {"": self.metric}
         if self.metric in _OF_SPLITS:
             columns = {SPLIT_TITLES[split]: f"{split}_{self.metric}" for split in self.splits}
         parts = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,19 +9,17 @@ from pydantic import Field
 
 from normlab.arms import Selector
 from normlab.errors import UserError
-from normlab.figures.figure import Context, Figure, NotDrawnError, Source, noted
-from normlab.figures.gallery import count_text, gallery, image_row, shown_images, with_lines
-from normlab.figures.style import Chart
+from normlab.figures.figure import Context, NotDrawnError, Source, noted
+from normlab.figures.gallery import Gallery, count_text, image_row, shown_images, with_lines
 from normlab.frames.predictions import predictions
 from normlab.lazy import pandas as pd
 
 
-class Disagreement(Figure):
+class Disagreement(Gallery):
     """Test images that one arm gets right and another one wrong, over their seeds."""
 
     title: ClassVar[str] = "figure 'disagreement'"
     usual: ClassVar[str] = "Disputed images"
-    is_gallery: ClassVar[bool] = True
     kind: Literal["disagreement"]
     right: Selector
     wrong: Selector
@@ -96,7 +93,3 @@ class Disagreement(Figure):
             f"{share} of its seeds and {self.wrong} wrong in {share} of its own: the true class, "
             "and what the latter called it most often."
         )
-
-    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
-        """The images in rows."""
-        return gallery(rows)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
-from normlab.figures.figure import NotDrawnError
+from normlab.figures.figure import Figure, NotDrawnError
 from normlab.figures.images import Images, class_names, images_of
 from normlab.figures.style import WIDTH, Chart
 from normlab.frames.load import Frames
@@ -16,6 +17,16 @@ from normlab.lazy import pandas as pd
 
 _SIDE, _STEP_X = 84, 112
 _LINE = 14
+
+
+class Gallery(Figure):
+    """A figure of images in rows, each with lines of text below it."""
+
+    is_gallery: ClassVar[bool] = True
+
+    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
+        """The images in rows."""
+        return gallery(rows)
 
 
 def gallery(data: pd.DataFrame) -> Chart:

@@ -10,29 +10,17 @@ from normlab.arms import one_or_several
 from normlab.errors import unknown
 from normlab.metrics import METRICS
 from normlab.recipe.component import Component, chosen_from
-from normlab.records.plan import TimeRecord
+from normlab.stats.claims.keys import Timed
 
 Scale = Literal["linear", "log"]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 Text = Annotated[str, Field(min_length=1)]
 
 
-class TimeTo(Component):
+class TimeTo(Timed, Component):
     """Training time until an accuracy is reached; the whole training where it never is."""
 
     title: ClassVar[str] = "metric 'time_to'"
     kind: Literal["time_to"]
-    target: Share
-    """Accuracy, a fraction of 1."""
-    split: Literal["validation", "train"] = "validation"
-    clock: Literal["seconds", "examples"] = "seconds"
-    hold: Count = 1
-    """Evaluations in a row that must reach it."""
-
-    def record(self) -> TimeRecord:
-        """As claims have it too."""
-        return TimeRecord(target=self.target, split=self.split, clock=self.clock, hold=self.hold)
 
 
 _time_to = chosen_from({"time_to": TimeTo})

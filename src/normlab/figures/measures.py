@@ -54,7 +54,7 @@ def metric_title(metric: Metric) -> str:
         if metric == "gap":
             return f"{words}, points"
         return f"{words}, %" if spec.points else words
-    return time_title(metric.record())
+    return time_title(metric.time())
 
 
 def time_title(time: TimeRecord) -> str:
@@ -88,7 +88,7 @@ def published_key(metric: Metric) -> str | None:
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
     """A metric of every trial that counts; times are limited to the longest training of `arms`."""
     if not isinstance(metric, str):
-        return _timed(time_arrays(frames, metric.record(), arms))
+        return _timed(time_arrays(frames, metric.time(), arms))
     spec = METRICS[metric]
     scale = 100.0 if spec.points else 1.0
     values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)

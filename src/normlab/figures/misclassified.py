@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -10,19 +9,17 @@ from pydantic import Field
 
 from normlab.arms import Selector
 from normlab.errors import UserError
-from normlab.figures.figure import Context, Figure, NotDrawnError, Source, noted
-from normlab.figures.gallery import count_text, gallery, image_row, shown_images, with_lines
-from normlab.figures.style import Chart
+from normlab.figures.figure import Context, NotDrawnError, Source, noted
+from normlab.figures.gallery import Gallery, count_text, image_row, shown_images, with_lines
 from normlab.frames.predictions import predictions
 from normlab.lazy import pandas as pd
 
 
-class Misclassified(Figure):
+class Misclassified(Gallery):
     """Test images that one trial got wrong: true and predicted class, and its confidence."""
 
     title: ClassVar[str] = "figure 'misclassified'"
     usual: ClassVar[str] = "Misclassified images"
-    is_gallery: ClassVar[bool] = True
     kind: Literal["misclassified"]
     arm: Selector
     seed: Annotated[int, Field(ge=0)] | None = None
@@ -86,7 +83,3 @@ class Misclassified(Figure):
             f"{rows['seed'].iloc[0]}, got wrong, {order}: the true class, what it was called, and "
             "how sure the model was."
         )
-
-    def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
-        """The images in rows."""
-        return gallery(rows)

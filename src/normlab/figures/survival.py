@@ -8,33 +8,23 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from normlab.figures.figure import Needs, NotDrawnError, OfArms, Source
-from normlab.figures.keys import Count, Share
 from normlab.figures.measures import time_title
 from normlab.figures.style import WIDTH, Chart, Series, below, faded, key, picking
 from normlab.frames.scores import time_arrays
 from normlab.lazy import altair as alt
 from normlab.lazy import pandas as pd
-from normlab.records.plan import TimeRecord
+from normlab.stats.claims.keys import Timed
 from normlab.stats.survival import kaplan_meier
 
 _NAMED = 8  # arms whose counts the caption has
 
 
-class Survival(OfArms):
+class Survival(Timed, OfArms):
     """Share of trials that have not reached an accuracy yet, over time (Kaplan & Meier 1958)."""
 
     title: ClassVar[str] = "figure 'survival'"
     usual: ClassVar[str] = "Time to accuracy"
     kind: Literal["survival"]
-    target: Share
-    split: Literal["validation", "train"] = "validation"
-    clock: Literal["seconds", "examples"] = "seconds"
-    hold: Count = 1
-
-    @property
-    def time(self) -> TimeRecord:
-        """What is measured."""
-        return TimeRecord(target=self.target, split=self.split, clock=self.clock, hold=self.hold)
 
     def needs(self) -> Needs:
         """Its split, and as many epochs as must hold."""
@@ -47,7 +37,7 @@ class Survival(OfArms):
             `arm`, `time`, `share` in percent from that time on, `at_risk`, `reached` (trials then)
             and `censored` (trials whose training ended then without reaching it).
         """
-        study = time_arrays(source.frames, self.time, self.labels(source))
+        study = time_arrays(source.frames, self.time(), self.labels(source))
         rows: list[dict[str, object]] = []
         for arm in self.labels(source):
             times, reached = study.arm(source.frames.arms.index(arm))
@@ -72,12 +62,12 @@ class Survival(OfArms):
                     }
                 )
         if not rows:
-            raise NotDrawnError(f"no trial has measured {time_title(self.time)}")
+            raise NotDrawnError(f"no trial has measured {time_title(self.time())}")
         return pd.DataFrame(rows)
 
     def title_of(self, rows: pd.DataFrame) -> str:
         """Time to the accuracy."""
-        return time_title(self.time).replace("until", "to")
+        return time_title(self.time()).replace("until", "to")
 
     def reading(self, rows: pd.DataFrame) -> str:
         """Lines, ticks, and how many trials reached it."""
@@ -98,7 +88,7 @@ class Survival(OfArms):
         # Thousands as k; below 1 no letter: 40m of a second would be read as minutes.
         label = "format(datum.value, datum.value < 1000 ? '~g' : '~s')"
         axis = alt.Axis(labelExpr=label, tickCount=8)
-        x = alt.X("time:Q", title=time_title(self.time), scale=alt.Scale(nice=False), axis=axis)
+        x = alt.X("time:Q", title=time_title(self.time()), scale=alt.Scale(nice=False), axis=axis)
         y = alt.Y(
             "drawn:Q",
             title=f"Trials below {100 * self.target:g} %, %",

@@ -7,7 +7,6 @@ stand in the study file's models (`normlab.study.spec`).
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -15,6 +14,8 @@ from itertools import zip_longest
 from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
+
+from normlab.recipe import digest
 
 PLAN_VERSION = 2
 """Of the stored form; plans of normlab 0.1 have no version and are read as 1."""
@@ -193,7 +194,7 @@ class ClaimRecord(Record):
             **{key: time.get(key) for key in TimeRecord.model_fields},
             **{key: value for key, value in self.options.items() if key != "contrast"},
         }
-        return _digest(parts)[:12]
+        return digest(parts)[:12]
 
 
 class UnresolvedClaim(Record):
@@ -351,7 +352,7 @@ class PlanRecord(Record):
     @property
     def declared(self) -> str:
         """A hash of the declaration: equal for plans that promise the same."""
-        return _digest(self.declaration.model_dump(mode="json"))[:12]
+        return digest(self.declaration.model_dump(mode="json"))[:12]
 
     def to_json(self) -> str:
         """As the store keeps it."""
@@ -387,9 +388,3 @@ _BEFORE_CLAIMS = {
     }
 }
 """What the first plans, which had no claims, were shown with."""
-
-
-def _digest(parts: Mapping[str, object]) -> str:
-    """SHA-256 of plain data, whatever the order of its keys; see `normlab.recipe.digest`."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -17,9 +17,9 @@ from pydantic import Field, model_validator
 
 from normlab.arms import Arms, Selector, selector_text
 from normlab.errors import UserError, listing
-from normlab.records.plan import AnalysisRecord, ClaimRecord, TimeRecord
+from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import Claim, Judged, Unit
-from normlab.stats.claims.keys import ClaimKeys, Sides, Test
+from normlab.stats.claims.keys import ClaimKeys, Sides, Test, Timed
 from normlab.stats.claims.sides import Side, differences, members
 from normlab.stats.claims.verdict import Rules, Verdict
 from normlab.stats.intervals import Values
@@ -46,19 +46,13 @@ class Faster(Claim):
     margin: float = 0.05
     test: Test = "permutation"
 
-    class Keys(ClaimKeys):
+    class Keys(Timed, ClaimKeys):
         """Arm reaches a target accuracy in less time than `than`."""
 
         title: ClassVar[str] = "claim 'faster'"
         kind: Literal["faster"]
         arm: Selector
         than: Selector
-        target: Annotated[float, Field(gt=0, lt=1)]
-        """Accuracy, a fraction of 1."""
-        split: Literal["validation", "train"] = "validation"
-        clock: Literal["seconds", "examples"] = "seconds"
-        hold: Annotated[int, Field(ge=1)] = 1
-        """Evaluations in a row that must reach it."""
         margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
         """A fraction of the second arm's restricted mean time."""
         test: Literal["permutation"] = "permutation"
@@ -83,12 +77,6 @@ class Faster(Claim):
                         f"{len(side)}: {listing(side)}"
                     )
             return found
-
-        def time(self) -> TimeRecord:
-            """Until the target."""
-            return TimeRecord(
-                target=self.target, split=self.split, clock=self.clock, hold=self.hold
-            )
 
         def scored_margin(self, analysis: AnalysisRecord, data: set[str]) -> float:
             """A fraction of a time, whatever the study's margin is."""

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from normlab.arms import Arms, Selector, selector_text
 from normlab.errors import UserError, nearest, unknown
 from normlab.metrics import METRICS, WORST_OF_LAST
-from normlab.recipe.component import Component
+from normlab.recipe.component import Component, Spec
 from normlab.records.plan import AnalysisRecord, ClaimRecord, TimeRecord
 
 _FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}
@@ -47,6 +47,21 @@ Points = Annotated[float, Field(gt=0)]
 At = Annotated[int | str, BeforeValidator(_epoch)]
 Name = Annotated[str, Field(min_length=1)]
 Test = Literal["t", "permutation"]
+
+
+class Timed(Spec):
+    """What is measured as training time until an accuracy is reached."""
+
+    target: Annotated[float, Field(gt=0, lt=1)]
+    """Accuracy, a fraction of 1."""
+    split: Literal["validation", "train"] = "validation"
+    clock: Literal["seconds", "examples"] = "seconds"
+    hold: Annotated[int, Field(ge=1)] = 1
+    """Evaluations in a row that must reach it."""
+
+    def time(self) -> TimeRecord:
+        """As the plan keeps it."""
+        return TimeRecord(target=self.target, split=self.split, clock=self.clock, hold=self.hold)
 
 
 class Sides(NamedTuple):
