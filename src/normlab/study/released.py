@@ -22,7 +22,7 @@ QUICK = "-quick"
 
 
 def released() -> dict[str, Path]:
-    """Every file of findings by its name: a bundled study's, with `-quick` for its quick variant."""
+    """Every file of findings by its name: a bundled study, `-quick` after it for its variant."""
     return {path.stem: path for path in sorted(FOLDER.glob("*.csv"), key=lambda path: path.stem)}
 
 
