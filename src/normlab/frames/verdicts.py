@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlab.frames.claim_words import detail_text, measured_text, time_text
+from normlab.frames.claim_words import cells_text, detail_text, measured_text, time_text
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
 from normlab.lazy import pandas as pd
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord, UnresolvedClaim
 from normlab.stats import one_image_variance
-from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
+from normlab.stats.claims import CLAIMS, Rules, Verdict, claim_from, verdict, verdict_at_looks
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def judge(frames: Frames) -> list[Judged]:
 
 
 def claim_table(frames: Frames) -> pd.DataFrame:
-    """The verdicts as a table: a row per claim, numbers in the metric's own unit.
+    """The verdicts as a table: a row per claim, numbers with the metric's own unit and sign.
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
@@ -69,14 +69,16 @@ def claim_table(frames: Frames) -> pd.DataFrame:
             why = record.unresolved if isinstance(record, UnresolvedClaim) else ""
             rows.append({**row, "verdict": "not in this variant", "reason": why})
             continue
+        measured = CLAIMS[record.kind].as_measured(found, record)
         rows.append(
             {
                 **row,
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
+                **dict(zip(("estimate", "low", "high"), measured, strict=True)),
                 "metric": record.metric or time_text(record.time),
                 "seeds": min(found.seeds),
                 "measured": measured_text(record, found, frames.arms),
-                "detail": detail_text(record, found, frames.arms),
+                "detail": _detail(frames, record, found),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
                     f"{n} {state}" for state, n in (judged.left_out or {}).items()
@@ -92,9 +94,18 @@ def rules(plan: PlanRecord, record: ClaimRecord, frames: Frames | None = None) -
     return Rules(
         alpha=plan.analysis.alpha,
         family=max(len(plan.judged), 1),
-        paired=plan.analysis.paired,
+        paired=plan.analysis.paired if record.paired is None else record.paired,
+        relative=record.relative,
         variance_floor=float(one_image_variance(count)) if count else 0.0,
     )
+
+
+def _detail(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
+    """What a verdict leaves open or rests on, and in how many cells the means agree."""
+    parts = [detail_text(record, found, frames.arms)]
+    if record.cells and isinstance(scores := trials_of(frames, record), np.ndarray):
+        parts.append(cells_text(record, scores, rules(frames.plan, record), frames.arms))
+    return " ".join(filter(None, parts))
 
 
 def _verdict(frames: Frames, record: ClaimRecord) -> Verdict:

@@ -94,7 +94,7 @@ class AnalysisRecord(Record):
 
     metric: str
     at: int | str
-    margin: float | None
+    margin: float | str | None
     paired: bool
     alpha: float
     looks: tuple[int, ...]
@@ -117,6 +117,13 @@ class TimeRecord(Record):
     hold: int
 
 
+class CellRecord(Record):
+    """A claim's sides within one cell of other factors; `cell` says which."""
+
+    cell: str
+    sides: tuple[tuple[str, ...], ...]
+
+
 class ClaimRecord(Record):
     """A claim with its arms by label and its margin in the scores' own unit.
 
@@ -131,10 +138,15 @@ class ClaimRecord(Record):
         at: The epoch that counts.
         time: What is judged where it is a time.
         margin: Fractions of 1 for what is shown in points; of a time a fraction of it.
+        relative: Whether the margin is a fraction of the other side's mean.
+        paired: Whether arms are compared seed by seed; None as the analysis says.
         test: `t` or `permutation`.
         sides: Labels of the arms of each side, in the order of the kind.
         levels: Of the factor that the claim is about, one for each side; empty if none are numbers.
         options: The kind's own keys.
+        cells: Its sides in each cell of other factors, where in how many the means agree is told.
+        declared: The release in which it was declared after results had been seen; None where
+            it was declared before.
         hash: Of everything that decides the verdict; words are left out.
     """
 
@@ -148,10 +160,14 @@ class ClaimRecord(Record):
     at: int | str
     time: TimeRecord | None = None
     margin: float
+    relative: bool = False
+    paired: bool | None = None
     test: Literal["t", "permutation"]
     sides: tuple[tuple[str, ...], ...]
     levels: tuple[int | float, ...] = ()
     options: Levels = {}
+    cells: tuple[CellRecord, ...] = ()
+    declared: str | None = None
     hash: str = ""
 
     @model_validator(mode="before")
@@ -193,6 +209,8 @@ class ClaimRecord(Record):
             "contrast": contrast,
             **{key: time.get(key) for key in TimeRecord.model_fields},
             **{key: value for key, value in self.options.items() if key != "contrast"},
+            **({"relative": True} if self.relative else {}),
+            **({} if self.paired is None else {"paired": self.paired}),
         }
         return digest(parts)[:12]
 

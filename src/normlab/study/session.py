@@ -67,8 +67,9 @@ def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
         max_seeds: The last look, instead of the last declared one.
 
     Raises:
-        UserError: The study makes no claims, or fewer than 2 seeds are allowed.
+        UserError: The study makes no claims, or fewer than 3 seeds are allowed.
     """
+    from normlab.stats.contrasts import FEWEST
     from normlab.stats.sequential import declared_looks
 
     if not study.claims:
@@ -80,8 +81,8 @@ def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
         )
     declared = study.analysis.looks
     most = declared[-1] if max_seeds is None else max_seeds
-    if most < 2:
-        raise UserError(f"max_seeds is {most!r}: a whole number from 2 on is needed")
+    if most < FEWEST:
+        raise UserError(f"max_seeds is {most!r}: a whole number from {FEWEST} on is needed")
     seeds = declared_looks(most, declared)
     return [study.at_look(count, seeds) for count in seeds]
 
