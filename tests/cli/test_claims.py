@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> str:
 def test_seeds_are_added_at_the_looks_until_the_claims_are_settled(normlab: Run, file: str) -> None:
     code, out, _ = normlab("run", file, "--until-settled", "--workers", "1")
     assert code == 0
-    assert "3 seeds: " in out
+    assert "3 seeds:\n  " in out
     assert "helps  " in out
     code, out, _ = normlab("claims", "s", "--json")
     (found,) = json.loads(out)

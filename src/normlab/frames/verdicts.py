@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from normlab.frames.claim_words import cells_text, detail_text, measured_text, time_text
+from normlab.frames.exploratory import exploratory
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
@@ -39,7 +40,7 @@ def judge(frames: Frames) -> list[Judged]:
         Judged(
             record,
             _verdict(frames, record),
-            _exploratory(frames, record),
+            exploratory(frames, record),
             _left_out(frames, record),
         )
         if isinstance(record, ClaimRecord)
@@ -122,32 +123,10 @@ def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
     states = trials["state"].astype(str)
     if record.metric is not None:
         scores = score_array(frames, record.metric, record.at)
-        missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
-        # In the order of arms and seeds, as the trials are.
-        without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
+        rows = {label: row for row, label in enumerate(frames.arms)}
+        columns = {seed: i for i, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
+        found = scores[trials["arm"].map(rows), trials["seed"].map(columns)]
+        without = states.isin(COUNTED).to_numpy() & np.isnan(found)
         states = states.mask(without, states + " without a value")
     left = states[~states.isin(COUNTED)]
     return {str(state): int(count) for state, count in left.value_counts().items()}
-
-
-def _exploratory(frames: Frames, record: ClaimRecord) -> str | None:
-    """Why a claim is none made before the results: what was changed after its arms were seen."""
-    own = set(frames.trials[frames.trials["arm"].isin(record.arms)]["id"])
-    now = frames.plan.declaration
-    for look in frames.looks:
-        if not own & look.trials:
-            continue
-        then, day = look.declared, f"results were seen on {look.at[:10]}"
-        if record.hash not in then.claims:
-            return f"{day}, before it was stated"
-        if (then.alpha, then.paired) != (now.alpha, now.paired):
-            return f"{day}, with another alpha or other pairs"
-        if len(now.claims) < len(then.claims):
-            declared, left = len(then.claims), len(now.claims)
-            return f"{day}, when {declared} claims were declared; {left} are left"
-        if then.sequential != now.sequential:
-            return f"{day}, when other looks at the results were declared"
-        if not now.sequential and then.seeds != now.seeds:
-            planned, seeds = len(then.seeds), len(now.seeds)
-            return f"{day}, when {planned} seeds were planned; now there are {seeds}"
-    return None

@@ -281,6 +281,8 @@ class PlanRecord(Record):
         name: The study's; also its folder's.
         question: What it asks.
         seeds: Of every arm; an arm's trials may have others.
+        first_seed: Seeds below it had been seen when claims that are `declared` were stated.
+        bundled: Whether the study came with normlab, whose release declared its claims.
         sequential: Looks at which seeds are added, as seeds per arm; empty for a fixed number.
         analysis: How results are judged.
         arms: In the plan's order.
@@ -298,6 +300,8 @@ class PlanRecord(Record):
     name: str
     question: str
     seeds: tuple[int, ...]
+    first_seed: int = 0
+    bundled: bool = False
     sequential: tuple[int, ...] = ()
     analysis: AnalysisRecord
     arms: tuple[ArmRecord, ...]

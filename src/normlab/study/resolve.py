@@ -45,6 +45,8 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         name=study.name,
         question=study.question,
         seeds=study.seeds,
+        first_seed=study.first_seed,
+        bundled=study.bundled,
         sequential=study.sequential,
         analysis=analysis,
         arms=tuple(ArmRecord(label=label, levels=dict(of)) for label, of in levels.items()),
