@@ -60,6 +60,16 @@ def last_epochs(at: str | int) -> tuple[str, int] | None:
     return None
 
 
+def at_text(at: str | int) -> str:
+    """The epoch that counts, in words."""
+    if isinstance(at, int):
+        return f"epoch {at}"
+    ends = last_epochs(at)
+    if ends is not None:
+        return f"{'worst' if ends[0] == WORST_OF_LAST else 'mean'} of the last {ends[1]} epochs"
+    return {"last": "last epoch", "best_validation": "epoch of the best validation"}.get(at, at)
+
+
 def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
     """The splits that a metric at an epoch rests on, and how many epochs it needs.
 

@@ -94,7 +94,7 @@ def _check(claim: ClaimRecord, analysis: AnalysisRecord, arms: Arms) -> None:
     made = claim_from(claim, tuple(arms))
     if isinstance(made, MeanClaim):
         weights = made.contrasts(len(arms.levels))
-        paired = analysis.paired if claim.paired is None else claim.paired
+        paired = analysis.paired if claim.paired is None else claim.paired  # the plan is not made
         check_test(made.kind, made.test, weights, Rules(paired=paired, relative=claim.relative))
 
 
