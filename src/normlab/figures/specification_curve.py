@@ -63,7 +63,11 @@ class SpecificationCurve(Figure):
         scale = alt.Scale(domain=[low, high], nice=False, zero=False)
         axis = named_axis(names, minExtent=names_width(names), grid=False)
         shown = rows.assign(
-            low=rows["low"].clip(low, high), high=rows["high"].clip(low, high), less=-1.0, more=1.0
+            low=rows["low"].clip(low, high),
+            high=rows["high"].clip(low, high),
+            less=-1.0,
+            more=1.0,
+            zero=0.0,
         )
         words = list(VERDICTS)
         y = alt.Y("analysis:N", sort=names, title=None, axis=axis)
@@ -81,7 +85,7 @@ class SpecificationCurve(Figure):
         band = base.mark_bar(color="#e3e7ee", size=step).encode(
             x=alt.X("less:Q", scale=scale, title="Estimate, margins"), x2="more:Q"
         )
-        zero = base.mark_rule(color="#1c2430").encode(x=alt.datum(0, scale=scale))
+        zero = base.mark_tick(color="#1c2430", size=step).encode(x=alt.X("zero:Q", scale=scale))
         bars = base.mark_rule(strokeWidth=2.5).encode(
             x=alt.X("low:Q", scale=scale), x2="high:Q", color=color
         )
@@ -92,7 +96,9 @@ class SpecificationCurve(Figure):
         panel = alt.layer(band, zero, bars, points, data=shown).properties(
             width=width, height=alt.Step(step)
         )
-        header = alt.Header(title=None, labelAnchor="start", labelFontWeight="bold")
+        header = alt.Header(
+            title=None, labelOrient="top", labelAngle=0, labelAnchor="start", labelFontWeight="bold"
+        )
         return panel.facet(
             row=alt.Row("claim:N", sort=list(dict.fromkeys(rows["claim"])), header=header)
         )

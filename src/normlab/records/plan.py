@@ -230,7 +230,7 @@ class ClaimRecord(Record):
         A claim about time has no metric, epoch or pairs, and the value of `at_least` is one of its
         own metric.
         """
-        keys = ("metric", "at", "test", "paired")
+        keys = ("metric", "at", *(("test", "paired") if len(self.arms) > 1 else ()))
         wanted = {key: getattr(other, key) for key in keys if getattr(other, key) is not None}
         if self.metric is None:
             return None if wanted else self
