@@ -273,7 +273,7 @@ def scoreboard(source: str | None = None, *, verdict: str | None = None) -> Scor
     Raises:
         UserError: There is no such source or verdict.
     """
-    from normlab.sentences import scoreboard as whole
+    from normlab.sentences.scoreboard import scoreboard as whole
 
     return whole().only(source, verdict)
 

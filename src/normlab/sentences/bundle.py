@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,6 @@ from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from normlab.frames import Frames
 
 
@@ -45,8 +44,8 @@ class Bundle:
         """The released trials of its quick variant; None if there are none."""
         return released_frames(self.study(name).vary(quick=True))
 
-    def _verdicts(self, name: str) -> pd.DataFrame:
-        """The verdicts on the claims of a study whose trials were released.
+    def _verdicts(self, name: str) -> dict[str, dict[Hashable, object]]:
+        """The rows of the verdicts on a study whose trials were released, by claim.
 
         Raises:
             UserError: None were.
@@ -56,7 +55,7 @@ class Bundle:
         frames = self.frames(name)
         if frames is None:
             raise UserError(f"{name} has no released trials")
-        return claim_table(frames).set_index("claim")
+        return {str(row["claim"]): row for row in claim_table(frames).to_dict("records")}
 
     @staticmethod
     def has_value(recipe: Recipe, key: str, value: object) -> bool:

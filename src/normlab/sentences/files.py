@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import cast, get_args
+from typing import get_args
 
 from normlab.errors import UserError
 from normlab.sentences.sentence import Sentence, Source, SourceFile
@@ -54,6 +54,5 @@ def setups(path: Path = SETUPS) -> dict[str, Setup]:
         UserError: A mistake in the file.
     """
     return {
-        name: Setup.parse(cast("object", value), where=f"{path.name}, {name}")
-        for name, value in read(path).items()
+        name: Setup.parse(value, where=f"{path.name}, {name}") for name, value in read(path).items()
     }

@@ -27,8 +27,9 @@ def counts_table(board: Scoreboard) -> str:
         ("Not asked", counts["not asked"]),
         *((f"– {why}", count) for why, count in board.why.items()),
     ]
-    columns = Table([("Sentences", "l"), ("How many", "r")], [(t, str(n)) for t, n in rows])
-    return columns.markdown()
+    return Table(
+        [("Sentences", "l"), ("How many", "r")], [(text, str(count)) for text, count in rows]
+    ).markdown()
 
 
 def studies_table(board: Scoreboard) -> str:
@@ -42,37 +43,41 @@ def studies_table(board: Scoreboard) -> str:
         )
         for study in board.studies
     ]
-    columns = [("Study", "l"), ("Scale", "l"), ("Seeds", "r"), ("Not as the source had it", "l")]
-    return Table(columns, rows).markdown()
+    return Table(
+        [("Study", "l"), ("Scale", "l"), ("Seeds", "r"), ("Not as the source had it", "l")], rows
+    ).markdown()
 
 
 def source_table(board: Scoreboard, source: str) -> str:
     """The sentences of one source; a line for each study that asks a sentence."""
-    columns = [
-        ("Row", "r"),
-        ("The source has", "l"),
-        ("Asked or shown by, or why not", "l"),
-        ("Verdict", "l"),
-        ("Seeds", "r"),
-        ("Scale", "l"),
-    ]
-    lines = [line for row in board.only(source).rows for line in _lines(row)]
-    return Table(columns, lines).markdown()
+    return Table(
+        [
+            ("Row", "r"),
+            ("The source has", "l"),
+            ("Asked or shown by, or why not", "l"),
+            ("Verdict", "l"),
+            ("Seeds", "r"),
+            ("Scale", "l"),
+        ],
+        [line for row in board.only(source).rows for line in _lines(row)],
+    ).markdown()
 
 
 def _lines(row: Row) -> Iterator[Sequence[str]]:
     text = f"“{row.sentence}”" if row.quoted else row.sentence
-    begin = [str(row.number), f"{text} Note: {row.note}" if row.note else text]
+    begin = [str(row.number), f"{text} — Note: {row.note}" if row.note else text]
     if not row.asked:
         shown = "; ".join(row.shown)
         by = shown if row.state == "shown" else f"Not asked, {row.why}: {row.reason}"
-        by = f"{by} Shown by {shown}." if shown and row.state != "shown" else by
+        by = f"{by}. Shown by {shown}" if shown and row.state != "shown" else by
         yield [*begin, by, row.state, _seeds(row.seeds), row.scale or NONE]
         return
-    for study, group in groupby(row.asked, key=lambda each: each.study):
-        claims = list(group)
-        deciding = decided(claims)
-        by = f"{study}: {'; '.join(each.claim for each in claims)}"
+    for (study, decides), group in groupby(row.asked, key=lambda each: (each.study, each.decides)):
+        # A claim that decides nothing stands alone: it need not hold together with others.
+        for claims in [list(group)] if decides else [[each] for each in group]:
+            deciding = decided(claims)
+            names = "; ".join(each.claim for each in claims)
+            by = f"{study}: {names}" if decides else f"beside it, {study}: {names}"
         yield [*begin, by, _verdict(deciding), _seeds(deciding.seeds), deciding.scale or NONE]
         begin = ["", ""]
     if row.shown:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from normlab.errors import UserError, unknown
@@ -26,6 +26,7 @@ class Asked:
         study: Whose claim.
         claim: Its name.
         kind: Of `normlab.stats.claims.CLAIMS`.
+        decides: Whether the sentence's verdict rests on it; another asks more than it says.
         verdict: None where no trials of the whole study were released.
         seeds: Fewest of its arms; None where nothing was released.
         scale: Of what was released.
@@ -37,6 +38,7 @@ class Asked:
     study: str
     claim: str
     kind: str
+    decides: bool
     verdict: Word | None
     seeds: int | None
     scale: Scale | None
@@ -94,14 +96,13 @@ def row_of(
     Raises:
         UserError: It names a study, a claim or a part of a study that is not there.
     """
-    asked, study, claim, verdict, seeds = (), None, None, None, None
-    reason = sentence.not_asked.reason if sentence.not_asked else ""
     try:
         for thing in sentence.shown:
             thing.check(bundle)
         asked = tuple(
-            _asked(study, name, bundle, scales(study))
-            for study, names in sentence.claims.items()
+            _asked(study, name, bundle, scales(study), decides=group is sentence.claims)
+            for group in (sentence.claims, sentence.also)
+            for study, names in group.items()
             for name in names
         )
         shown_by = [thing.study_name for thing in sentence.shown if thing.study_name]
@@ -109,26 +110,27 @@ def row_of(
     except UserError as error:
         raise UserError(f"{source.lower()}.yaml, sentence {sentence.number}: {error}") from None
     nearest = min(known, key=lambda each: _NEAREST.index(each.scale)) if known else None
-    if nearest is not None:
-        study, seeds = nearest.study, nearest.seeds
+    of_it = [each for each in asked if nearest and each.decides and each.study == nearest.study]
+    deciding = decided(of_it) if of_it else None
     shown = tuple(thing.text() for thing in sentence.shown)
-    if asked:
-        deciding = decided([each for each in asked if each.study == study])
-        claim, verdict, seeds = deciding.claim, deciding.verdict, deciding.seeds
+    if deciding:
         reason = "; ".join(filter(None, [deciding.measured, deciding.reason]))
-    elif not reason:
+    elif sentence.not_asked:
+        reason = sentence.not_asked.reason
+    else:
         reason = f"no claim, but shown by {'; '.join(shown)}"
+    rests_on = deciding or nearest
     return Row(
         number=sentence.number,
         sentence=sentence.text,
         source=source,
         quoted=sentence.quote is not None,
         state=sentence.state,
-        study=study,
-        claim=claim,
-        verdict=verdict,
-        seeds=seeds,
-        scale=nearest.scale if nearest is not None else None,
+        study=rests_on.study if rests_on else None,
+        claim=deciding.claim if deciding else None,
+        verdict=deciding.verdict if deciding else None,
+        seeds=rests_on.seeds if rests_on else None,
+        scale=rests_on.scale if rests_on else None,
         reason=reason,
         note=sentence.note,
         asked=asked,
@@ -139,29 +141,36 @@ def row_of(
 
 def decided(asked: Sequence[Asked]) -> Asked:
     """The claim that decides, of claims of one study that must hold together."""
-    order = {word: place for place, word in enumerate(WORDS)}
-    return min(asked, key=lambda each: order.get(each.verdict or "", -1))
+    order: tuple[Word | None, ...] = (None, *WORDS)
+    return min(asked, key=lambda each: order.index(each.verdict))
 
 
-def _asked(study: str, name: str, bundle: Bundle, scale: StudyScale) -> Asked:
+def _asked(study: str, name: str, bundle: Bundle, scale: StudyScale, *, decides: bool) -> Asked:
     claims = {claim.name: claim for claim in bundle.outline(study).claims}
     if name not in claims:
         raise UserError(f"{study}: {unknown('claim', name, claims)}")
-    kind = claims[name].kind
-    if scale.scale == "rehearsal":
-        reason = f"rehearsed only, which answers nothing: normlab run {study}"
-        return Asked(study, name, kind, None, scale.seeds, scale.scale, None, None, reason)
-    if scale.scale is None:
-        reason = f"not run yet: normlab run {study}"
-        return Asked(study, name, kind, None, None, None, None, None, reason)
-    found = bundle.verdicts(study).loc[name]
-    return Asked(
+    made = Asked(
         study=study,
         claim=name,
-        kind=kind,
-        verdict=found["verdict"],
-        seeds=int(found["seeds"]),
+        kind=claims[name].kind,
+        decides=decides,
+        verdict=None,
+        seeds=scale.seeds,
         scale=scale.scale,
+        measured=None,
+        exploratory=None,
+        reason=f"not run yet: normlab run {study}",
+    )
+    if scale.scale is None:
+        return made
+    if scale.scale == "rehearsal":
+        reason = f"rehearsed only, which answers nothing: normlab run {study}"
+        return replace(made, reason=reason)
+    found = bundle.verdicts(study)[name]
+    return replace(
+        made,
+        verdict=next(word for word in WORDS if word == found["verdict"]),
+        seeds=int(str(found["seeds"])),
         measured=_text(found["measured"]),
         exploratory=_text(found["exploratory"]),
         reason=str(found["reason"]),

@@ -37,6 +37,7 @@ class Sentence(Spec):
         has: What the source has, where that is no words of its own.
         claims: Study -> names of the claims that hold together where the sentence holds. Of
             several studies the first is the closest to the source.
+        also: Study -> names of claims that ask more about it, and decide nothing here.
         shown: What reproduces it where it is no claim.
         not_asked: Why there are no claims though it says what results could refute, or why there
             is nothing to ask.
@@ -48,6 +49,7 @@ class Sentence(Spec):
     quote: Text | None = None
     has: Text | None = None
     claims: dict[Text, Names] = {}
+    also: dict[Text, Names] = {}
     shown: Annotated[
         tuple[Annotated[Shown, BeforeValidator(shown_from)], ...], BeforeValidator(listed)
     ] = ()
@@ -61,6 +63,8 @@ class Sentence(Spec):
             raise ValueError(f"{where}: one of 'quote' and 'has' is needed")
         if self.claims and self.not_asked:
             raise ValueError(f"{where} has claims: it cannot have 'not_asked' too")
+        if self.also and not self.claims:
+            raise ValueError(f"{where}: 'also' needs 'claims' beside it")
         if not (self.claims or self.shown or self.not_asked):
             raise ValueError(
                 f"{where}: 'claims' that ask it, 'shown' or the reason in 'not_asked' is needed"

@@ -1,7 +1,7 @@
 """How near a study's released trials are to what its source ran: their scale, derived.
 
-`sources/setups.yaml` says, by study, what the source ran. Whether the released trials are that is read off
-their files and the study's recipes.
+`sources/setups.yaml` says, by study, what the source ran. Whether the released trials are that is
+read off their files and the study's recipes.
 """
 
 from __future__ import annotations
