@@ -216,9 +216,11 @@ def test_released_trials_need_a_set_up(bundle: Bundle) -> None:
         ({"verdict": "suported"}, "Did you mean 'supported'?"),
     ],
 )
-def test_a_slip_in_a_filter_is_named(filters: dict[str, str], message: str) -> None:
+def test_a_slip_in_a_filter_is_named(
+    filters: dict[str, str], message: str, board: Scoreboard
+) -> None:
     with pytest.raises(UserError) as error:
-        normlab.scoreboard(**filters)  # type: ignore[arg-type]
+        board.only(**filters)
     assert message in str(error.value)
 
 
