@@ -64,6 +64,8 @@ def test_a_row_without_a_verdict_has_a_reason(board: Scoreboard) -> None:
         if row.state == "asked" and row.verdict is None:
             assert f"normlab run {row.study}" in row.reason
         assert (row.why is None) == (row.state != "not asked")
+        if row.state == "not asked":
+            assert (row.study, row.claim, row.verdict, row.seeds, row.scale) == (None,) * 5
 
 
 def test_the_counts_are_those_of_the_rows(board: Scoreboard) -> None:

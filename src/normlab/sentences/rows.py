@@ -63,7 +63,8 @@ class Row:
         verdict: Of the claims of that study, which must hold together: refuted if one is, supported
             if all are; None where nothing but a rehearsal was released.
         seeds: Fewest of an arm that it rests on; None where nothing was released.
-        scale: Of what was released of that study; None where nothing was.
+        scale: Of what was released of that study; None where nothing was. Of a sentence that is not
+            asked, study, seeds and scale are None, though something may show it.
         reason: Of the verdict, or why there is none.
         note: What else must be known, such as where the source contradicts itself.
         asked: Every claim that asks the sentence.
@@ -119,7 +120,7 @@ def row_of(
         reason = sentence.not_asked.reason
     else:
         reason = f"no claim, but shown by {'; '.join(shown)}"
-    rests_on = deciding or nearest
+    rests_on = deciding or (None if sentence.not_asked else nearest)
     return Row(
         number=sentence.number,
         sentence=sentence.text,
