@@ -20,7 +20,7 @@ TRIALS = {
     "mnist-norms": (7, 3),
     "mnist-norms-grid": (48 + 4, 3),
     "resnet14-batch-size": (2 * 5 + 4, 3),
-    "resnet14-norms": (7, 3),
+    "resnet14-norms": (7, 5),
     "resnet14-norms-cifar10": (7, 3),
     "resnet14-norms-sgd": (6, 3),
     "resnet50-agc": (4 * (1 + 3) + 1, 5),

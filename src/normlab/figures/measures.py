@@ -51,9 +51,9 @@ def metric_title(metric: Metric) -> str:
     if isinstance(metric, str):
         spec = METRICS[metric]
         words = spec.words[0].upper() + spec.words[1:]
-        if metric == "gap":
-            return f"{words}, points"
-        return f"{words}, %" if spec.points else words
+        if spec.points:
+            return f"{words}, points" if spec.signed else f"{words}, %"
+        return words
     return time_title(metric.time())
 
 
@@ -98,7 +98,7 @@ def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) 
         values,
         moments(values),
         np.full(values.shape, fill_value=True),
-        (-np.inf, np.inf) if metric == "gap" else (0.0, most),
+        (-np.inf, np.inf) if spec.signed else (0.0, most),
         scale**2 * float(one_image_variance(count)) if count else 0.0,
     )
 

@@ -52,7 +52,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """A seed: a whole number from 0 to 2^32 - 1."""
 
 
-Diagnostic = Literal["activations", "gradient_norm", "train"]
+Diagnostic = Literal["activations", "gradient_norm", "sparsity", "train"]
 """What `diagnostics` can ask for; see `normlab.train.diagnostics`."""
 
 
