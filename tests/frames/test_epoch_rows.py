@@ -22,6 +22,9 @@ CLAIMS: list[dict[str, Any]] = [
     {"kind": "better", "name": "chosen", "at": "best_validation", **ARMS},
     {"kind": "better", "name": "first", "metric": "train_loss", "margin": 0.1, "at": 1, **ARMS},
     {"kind": "better", "name": "gap", "metric": "gap", **ARMS},
+    {"kind": "better", "name": "f1", "metric": "test_f1_gap", "margin": 1, **ARMS},
+    {"kind": "better", "name": "rises", "metric": "test_loss_rises", "margin": 1, **ARMS},
+    {"kind": "better", "name": "sparse", "metric": "sparsity", "margin": 1, **ARMS},
     {"kind": "better", "name": "cost", "metric": "seconds", "margin": 1, **ARMS},
     {
         "kind": "faster",
@@ -57,7 +60,7 @@ def both(illustrated: Path, tmp_path: Path) -> tuple[Frames, Frames]:
     """The study from its store and from its file, with claims about every kind of number."""
     factors = {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]}
     plan = plan_of(factors=factors, claims=CLAIMS)
-    stored = frames_of(illustrated, claims=plan.claims)
+    stored = frames_of(illustrated, claims=plan.claims, analysis=plan.analysis)
     path = tmp_path / "trials.csv"
     path.write_text(epoch_rows(stored), encoding="utf-8")
     return stored, frames_from_csv(path, plan)
