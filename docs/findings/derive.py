@@ -149,7 +149,11 @@ def setup_part(name: str, _: str | None) -> str:
     (found,) = (study for study in board().studies if study.study == name)
     if found.scale == "full":
         text = "This is the source's own set-up"
-        return f"{text}, but for this: {'; '.join(found.changed)}.\n" if found.changed else text + ".\n"
+        return (
+            f"{text}, but for this: {'; '.join(found.changed)}.\n"
+            if found.changed
+            else text + ".\n"
+        )
     return f"This is not the source's own set-up: {'; '.join((*found.differs, *found.changed))}.\n"
 
 
@@ -210,7 +214,9 @@ def _rehearsed_studies() -> str:
     rows = [
         (each.study.removesuffix(QUICK), *map(str, (*each[1:], each.train))) for each in rehearsed()
     ]
-    return Table([(name, "r" if place else "l") for place, name in enumerate(names)], rows).markdown()
+    return Table(
+        [(name, "r" if place else "l") for place, name in enumerate(names)], rows
+    ).markdown()
 
 
 PARTS = {

@@ -7,6 +7,7 @@ import pytest
 
 from normlab import api
 from normlab.metrics import METRICS
+from normlab.stats.claims import CLAIMS
 from normlab.stats.claims.claim import TOO_FEW
 from normlab.study.files import bundled
 from normlab.study.resolve import outline
@@ -30,7 +31,9 @@ PRINTED = [  # source B printed no number
 @pytest.mark.parametrize("name", PRINTED)
 def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_path: Path) -> None:
     plan = outline(api.load_study(name))
-    rows: dict[str, dict[str, object]] = {arm.label: {"arm": arm.label} for arm in plan.arms}
+    rows: dict[str, dict[str, object]] = {
+        arm.label: {"arm": arm.label, "seed": 0} for arm in plan.arms
+    }
     for printed in plan.published:
         for arm in printed.arms:
             rows[arm] |= numbers(printed.values)
@@ -45,4 +48,5 @@ def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_p
     found = api.claims_from(tmp_path / "printed.csv", name)
     assert len(found) == len(plan.claims) > 0
     assert set(found["verdict"]) == {"inconclusive"}
-    assert set(found["reason"]) == {TOO_FEW}
+    fewest = {TOO_FEW.format(CLAIMS[claim.kind].fewest) for claim in plan.judged}
+    assert set(found["reason"]) == fewest

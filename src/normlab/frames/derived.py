@@ -25,7 +25,7 @@ def add_f1_gaps(epochs: pd.DataFrame) -> None:
 
 
 def loss_rises(epochs: pd.DataFrame) -> pd.Series[float]:
-    """By trial, in how many more steps from epoch to epoch the test loss rises than that of training.
+    """By trial, in how many more steps between epochs the test loss rises than that of training.
 
     Args:
         epochs: A row per epoch: `id`, `epoch`, `test_loss`, `train_loss`.
