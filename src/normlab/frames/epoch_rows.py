@@ -1,9 +1,9 @@
 """A study's trials as one CSV file, a row per epoch: to keep, to share, to judge elsewhere.
 
 Columns: `arm`, `seed`, `epoch`, every metric of `normlab.metrics` that has values and that no other
-ones tell, and `seconds` of that epoch's training. What is known of a trial at its end stands in the
-row of its last epoch: `state`, `gap`, the `FACTS`, and where and with what it ran. Failed trials are
-not in it.
+ones tell, and `seconds` of that epoch's training. What is known of a trial at its end stands in
+the row of its last epoch: `state`, `gap`, the `FACTS`, and where and with what it ran. Failed
+trials are not in it.
 """
 
 from __future__ import annotations
