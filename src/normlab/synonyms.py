@@ -75,6 +75,12 @@ _CALLED = {
     "question": "title hypothesis description",
     "base": "defaults default recipe config common",
     "claims": "claim hypotheses",
+    # keys of a range
+    "range": "low high lower upper min max minimum maximum bounds interval uniform loguniform "
+    "linspace",
+    "points": "num number samples numsamples count n levels",
+    "log": "logscale logarithmic logspace",
+    "length": "size dim dims dimensions",
 }
 
 _OTHERS = (

@@ -29,6 +29,7 @@ TRIALS = {
     "resnet50-agc-controlled": (4 * (1 + 3), 5),
     "resnet50-asymmetric-dropout": (1 + 9, 5),
     "resnet50-asymmetric-dropout-controlled": (1 + 9, 5),
+    "resnet50-asymmetric-dropout-range": (16 + 2, 5),
     "resnet50-augmentation": (5, 3),
     "resnet50-augmentation-controlled": (6, 3),
     "resnet50-bn-dropout-batch256": (4 * (1 + 3), 5),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from normlab.arms import is_level, level_text
 from normlab.errors import UserError, unknown
+from normlab.study.ranges import Range
 from normlab.study.spec import Study, Values
 
 MOST_CELLS = 10_000
@@ -38,17 +39,19 @@ def cells(study: Study) -> Iterator[Cell]:
     """
     _check_constraints(study)
     seen: set[str] = set()
-    factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
-    count = prod(map(len, factors.values()))
+    factors = {key: v for key, v in study.levels.items() if key not in study.overrides}
+    axes = _axes(study)
+    count = prod(map(len, axes))
     if count > MOST_CELLS:
-        sizes = " x ".join(str(len(values)) for values in factors.values())
+        sizes = " x ".join(str(len(levels)) for levels in axes)
         raise UserError(
             f"{study.name}.factors: {sizes} levels are {count:,} cells: "
             f"at most {MOST_CELLS:,} are allowed"
         )
     if study.factors or not study.arms:
-        for values in product(*factors.values()):
-            levels = dict(zip(factors, values, strict=True))
+        for point in product(*axes):
+            together = {key: level for levels in point for key, level in levels.items()}
+            levels = {key: together[key] for key in factors}
             cell = {**study.base, **levels, **study.overrides}
             if any(c.exclude and c.matches(cell) for c in study.constraints):
                 continue
@@ -64,6 +67,20 @@ def cells(study: Study) -> Iterator[Cell]:
         yield Cell(arm.label, levels, study.overrides)
 
 
+def _axes(study: Study) -> list[list[Values]]:
+    """What the grid is the product of: each factor alone, those with a range together."""
+    axes: dict[str, list[Values]] = {}
+    for key, levels in study.factors.items():
+        if key in study.overrides:
+            continue
+        if isinstance(levels, Range):
+            free = study.ranges.keys() - study.overrides.keys()
+            axes["ranges"] = [{k: v for k, v in p.items() if k in free} for p in study.points()]
+        else:
+            axes[f"factor {key}"] = [{key: level} for level in levels]
+    return list(axes.values())
+
+
 def _check_constraints(study: Study) -> None:
     """Every key is a factor, and every level named is one of its levels.
 
@@ -76,7 +93,7 @@ def _check_constraints(study: Study) -> None:
                 message = known if study.factors else f"'{key}' is no factor: there are none"
                 raise UserError(f"{study.name}.constraints: {message}")
         for key, wanted in constraint.wanted.items():
-            levels = study.factors.get(key, [study.overrides.get(key)])
+            levels = study.levels.get(key, [study.overrides.get(key)])
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 here = study.varied or any(is_level(level, value) for level in levels)
                 if not here and key in study.factors:

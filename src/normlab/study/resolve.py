@@ -148,7 +148,7 @@ def _published(study: Study, arms: Arms) -> tuple[PublishedRecord, ...]:
 
 def _data(study: Study) -> set[str]:
     """Kinds of the data sets that the study's arms use."""
-    values = [study.base.get("data"), study.overrides.get("data"), *study.factors.get("data", [])]
+    values = [study.base.get("data"), study.overrides.get("data"), *study.levels.get("data", [])]
     values += [arm.set.get("data") for arm in study.arms]
     kinds = (value.get("kind") if isinstance(value, Mapping) else value for value in values)
     return {str(kind) for kind in kinds if kind}

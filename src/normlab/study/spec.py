@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializeAsAny,
+    field_validator,
+)
 
 from normlab.arms import is_level
 from normlab.errors import UserError, unknown
@@ -17,6 +25,7 @@ from normlab.recipe import Seed, Spec, value_text
 from normlab.recipe.component import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec, Published
 from normlab.study.files import content_of, find, read_text
+from normlab.study.ranges import Point, Range, points_of, read_factor
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
@@ -32,7 +41,17 @@ def _different(levels: list[object]) -> list[object]:
     return levels
 
 
-Levels = Annotated[list[object], Field(min_length=1), AfterValidator(_different)]
+def _factor(value: object) -> list[object] | Range:
+    found = read_factor(value)
+    return found if isinstance(found, Range) else _different(found)
+
+
+Factor = Annotated[
+    list[object] | Range,
+    PlainValidator(_factor),
+    PlainSerializer(lambda value: value, return_type=object),
+]
+"""Levels of a factor, written out or drawn from a range."""
 FigureSpec = Annotated[SerializeAsAny[Figure], BeforeValidator(chosen_from(FIGURES))]
 """A figure as a study file has it, by its kind."""
 
@@ -130,7 +149,7 @@ class Quick(Spec):
     title: ClassVar[str] = "quick"
     seeds: Seeds | None = None
     set: Values = {}
-    factors: dict[str, Levels] = {}
+    factors: dict[str, Factor] = {}
 
 
 class Study(Spec):
@@ -145,7 +164,7 @@ class Study(Spec):
     """The study's file name without ending: also its folder's under `runs`."""
     question: Annotated[str, Field(min_length=1)]
     base: Values
-    factors: dict[str, Levels] = {}
+    factors: dict[str, Factor] = {}
     arms: list[ArmSpec] = []
     constraints: list[Constraint] = []
     seeds: Seeds
@@ -209,12 +228,44 @@ class Study(Spec):
         }
         return cls.parse({**content, **internal}, where=path.name)
 
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The factors whose levels are drawn from a range; they vary together."""
+        return {key: of for key, of in self.factors.items() if isinstance(of, Range)}
+
+    @property
+    def levels(self) -> dict[str, list[object]]:
+        """Every factor's different levels; those of ranges are drawn.
+
+        Raises:
+            UserError: Points of the ranges cannot be drawn as asked.
+        """
+        points = self.points()
+        return {
+            key: list({value_text(point[key]): point[key] for point in points}.values())
+            if isinstance(of, Range)
+            else of
+            for key, of in self.factors.items()
+        }
+
+    def points(self) -> list[Point]:
+        """The points at which factors with a range vary together; empty if there are none.
+
+        Raises:
+            UserError: They cannot be drawn as asked.
+        """
+        try:
+            return points_of(self.ranges)
+        except UserError as error:
+            raise UserError(f"{self.name}.factors: {error}") from None
+
     def modules(self) -> frozenset[str]:
         """Every module of the user's that the study names, in its quick variant too."""
         levels = [
             {key: level}
             for factors in (self.factors, self.quick.factors)
             for key, values in factors.items()
+            if not isinstance(values, Range)  # numbers, which name nothing
             for level in values
         ]
         sets = [arm.set for arm in self.arms]
