@@ -53,6 +53,8 @@ _CALLED = {
     "optimizer": "optim optimiser solver",
     "schedule": "scheduler lrscheduler lrschedule learningrateschedule",
     "weight_decay": "wd decay weightdecayrate",
+    "init": "initialization initialisation initializer initialiser kernelinitializer weightinit",
+    "glorot": "xavier glorotuniform xavieruniform",
     "data": "dataset datasets",
     "model": "net network arch architecture backbone",
     "norm": "normalization normalisation normalizer normlayer",
