@@ -18,10 +18,13 @@ TRIALS = {
     "mnist-l1-l2-gbn": (6, 5),
     "mnist-l1-l2-grid": (3 * 3, 5),
     "mnist-norms": (7, 3),
+    "mnist-norms-60000": (7, 3),
+    "mnist-norms-controlled": (3 * 2 * 2, 5),
     "mnist-norms-grid": (48 + 4, 3),
     "resnet14-batch-size": (2 * 5 + 4, 3),
     "resnet14-norms": (7, 3),
     "resnet14-norms-cifar10": (7, 3),
+    "resnet14-norms-controlled": (7 * 4, 3),
     "resnet14-norms-sgd": (6, 3),
     "resnet50-agc": (4 * (1 + 3) + 1, 5),
     "resnet50-agc-1epoch": (3 * 3, 4),
@@ -45,6 +48,7 @@ TRIALS = {
 
 ROWS = {
     "mnist-norms": 7,
+    "mnist-norms-60000": 7,
     "mnist-norms-grid": 48,
     "resnet14-batch-size": 4,
     "resnet14-norms": 7,
