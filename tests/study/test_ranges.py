@@ -6,7 +6,7 @@ import pytest
 
 from normlab.arms import is_number
 from normlab.errors import UserError
-from normlab.study.cells import cells
+from normlab.study.cells import cells, levels_of
 from normlab.study.plan import make_plan
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
@@ -20,7 +20,7 @@ def study(factors: dict[str, Any], **values: Any) -> Study:
 
 
 def levels(factor: dict[str, Any]) -> list[Any]:
-    return study({"lr": factor}).levels["lr"]
+    return levels_of(study({"lr": factor}))["lr"]
 
 
 def radical_inverse(number: int, base: int) -> float:
@@ -41,7 +41,9 @@ def test_levels_of_one_range_are_the_halton_points_in_base_2_in_ascending_order(
 
 
 def test_a_list_of_values_takes_a_coordinate_for_each() -> None:
-    found = study({"dropout.p": {"range": [0.0, 1.0], "points": 20, "length": 3}}).levels
+    found: dict[str, Any] = levels_of(
+        study({"dropout.p": {"range": [0.0, 1.0], "points": 20, "length": 3}})
+    )
     expected = sorted([[radical_inverse(i, base) for base in (2, 3, 5)] for i in range(1, 21)])
     assert len(found["dropout.p"]) == 20
     for level, point in zip(found["dropout.p"], expected, strict=True):

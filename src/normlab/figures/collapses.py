@@ -35,7 +35,7 @@ class Collapses(OfArms):
     def places(self, arms: Arms) -> Places:
         """The cell of each arm; see `normlab.figures.places`."""
         there = arms.levels if self.arms is None else map(str, self.arms)
-        mine = Arms({label: arms.levels[label] for label in there})
+        mine = Arms({label: arms.levels[label] for label in there}, fixed=arms.fixed)
         lines = (self.y,) if self.y else ()
         return places_of(mine, self.x, lines, None, named=True, log=False)
 

@@ -26,7 +26,7 @@ from normlab.recipe import Seed, Spec, value_text
 from normlab.recipe.component import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec, Published
 from normlab.study.files import bundled, content_of, find, read_text
-from normlab.study.ranges import Point, Range, points_of, read_factor
+from normlab.study.ranges import Range, read_factor
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
@@ -246,37 +246,6 @@ class Study(Spec):
             "bundled": path in bundled().values(),
         }
         return cls.parse({**content, **internal}, where=path.name)
-
-    @property
-    def ranges(self) -> dict[str, Range]:
-        """The factors whose levels are drawn from a range; they vary together."""
-        return {key: of for key, of in self.factors.items() if isinstance(of, Range)}
-
-    @property
-    def levels(self) -> dict[str, list[object]]:
-        """Every factor's different levels; those of ranges are drawn.
-
-        Raises:
-            UserError: Points of the ranges cannot be drawn as asked.
-        """
-        points = self.points()
-        return {
-            key: list({value_text(point[key]): point[key] for point in points}.values())
-            if isinstance(of, Range)
-            else of
-            for key, of in self.factors.items()
-        }
-
-    def points(self) -> list[Point]:
-        """The points at which factors with a range vary together; empty if there are none.
-
-        Raises:
-            UserError: They cannot be drawn as asked.
-        """
-        try:
-            return points_of(self.ranges)
-        except UserError as error:
-            raise UserError(f"{self.name}.factors: {error}") from None
 
     def modules(self) -> frozenset[str]:
         """Every module of the user's that the study names, in its quick variant too."""
