@@ -6,7 +6,7 @@
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
 table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `last` (the last epochs) and
-`figure` (with the figure's name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+`figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -35,6 +35,8 @@ from normlab.frames.scores import score_array
 from normlab.frames.tables import COUNTED
 from normlab.reports.export import figure_files
 from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
+from normlab.sentences import Scoreboard
+from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
 from normlab.study.released import FOLDER, QUICK, released_frames
@@ -124,12 +126,25 @@ def figure_part(name: str, option: str | None) -> str:
     return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"
 
 
+@cache
+def board() -> Scoreboard:
+    """Every sentence of the sources with its verdict."""
+    return api.scoreboard()
+
+
+def scoreboard_part(name: str, _: str | None) -> str:
+    """Of the scoreboard: its counts, its studies, or the sentences of a source."""
+    made = {"counts": counts_table, "studies": studies_table}
+    return made[name](board()) if name in made else source_table(board(), name)
+
+
 PARTS = {
     "run": run_sentence,
     "arms": arms_part,
     "last": last_part,
     "claims": claims_part,
     "figure": figure_part,
+    "scoreboard": scoreboard_part,
 }
 END = "<!-- end -->"
 START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         report,
         results,
         run,
+        scoreboard,
         status,
         trust_study,
         verify,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from normlab.errors import UserError
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
+    from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.spec import Study
 
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
+    "Scoreboard": "normlab.sentences",
     "Status": "normlab.answers",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
@@ -78,6 +81,7 @@ _MODULES = {
 __all__ = [
     "Recipe",
     "Results",
+    "Scoreboard",
     "Status",
     "Study",
     "UserError",
@@ -93,6 +97,7 @@ __all__ = [
     "report",
     "results",
     "run",
+    "scoreboard",
     "status",
     "swap_norm",
     "trust_study",
