@@ -22,7 +22,12 @@ from normlab.cli.options import (
     Trust,
     parse_sets,
 )
-from normlab.cli.variant import print_stored_variant, print_variant, variant_text
+from normlab.cli.variant import (
+    print_lost_lines,
+    print_stored_variant,
+    print_variant,
+    variant_text,
+)
 from normlab.cli.verdicts import print_claim_plans, without_nan
 from normlab.errors import UserError
 
@@ -74,6 +79,7 @@ def plan(
         return
     console.print(f"{made.study.name}: {made.study.question}", soft_wrap=True)
     print_variant(variant_text(made.record))
+    print_lost_lines(made.record)
     console.print()
     print_data(made)
     _print_planned_arms(made)

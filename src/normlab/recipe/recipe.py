@@ -70,6 +70,8 @@ class Recipe(Spec):
     model: ModelSpec
     norm: NormSpec = BatchNorm(kind="batch")
     activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
+    init: Literal["torch", "glorot"] = "torch"
+    """How the weights of convolutions and linear layers are drawn; see `normlab.train.streams`."""
     augment: AugmentSpec = ()
     """What is done to training images, in the order written."""
     dropout: DropoutSpec = Dropout()

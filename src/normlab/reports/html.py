@@ -22,7 +22,8 @@ from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.scores import JudgedScore, chance, judged_scores
-from normlab.frames.tables import arm_table, check_table, curve_table, time_table
+from normlab.frames.tables import arm_table, check_table, curve_table
+from normlab.frames.times import report_times
 from normlab.frames.verdicts import claim_table
 from normlab.metrics import METRICS, at_text
 from normlab.recipe import value_text
@@ -33,9 +34,6 @@ from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 from normlab.wording import interval, is_missing, number, percent, seeds_text
-
-TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
-"""Accuracies the time to which is measured."""
 
 
 def write_report(folder: Path) -> Path:
@@ -75,7 +73,7 @@ def _write_report(folder: Path) -> Path:
         "collapses": collapse_table(frames),
         "arms_without_collapsed": arm_table(without_collapsed(frames)),
         "checks": check_table(frames),
-        "times": time_table(frames, TARGETS),
+        "times": report_times(frames),
         "epochs": epochs,
         **{f"curves_{metric}": table for metric, table in curves.items()},
     }

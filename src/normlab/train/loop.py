@@ -118,7 +118,7 @@ class _Trainer:
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
         built = build(recipe, splits.shape, splits.num_classes)
-        initialize(built.model, seed)
+        initialize(built.model, seed, recipe.init)
         self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
