@@ -44,6 +44,10 @@ METRICS: dict[str, Metric] = {
 WORST_OF_LAST = "worst_of_last_"
 """With a number: the worst value of so many last epochs. A score reached once does not do."""
 
+BEST_TEST = "best_test"
+"""The epoch at which a metric was best, whatever its split: how some sources measure. On test images
+it is biased: shown beside a source's own numbers, and never judged."""
+
 
 def last_epochs(at: str | int) -> int | None:
     """How many epochs `worst_of_last_<number>` is about; None for other epochs that count."""
@@ -64,3 +68,17 @@ def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
     if at == "best_validation":
         splits.add("validation")
     return splits, at if isinstance(at, int) else last_epochs(at) or 1
+
+
+def at_text(at: str | int) -> str:
+    """The epoch whose value counts, in words."""
+    words = {
+        "last": "last epoch",
+        "best_validation": "best validation epoch",
+        BEST_TEST: "its best epoch (biased)",
+    }
+    if str(at) in words:
+        return words[str(at)]
+    if isinstance(at, int):
+        return f"epoch {at}"
+    return str(at).replace("_", " ").replace("of last", "of the last") + " epochs"

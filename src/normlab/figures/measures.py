@@ -9,11 +9,12 @@ import numpy as np
 
 from normlab.figures.figure import Needs, NotDrawnError
 from normlab.figures.keys import TimeTo
+from normlab.frames import titles
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.titles import time_title
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS, split_and_epochs
-from normlab.records.plan import TimeRecord
 from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
@@ -48,21 +49,7 @@ class Measured:
 
 def metric_title(metric: Metric) -> str:
     """Name and unit, for an axis."""
-    if isinstance(metric, str):
-        spec = METRICS[metric]
-        words = spec.words[0].upper() + spec.words[1:]
-        if metric == "gap":
-            return f"{words}, points"
-        return f"{words}, %" if spec.points else words
-    return time_title(metric.time())
-
-
-def time_title(time: TimeRecord) -> str:
-    """What a time is measured until, for an axis."""
-    what = {"seconds": "Seconds", "examples": "Images"}[time.clock]
-    split = {"train": "running training", "validation": "validation"}[time.split]
-    held = f" in {time.hold} epochs in a row" if time.hold > 1 else ""
-    return f"{what} until {100 * time.target:g} % {split} accuracy{held}"
+    return titles.metric_title(metric) if isinstance(metric, str) else time_title(metric.time())
 
 
 def needs_of(metrics: Sequence[Metric], at: str | int | None) -> Needs:
@@ -135,7 +122,8 @@ def scored_rows(
         zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
             strict=True)
     )  # fmt: skip
-    printed = printed_values(frames, published_key(metric))
+    split = None if isinstance(metric, str) else metric.split
+    printed = printed_values(frames, published_key(metric), split)
     rows: list[dict[str, object]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
@@ -182,12 +170,21 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[rows["part"] == name].dropna(axis="columns", how="all")
 
 
-def printed_values(frames: Frames, name: str | None) -> dict[str, list[float]]:
-    """What the source printed, by arm; accuracies and F1 scores are in percent there."""
+def printed_values(
+    frames: Frames, name: str | None, split: str | None = None
+) -> dict[str, list[float]]:
+    """What the source printed, by arm and in our unit: accuracies and F1 scores in percent.
+
+    Args:
+        frames: The study.
+        name: Of a metric, or of a time such as `seconds_to_0.87`.
+        split: Of a time: whose accuracy it is until; numbers of another split are none of these.
+    """
     found: dict[str, list[float]] = {}
     for row in frames.plan.published:
         value = row.values.get(name) if name else None
-        if isinstance(value, int | float):
+        of_split = split is None or row.split in {None, split}
+        if isinstance(value, int | float) and of_split:
             for arm in row.arms:
                 found.setdefault(arm, []).append(float(value))
     return found

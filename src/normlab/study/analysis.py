@@ -1,15 +1,11 @@
-"""How a study's results are judged, what it claims and what its source printed."""
+"""How a study's results are judged and what it claims."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 
-from normlab.arms import Selector
-from normlab.errors import unknown
-from normlab.metrics import METRICS
 from normlab.recipe.component import Spec, chosen_from, listed
 from normlab.records.plan import AnalysisRecord
 from normlab.stats.claims import CLAIMS
@@ -61,31 +57,3 @@ class Analysis(Spec):
     def record(self) -> AnalysisRecord:
         """As the plan keeps it."""
         return AnalysisRecord(**self.model_dump())
-
-
-class Published(Spec):
-    """Numbers the source printed for an arm, shown beside ours.
-
-    Attributes:
-        arm: Which.
-        values: Metric or column of the source -> what it printed; accuracies in percent.
-    """
-
-    title: ClassVar[str] = "published"
-    arm: Selector
-    values: Annotated[dict[str, float | str], Field(min_length=1)]
-
-    @field_validator("values")
-    @classmethod
-    def _as_printed(cls, values: dict[str, float | str]) -> dict[str, float | str]:
-        for name, value in values.items():
-            if name not in METRICS:
-                # A column of the source's own may have any name, but hardly one letter off.
-                if difflib.get_close_matches(name, METRICS, n=1, cutoff=0.9):
-                    raise ValueError(unknown("metric", name, METRICS))
-            elif isinstance(value, int | float) and name != "gap":
-                if METRICS[name].points and (0 < value < 1 or not 0 <= value <= 100):
-                    raise ValueError(f"{name} is {value:g}: percent, 0 to 100, is needed")
-                if value < 0:
-                    raise ValueError(f"{name} is {value:g}: at least 0 is needed")
-        return values

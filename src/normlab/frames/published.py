@@ -1,0 +1,236 @@
+"""What a source printed beside what trials gave, in the source's own measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from normlab.errors import listing
+from normlab.frames.load import Frames
+from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.titles import metric_title, time_title
+from normlab.lazy import pandas as pd
+from normlab.metrics import BEST_TEST, METRICS, at_text
+from normlab.records.plan import PlanRecord, PublishedRecord, TimeRecord
+from normlab.stats.intervals import Intervals, moments, one_image_variance, t_intervals
+from normlab.stats.survival import restricted_means
+
+FEWEST_FOR_INTERVAL = 3
+"""Seeds: Student's t of two has an interval 13 times their standard error, which says nothing."""
+
+COLUMNS = (
+    "arm", "run", "metric", "measure", "at", "published", "printed", "ours", "low", "high", "seeds",
+    "difference", "judged_at", "judged", "judged_low", "judged_high", "source", "note",
+)  # fmt: skip
+_NUMBERS = ("printed", "ours", "low", "high", "difference", "judged", "judged_low", "judged_high")
+
+_TIME = re.compile(r"(seconds|examples)_to_(0?\.\d+)")
+_PARAMETERS = "parameters"
+
+
+class Ours(NamedTuple):
+    """Means, intervals and numbers of trials, an array over arms each, and remarks by arm."""
+
+    limits: Intervals
+    seeds: Sequence[int]
+    remarks: Sequence[str]
+
+
+def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
+    """Every published number beside ours: a row for each, measure by measure, in the arms' order.
+
+    Args:
+        plan: Its `published` has the numbers.
+        frames: The trials. Of a rehearsal (the quick variant) no difference is taken. None: the
+            published numbers alone.
+
+    Returns:
+        Columns `arm`; `run`, what tells it from other numbers of the same arm; `metric`, by name, or
+        a column of the source's; `measure` in words, with its unit; `at`, the epoch that the source
+        took; `published`, a number or words; `printed`, what it printed where that is in another
+        unit; `ours`, the mean over seeds in the same measure, with `low` and `high` of the 95 %
+        t-interval (from three seeds on) and `seeds`; `difference`, ours minus published; `judged`
+        with `judged_low` and `judged_high`, the same at the study's own epoch, `judged_at`, where
+        that is another; `source`, where it is printed; `note`, what must be known of it. Accuracies
+        and F1 scores are in percent, times in seconds.
+    """
+    place = {label: index for index, label in enumerate(plan.labels)}
+    metrics = list(dict.fromkeys(name for row in plan.published for name in row.values))
+    rows = [
+        row
+        for metric in metrics
+        for row in sorted(
+            _rows(plan, frames, metric), key=lambda found: place.get(str(found["arm"]), -1)
+        )
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(_NUMBERS, float))
+
+
+def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
+    """What a reader of the table must know, a sentence each: its own notes are the last ones."""
+    notes = list(plan.published_notes)
+    if (table["at"] == at_text(BEST_TEST)).any():
+        notes.append(
+            "The source took each number at the epoch where it was best. On test images that is "
+            "biased: it is shown here because the source did it, and judges nothing"
+        )
+    divided: dict[float, list[str]] = {}
+    for row in plan.published:
+        for name, divisor in row.divided_by.items():
+            divided.setdefault(divisor, []).append(METRICS[name].words)
+    for divisor, words in divided.items():
+        notes.append(
+            f"Printed values of {listing(dict.fromkeys(words))} were divided by {divisor:g}: they "
+            f"are multiplied by it here, and what was printed stands in parentheses"
+        )
+    said: dict[str, list[str]] = {}
+    for arm, run, note in zip(table["arm"], table["run"], table["note"], strict=True):
+        for part in filter(None, note.split("; ")):
+            said.setdefault(part, []).append(f"{arm}, {run}" if run else arm)
+    every = len(set(zip(table["arm"], table["run"], strict=True)))
+    for note, arms in said.items():
+        where = list(dict.fromkeys(arms))
+        notes.append(note if len(where) == every > 1 else f"{_some(where)}: {note}")
+    return notes
+
+
+def _rows(plan: PlanRecord, frames: Frames | None, metric: str) -> Iterable[dict[str, object]]:
+    """The rows of one metric or column, in the order of the study file."""
+    printed = [row for row in plan.published if metric in row.values]
+    arms = list(dict.fromkeys(arm for row in printed for arm in row.arms))
+    found: dict[object, Ours | None] = {}
+    rehearsal = frames is not None and frames.plan.rehearsal
+    for row in printed:
+        at = plan.analysis.at if row.at is None else row.at
+        for key in ((at, row.split), (plan.analysis.at, row.split)):
+            if key not in found:
+                found[key] = None if frames is None else _ours(frames, metric, *key, arms)
+        ours, judged = found[at, row.split], found[plan.analysis.at, row.split]
+        per_epoch = metric in METRICS and METRICS[metric].per_epoch
+        is_other = per_epoch and at != plan.analysis.at
+        for arm in row.arms:
+            yield {
+                "arm": arm,
+                "run": row.run or "",
+                "metric": metric,
+                "measure": _measure(metric, row),
+                "at": at_text(at) if per_epoch else "",
+                "judged_at": at_text(plan.analysis.at) if is_other else "",
+                "source": row.source or "",
+                **_numbers(frames, ours, row, metric, arm, rehearsal=rehearsal),
+                **(_judged(frames, judged, arm) if is_other else {}),
+            }
+
+
+def _numbers(
+    frames: Frames | None,
+    ours: Ours | None,
+    row: PublishedRecord,
+    metric: str,
+    arm: str,
+    *,
+    rehearsal: bool,
+) -> dict[str, object]:
+    value = row.values[metric]
+    notes = [row.note] if row.note else []
+    numbers: dict[str, object] = {"published": value, "printed": row.printed.get(metric)}
+    if ours is None and frames is not None:
+        notes.append(f"normlab has no measure '{metric}', so there is none of ours")
+    elif ours is not None and frames is not None and arm in frames.arms:
+        index = frames.arms.index(arm)
+        mean = ours.limits.mean[index]
+        numbers |= {"seeds": ours.seeds[index], **_limits(ours, index, "ours", "")}
+        if isinstance(value, int | float) and not rehearsal:
+            numbers["difference"] = mean - value
+        notes += filter(None, [ours.remarks[index]])
+    return {"seeds": 0, **numbers, "note": "; ".join(notes)}
+
+
+def _judged(frames: Frames | None, found: Ours | None, arm: str) -> dict[str, object]:
+    if found is None or frames is None or arm not in frames.arms:
+        return {}
+    return _limits(found, frames.arms.index(arm), "judged", "judged_")
+
+
+def _limits(found: Ours, index: int, mean: str, prefix: str) -> dict[str, object]:
+    made: dict[str, object] = {mean: found.limits.mean[index]}
+    if found.seeds[index] >= FEWEST_FOR_INTERVAL:
+        made |= {f"{prefix}low": found.limits.low[index], f"{prefix}high": found.limits.high[index]}
+    return made
+
+
+def _ours(
+    frames: Frames, metric: str, at: str | int, split: str | None, arms: Sequence[str]
+) -> Ours | None:
+    """What the trials gave, of every arm; None where normlab measures no such thing."""
+    if metric in METRICS:
+        return _scores(frames, metric, at)
+    if (time := _time(metric, split)) is not None:
+        return _times(frames, time, [arm for arm in arms if arm in frames.arms])
+    if metric == _PARAMETERS:
+        count = [arm.parameters or np.nan for arm in frames.plan.arms]
+        none = np.full(len(count), np.nan)
+        return Ours(Intervals(np.array(count, dtype=float), none, none), *_silent(len(count)))
+    return None
+
+
+def _scores(frames: Frames, metric: str, at: str | int) -> Ours:
+    spec = METRICS[metric]
+    scale = 100.0 if spec.points else 1.0
+    found = moments(scale * score_array(frames, metric, at) * (1 if spec.higher else -1))
+    count = images(frames, metric)
+    floor = scale**2 * float(one_image_variance(count)) if count else 0.0
+    limits = t_intervals(*found, variance_floor=floor)
+    if metric != "gap":
+        cut = partial(np.clip, a_min=0.0, a_max=100.0 if spec.points else np.inf)
+        limits = Intervals(limits.mean, cut(limits.low), cut(limits.high))
+    seeds = found.seeds.astype(int).tolist()
+    return Ours(limits, seeds, _silent(len(seeds))[1])
+
+
+def _times(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Ours:
+    """Times to a target; a trial that never got there counts with the longest training."""
+    study = time_arrays(frames, time, arms)
+    seeds = (~np.isnan(study.times)).sum(axis=1).tolist()
+    there = [study.successes(index) for index in range(len(seeds))]
+    remarks = [
+        f"{reached} of {count} trials got there; the others count with the longest training"
+        if reached < count
+        else ""
+        for reached, count in zip(there, seeds, strict=True)
+    ]
+    limits = restricted_means(study)
+    low, high = (np.clip(limit, 0.0, study.budget) for limit in (limits.low, limits.high))
+    return Ours(Intervals(limits.mean, low, high), seeds, remarks)
+
+
+def _silent(count: int) -> tuple[list[int], list[str]]:
+    return [0] * count, [""] * count
+
+
+def _time(metric: str, split: str | None) -> TimeRecord | None:
+    """What a column such as `seconds_to_0.87` measures."""
+    read = _TIME.fullmatch(metric)
+    if read is None:
+        return None
+    whose = "train" if split == "train" else "validation"
+    clock = "seconds" if read[1] == "seconds" else "examples"
+    return TimeRecord(target=float(read[2]), split=whose, clock=clock, hold=1)
+
+
+def _measure(metric: str, row: PublishedRecord) -> str:
+    """Name and unit in words; a column of the source's as it calls it."""
+    if metric in METRICS:
+        return metric_title(metric)
+    if (time := _time(metric, row.split)) is not None:
+        return time_title(time)
+    return metric.capitalize() if metric == _PARAMETERS else metric
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return listing(names if len(names) <= most else [*names[:most], f"{len(names) - most} more"])
