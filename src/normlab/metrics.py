@@ -75,7 +75,7 @@ def at_text(at: str | int) -> str:
     words = {
         "last": "last epoch",
         "best_validation": "best validation epoch",
-        BEST_TEST: "its best epoch (biased)",
+        BEST_TEST: "its best epoch, biased",
     }
     if str(at) in words:
         return words[str(at)]

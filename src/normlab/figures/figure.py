@@ -21,7 +21,6 @@ from normlab.lazy import pandas as pd
 from normlab.recipe.component import Component
 from normlab.records.plan import AnalysisRecord, FigureRecord
 
-
 _SAID = ("heading", "source", "caption")
 """Keys of every figure that say something and change nothing in it."""
 

@@ -14,7 +14,7 @@ from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
 from normlab.frames.titles import time_title
 from normlab.lazy import pandas as pd
-from normlab.metrics import METRICS, split_and_epochs
+from normlab.metrics import METRICS, at_text, split_and_epochs
 from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
@@ -70,6 +70,19 @@ def published_key(metric: Metric) -> str | None:
     if isinstance(metric, str):
         return metric
     return f"{metric.clock}_to_{metric.target:g}" if metric.hold == 1 else None
+
+
+def source_epochs(frames: Frames, metrics: Sequence[Metric], at: str | int) -> str:
+    """In parentheses, the epochs that printed numbers are of where a figure is of another one."""
+    names = {m for m in metrics if isinstance(m, str) and METRICS[m].per_epoch}
+    found = dict.fromkeys(
+        at_text(row.at)
+        for row in frames.plan.published
+        if row.at is not None and row.at != at
+        for name in names & row.values.keys()
+        if isinstance(row.values[name], int | float)
+    )
+    return f" ({', '.join(found)})" if found else ""
 
 
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:

@@ -18,6 +18,7 @@ from normlab.metrics import BEST_TEST, METRICS, at_text
 from normlab.records.plan import PlanRecord, PublishedRecord, TimeRecord
 from normlab.stats.intervals import Intervals, moments, one_image_variance, t_intervals
 from normlab.stats.survival import restricted_means
+from normlab.wording import counted
 
 FEWEST_FOR_INTERVAL = 3
 """Seeds: Student's t of two has an interval 13 times their standard error, which says nothing."""
@@ -72,8 +73,14 @@ def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFr
 
 
 def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
-    """What a reader of the table must know, a sentence each: its own notes are the last ones."""
-    notes = list(plan.published_notes)
+    """What a reader of the table must know, a sentence each without its full stop.
+
+    Where the numbers are printed, what the study file says of them, how they were converted, and
+    the notes of single rows.
+    """
+    sources = list(dict.fromkeys(filter(None, table["source"])))
+    notes = [f"Published: {'; '.join(sources)}"] if sources else []
+    notes += plan.published_notes
     if (table["at"] == at_text(BEST_TEST)).any():
         notes.append(
             "The source took each number at the epoch where it was best. On test images that is "
@@ -90,8 +97,8 @@ def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
         )
     said: dict[str, list[str]] = {}
     for arm, run, note in zip(table["arm"], table["run"], table["note"], strict=True):
-        for part in filter(None, note.split("; ")):
-            said.setdefault(part, []).append(f"{arm}, {run}" if run else arm)
+        if note:
+            said.setdefault(note, []).append(f"{arm}, {run}" if run else arm)
     every = len(set(zip(table["arm"], table["run"], strict=True)))
     for note, arms in said.items():
         where = list(dict.fromkeys(arms))
@@ -198,15 +205,21 @@ def _times(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Ours:
     study = time_arrays(frames, time, arms)
     seeds = (~np.isnan(study.times)).sum(axis=1).tolist()
     there = [study.successes(index) for index in range(len(seeds))]
-    remarks = [
-        f"{reached} of {count} trials got there; the others count with the longest training"
-        if reached < count
-        else ""
-        for reached, count in zip(there, seeds, strict=True)
-    ]
+    remarks = [_reached(*found) for found in zip(there, seeds, strict=True)]
     limits = restricted_means(study)
     low, high = (np.clip(limit, 0.0, study.budget) for limit in (limits.low, limits.high))
-    return Ours(Intervals(limits.mean, low, high), seeds, remarks)
+    # Where nobody got there the mean is but the length of the training.
+    known = np.array(there) > 0
+    mean, low, high = (np.where(known, limit, np.nan) for limit in (limits.mean, low, high))
+    return Ours(Intervals(mean, low, high), seeds, remarks)
+
+
+def _reached(there: int, trials: int) -> str:
+    if there == trials:
+        return ""
+    if not there:
+        return f"none of our {counted(trials, 'trial')} got there"
+    return f"{there} of our {trials} trials got there; the others count with the longest training"
 
 
 def _silent(count: int) -> tuple[list[int], list[str]]:
