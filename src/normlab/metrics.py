@@ -45,8 +45,8 @@ WORST_OF_LAST = "worst_of_last_"
 """With a number: the worst value of so many last epochs. A score reached once does not do."""
 
 BEST_TEST = "best_test"
-"""The epoch at which a metric was best, whatever its split: how some sources measure. On test images
-it is biased: shown beside a source's own numbers, and never judged."""
+"""The epoch at which a metric was best, whatever its split: how some sources measure. On test
+images it is biased: shown beside a source's own numbers, and never judged."""
 
 
 def last_epochs(at: str | int) -> int | None:

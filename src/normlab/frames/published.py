@@ -50,13 +50,13 @@ def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFr
             published numbers alone.
 
     Returns:
-        Columns `arm`; `run`, what tells it from other numbers of the same arm; `metric`, by name, or
-        a column of the source's; `measure` in words, with its unit; `at`, the epoch that the source
-        took; `published`, a number or words; `printed`, what it printed where that is in another
-        unit; `ours`, the mean over seeds in the same measure, with `low` and `high` of the 95 %
-        t-interval (from three seeds on) and `seeds`; `difference`, ours minus published; `judged`
-        with `judged_low` and `judged_high`, the same at the study's own epoch, `judged_at`, where
-        that is another; `source`, where it is printed; `note`, what must be known of it. Accuracies
+        Columns `arm`; `run`, what tells it from other numbers of the same arm; `metric`, by name,
+        or a column of the source's; `measure` in words, with its unit; `at`, the epoch that the
+        source took; `published`, a number or words; `printed`, what it printed where that is in
+        another unit; `ours`, the mean over seeds in the same measure, with `low` and `high` of the
+        95 % t-interval (from three seeds on) and `seeds`; `difference`, ours minus published;
+        `judged` with `judged_low` and `judged_high`, the same at the study's own epoch,
+        `judged_at`, where that is another; `source`, where it is printed; `note`, what must be known of it. Accuracies
         and F1 scores are in percent, times in seconds.
     """
     place = {label: index for index, label in enumerate(plan.labels)}

@@ -86,8 +86,8 @@ def _made(
         if frames.plan.claims:
             tables["verdicts"] = verdicts_typeset(frames)
         if frames.plan.published:
-            table = published_table(frames.plan, frames)
-            tables["published"] = beside_text(table, rehearsal=frames.plan.rehearsal).typeset()
+            beside = published_table(frames.plan, frames)
+            tables["published"] = beside_text(beside, rehearsal=frames.plan.rehearsal).typeset()
         for name, table in tables.items():
             made[latex / f"{name}.tex"] = table.latex().encode()
             made[latex / f"{name}.md"] = table.markdown().encode()

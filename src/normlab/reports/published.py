@@ -14,8 +14,8 @@ from normlab.reports.typeset import Table
 from normlab.wording import counted, is_missing
 
 REHEARSAL = (
-    "the quick variant (fewer seeds or arms, less data, few epochs), whose numbers say nothing about "
-    "the source's: no difference is taken"
+    "the quick variant (fewer seeds or arms, less data, few epochs), whose numbers say nothing "
+    "about the source's: no difference is taken"
 )
 """What is said above a quick variant's numbers."""
 _NONE = "–"
