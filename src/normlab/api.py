@@ -208,7 +208,8 @@ def report(
         name: The study's name, or the study.
         runs: The folder that holds a folder for each study.
         figures: A folder for every figure as SVG and PDF, galleries as PNG too.
-        latex: A folder for the tables of arms, verdicts and published numbers as LaTeX and Markdown.
+        latex: A folder for the tables of arms, verdicts and published numbers as LaTeX and
+            Markdown.
         csv: A file for every epoch of every finished trial, which `claims_from` reads.
 
     Raises:

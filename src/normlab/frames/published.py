@@ -56,8 +56,8 @@ def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFr
         another unit; `ours`, the mean over seeds in the same measure, with `low` and `high` of the
         95 % t-interval (from three seeds on) and `seeds`; `difference`, ours minus published;
         `judged` with `judged_low` and `judged_high`, the same at the study's own epoch,
-        `judged_at`, where that is another; `source`, where it is printed; `note`, what must be known of it. Accuracies
-        and F1 scores are in percent, times in seconds.
+        `judged_at`, where that is another; `source`, where it is printed; `note`, what must be
+        known of it. Accuracies and F1 scores are in percent, times in seconds.
     """
     place = {label: index for index, label in enumerate(plan.labels)}
     metrics = list(dict.fromkeys(name for row in plan.published for name in row.values))
