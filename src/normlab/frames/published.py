@@ -96,9 +96,11 @@ def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
             f"are multiplied by it here, and what was printed stands in parentheses"
         )
     said: dict[str, list[str]] = {}
+    own = {(arm, row.run or ""): row.note or "" for row in plan.published for arm in row.arms}
     for arm, run, note in zip(table["arm"], table["run"], table["note"], strict=True):
-        if note:
-            said.setdefault(note, []).append(f"{arm}, {run}" if run else arm)
+        mine = own[arm, run]  # beside what is remarked on single numbers
+        for part in filter(None, (mine, note.removeprefix(mine).removeprefix("; "))):
+            said.setdefault(part, []).append(f"{arm}, {run}" if run else arm)
     every = len(set(zip(table["arm"], table["run"], strict=True)))
     for note, arms in said.items():
         where = list(dict.fromkeys(arms))

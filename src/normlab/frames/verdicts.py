@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from normlab.frames.claim_words import detail_text, measured_text, time_text
+from normlab.frames.claim_words import cells_text, detail_text, measured_text, time_text
+from normlab.frames.exploratory import exploratory
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
 from normlab.lazy import pandas as pd
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord, UnresolvedClaim
 from normlab.stats import one_image_variance
-from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
+from normlab.stats.claims import CLAIMS, Rules, Verdict, claim_from, verdict, verdict_at_looks
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def judge(frames: Frames) -> list[Judged]:
         Judged(
             record,
             _verdict(frames, record),
-            _exploratory(frames, record),
+            exploratory(frames, record),
             _left_out(frames, record),
         )
         if isinstance(record, ClaimRecord)
@@ -49,7 +50,7 @@ def judge(frames: Frames) -> list[Judged]:
 
 
 def claim_table(frames: Frames) -> pd.DataFrame:
-    """The verdicts as a table: a row per claim, numbers in the metric's own unit.
+    """The verdicts as a table: a row per claim, numbers with the metric's own unit and sign.
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
@@ -69,14 +70,16 @@ def claim_table(frames: Frames) -> pd.DataFrame:
             why = record.unresolved if isinstance(record, UnresolvedClaim) else ""
             rows.append({**row, "verdict": "not in this variant", "reason": why})
             continue
+        measured = CLAIMS[record.kind].as_measured(found, record)
         rows.append(
             {
                 **row,
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
+                **dict(zip(("estimate", "low", "high"), measured, strict=True)),
                 "metric": record.metric or time_text(record.time),
                 "seeds": min(found.seeds),
                 "measured": measured_text(record, found, frames.arms),
-                "detail": detail_text(record, found, frames.arms),
+                "detail": _detail(frames, record, found),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
                     f"{n} {state}" for state, n in (judged.left_out or {}).items()
@@ -92,9 +95,18 @@ def rules(plan: PlanRecord, record: ClaimRecord, frames: Frames | None = None) -
     return Rules(
         alpha=plan.analysis.alpha,
         family=max(len(plan.judged), 1),
-        paired=plan.analysis.paired,
+        paired=plan.analysis.paired if record.paired is None else record.paired,
+        relative=record.relative,
         variance_floor=float(one_image_variance(count)) if count else 0.0,
     )
+
+
+def _detail(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
+    """What a verdict leaves open or rests on, and in how many cells the means agree."""
+    parts = [detail_text(record, found, frames.arms)]
+    if record.cells and isinstance(scores := trials_of(frames, record), np.ndarray):
+        parts.append(cells_text(record, scores, rules(frames.plan, record), frames.arms))
+    return " ".join(filter(None, parts))
 
 
 def _verdict(frames: Frames, record: ClaimRecord) -> Verdict:
@@ -111,32 +123,10 @@ def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
     states = trials["state"].astype(str)
     if record.metric is not None:
         scores = score_array(frames, record.metric, record.at)
-        missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
-        # In the order of arms and seeds, as the trials are.
-        without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
+        rows = {label: row for row, label in enumerate(frames.arms)}
+        columns = {seed: i for i, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
+        found = scores[trials["arm"].map(rows), trials["seed"].map(columns)]
+        without = states.isin(COUNTED).to_numpy() & np.isnan(found)
         states = states.mask(without, states + " without a value")
     left = states[~states.isin(COUNTED)]
     return {str(state): int(count) for state, count in left.value_counts().items()}
-
-
-def _exploratory(frames: Frames, record: ClaimRecord) -> str | None:
-    """Why a claim is none made before the results: what was changed after its arms were seen."""
-    own = set(frames.trials[frames.trials["arm"].isin(record.arms)]["id"])
-    now = frames.plan.declaration
-    for look in frames.looks:
-        if not own & look.trials:
-            continue
-        then, day = look.declared, f"results were seen on {look.at[:10]}"
-        if record.hash not in then.claims:
-            return f"{day}, before it was stated"
-        if (then.alpha, then.paired) != (now.alpha, now.paired):
-            return f"{day}, with another alpha or other pairs"
-        if len(now.claims) < len(then.claims):
-            declared, left = len(then.claims), len(now.claims)
-            return f"{day}, when {declared} claims were declared; {left} are left"
-        if then.sequential != now.sequential:
-            return f"{day}, when other looks at the results were declared"
-        if not now.sequential and then.seeds != now.seeds:
-            planned, seeds = len(then.seeds), len(now.seeds)
-            return f"{day}, when {planned} seeds were planned; now there are {seeds}"
-    return None

@@ -94,7 +94,7 @@ class AnalysisRecord(Record):
 
     metric: str
     at: int | str
-    margin: float | None
+    margin: float | str | None
     paired: bool
     alpha: float
     looks: tuple[int, ...]
@@ -117,6 +117,13 @@ class TimeRecord(Record):
     hold: int
 
 
+class CellRecord(Record):
+    """A claim's sides within one cell of other factors; `cell` says which."""
+
+    cell: str
+    sides: tuple[tuple[str, ...], ...]
+
+
 class ClaimRecord(Record):
     """A claim with its arms by label and its margin in the scores' own unit.
 
@@ -131,10 +138,15 @@ class ClaimRecord(Record):
         at: The epoch that counts.
         time: What is judged where it is a time.
         margin: Fractions of 1 for what is shown in points; of a time a fraction of it.
+        relative: Whether the margin is a fraction of the other side's mean.
+        paired: Whether arms are compared seed by seed; None as the analysis says.
         test: `t` or `permutation`.
         sides: Labels of the arms of each side, in the order of the kind.
         levels: Of the factor that the claim is about, one for each side; empty if none are numbers.
         options: The kind's own keys.
+        cells: Its sides in each cell of other factors, where in how many the means agree is told.
+        declared: The release in which it was declared after results had been seen; None where
+            it was declared before.
         hash: Of everything that decides the verdict; words are left out.
     """
 
@@ -148,10 +160,14 @@ class ClaimRecord(Record):
     at: int | str
     time: TimeRecord | None = None
     margin: float
+    relative: bool = False
+    paired: bool | None = None
     test: Literal["t", "permutation"]
     sides: tuple[tuple[str, ...], ...]
     levels: tuple[int | float, ...] = ()
     options: Levels = {}
+    cells: tuple[CellRecord, ...] = ()
+    declared: str | None = None
     hash: str = ""
 
     @model_validator(mode="before")
@@ -193,6 +209,8 @@ class ClaimRecord(Record):
             "contrast": contrast,
             **{key: time.get(key) for key in TimeRecord.model_fields},
             **{key: value for key, value in self.options.items() if key != "contrast"},
+            **({"relative": True} if self.relative else {}),
+            **({} if self.paired is None else {"paired": self.paired}),
         }
         return digest(parts)[:12]
 
@@ -284,6 +302,8 @@ class PlanRecord(Record):
         name: The study's; also its folder's.
         question: What it asks.
         seeds: Of every arm; an arm's trials may have others.
+        first_seed: Seeds below it had been seen when claims that are `declared` were stated.
+        bundled: Whether the study came with normlab, whose release declared its claims.
         sequential: Looks at which seeds are added, as seeds per arm; empty for a fixed number.
         analysis: How results are judged.
         arms: In the plan's order.
@@ -302,6 +322,8 @@ class PlanRecord(Record):
     name: str
     question: str
     seeds: tuple[int, ...]
+    first_seed: int = 0
+    bundled: bool = False
     sequential: tuple[int, ...] = ()
     analysis: AnalysisRecord
     arms: tuple[ArmRecord, ...]

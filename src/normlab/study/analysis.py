@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator
 from normlab.recipe.component import Spec, chosen_from, listed
 from normlab.records.plan import AnalysisRecord
 from normlab.stats.claims import CLAIMS
-from normlab.stats.claims.keys import At, ClaimKeys, Points, check_metric
+from normlab.stats.claims.keys import At, ClaimKeys, Positive, Written, check_metric
 
 ClaimSpec = Annotated[
     SerializeAsAny[ClaimKeys],
@@ -26,23 +26,24 @@ class Analysis(Spec):
     """What claims are about, if they do not say; see `normlab.metrics`."""
     at: At = "last"
     """The epoch whose value counts: the last one, the one with the best validation accuracy (the
-    first of equals), that number, or the worst of so many last ones (`worst_of_last_5`)."""
-    margin: Points | None = None
+    first of equals), that number, or the worst or the mean of so many last ones
+    (`worst_of_last_5`, `mean_of_last_5`)."""
+    margin: Written | None = None
     """Least difference that matters: points (of 100) for accuracies and F1 scores, else the
-    metric's unit. Left out: 0.1 points on `digits`, `mnist`, `fashion-mnist` and `kmnist`,
-    0.3 on all else."""
+    metric's unit, or with its unit: `0.3 points`, `5 %` of a time. Left out: 0.1 points on
+    `digits`, `mnist`, `fashion-mnist` and `kmnist`, 0.3 on all else; 5 % of a time."""
     paired: bool = False
     """Arms are compared seed by seed: decided here, never from the data."""
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     """Error rate of all claims together."""
-    looks: Annotated[tuple[Annotated[int, Field(ge=2)], ...], BeforeValidator(listed)] = (
+    looks: Annotated[tuple[Annotated[int, Field(ge=3)], ...], BeforeValidator(listed)] = (
         5,
         10,
         20,
         30,
     )
     """Seeds an arm at which `--until-settled` looks at the results."""
-    spread: Points | None = None
+    spread: Positive | None = None
     """Standard deviation over seeds to plan with before there are results, in the margin's unit."""
 
     _known = field_validator("metric")(check_metric)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from normlab.records.plan import PlanRecord
 from normlab.store import Store
-from normlab.study.files import bundled
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
 from normlab.study.stored import folder_of, frames_of, stored_name
@@ -78,7 +77,6 @@ def _released(study: Study) -> Beside:
 
 def _is_bundled(study: Study) -> bool:
     """Whether it is what was released: no file of one's own, no other recipe values."""
-    path = bundled().get(study.name)
-    if path is None or study.file != str(path.resolve()):
+    if not study.bundled:
         return False
     return study.overrides == Study.load(study.name).vary(quick=study.rehearsal).overrides

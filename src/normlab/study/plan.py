@@ -198,7 +198,7 @@ def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
         recipe=recipe.canonical(),
         trials=tuple(
             TrialRecord(seed=seed, id=trial_id(recipe, seed, facts.digest, own))
-            for seed in study.seeds
+            for seed in study.stopped.get(cell.label, study.seeds)
         ),
         epochs=recipe.epochs,
         parameters=look.parameters,

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from normlab.arms import Arms, Selector, selector_text
+from normlab.arms import Arms, SideSelector, selector_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.best import compare_with_best
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
@@ -40,16 +40,16 @@ class Best(Several):
 
         title: ClassVar[str] = "claim 'best'"
         kind: Literal["best"]
-        arm: Selector
-        over: list[Selector] | None = None
+        arm: SideSelector
+        over: list[SideSelector] | None = None
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """The best one first, and what `over` names."""
             return [self.arm, *(self.over or [])]
 
         def sides(self, arms: Arms) -> Sides:
             """The best one first; `over` left out, every other arm is a side."""
-            found = [arms.pick(selector) for selector in self.selectors()]
+            found = [arms.pick_side(selector) for selector in self.selectors()]
             if self.over is None:
                 found += [(label,) for label in arms if label not in found[0]]
             return Sides(found)
@@ -84,12 +84,14 @@ class Best(Several):
         return differences(self.side, self.others, arms)
 
     def completed(
-        self, judged: Verdict, measure: Callable[[Values], Estimates], arms: int
+        self, judged: Verdict, measure: Callable[[Values], Estimates] | None, scores: Values
     ) -> Verdict:
         """With the sides that could still be the best one."""
         if judged.verdict == "supported":
             return replace(judged, candidates=(self.side,))
-        sides = np.vstack([indicator(side, arms) for side in self.sides])
+        if measure is None:
+            return judged
+        sides = np.vstack([indicator(side, len(scores)) for side in self.sides])
         every = measure(pair_weights(len(sides)) @ sides)
         # Limits are two-sided throughout, so half of alpha is left for the upper ones.
         excluded = compare_with_best(every, len(sides), alpha=judged.alpha / 2).excluded

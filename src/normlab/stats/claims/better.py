@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.stats.claims.keys import ClaimKeys
 from normlab.stats.claims.two_sides import TwoSides
 
@@ -25,9 +25,9 @@ class Better(TwoSides):
 
         title: ClassVar[str] = "claim 'better'"
         kind: Literal["better"]
-        arm: Selector
-        over: Selector
+        arm: SideSelector
+        over: SideSelector
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Both."""
             return self.arm, self.over

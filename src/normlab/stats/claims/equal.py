@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from normlab.arms import Selector
+import numpy as np
+
+from normlab.arms import SideSelector
 from normlab.stats.claims.keys import ClaimKeys
 from normlab.stats.claims.planners import Planner
 from normlab.stats.claims.rows import Row, equal_row
@@ -44,7 +46,7 @@ class Equal(TwoSides):
     """The means of `first` and `second` differ by less than the margin."""
 
     kind = "equal"
-    planner = Planner(seeds_for_equal, smallest_margin, equal_power, _more)
+    planner = Planner(seeds_for_equal, smallest_margin, equal_power, _more, truth=0.0)
     one_sided_p = True
 
     class Keys(ClaimKeys):
@@ -52,10 +54,10 @@ class Equal(TwoSides):
 
         title: ClassVar[str] = "claim 'equal'"
         kind: Literal["equal"]
-        arm: Selector
-        to: Selector
+        arm: SideSelector
+        to: SideSelector
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Both."""
             return self.arm, self.to
 
@@ -87,6 +89,10 @@ class Equal(TwoSides):
         if word == "refuted":
             return "the whole interval lies outside the margin"
         return "the interval reaches across the margin: neither equal nor different is shown"
+
+    def agrees(self, means: Values) -> bool:
+        """Between minus and plus the margin."""
+        return bool((np.abs(means) < self.margin).all())
 
     def within_reach(self, found: Estimates, alpha: float, span: float) -> tuple[bool, bool]:
         """The narrow interval must fit between the margins, or beside them within the span."""

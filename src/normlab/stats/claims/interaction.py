@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Test
@@ -39,7 +39,7 @@ class Interaction(MeanClaim):
         at_levels: dict[str, object]
         than_at: dict[str, object]
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Arm and over at the first place, then at the second."""
             places = (self.at_levels, self.than_at)
             return [{**arm, **place} for place in places for arm in (self.arm, self.over)]

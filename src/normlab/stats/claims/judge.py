@@ -96,7 +96,7 @@ def predict(
         shared = rng.standard_normal((draws, 1, seeds))
         noise = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * noise
     scores = means[:, None] + spreads[:, None] * noise
-    found = by_t(scores, claim.contrasts(len(means)), rules)
+    found = by_t(scores - claim.null, claim.contrasts(len(means)), rules)
     codes = decide(claim, found, rules.claim_alpha)
     supported, refuted = float((codes == 1).mean()), float((codes == -1).mean())
     return Chances(supported, refuted, 1 - supported - refuted)

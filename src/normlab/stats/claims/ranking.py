@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.keys import ClaimKeys, Test
 from normlab.stats.claims.several import Several, in_order
@@ -36,9 +36,9 @@ class Ranking(Several):
         title: ClassVar[str] = "claim 'ranking'"
         separator: ClassVar[str] = " > "
         kind: Literal["ranking"]
-        order: Annotated[list[Selector], Field(min_length=2)]
+        order: Annotated[list[SideSelector], Field(min_length=2)]
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """From the highest to the lowest."""
             return self.order
 

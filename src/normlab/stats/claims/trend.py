@@ -13,9 +13,9 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from normlab.arms import Arms, Selector, is_number, selector_text
+from normlab.arms import Arms, is_number
 from normlab.errors import UserError, unknown
-from normlab.records.plan import ClaimRecord
+from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
 from normlab.stats.claims.sides import Side, indicator
@@ -73,8 +73,6 @@ class Trend(MeanClaim):
         title: ClassVar[str] = "claim 'trend'"
         kind: Literal["trend"]
         factor: str
-        within: dict[str, object] = {}
-        """Only arms with these levels of other factors."""
         direction: Literal["rises", "falls"] = "rises"
         contrast: Contrast = "linear"
         """The fitted slope times the range; the greatest level minus the least; the mean of the
@@ -88,33 +86,27 @@ class Trend(MeanClaim):
                 )
             return self
 
-        def selectors(self) -> Sequence[Selector]:
-            """What all its sides have."""
-            return [self.within]
-
         def sides(self, arms: Arms) -> Sides:
             """A side per level; where levels are no numbers, a fall is their reverse order."""
-            levels = arms.levels_of(self.factor, self.within)
+            levels = arms.levels_of(self.factor, {})
             if len(levels) < 2:
                 raise UserError(
                     f"a trend needs two levels of {self.factor}, the arms have {len(levels)}"
                 )
-            found = [arms.pick({**self.within, self.factor: level}) for level in levels]
+            found = [arms.pick({self.factor: level}) for level in levels]
             falls = self.direction == "falls"
             numbers = [v for v in levels if isinstance(v, int | float) and is_number(v)]
             if len(numbers) < len(levels):
                 return Sides(found[::-1] if falls else found)
             return Sides(found, [-v if falls else v for v in numbers])
 
-        def own_keys(self) -> dict[str, object]:
+        def own_keys(self, analysis: AnalysisRecord) -> dict[str, object]:
             """The contrast; the direction is in the levels' signs."""
             return {"contrast": self.contrast}
 
         def words(self) -> str:
-            """Which factor does what, and where."""
-            place = f" within {selector_text(self.within)}" if self.within else ""
-            does = "has a hump" if self.contrast == "hump" else self.direction
-            return f"{self.factor} {does}{place}"
+            """Which factor does what."""
+            return f"{self.factor} {'has a hump' if self.contrast == 'hump' else self.direction}"
 
     @classmethod
     def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:

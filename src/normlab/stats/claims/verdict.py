@@ -19,6 +19,7 @@ class Rules:
         alpha: Error rate of the family; where seeds are added, that of a single look.
         family: Number of claims declared: each is tested at alpha / family (Bonferroni).
         paired: Whether arms are paired by seed.
+        relative: Whether differences and margins are fractions of what an arm is compared with.
         variance_floor: Least variance of an arm to believe; `one_image_variance(n_test)`.
         power: Chance of settling a claim that seeds are planned for.
     """
@@ -26,6 +27,7 @@ class Rules:
     alpha: float = 0.05
     family: int = 1
     paired: bool = False
+    relative: bool = False
     variance_floor: float = 0.0
     power: float = 0.8
 
@@ -68,9 +70,10 @@ class Verdict:
         reason: Why, in one plain sentence.
         estimate: The contrast in the claim's direction; of `best` and `ranking` the one of
             `between`.
-        low: Limits that belong to the verdict; NaN where an arm has fewer than two seeds.
+        low: Limits that belong to the verdict; NaN where an arm has too few seeds.
         high: See `low`.
-        confidence: Of these limits: 1 - alpha, or of `equal` 1 - 2 alpha unless it is refuted.
+        confidence: Of these limits: 1 - alpha; 1 - 2 alpha of `at_least`, and of `equal` unless it
+            is refuted.
         p: Of the test behind the verdict; at most `alpha` where the claim is supported.
         alpha: What the claim was tested at, after Bonferroni (and spending).
         margin: In the scores' unit; of `faster` in units of time.
@@ -82,7 +85,7 @@ class Verdict:
         seeds_to_settle: Seeds an arm that would settle it, None where settled or unknown.
         pairs: Of `best` and `ranking`: each contrast.
         candidates: Of `best`: the sides that could still be the best one.
-        successes: Of `faster`: trials of both arms that reached the target.
+        successes: Of `faster` and `at_least`: trials of each arm that reached the target or value.
     """
 
     kind: str
