@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from normlab.frames import Frames
-    from normlab.reports.published import Beside
+    from normlab.reports.published import BesideText
     from normlab.study.spec import Study
 
 
@@ -200,7 +200,7 @@ class Comparison:
         return f"REHEARSAL. Published numbers beside {words}. They are of {REHEARSAL}"
 
     @cached_property
-    def text(self) -> Beside:
+    def text(self) -> BesideText:
         """The rows as text, measure by measure; `text.typeset()` has `latex()` and `markdown()`."""
         from normlab.reports.published import beside_text
 

@@ -172,4 +172,4 @@ def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_p
     found = api.claims_from(tmp_path / "printed.csv", name)
     assert len(found) == len(plan.claims) > 0
     assert set(found["verdict"]) == {"inconclusive"}
-    assert set(found["reason"]) == {TOO_FEW}
+    assert set(found["reason"]) == {TOO_FEW.format(3)}

@@ -74,7 +74,7 @@ def published_key(metric: Metric) -> str | None:
 
 def source_epochs(frames: Frames, metrics: Sequence[Metric], at: str | int) -> str:
     """In parentheses, the epochs that printed numbers are of where a figure is of another one."""
-    names = {m for m in metrics if isinstance(m, str) and METRICS[m].per_epoch}
+    names = {m for m in metrics if isinstance(m, str) and m in METRICS and METRICS[m].per_epoch}
     found = dict.fromkeys(
         at_text(row.at)
         for row in frames.plan.published

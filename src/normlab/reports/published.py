@@ -35,7 +35,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Beside:
+class BesideText:
     """Published numbers beside ours as text: `columns`, of which the first is the arm."""
 
     columns: Sequence[str]
@@ -52,7 +52,7 @@ class Beside:
         return Table([("Measure", "l"), (first, "l"), *((name, "r") for name in others)], rows)
 
 
-def beside_text(table: pd.DataFrame, *, rehearsal: bool) -> Beside:
+def beside_text(table: pd.DataFrame, *, rehearsal: bool) -> BesideText:
     """A table of `normlab.frames.published_table` as text.
 
     Args:
@@ -69,7 +69,7 @@ def beside_text(table: pd.DataFrame, *, rehearsal: bool) -> Beside:
         title = f"{row['measure']} ({row['at']})" if row["at"] else str(row["measure"])
         cells = _cells(row)
         groups.setdefault(title, []).append(cells if judged else cells[:-1])
-    return Beside(columns, [Measure(title, rows) for title, rows in groups.items()])
+    return BesideText(columns, [Measure(title, rows) for title, rows in groups.items()])
 
 
 def _cells(row: Mapping[Any, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from normlab.store import Store
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
 from normlab.study.stored import folder_of, frames_of, stored_name
+from normlab.text import one_form
 
 if TYPE_CHECKING:
     from normlab.frames import Frames
@@ -47,7 +48,7 @@ def beside(study: str | Study, runs: Path) -> Beside:
         if Store.is_made(folder):
             return _own(folder)
     else:
-        if _is_there(study, runs):
+        if _is_there(one_form(study), runs):
             return _own(runs / stored_name(study, runs))
         made = Study.load(study)
     return _released(made)
