@@ -85,6 +85,13 @@ def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
             },
             "factors": {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]},
             "seeds": 3,
+            "analysis": {
+                "alternatives": [
+                    {"at": "best_validation"},
+                    {"metric": "test_loss", "margin": 0.05, "paired": True},
+                    {"collapsed": False, "at": "mean_of_last_2"},
+                ]
+            },
             "claims": [
                 {"kind": "better", "arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}},
                 {"kind": "ranking", "order": [{"norm": "batch_instance"}, {"norm": "layer"}]},

@@ -64,6 +64,21 @@ def last_epochs(at: str | int) -> tuple[str, int] | None:
     return None
 
 
+def at_text(at: str | int) -> str:
+    """The epoch that counts, in words."""
+    if isinstance(at, int):
+        return f"epoch {at}"
+    ends = last_epochs(at)
+    if ends is not None:
+        return f"{'worst' if ends[0] == WORST_OF_LAST else 'mean'} of the last {ends[1]} epochs"
+    words = {
+        "last": "last epoch",
+        "best_validation": "epoch of the best validation",
+        BEST_TEST: "its best epoch, biased",
+    }
+    return words.get(at, at)
+
+
 def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
     """The splits that a metric at an epoch rests on, and how many epochs it needs.
 
@@ -81,17 +96,3 @@ def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
         return splits, at
     ends = last_epochs(at)
     return splits, ends[1] if ends else 1
-
-
-def at_text(at: str | int) -> str:
-    """The epoch whose value counts, in words."""
-    words = {
-        "last": "last epoch",
-        "best_validation": "best validation epoch",
-        BEST_TEST: "its best epoch, biased",
-    }
-    if str(at) in words:
-        return words[str(at)]
-    if isinstance(at, int):
-        return f"epoch {at}"
-    return str(at).replace("_", " ").replace("of last", "of the last") + " epochs"

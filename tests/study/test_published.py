@@ -79,6 +79,17 @@ def test_a_note_alone_says_why_there_are_no_numbers() -> None:
     assert (plan.published, plan.published_notes) == ((), ("none", "at all"))
 
 
+def test_a_variant_says_how_many_rows_it_leaves_out() -> None:
+    other = {"arm": {"norm": "none"}, "values": {"test_accuracy": 90}}
+    made = study({"note": "one run each", "rows": [LOSS, other]})
+    variant = outline(made.vary(overrides={"norm": "batch"}))
+    assert [row.arms for row in variant.published] == []
+    assert variant.published_notes[1] == (
+        "This variant leaves out the arms of 2 of 2 published rows"
+    )
+    assert outline(made).published_notes == ("one run each",)
+
+
 def test_no_key_of_it_changes_a_trial_or_a_claim() -> None:
     claims = [{"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}}]
     plain = make_plan(study([], claims=claims)).record

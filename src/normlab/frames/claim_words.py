@@ -13,6 +13,9 @@ from normlab.stats.claims.evidence import by_t
 from normlab.stats.claims.sides import pair_text
 from normlab.stats.intervals import Values
 
+_ENOUGH_LEFT = 5
+"""Trials of an arm from which on unequal numbers do the t test's level no harm; see planted.py."""
+
 
 def measured_text(record: ClaimRecord, found: Verdict, arms: Sequence[str]) -> str:
     """The estimate with its interval and unit: `+0.31 points (95 %: -0.10 to 0.72)`.
@@ -34,6 +37,17 @@ def detail_text(record: ClaimRecord, found: Verdict, arms: Sequence[str]) -> str
     """What a verdict leaves open or rests on, by arm; empty where its reason says it all."""
     parts = CLAIMS[record.kind].details(found, record, arms)
     return " ".join(f"{key}: {listing(names)}." for key, names in parts.items() if names)
+
+
+def few_left_text(found: Verdict) -> str:
+    """What is to be known where some arms lost trials; empty where they have equally many."""
+    fewest, most = min(found.seeds), max(found.seeds)
+    if fewest == most or np.isnan(found.low) or fewest >= _ENOUGH_LEFT:
+        return ""
+    return (
+        f"Its arms have {fewest} to {most} trials: if an arm with few of them varies more than the "
+        "others, the test errs in up to 7 % of studies instead of 5 %."
+    )
 
 
 def cells_text(record: ClaimRecord, scores: Values, how: Rules, arms: Sequence[str]) -> str:

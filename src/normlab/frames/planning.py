@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from normlab.frames.claim_words import margin_text
+from normlab.frames.judging import rules
 from normlab.frames.load import Frames
 from normlab.frames.scores import trials_of
-from normlab.frames.verdicts import rules
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord, PlanRecord

@@ -15,6 +15,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from normlab.metrics import METRICS
 from normlab.recipe import digest
 
 PLAN_VERSION = 2
@@ -89,6 +90,34 @@ class ArmRecord(Record):
         return data
 
 
+USUAL_MARGIN = 0.003
+"""Of accuracies and F1 scores where a claim's own is of a loss or a time: 0.3 points."""
+
+
+class AlternativeRecord(Record):
+    """Another way to analyse a study's claims; what is None is as the claim has it.
+
+    Attributes:
+        name: What it changes, in words.
+        metric: What is judged.
+        margin: Of that metric, in the scores' own unit.
+        relative: Whether the margin is a fraction of the other side's mean.
+        at: The epoch that counts.
+        test: `t` or `permutation`.
+        paired: Whether arms are compared seed by seed.
+        collapsed: Whether trials that collapsed or diverged count.
+    """
+
+    name: str
+    metric: str | None = None
+    margin: float | None = None
+    relative: bool = False
+    at: int | str | None = None
+    test: Literal["t", "permutation"] | None = None
+    paired: bool | None = None
+    collapsed: bool = True
+
+
 class AnalysisRecord(Record):
     """How the study's results are judged; see `normlab.study.spec.Study.analysis`."""
 
@@ -99,6 +128,7 @@ class AnalysisRecord(Record):
     alpha: float
     looks: tuple[int, ...]
     spread: float | None
+    alternatives: tuple[AlternativeRecord, ...] = ()
 
 
 class TimeRecord(Record):
@@ -193,6 +223,25 @@ class ClaimRecord(Record):
     def arms(self) -> tuple[str, ...]:
         """Labels of all arms that the claim speaks of, each once."""
         return tuple(dict.fromkeys(label for side in self.sides for label in side))
+
+    def under(self, other: AlternativeRecord) -> Self | None:
+        """This claim under another analysis; None where it cannot have that.
+
+        A claim about time has no metric, epoch or pairs, and the value of `at_least` is one of its
+        own metric.
+        """
+        keys = ("metric", "at", *(("test", "paired") if len(self.arms) > 1 else ()))
+        wanted = {key: getattr(other, key) for key in keys if getattr(other, key) is not None}
+        if self.metric is None:
+            return None if wanted else self
+        if other.metric not in (None, self.metric):
+            if self.kind == "at_least":
+                return None
+            if other.margin is not None:
+                wanted |= {"margin": other.margin, "relative": other.relative}
+            elif not METRICS[self.metric].points:
+                wanted |= {"margin": USUAL_MARGIN, "relative": False}
+        return self.model_copy(update=wanted)
 
     def decisive(self) -> str:
         """The hash of what decides the verdict; in the form of version 1, to stay comparable."""
@@ -365,6 +414,12 @@ class PlanRecord(Record):
     def judged(self) -> tuple[ClaimRecord, ...]:
         """The claims that this variant has arms for: one family."""
         return tuple(claim for claim in self.claims if isinstance(claim, ClaimRecord))
+
+    def in_pairs(self, claim: ClaimRecord) -> bool:
+        """Whether a claim's arms are compared seed by seed."""
+        if claim.time is not None:
+            return False
+        return self.analysis.paired if claim.paired is None else claim.paired
 
     @cached_property
     def trials(self) -> dict[str, tuple[ArmRecord, TrialRecord]]:

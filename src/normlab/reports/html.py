@@ -171,8 +171,8 @@ def _claims(frames: Frames) -> list[dict[str, object]]:
 
 
 def _published(frames: Frames) -> dict[str, object] | None:
-    """Published numbers beside ours as the page shows them; None if the source printed none."""
-    if not frames.plan.published:
+    """Published numbers beside ours as the page shows them, or why there are none."""
+    if not (frames.plan.published or frames.plan.published_notes):
         return None
     table = published_table(frames.plan, frames)
     text = beside_text(table, rehearsal=frames.plan.rehearsal)

@@ -21,6 +21,7 @@ from normlab.metrics import BEST_TEST, METRICS
 from normlab.recipe.component import Spec
 from normlab.records.plan import PublishedRecord
 from normlab.stats.claims.keys import At, Name
+from normlab.wording import counted
 
 _JUDGED_AT: TypeAdapter[int | str] = TypeAdapter(At)
 
@@ -168,6 +169,14 @@ class Published(Measured):
                 source=row.source or self.source,
                 note=row.note,
             )
+
+    def notes(self, shown: int) -> tuple[str, ...]:
+        """What a reader must know, of so many rows whose arms a variant has."""
+        lacking = len(self.rows) - shown
+        if not lacking:
+            return self.note
+        rows = counted(len(self.rows), "published row")
+        return (*self.note, f"This variant leaves out the arms of {lacking} of {rows}")
 
 
 PublishedSpec = Annotated[Published, BeforeValidator(_as_mapping)]

@@ -40,6 +40,7 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
     analysis = study.analysis.record()
     claims = _claims(study, analysis, arms)
     names = [claim.name for claim in claims]
+    published = tuple(study.published.records(arms))
     return PlanRecord(
         name=study.name,
         question=study.question,
@@ -51,8 +52,8 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         arms=tuple(ArmRecord(label=label, levels=dict(of)) for label, of in levels.items()),
         claims=claims,
         figures=_figures(study, Context(arms, analysis, names, study.seeds)),
-        published=tuple(study.published.records(arms)),
-        published_notes=study.published.note,
+        published=published,
+        published_notes=study.published.notes(len(published)),
         factors=tuple(sorted({key for of in levels.values() for key in of})),
         overrides=study.overrides,
         rehearsal=study.rehearsal,
@@ -94,7 +95,7 @@ def _check(claim: ClaimRecord, analysis: AnalysisRecord, arms: Arms) -> None:
     made = claim_from(claim, tuple(arms))
     if isinstance(made, MeanClaim):
         weights = made.contrasts(len(arms.levels))
-        paired = analysis.paired if claim.paired is None else claim.paired
+        paired = analysis.paired if claim.paired is None else claim.paired  # the plan is not made
         check_test(made.kind, made.test, weights, Rules(paired=paired, relative=claim.relative))
 
 

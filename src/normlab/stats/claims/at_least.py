@@ -166,6 +166,7 @@ class AtLeast(MeanClaim):
         """How many trials reached the value, and what the level rests on."""
         unit = cls.unit(record)
         value = f"{unit.scale * float(str(record.options['value'])):g}"
+        value += " %" if unit.name == "points" else f" {unit.name}"
         labels = sorted(record.arms, key=list(arms).index)
         return {
             f"Trials at {value} or better": [

@@ -14,10 +14,8 @@ from normlab.errors import UserError, nearest, unknown
 from normlab.metrics import MEAN_OF_LAST, METRICS, WORST_OF_LAST
 from normlab.recipe.component import Component, Spec, listed
 from normlab.records.plan import AnalysisRecord, CellRecord, ClaimRecord, TimeRecord
-from normlab.stats.claims.margins import USUAL_OF_TIMES, Margin, as_margin, scored
+from normlab.stats.claims.margins import Margin, as_margin, scored, usual
 
-_FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}
-"""Data sets on which a tenth of a point is a difference."""
 _OF_LAST = (WORST_OF_LAST, MEAN_OF_LAST)
 
 
@@ -171,12 +169,9 @@ class ClaimKeys(Component):
         """
         name = self.metric or analysis.metric
         margin = self.margin or (analysis.margin if name == analysis.metric else None)
-        if margin is not None:
-            return scored(margin, name)
-        if METRICS[name].unit == "s":
-            return Margin(USUAL_OF_TIMES, relative=True)
-        if METRICS[name].points:
-            return scored(0.1 if data <= _FINE else 0.3, name)
+        found = usual(name, data) if margin is None else scored(margin, name)
+        if found is not None:
+            return found
         text = f"the metric '{name}' has no usual margin: give the claim one"
         if analysis.margin:
             text += f" (that of analysis is of {analysis.metric})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Set
 from typing import NamedTuple
 
 from normlab.errors import UserError, listing
@@ -13,6 +14,8 @@ _WRITTEN = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%|[a-z]*)\s*")
 _UNITS = ("points", "%", "s", "nats")
 USUAL_OF_TIMES = 0.05
 """Of a time, as a fraction."""
+_FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}
+"""Data sets on which a tenth of a point is a difference."""
 
 
 class Margin(NamedTuple):
@@ -54,6 +57,20 @@ def scored(margin: float | str, metric: str) -> Margin:
     if unit == "%":
         return Margin(size / 100, relative=True)
     return Margin(size / 100 if spec.points else size, relative=False)
+
+
+def usual(metric: str, data: Set[str]) -> Margin | None:
+    """The margin of a metric where none is given; None where there is no usual one.
+
+    Args:
+        metric: Its name.
+        data: Kinds of the data sets that the study uses.
+    """
+    if METRICS[metric].unit == "s":
+        return Margin(USUAL_OF_TIMES, relative=True)
+    if METRICS[metric].points:
+        return scored(0.1 if data and data <= _FINE else 0.3, metric)
+    return None
 
 
 def fraction(value: object) -> object:
