@@ -94,15 +94,28 @@ def test_published_numbers_stand_beside_ours(illustrated: Path) -> None:
     )
     kept = pd.read_csv(illustrated / "tables" / "published.csv")
     assert kept["published"].tolist() == [90]
-    ours = kept["ours"].iloc[0]
-    no_interval = "2 seeds: no interval"
-    assert cells[1:] == ["90.00", f"{ours:.2f}", no_interval, "2", f"{ours - 90:+,.2f}"]
+    ours, low, high = kept[["ours", "low", "high"]].iloc[0]
+    limits = f"{low:.2f} to {high:.2f}"
+    assert cells[1:] == ["90.00", f"{ours:.2f}", limits, "3", f"{ours - 90:+,.2f}"]
     assert 'href="tables/published.csv"' in page
 
 
 def test_a_study_without_published_numbers_has_no_section_for_them(page: str) -> None:
     assert "Published numbers" not in page
     assert "tables/published.csv" not in page
+
+
+def test_a_study_whose_source_printed_no_numbers_says_so(
+    digits: dict[str, object], tmp_path: Path
+) -> None:
+    note = "The source shows <curves> alone"
+    values = {"name": "s", "question": "?", "base": digits, "seeds": 1, "published": {"note": note}}
+    plan = make_plan(Study.parse(values))
+    with Store.write(tmp_path / "s") as store:
+        store.record_plan(plan.record, plan.rows())
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert '<h2 id="published">Published numbers</h2>' in page
+    assert "The source shows &lt;curves&gt; alone." in page
 
 
 def test_a_figure_has_its_number_in_the_source_beside_its_heading(
