@@ -11,6 +11,7 @@ import pytest
 
 from normlab.recipe import Recipe
 from normlab.study.plan import make_plan
+from normlab.study.published import Published
 from normlab.study.spec import Study
 
 ABSENT = "-"
@@ -94,7 +95,7 @@ def base(study: Study) -> dict[str, Any]:
             "arms": [],
             "constraints": [],
             "claims": [],
-            "published": [],
+            "published": Published(),
             "figures": [],
         }
     )
