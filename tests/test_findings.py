@@ -38,6 +38,16 @@ def test_a_page_says_what_its_files_say(name: str, derive: ModuleType) -> None:
     assert derive.page_derived(text) == text
 
 
+def test_the_scoreboard_says_what_studies_and_files_say(derive: ModuleType) -> None:
+    text = (FOLDER / "scoreboard.md").read_text(encoding="utf-8")
+    marks = [name for _, kind, name, *_ in derive.PART.findall(text) if kind == "scoreboard"]
+    assert marks == ["counts", "studies", "A", "B", "C", "D", "all"]
+    assert derive.page_derived(text) == text
+    changed = text.replace("| inconclusive |", "| supported |", 1)
+    assert changed != text
+    assert derive.page_derived(changed) == text
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_changed_number_is_found(name: str, derive: ModuleType) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -72,6 +82,7 @@ def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: Modul
         ),
         ("<!-- rnu mnist-l1-l2-gbn -->\n<!-- end -->", "has no mark; those known are run"),
         ("<!-- run mnist-norms-grid -->\n<!-- end -->", "mnist-norms-grid.csv is not there"),
+        ("<!-- scoreboard E -->\n<!-- end -->", "unknown source 'E'"),
         ("<!-- run mnist-nroms -->\n<!-- end -->", "Did you mean 'mnist-norms'"),
         ("<!-- figure resnet14-norms gates -->\n<!-- end -->", "resnet14-norms, gates: "),
         ("<!-- figure mnist-l1-l2-gbn curvs -->\n<!-- end -->", "Did you mean 'curves"),

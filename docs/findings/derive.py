@@ -5,8 +5,9 @@
     python docs/findings/derive.py --collect runs   # first take in the trials of the studies there
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
-table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last epochs) and
-`figure` (with the figure's name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last
+epochs) and `figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's
+sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -37,6 +38,8 @@ from normlab.frames.tables import COUNTED
 from normlab.reports.export import figure_files
 from normlab.reports.published import beside_text
 from normlab.reports.typeset import Table, arms_typeset, escape_markdown, verdicts_typeset
+from normlab.sentences import Scoreboard
+from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
 from normlab.study.released import FOLDER, QUICK, released_frames
@@ -135,6 +138,18 @@ def figure_part(name: str, option: str | None) -> str:
     return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"
 
 
+@cache
+def board() -> Scoreboard:
+    """Every sentence of the sources with its verdict."""
+    return api.scoreboard()
+
+
+def scoreboard_part(name: str, _: str | None) -> str:
+    """Of the scoreboard: its counts, its studies, or the sentences of a source."""
+    made = {"counts": counts_table, "studies": studies_table}
+    return made[name](board()) if name in made else source_table(board(), name)
+
+
 PARTS = {
     "run": run_sentence,
     "arms": arms_part,
@@ -142,6 +157,7 @@ PARTS = {
     "claims": claims_part,
     "published": published_part,
     "figure": figure_part,
+    "scoreboard": scoreboard_part,
 }
 END = "<!-- end -->"
 START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         report,
         results,
         run,
+        scoreboard,
         status,
         trust_study,
         verify,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from normlab.errors import UserError
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
+    from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.spec import Study
 
@@ -64,6 +66,7 @@ _HOMES = {
     "Comparison": "normlab.answers",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
+    "Scoreboard": "normlab.sentences",
     "Status": "normlab.answers",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
@@ -81,6 +84,7 @@ __all__ = [
     "Comparison",
     "Recipe",
     "Results",
+    "Scoreboard",
     "Status",
     "Study",
     "UserError",
@@ -97,6 +101,7 @@ __all__ = [
     "report",
     "results",
     "run",
+    "scoreboard",
     "status",
     "swap_norm",
     "trust_study",

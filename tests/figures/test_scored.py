@@ -94,6 +94,9 @@ def test_a_caption_says_where_the_source_took_another_epoch(make: Make) -> None:
     points = [("a", 1, "x"), ("b", 2, "x")]
     rows = factor(points).rows(Source(at_points(make, SCORES, points, published=published)))
     assert "what the source printed (its best epoch, biased)." in factor(points).reading(rows)
+    early = arm_rows(make(SCORES, published=published), dots(at=1))
+    assert not len(part(early, "published"))  # of one epoch, which the source did not print
+    assert "diamond" not in dots(at=1).reading(early)
     same = [{**published[0], "at": "last"}]
     rows = arm_rows(make(SCORES, published=same), dots())
     assert "what the source printed." in dots().reading(rows)

@@ -14,6 +14,7 @@ from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.published import published
 from normlab.cli.run import run
+from normlab.cli.scoreboard import scoreboard
 from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
 from normlab.errors import UserError, end_word, fault_of_machine, os_words
@@ -36,6 +37,7 @@ app.command()(verify)
 app.command()(report)
 app.command()(claims)
 app.command()(published)
+app.command()(scoreboard)
 app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)

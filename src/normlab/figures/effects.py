@@ -110,7 +110,7 @@ def _published(frames: Frames, claim: ClaimRecord) -> float | None:
     sides = claim.sides
     if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim.metric is None:
         return None
-    rows = printed_values(frames, claim.metric)
+    rows = printed_values(frames, claim.metric, claim.at)
     printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim.published}
     first, second = (printed.get(side[0]) for side in sides)
     if not isinstance(first, int | float) or not isinstance(second, int | float):

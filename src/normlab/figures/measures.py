@@ -78,7 +78,7 @@ def source_epochs(frames: Frames, metrics: Sequence[Metric], at: str | int) -> s
     found = dict.fromkeys(
         at_text(row.at)
         for row in frames.plan.published
-        if row.at is not None and row.at != at
+        if row.at is not None and row.at != at and row.is_beside(at)
         for name in names & row.values.keys()
         if isinstance(row.values[name], int | float)
     )
@@ -135,8 +135,7 @@ def scored_rows(
         zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
             strict=True)
     )  # fmt: skip
-    split = None if isinstance(metric, str) else metric.split
-    printed = printed_values(frames, published_key(metric), split)
+    printed = printed_values(frames, metric, at)
     rows: list[dict[str, object]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
@@ -184,20 +183,18 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def printed_values(
-    frames: Frames, name: str | None, split: str | None = None
+    frames: Frames, metric: Metric, at: str | int = "last"
 ) -> dict[str, list[float]]:
-    """What the source printed, by arm and in our unit: accuracies and F1 scores in percent.
+    """What the source printed of a metric, by arm and in our unit: accuracies in percent.
 
-    Args:
-        frames: The study.
-        name: Of a metric, or of a time such as `seconds_to_0.87`.
-        split: Of a time: whose accuracy it is until; numbers of another split are none of these.
+    Numbers of a time until another split's accuracy, or of another numbered epoch, are none of it.
     """
+    name = published_key(metric)
     found: dict[str, list[float]] = {}
     for row in frames.plan.published:
         value = row.values.get(name) if name else None
-        of_split = split is None or row.split in {None, split}
-        if isinstance(value, int | float) and of_split:
+        beside = row.is_beside(at) if isinstance(metric, str) else row.split in {None, metric.split}
+        if isinstance(value, int | float) and beside:
             for arm in row.arms:
                 found.setdefault(arm, []).append(float(value))
     return found

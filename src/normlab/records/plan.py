@@ -329,6 +329,11 @@ class PublishedRecord(Record):
     source: str | None = None
     note: str | None = None
 
+    def is_beside(self, at: int | str) -> bool:
+        """Whether its numbers may stand beside those at an epoch: a numbered one has its own."""
+        numbered = isinstance(at, int) or isinstance(self.at, int)
+        return self.at is None or self.at == at or not numbered
+
 
 class Declaration(Record):
     """What a plan declares of its claims: what a look at results is remembered with.

@@ -24,6 +24,7 @@ from normlab.stats.claims.planners import Planner, more_for_better
 from normlab.stats.claims.rows import Row
 from normlab.stats.claims.sides import Side, indicator
 from normlab.stats.claims.verdict import Pair, Size, Verdict, Word
+from normlab.stats.claims.words import Telling
 from normlab.stats.contrasts import Estimates
 from normlab.stats.intervals import Values
 from normlab.stats.power import Design, better_power, seeds_for_better, smallest_effect
@@ -175,3 +176,25 @@ class AtLeast(MeanClaim):
             ],
             "Rests on": [RESTS_ON],
         }
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Whether the value is reached, and by how many trials."""
+        found, (side,) = telling.found, telling.sides
+        record = telling.record
+        unit = " %" if telling.unit == " points" else telling.unit
+        value = float(str(record.options["value"]))
+        higher = record.metric is None or METRICS[record.metric].higher
+        mean = value + (found.estimate if higher else -found.estimate)
+        goal = f"{telling.scale * value:g}{unit}"
+        words = "test accuracy" if record.metric is None else METRICS[record.metric].words
+        trials = f"{sum(found.successes)} of {sum(found.seeds)} trials got there"
+        where = f"{telling.place}{telling.when}"
+        if found.verdict == "inconclusive":
+            said = f"Whether {side} reaches a {words} of {goal}{where}{telling.open}"
+            return f"{said} {trials.capitalize()}."
+        verb = "reaches" if found.verdict == "supported" else "does not reach"
+        return (
+            f"{side} {verb} a {words} of {goal}{where}: its mean is "
+            f"{telling.scale * mean:.4g}{unit}, {trials}."
+        )

@@ -25,6 +25,7 @@ from normlab.stats.claims.planners import BETTER, Planner, observed_designs, pla
 from normlab.stats.claims.rows import Row, better_row
 from normlab.stats.claims.sides import Side, members
 from normlab.stats.claims.verdict import Pair, Rules, Size, Verdict, Word
+from normlab.stats.claims.words import Telling
 from normlab.stats.contrasts import FEWEST, Estimates, two_sided
 from normlab.stats.intervals import Values, moments
 from normlab.stats.power import Design
@@ -302,6 +303,11 @@ class Claim(ABC):
         if record.metric is None or METRICS[record.metric].higher:
             return found.estimate, found.low, found.high
         return -found.estimate, -found.high, -found.low
+
+    @classmethod
+    @abstractmethod
+    def sentence(cls, telling: Telling) -> str:
+        """The verdict as one plain sentence with numbers and units."""
 
     @classmethod
     def details(

@@ -18,6 +18,7 @@ from normlab.stats.claims.planners import Planner
 from normlab.stats.claims.rows import Row, equal_row
 from normlab.stats.claims.two_sides import TwoSides
 from normlab.stats.claims.verdict import Pair, Size, Word
+from normlab.stats.claims.words import Telling, beats
 from normlab.stats.contrasts import Estimates, tost
 from normlab.stats.intervals import Values
 from normlab.stats.power import (
@@ -98,3 +99,22 @@ class Equal(TwoSides):
         """The narrow interval must fit between the margins, or beside them within the span."""
         inner, half = (float(found.limits(level)[1].max()) for level in (2 * alpha, alpha))
         return inner < self.margin, self.margin + half < span
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Whether both are alike, or who beats whom."""
+        first, second = telling.sides
+        if telling.found.verdict == "supported":
+            return (
+                f"{first} and {second} differ by less than {telling.margin}{telling.place} "
+                f"{telling.evidence()}."
+            )
+        if telling.found.verdict == "refuted":
+            if telling.found.estimate < 0:
+                return beats(telling)
+            return (
+                f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
+                f"{telling.evidence()}."
+            )
+        more = f": {telling.more}" if telling.more else ""
+        return f"{first} and {second} cannot be told apart yet{telling.place}{telling.when}{more}."

@@ -23,6 +23,7 @@ from normlab.stats.claims.keys import ClaimKeys, Sides, Test, Timed
 from normlab.stats.claims.margins import USUAL_OF_TIMES, Margin, fraction
 from normlab.stats.claims.sides import Side, differences, members
 from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 from normlab.stats.power import Design
 from normlab.stats.survival import Times, restricted_difference, restricted_moments
@@ -158,3 +159,24 @@ class Faster(Claim):
                 for label, count, seeds in zip(labels, found.successes, found.seeds, strict=True)
             ]
         }
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Who reaches the target sooner."""
+        first, second = telling.sides
+        time = telling.record.time
+        goal = f"{100 * time.target:g} % {time.split} accuracy" if time else "the target"
+        by, place = f"by {telling.amount().removesuffix(' saved')}", telling.place
+        if telling.found.verdict == "supported":
+            return f"{first} reaches {goal} sooner than {second}{place}, {by} {telling.evidence()}."
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                evidence = telling.evidence(turned=True)
+                return f"{second} reaches {goal} sooner than {first}{place}, {by} {evidence}."
+            return (
+                f"{first} does not reach {goal} sooner than {second}{place} by "
+                f"{telling.margin} of its time {telling.evidence()}."
+            )
+        if telling.found.successes and not any(telling.found.successes):
+            return f"Neither {first} nor {second} reached {goal}{place}: nothing can be said."
+        return f"Whether {first} reaches {goal} sooner than {second}{place}{telling.open}"

@@ -16,6 +16,7 @@ from normlab.stats.claims.planners import Planner, more_for_better
 from normlab.stats.claims.rows import Row, better_row
 from normlab.stats.claims.two_sides import TwoSides
 from normlab.stats.claims.verdict import Pair, Size, Word
+from normlab.stats.claims.words import Telling, beats, whether
 from normlab.stats.contrasts import Estimates, two_sided
 from normlab.stats.intervals import Values
 from normlab.stats.power import below_power, seeds_for_below, smallest_margin_above
@@ -71,3 +72,21 @@ class NotBetter(TwoSides):
     def agrees(self, means: Values) -> bool:
         """Below the margin."""
         return bool((means < self.margin).all())
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Who is no better than whom, or what is open."""
+        first, second = telling.sides
+        if telling.found.verdict == "refuted":
+            return (
+                f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
+                f"{telling.evidence()}."
+            )
+        if telling.found.verdict == "supported":
+            if telling.found.high < 0:
+                return f"{first} is no better than {second}: {beats(telling)}"
+            return (
+                f"{first} is no better than {second}{telling.place} by {telling.margin} or more "
+                f"{telling.evidence()}."
+            )
+        return whether(telling)

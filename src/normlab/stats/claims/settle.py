@@ -9,7 +9,7 @@ import numpy as np
 
 from normlab.stats.claims.claim import Claim, MeanClaim
 from normlab.stats.claims.evidence import by_t, check_test
-from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.claims.verdict import MOST_SEEDS, Rules, Verdict
 from normlab.stats.intervals import Values
 from normlab.stats.permutation import smallest_p
 from normlab.stats.power import Design, seeds_for_better
@@ -140,6 +140,16 @@ def seeds_to_settle(
     permuting = claim.test == "permutation"
     fewest = fewest_for_permutation(claim, rules, alpha=alpha) if permuting else now + 1
     return None if fewest is None or not ways else max(now + 1, fewest, claim.fewest, min(ways))
+
+
+def smallest_settled(
+    claim: Claim, designs: Sequence[Design], rules: Rules, *, alpha: float
+) -> float:
+    """The smallest margin that `MOST_SEEDS` seeds would settle, at the spreads seen."""
+    power = 1 - (1 - rules.power) / len(designs)
+    return max(
+        claim.planner.smallest(design, MOST_SEEDS, alpha=alpha, power=power) for design in designs
+    )
 
 
 def _to_reverse(

@@ -15,10 +15,12 @@ from pydantic import model_validator
 
 from normlab.arms import Arms, is_number
 from normlab.errors import UserError, unknown
+from normlab.metrics import METRICS
 from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
 from normlab.stats.claims.sides import Side, indicator
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 
 Contrast = Literal["linear", "ends", "hump"]
@@ -137,3 +139,34 @@ class Trend(MeanClaim):
         levels = np.array(self.levels or range(len(self.order)), dtype=float)
         means = np.vstack([indicator(side, arms) for side in self.order])
         return CONTRASTS[self.contrast](levels)[None] @ means
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """What happens along the factor."""
+        record, where = telling.record, telling.place
+        words = "test accuracy" if record.metric is None else METRICS[record.metric].words
+        first, last = telling.sides[0], telling.sides[-1]
+        falls = bool(record.levels) and record.levels[0] > record.levels[-1]
+        if record.metric is not None and not METRICS[record.metric].higher:
+            falls = not falls
+        if record.options.get("contrast") == "hump":
+            claimed, reverse = (
+                f"is {way} between {first} and {last} than at them"
+                for way in (("lower", "higher") if falls else ("higher", "lower"))
+            )
+        else:
+            claimed, reverse = (
+                f"{way} from {first} to {last}"
+                for way in (("falls", "rises") if falls else ("rises", "falls"))
+            )
+        if telling.found.verdict == "supported":
+            return f"The {words} {claimed}{where} by {telling.amount()} {telling.evidence()}."
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                evidence = telling.evidence(turned=True)
+                return f"The {words} {reverse}{where} by {telling.amount()} {evidence}."
+            return (
+                f"It does not hold{where} that the {words} {claimed} by {telling.margin} "
+                f"{telling.evidence()}."
+            )
+        return f"Whether the {words} {claimed}{where}{telling.when}{telling.open}"
