@@ -96,9 +96,10 @@ def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
             f"are multiplied by it here, and what was printed stands in parentheses"
         )
     said: dict[str, list[str]] = {}
-    own = {(arm, row.run or ""): row.note or "" for row in plan.published for arm in row.arms}
+    own = sorted({row.note for row in plan.published if row.note}, key=len, reverse=True)
     for arm, run, note in zip(table["arm"], table["run"], table["note"], strict=True):
-        mine = own[arm, run]  # beside what is remarked on single numbers
+        # The row's own note, then what is remarked on this number.
+        mine = next((one for one in own if note.startswith(one)), "")
         for part in filter(None, (mine, note.removeprefix(mine).removeprefix("; "))):
             said.setdefault(part, []).append(f"{arm}, {run}" if run else arm)
     every = len(set(zip(table["arm"], table["run"], strict=True)))
