@@ -137,6 +137,18 @@ def test_of_a_rehearsal_no_difference_is_taken() -> None:
     assert np.isnan(found["difference"])
 
 
+def test_an_arm_that_never_learned_in_a_rehearsal_has_no_number() -> None:
+    scores = {"a": SCORES["a"], "b": [[0.1, 0.11], [0.1, 0.1]]}
+    rows = [row(test_accuracy=95.0), row("b", test_accuracy=90.0)]
+    learned, never = table(*rows, scores=scores, rehearsal=True).to_dict("records")
+    assert np.isfinite(learned["ours"])
+    assert np.isnan(never["ours"])
+    assert never["note"] == "none of its trials learned in the rehearsal"
+    # In the study itself that is a finding.
+    _, found = table(*rows, scores=scores).to_dict("records")
+    assert found["ours"] == pytest.approx(10.5)
+
+
 def test_without_trials_the_published_numbers_stand_alone() -> None:
     plan = made(SCORES, published=[row(test_accuracy=95.0), row(watts=1)]).plan
     found = published_table(plan)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
+from normlab.wording import OUT_OF_REACH, seeds_text
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -17,15 +19,17 @@ def print_verdicts(found: pd.DataFrame) -> None:
     records, rows = without_nan(found.to_dict("records")), []
     for row in records:
         size = f", {row['size']}" if row["size"] else ""
-        seeds, settle = (
-            None if row[key] is None else f"{row[key]:.0f}" for key in ("seeds", "seeds_to_settle")
-        )
+        seeds = None if row["seeds"] is None else f"{row['seeds']:.0f}"
+        needed = row["seeds_to_settle"]
+        settle = None if needed is None else seeds_text(needed)
         rows.append((row["claim"], f"{row['verdict']}{size}", row["measured"], seeds, settle))
     columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
     console.print(table(columns, rows, left=["verdict", "measured"]))
     console.print()
     for row in records:
-        console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
+        console.print(f"{row['claim']}: {row['sentence'] or row['reason']}", soft_wrap=True)
+        if row["sentence"]:
+            console.print(f"  {row['verdict']}: {row['reason']}", soft_wrap=True)
         if row["detail"]:
             console.print(f"  {row['detail']}", soft_wrap=True)
         if row["exploratory"]:
@@ -49,7 +53,7 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
                 row["margin"],
                 "?" if row["spread"] is None else unit.text(row["spread"], ".3g"),
                 "?" if effect is None else unit.text(effect, ".3g"),
-                "?" if needed is None else f"{needed:.0f}",
+                "?" if row["spread"] is None else seeds_text(needed or math.inf),
                 "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
             )
         )
@@ -60,7 +64,30 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
             "?: no spread over seeds is known yet: run two seeds, or, for claims about "
             "analysis.metric, state analysis.spread"
         )
+    for row in without_nan(claims.to_dict("records")):
+        _print_notes(row)
     print_hopeless(claims)
+
+
+def _print_notes(row: dict[str, Any]) -> None:
+    """What pairing gains a claim, and which margin is within reach where its own is not."""
+    from normlab.stats.claims import Unit
+    from normlab.terminal import console
+
+    if row["reachable"] is not None:
+        unit = Unit(100.0 if row["unit"] in {"points", "%"} else 1.0, row["unit"])
+        console.print(
+            f"{row['claim']}: a margin of {row['margin']} is out of reach, one of "
+            f"{unit.text(row['reachable'], '.2g')} is not ({OUT_OF_REACH} seeds)",
+            soft_wrap=True,
+        )
+    if row["correlation"] is not None:
+        console.print(
+            f"{row['claim']}: over the seeds so far its arms correlate by "
+            f"{row['correlation']:.2f}: {seeds_text(row['seeds_paired'] or math.inf)} seeds in "
+            f"pairs, {seeds_text(row['seeds_unpaired'] or math.inf)} not in pairs",
+            soft_wrap=True,
+        )
 
 
 def print_hopeless(claims: pd.DataFrame) -> None:

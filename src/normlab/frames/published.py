@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from normlab.errors import listing
+from normlab.frames.collapses import collapse_table
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
 from normlab.frames.titles import metric_title, time_title
 from normlab.lazy import pandas as pd
 from normlab.metrics import BEST_TEST, METRICS, at_text
 from normlab.records.plan import PlanRecord, PublishedRecord, TimeRecord
+from normlab.stats.contrasts import FEWEST
 from normlab.stats.intervals import Intervals, moments, one_image_variance, t_intervals
 from normlab.stats.survival import restricted_means
 from normlab.wording import counted
-
-FEWEST_FOR_INTERVAL = 3
-"""Seeds: Student's t of two has an interval 13 times their standard error, which says nothing."""
 
 COLUMNS = (
     "arm", "run", "metric", "measure", "at", "published", "printed", "ours", "low", "high", "seeds",
@@ -41,13 +40,41 @@ class Ours(NamedTuple):
     remarks: Sequence[str]
 
 
+class Trials(NamedTuple):
+    """The trials, if there are any, with what their arms are asked for again and again.
+
+    Attributes:
+        frames: The study's.
+        place: Its arms by label.
+        rehearsal: Whether it is the quick variant.
+        never: Arms of a rehearsal none of whose trials learned: what they scored is no result.
+    """
+
+    frames: Frames | None
+    place: Mapping[str, int]
+    rehearsal: bool
+    never: frozenset[str]
+
+    @classmethod
+    def of(cls, frames: Frames | None) -> Trials:
+        """Those of a study."""
+        if frames is None:
+            return cls(None, {}, rehearsal=False, never=frozenset())
+        place = {label: index for index, label in enumerate(frames.arms)}
+        if not frames.plan.rehearsal:
+            return cls(frames, place, rehearsal=False, never=frozenset())
+        found = collapse_table(frames)
+        never = found[(found["collapsed"] > 0) & (found["collapsed"] == found["trials"])]["arm"]
+        return cls(frames, place, rehearsal=True, never=frozenset(never))
+
+
 def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
     """Every published number beside ours: a row for each, measure by measure, in the arms' order.
 
     Args:
         plan: Its `published` has the numbers.
-        frames: The trials. Of a rehearsal (the quick variant) no difference is taken. None: the
-            published numbers alone.
+        frames: The trials. Of a rehearsal (the quick variant) no difference is taken, and arms none
+            of whose trials learned have no number. None: the published numbers alone.
 
     Returns:
         Columns `arm`; `run`, what tells it from other numbers of the same arm; `metric`, by name,
@@ -60,12 +87,13 @@ def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFr
         known of it. Accuracies and F1 scores are in percent, times in seconds.
     """
     place = {label: index for index, label in enumerate(plan.labels)}
+    trials = Trials.of(frames)
     metrics = list(dict.fromkeys(name for row in plan.published for name in row.values))
     rows = [
         row
         for metric in metrics
         for row in sorted(
-            _rows(plan, frames, metric), key=lambda found: place.get(str(found["arm"]), -1)
+            _rows(plan, trials, metric), key=lambda found: place.get(str(found["arm"]), -1)
         )
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -109,12 +137,12 @@ def published_notes(plan: PlanRecord, table: pd.DataFrame) -> list[str]:
     return notes
 
 
-def _rows(plan: PlanRecord, frames: Frames | None, metric: str) -> Iterable[dict[str, object]]:
+def _rows(plan: PlanRecord, trials: Trials, metric: str) -> Iterable[dict[str, object]]:
     """The rows of one metric or column, in the order of the study file."""
     printed = [row for row in plan.published if metric in row.values]
     arms = list(dict.fromkeys(arm for row in printed for arm in row.arms))
+    frames = trials.frames
     found: dict[object, Ours | None] = {}
-    rehearsal = frames is not None and frames.plan.rehearsal
     for row in printed:
         at = plan.analysis.at if row.at is None else row.at
         for key in ((at, row.split), (plan.analysis.at, row.split)):
@@ -132,44 +160,40 @@ def _rows(plan: PlanRecord, frames: Frames | None, metric: str) -> Iterable[dict
                 "at": at_text(at) if per_epoch else "",
                 "judged_at": at_text(plan.analysis.at) if is_other else "",
                 "source": row.source or "",
-                **_numbers(frames, ours, row, metric, arm, rehearsal=rehearsal),
-                **(_judged(frames, judged, arm) if is_other else {}),
+                **_numbers(trials, ours, row, metric, arm),
+                **(_judged(trials, judged, arm) if is_other else {}),
             }
 
 
 def _numbers(
-    frames: Frames | None,
-    ours: Ours | None,
-    row: PublishedRecord,
-    metric: str,
-    arm: str,
-    *,
-    rehearsal: bool,
+    trials: Trials, ours: Ours | None, row: PublishedRecord, metric: str, arm: str
 ) -> dict[str, object]:
     value = row.values[metric]
     notes = [row.note] if row.note else []
     numbers: dict[str, object] = {"published": value, "printed": row.printed.get(metric)}
-    if ours is None and frames is not None:
+    index = trials.place.get(arm)
+    if ours is None and trials.frames is not None:
         notes.append(f"normlab has no measure '{metric}', so there is none of ours")
-    elif ours is not None and frames is not None and arm in frames.arms:
-        index = frames.arms.index(arm)
-        mean = ours.limits.mean[index]
+    elif arm in trials.never:
+        notes.append("none of its trials learned in the rehearsal")
+    elif ours is not None and index is not None:
         numbers |= {"seeds": ours.seeds[index], **_limits(ours, index, "ours", "")}
-        if isinstance(value, int | float) and not rehearsal:
-            numbers["difference"] = mean - value
+        if isinstance(value, int | float) and not trials.rehearsal:
+            numbers["difference"] = ours.limits.mean[index] - value
         notes += filter(None, [ours.remarks[index]])
     return {"seeds": 0, **numbers, "note": "; ".join(notes)}
 
 
-def _judged(frames: Frames | None, found: Ours | None, arm: str) -> dict[str, object]:
-    if found is None or frames is None or arm not in frames.arms:
+def _judged(trials: Trials, found: Ours | None, arm: str) -> dict[str, object]:
+    index = trials.place.get(arm)
+    if found is None or index is None or arm in trials.never:
         return {}
-    return _limits(found, frames.arms.index(arm), "judged", "judged_")
+    return _limits(found, index, "judged", "judged_")
 
 
 def _limits(found: Ours, index: int, mean: str, prefix: str) -> dict[str, object]:
     made: dict[str, object] = {mean: found.limits.mean[index]}
-    if found.seeds[index] >= FEWEST_FOR_INTERVAL:
+    if found.seeds[index] >= FEWEST:
         made |= {f"{prefix}low": found.limits.low[index], f"{prefix}high": found.limits.high[index]}
     return made
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normlab.frames.published import FEWEST_FOR_INTERVAL
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.reports.typeset import Table
+from normlab.stats.contrasts import FEWEST
 from normlab.wording import counted, is_missing
 
 REHEARSAL = (
@@ -97,7 +97,7 @@ def _published(row: Mapping[Any, Any], digits: int) -> str:
 
 def _interval(row: Mapping[Any, Any], digits: int) -> str:
     if is_missing(row["low"]):
-        few = 0 < row["seeds"] < FEWEST_FOR_INTERVAL and not is_missing(row["ours"])
+        few = 0 < row["seeds"] < FEWEST and not is_missing(row["ours"])
         return f"{counted(row['seeds'], 'seed')}: no interval" if few else _NONE
     return f"{row['low']:,.{digits}f} to {row['high']:,.{digits}f}"
 
