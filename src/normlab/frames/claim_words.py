@@ -98,6 +98,8 @@ def published_text(plan: PlanRecord, record: Claim, most: int = 8) -> str:
     found = [
         f"{' and '.join(row.arms)} {row.values[record.metric]}"
         for row in plan.published
-        if set(row.arms) <= set(record.arms) and record.metric in row.values
+        if set(row.arms) <= set(record.arms)
+        and record.metric in row.values
+        and row.is_beside(record.at)
     ]
     return ", ".join(found[:most]) + (", ..." if len(found) > most else "")
