@@ -27,9 +27,10 @@ from normlab.recipe import (
 from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
 from normlab.recipe.training import Penalty
 from normlab.stats.claims import CLAIMS
-from normlab.study.analysis import Analysis, Published
+from normlab.study.analysis import Analysis
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
+from normlab.study.published import Published, PublishedRow
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
 from tests.data.made import spec as data_spec
 
@@ -241,6 +242,7 @@ def documented() -> Iterator[str]:
         Constraint,
         Quick,
         Published,
+        PublishedRow,
     ):
         yield from spec.model_fields
     yield from Study.model_fields.keys() - (Study.internal - {"name"})

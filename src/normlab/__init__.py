@@ -36,7 +36,7 @@ __version__ = version("normlab")
 if TYPE_CHECKING:
     from normlab import models as models
     from normlab import norms as norms
-    from normlab.answers import Results, Status, Verified
+    from normlab.answers import Comparison, Results, Status, Verified
     from normlab.api import (
         check_norm,
         claims,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         lint,
         load_study,
         plan,
+        published,
         report,
         results,
         run,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
+    "Comparison": "normlab.answers",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
     "Scoreboard": "normlab.sentences",
@@ -79,6 +81,7 @@ _MODULES = {
 """Packages that need no import of their own: `normlab.norms.make`."""
 
 __all__ = [
+    "Comparison",
     "Recipe",
     "Results",
     "Scoreboard",
@@ -94,6 +97,7 @@ __all__ = [
     "lint",
     "load_study",
     "plan",
+    "published",
     "report",
     "results",
     "run",
