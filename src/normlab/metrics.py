@@ -37,10 +37,12 @@ METRICS: dict[str, Metric] = {
     "test_accuracy": Metric("test accuracy"),
     "test_macro_f1": Metric("test macro F1"),
     "test_micro_f1": Metric("test micro F1"),
-    "test_f1_gap": Metric("test micro minus macro F1", higher=False, signed=True, derived=True),
+    "test_f1_gap": Metric(
+        "test F1 gap (micro minus macro)", higher=False, signed=True, derived=True
+    ),
     "test_loss": Metric("test loss", higher=False, unit="nats"),
     "test_loss_rises": Metric(
-        "rises of the test loss beyond those of the training loss",
+        "excess of test-loss rises over training-loss rises",
         unit="steps",
         per_epoch=False,
         signed=True,
@@ -51,7 +53,7 @@ METRICS: dict[str, Metric] = {
     "validation_macro_f1": Metric("validation macro F1"),
     "validation_micro_f1": Metric("validation micro F1"),
     "validation_f1_gap": Metric(
-        "validation micro minus macro F1", higher=False, signed=True, derived=True
+        "validation F1 gap (micro minus macro)", higher=False, signed=True, derived=True
     ),
     "validation_ece": Metric("validation calibration error", higher=False),
     "validation_loss": Metric("validation loss", higher=False, unit="nats"),
@@ -59,7 +61,7 @@ METRICS: dict[str, Metric] = {
     "train_macro_f1": Metric("running training macro F1"),
     "train_micro_f1": Metric("running training micro F1"),
     "train_f1_gap": Metric(
-        "running training micro minus macro F1", higher=False, signed=True, derived=True
+        "running training F1 gap (micro minus macro)", higher=False, signed=True, derived=True
     ),
     "train_loss": Metric("running training loss", higher=False, unit="nats"),
     "gap": Metric("overfitting gap", higher=False, per_epoch=False, signed=True),

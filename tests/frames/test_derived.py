@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from normlab.frames import claim_table, frames_from_csv, load_frames
+from normlab.frames.answer import sentence_of
 from normlab.frames.derived import add_f1_gaps, loss_rises, sparsity
+from normlab.frames.judging import judge
 from normlab.frames.scores import score_array
 from normlab.metrics import METRICS
 from normlab.store import Store
@@ -79,6 +81,14 @@ def test_a_file_without_epochs_may_give_them_itself(tmp_path: Path) -> None:
     rows = "".join(f"a,{seed},{6 + seed % 2},{2 + seed / 10:g}\n" for seed in range(5))
     path = tmp_path / "trials.csv"
     path.write_text("arm,seed,test_loss_rises,test_f1_gap_percent\n" + rows)
-    rises, apart = claim_table(frames_from_csv(path, plan, test_images=1000)).to_dict("records")
+    made = frames_from_csv(path, plan, test_images=1000)
+    rises, apart = claim_table(made).to_dict("records")
     assert (rises["verdict"], rises["measured"].startswith("+4.4 steps")) == ("supported", True)
     assert (apart["verdict"], apart["measured"].startswith("+1.2 points")) == ("refuted", True)
+    assert "Trials at 2 steps or better: a 5 of 5." in rises["detail"]
+    assert [sentence_of(made, one.record, one.verdict) for one in judge(made)] == [
+        "A reaches an excess of test-loss rises over training-loss rises of 2 steps: its mean is "
+        "6.4 steps, 5 of 5 trials got there.",
+        "A does not have a test F1 gap (micro minus macro) of at most 1 point: its mean is "
+        "2.2 points, 0 of 5 trials got there.",
+    ]
