@@ -14,7 +14,7 @@ from normlab.study.spec import Study
 
 Make = Callable[..., Frames]
 
-ARMS = [
+ARMS: list[dict[str, Any]] = [
     {"label": "a", "levels": {"batch_size": 16, "norm": "none"}, "classes": 10},
     {"label": "b", "levels": {"batch_size": 64, "norm": "none"}, "classes": 10},
     {"label": "c", "levels": {"batch_size": 16, "norm": "batch"}, "classes": 10},
@@ -70,6 +70,15 @@ def test_an_arm_that_stands_in_every_row_is_counted_once_in_all(make: Make) -> N
     assert len(found.data.query("x == '16'")) == 2
     assert "In all, 2 of 9." in found.caption
     assert "In every row that has nothing else there: a." in found.caption
+
+
+def test_numbers_ascend_and_other_levels_are_in_the_study_s_order(make: Make) -> None:
+    arms = [{**arm, "levels": {**arm["levels"], "batch_size": size}}
+            for arm, size in zip(ARMS, (128, 16, 128, 16), strict=True)]  # fmt: skip
+    chart = drawn(make(SCORES, arms=arms), x="batch_size", y="norm").chart.to_dict()
+    encoding = chart["layer"][0]["encoding"]
+    assert encoding["x"]["sort"] == ["16", "128"]
+    assert encoding["y"]["sort"] == ["none", "batch"]
 
 
 def test_without_a_finished_trial_or_classes_it_says_so(make: Make) -> None:

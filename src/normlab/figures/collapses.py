@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -112,10 +112,10 @@ class Collapses(OfArms):
         return text
 
     def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
-        """A matrix, levels in the study's order."""
+        """A matrix; levels that are numbers ascend, others are in the study's order."""
         places: Places = rows.attrs["places"]
-        columns = list(dict.fromkeys(str(point.x) for point in places.points))
-        lines = list(dict.fromkeys(point.line or _ROW for point in places.points))
+        columns = _in_order(str(point.x) for point in places.points)
+        lines = _in_order(point.line or _ROW for point in places.points)
         step = max(30, min(_WIDEST, (WIDTH - names_width(lines) - 40) // len(columns)))
         straight = max(map(len, columns)) <= step // 7
         x_axis = alt.Axis(labelAngle=0 if straight else -40, labelLimit=0, grid=False)
@@ -157,3 +157,11 @@ class Collapses(OfArms):
             .properties(width=step * len(columns), height=row_step(lines, 34) * len(lines))
         )
         return made
+
+
+def _in_order(levels: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(levels))
+    try:
+        return sorted(found, key=float)
+    except ValueError:
+        return found
