@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         check_norm,
         claims,
         claims_from,
+        costs,
         distrust_study,
         lint,
         load_study,
@@ -56,10 +57,12 @@ if TYPE_CHECKING:
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
     from normlab.study import events as events
+    from normlab.study.costs import Costs
     from normlab.study.spec import Study
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
+    "Costs": "normlab.study.costs",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
     "Status": "normlab.answers",
@@ -76,6 +79,7 @@ _MODULES = {
 """Packages that need no import of their own: `normlab.norms.make`."""
 
 __all__ = [
+    "Costs",
     "Recipe",
     "Results",
     "Status",
@@ -86,6 +90,7 @@ __all__ = [
     "check_norm",
     "claims",
     "claims_from",
+    "costs",
     "distrust_study",
     "lint",
     "load_study",

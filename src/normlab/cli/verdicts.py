@@ -6,6 +6,8 @@ import math
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
+from normlab.wording import short_hours
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -51,9 +53,13 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
                 "?" if effect is None else unit.text(effect, ".3g"),
                 "?" if needed is None else f"{needed:.0f}",
                 "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
+                "?" if row.get("hours") is None else short_hours(row["hours"]),
             )
         )
-    columns = ["claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now"]
+    columns = [
+        "claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now",
+        "hours to settle",
+    ]  # fmt: skip
     console.print(table(columns, rows))
     if any(row[2] == "?" for row in rows):
         console.print(

@@ -178,14 +178,7 @@ def claim_plans(plan: Plan, runs: Path) -> pd.DataFrame:
     """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
     from normlab.frames import claim_plans as plans_of
 
-    return plans_of(plan.record, _frames(plan, runs))
-
-
-def expected_hours(plan: Plan, runs: Path) -> tuple[float | None, int]:
-    """Hours of training left on one worker; see `normlab.frames.expected_hours`."""
-    from normlab.frames import expected_hours as hours_of
-
-    return hours_of(plan.record, _frames(plan, runs))
+    return plans_of(plan.record, frames_of_plan(plan, runs))
 
 
 def counted_code(plan: Plan, runs: Path) -> tuple[list[str], list[str]]:
@@ -220,7 +213,7 @@ def stranger(study: Study, runs: Path) -> str | None:
     return None
 
 
-def _frames(plan: Plan, runs: Path) -> Frames | None:
+def frames_of_plan(plan: Plan, runs: Path) -> Frames | None:
     """What is stored of a plan's trials, if anything is."""
     from normlab.frames import load_frames
 
