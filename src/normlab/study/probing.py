@@ -132,8 +132,8 @@ def probe(
     # One arm of those that differ in nothing that matters.
     open_ = list({subjects[i].traits: i for i in reversed(wanted)}.values())[::-1]
     kinds = len(open_)
-    with _as_trials(threads), _norms_at_hand([subjects[i] for i in open_], device) as plain:
-        away = {i: _least(subjects, i, known) for i in open_}
+    with _as_trials(threads, device), _norms_at_hand([subjects[i] for i in open_], device) as plain:
+        away = {i: far for i in open_ if (far := _least(subjects, i, known))}
         while away:
             left = seconds - (time.perf_counter() - begun)
             has: dict[int, Speed] = {**known, **found}
@@ -198,13 +198,13 @@ def _too_large(one: Subject, device: str) -> str | None:
 
 
 @contextmanager
-def _as_trials(threads: int) -> Iterator[None]:
+def _as_trials(threads: int, device: str) -> Iterator[None]:
     """Threads and memory as a worker has them."""
     before = torch.get_num_threads()
     keep_freed_memory()
     torch.set_num_threads(threads)
     # What torch imports for its first optimizer is not a trial's, either.
-    torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+    torch.optim.Adam([torch.zeros(1, device=device, requires_grad=True)])
     try:
         yield
     finally:

@@ -92,7 +92,7 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
 
     task, signature = _to_compile(name, dtype)
     made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
-    compiled: Any = made(task)  # type: ignore[no-untyped-call]
+    compiled: Any = made(task)
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
     runtime, at = _openmp(), compiled.address
     team: Any = runtime.GOMP_parallel if runtime else None
@@ -118,7 +118,8 @@ def _to_compile(name: str, dtype: torch.dtype) -> tuple[Callable[..., None], Any
     address: Any = types.CPointer
     # The type of the pointer tells a task the type of the numbers; what it points to are integers.
     signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
-    return entry_points(_stamp())[name], signature
+    tasks: dict[str, Callable[..., None]] = entry_points(_stamp())  # type: ignore[no-untyped-call]
+    return tasks[name], signature
 
 
 def probe() -> None:
