@@ -18,7 +18,7 @@ from normlab.study import costs as costing
 from normlab.study import probing
 from normlab.study.costs import Costs, costs_of
 from normlab.study.plan import Plan, make_plan
-from normlab.study.runner import RunOptions, run_plan
+from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 from normlab.train.speed import Speed
 
@@ -161,30 +161,23 @@ def test_arms_without_stored_trials_are_timed_or_scaled_from_the_stored(
     assert left == {"none": 0, "batch": 2}
 
 
+@pytest.mark.parametrize("other", [{"chip": "Cray-1"}, {"threads": 2}], ids=str)
 def test_trials_of_another_machine_are_called_so_and_a_probe_comes_before_them(
-    timed: list[str], tmp_path: Path
+    other: dict[str, object], timed: list[str], tmp_path: Path
 ) -> None:
     made = plan()
-    run_plan(made, tmp_path, RunOptions(threads=1))
+    run_plan(made, tmp_path)
     with sqlite3.connect(tmp_path / "s" / DATABASE) as raw:
-        rows = raw.execute("SELECT id, provenance FROM trials").fetchall()
-        for trial, text in rows:
-            places = [{**place, "chip": "Cray-1"} for place in json.loads(text)]
-            raw.execute(
-                "UPDATE trials SET provenance = ? WHERE id = ?", (json.dumps(places), trial)
-            )
+        for trial, text in raw.execute("SELECT id, provenance FROM trials").fetchall():
+            places = json.dumps([{**place, **other} for place in json.loads(text)])
+            raw.execute("UPDATE trials SET provenance = ? WHERE id = ?", (places, trial))
     raw.close()
     found = costs_of(made, tmp_path, probing=False)
     assert sources(found) == ["elsewhere", "elsewhere"]
     place = found.arm_costs[0].place
-    assert place == {"device": "cpu", "chip": "Cray-1", "threads": 1}
+    assert place == {"device": "cpu", "chip": found.chip, "threads": 1, **other}
     assert found.hours is not None
     assert sources(costs_of(made, tmp_path)) == ["probe", "probe"]
-
-
-def test_other_threads_are_another_machine(tmp_path: Path) -> None:
-    run_plan(plan(), tmp_path, RunOptions(threads=2))
-    assert sources(costs_of(plan(), tmp_path, probing=False)) == ["elsewhere", "elsewhere"]
 
 
 CLAIM = {
