@@ -6,12 +6,14 @@
 The quick variants of bundled studies, one for each model in the catalog unless some are named: planned
 with a probe, then trained by one worker, in a fresh folder. Ratios are predicted / measured: of the
 hours of the whole run (wall time, the files it writes included, the report not), of an arm's images per second (median and range over arms), and of the peak memory of the process, which is
-that of the largest trial so far. Studies whose images are not here are left out, with a word.
+that of the largest trial so far. `load` is the system's average load of the last minute: whatever else runs
+slows both, and not always equally. Studies whose images are not here are left out, with a word.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -95,6 +97,7 @@ def row(name: str) -> dict[str, object] | None:
         "images/s, least": round(ratios[0], 2),
         "images/s, most": round(ratios[-1], 2),
         "peak memory": round(memory / found["peak"], 2),
+        "load": round(os.getloadavg()[0], 1),
     }
 
 
