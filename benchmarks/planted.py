@@ -3,6 +3,7 @@
     python benchmarks/planted.py                    # 10,000 studies a cell: prints, writes results/planted.csv
     python benchmarks/planted.py --studies 1000     # quicker; writes nothing
     python benchmarks/planted.py --effects          # the table of effects of two factors: 2,000 studies a grid
+    python benchmarks/planted.py --options          # every kind in pairs and apart, curves, relative margins
 
 A cell is a distribution, a number of arms k and of seeds n. Scores are accuracies on 10,000 test
 images, rounded to whole images. Each row says, in percent of studies:
@@ -33,19 +34,22 @@ import numpy.typing as npt
 
 from normlab.stats import moments, one_image_variance, t_intervals
 from normlab.stats.claims import (
+    AtLeast,
     Best,
     Better,
     Equal,
     Faster,
     Interaction,
     MeanClaim,
+    NotBetter,
     Ranking,
     Rules,
     Trend,
     decide,
     verdict,
 )
-from normlab.stats.contrasts import TEstimates, pair_weights, welch
+from normlab.stats.claims.evidence import by_t
+from normlab.stats.contrasts import pair_weights, welch
 from normlab.stats.factorial import factorial
 from normlab.stats.power import Design, better_power, equal_power, smallest_effect, smallest_margin
 from normlab.stats.sequential import LOOKS, look_alphas
@@ -104,6 +108,12 @@ def one_skewed(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
     return noise
 
 
+def last_ten(rng: np.random.Generator, shape: tuple[int, ...]) -> Values:
+    """The mean of the last ten epochs: what a seed has in all of them, and ten skewed draws."""
+    epochs = skewed(rng, (10, *shape)).mean(axis=0)
+    return (normal(rng, shape) + epochs) / np.sqrt(1.1)
+
+
 COLLAPSED_SPREAD = float(np.sqrt(SPREAD**2 + RATE * (1 - RATE) * (MEAN - CHANCE) ** 2))
 
 # Name -> noise around the mean, spreads of the first and of every other arm.
@@ -121,15 +131,32 @@ STRESS = {
 }
 
 
-class Cell:
-    """Studies of one distribution, k and n, drawn and judged at once."""
+CURVES = {"mean of the last 10 epochs": (last_ten, SPREAD, SPREAD)}
 
-    def __init__(self, name: str, arms: int, seeds: int, studies: int) -> None:
+
+class Cell:
+    """Studies of one distribution, k and n, drawn and judged at once.
+
+    Args:
+        name: Of the distribution.
+        arms: Of a study.
+        seeds: Of an arm.
+        studies: How many are drawn.
+        correlation: Of the scores of one seed in two arms, which are then judged in pairs; None for
+            arms that are drawn and judged apart.
+    """
+
+    def __init__(
+        self, name: str, arms: int, seeds: int, studies: int, correlation: float | None = None
+    ) -> None:
         self.name, self.arms, self.seeds, self.studies = name, arms, seeds, studies
-        self.noise, first, other = {**DISTRIBUTIONS, **STRESS}[name]
+        self.noise, first, other = {**DISTRIBUTIONS, **STRESS, **CURVES}[name]
         self.spreads = (first, other)
+        self.correlation = correlation
+        self.rules = Rules(variance_floor=FLOOR, paired=correlation is not None)
         # A stream of its own per cell: the same numbers whatever else is run.
-        self.rng = np.random.default_rng([arms, seeds, *name.encode()])
+        extra = [] if correlation is None else [round(100 * correlation)]
+        self.rng = np.random.default_rng([arms, seeds, *name.encode(), *extra])
 
     def scores(self, shift: Iterable[float] = ()) -> Values:
         """(studies, arms, seeds) with the first arms shifted from the common mean."""
@@ -137,14 +164,24 @@ class Cell:
         means = np.full(self.arms, MEAN)
         for arm, by in enumerate(shift):
             means[arm] += by
-        return np.round((means[:, None] + self.noise(self.rng, shape)) * IMAGES) / IMAGES
+        noise = self.noise(self.rng, shape)
+        if self.correlation:
+            shared = self.noise(self.rng, (self.studies, 1, self.seeds))
+            noise = self._mixed(noise, shared, self.correlation)
+        return np.round((means[:, None] + noise) * IMAGES) / IMAGES
+
+    def _mixed(self, own: Values, shared: Values, correlation: float) -> Values:
+        """Noise of the same spread, of which the arms of one seed share a part."""
+        if self.noise is collapsing:  # an arm takes the seed's own fate, or the one all arms share
+            taken = self.rng.random(own.shape) < np.sqrt(correlation)
+            return np.where(taken, shared, own)
+        return np.sqrt(1 - correlation) * own + np.sqrt(correlation) * shared
 
     def share(
         self, claim: MeanClaim, shift: Iterable[float], wanted: int, alpha: float = ALPHA
     ) -> float:
         """Share of studies whose verdict is the wanted one."""
-        arms = moments(self.scores(shift))
-        found = welch(arms, claim.contrasts(self.arms), variance_floor=FLOOR)
+        found = by_t(self.scores(shift) - claim.null, claim.contrasts(self.arms), self.rules)
         return float((decide(claim, found, alpha) == wanted).mean())
 
 
@@ -160,7 +197,7 @@ def settled_pairs(scores: Values, alpha: float) -> npt.NDArray[np.bool_]:
 def coverage(cell: Cell) -> tuple[float, float]:
     arms = moments(cell.scores())
     low, high = t_intervals(*arms, variance_floor=FLOOR)[1:]
-    pair: TEstimates = welch(arms, pair_weights(cell.arms)[:1], variance_floor=FLOOR)
+    pair = by_t(cell.scores(), pair_weights(cell.arms)[:1], cell.rules)
     below, above = pair.limits(ALPHA)
     return float(((low <= MEAN) & (high >= MEAN)).mean()), float(
         ((below <= 0) & (above >= 0)).mean()
@@ -202,6 +239,16 @@ def _better(k: int, margin: float) -> Truth:
     return Truth(((claim, ()),), (claim, (margin,)))
 
 
+def _not_better(k: int, margin: float) -> Truth:
+    claim = NotBetter(0, 1, margin)
+    return Truth(((claim, (margin,)),), (claim, ()))
+
+
+def _at_least(k: int, margin: float) -> Truth:
+    claim = AtLeast(0, MEAN, margin)
+    return Truth(((claim, ()),), (claim, ()))
+
+
 def _equal(k: int, margin: float) -> Truth:
     claim, back = Equal(0, 1, margin), Equal(1, 0, margin)
     return Truth(((claim, (margin,)), (back, (margin,))), (claim, (margin,)))
@@ -233,6 +280,8 @@ def _interaction(k: int, margin: float) -> Truth | None:
 
 PLANTED: dict[str, Callable[[int, float], Truth | None]] = {
     "better": _better,
+    "not_better": _not_better,
+    "at_least": _at_least,
     "equal": _equal,
     "best": _best,
     "ranking": _ranking,
@@ -264,12 +313,27 @@ PLANTED_TIMES = {"faster": faster_errors}
 """The kinds about times, which are judged study by study."""
 
 
+def bounded(cell: Cell, margin: float) -> dict[str, Truth]:
+    """The kinds whose errors are bounded in a cell, with their truths.
+
+    `at_least` is about one mean, of which no few trials tell how skewed it is: it is bounded where
+    the spread is normal, and elsewhere only shown.
+    """
+    made = {kind: truth(cell.arms, margin) for kind, truth in PLANTED.items()}
+    return {
+        kind: truth
+        for kind, truth in made.items()
+        if truth is not None
+        and cell.seeds >= truth.true[0].fewest
+        and (kind != "at_least" or cell.name == "normal")
+    }
+
+
 def wrong(cell: Cell) -> tuple[float, tuple[float, str], tuple[float, str]]:
     """False `equal`, worst false `supported`, worst false `refuted` with their kinds."""
     plain = Design((SPREAD, SPREAD), variance_floor=FLOOR)
     margin = whole_images(smallest_margin(plain, cell.seeds))
-    made = {kind: truth(cell.arms, margin) for kind, truth in PLANTED.items()}
-    truths = {kind: truth for kind, truth in made.items() if truth is not None}
+    truths = bounded(cell, margin)
 
     def supported(kind: str) -> float:
         return max(cell.share(claim, shift, 1) for claim, shift in truths[kind].false)
@@ -326,6 +390,106 @@ def rows(names: Iterable[str], studies: int) -> Iterator[Row]:
             for seeds in SEEDS:
                 yield cell_row(name, arms, seeds, studies)
             yield settled_row(name, arms, studies)
+
+
+CORRELATIONS = (None, 0.0, 0.5, 0.9)
+"""Of the arms of one seed, judged in pairs; None for arms judged apart."""
+OPTION_CELLS = ("normal", "skewed", "collapsed runs (10 %)", "mean of the last 10 epochs")
+
+
+def option_row(name: str, correlation: float | None, seeds: int, studies: int) -> Row:
+    """Every kind with arms judged in pairs or apart, and `at_least` for itself."""
+    cell = Cell(name, 4, seeds, studies, correlation)
+    false_equal, (supported, supported_kind), (refuted, refuted_kind) = wrong(cell)
+    lone = PLANTED["at_least"](4, SPREAD)
+    assert lone is not None
+    enough = seeds >= lone.true[0].fewest
+    return {
+        "distribution": name,
+        "pairs": "apart" if correlation is None else f"in pairs, correlation {correlation:g}",
+        "seeds": seeds,
+        "studies": studies,
+        "coverage_difference": coverage(cell)[1],
+        "false_equal_supported": false_equal,
+        "false_supported": supported,
+        "false_supported_kind": supported_kind,
+        "false_refuted": refuted,
+        "false_refuted_kind": refuted_kind,
+        "at_least_false_supported": cell.share(*lone.false[0], 1) if enough else "",
+        "at_least_false_refuted": cell.share(*lone.true, -1) if enough else "",
+    }
+
+
+TIME, TIME_SPREAD, TIME_MARGIN = 100.0, 3.0, 0.05
+"""Seconds of an arm, over seeds, and a relative margin."""
+
+
+def relative_row(correlation: float | None, seeds: int, studies: int) -> Row:
+    """Claims about seconds with a margin of 5 % of the other arm's mean."""
+    key = -1 if correlation is None else round(100 * correlation)
+    rng = np.random.default_rng([seeds, key + 1, *b"relative"])
+    rules = Rules(paired=correlation is not None, relative=True)
+
+    def share(claim: MeanClaim, saved: float, wanted: int) -> float:
+        noise = rng.standard_normal((studies, 2, seeds))
+        if correlation:
+            shared = rng.standard_normal((studies, 1, seeds))
+            noise = np.sqrt(1 - correlation) * noise + np.sqrt(correlation) * shared
+        seconds = np.array([TIME * (1 - saved), TIME])[:, None] + TIME_SPREAD * noise
+        found = by_t(-seconds, claim.contrasts(2), rules)
+        return float((decide(claim, found, ALPHA) == wanted).mean())
+
+    better, lower = Better(0, 1, TIME_MARGIN), NotBetter(0, 1, TIME_MARGIN)
+    equal = Equal(0, 1, TIME_MARGIN)
+    supported = {
+        "better": share(better, 0.0, 1),
+        "not_better": share(lower, TIME_MARGIN, 1),
+        "equal": max(share(equal, TIME_MARGIN, 1), share(equal, -TIME_MARGIN, 1)),
+    }
+    refuted = {
+        "better": share(better, TIME_MARGIN, -1),
+        "not_better": share(lower, 0.0, -1),
+        "equal": share(equal, TIME_MARGIN, -1),
+    }
+    return {
+        "distribution": "seconds, relative margin",
+        "pairs": "apart" if correlation is None else f"in pairs, correlation {correlation:g}",
+        "seeds": seeds,
+        "studies": studies,
+        "false_supported": max(supported.values()),
+        "false_supported_kind": max(supported, key=lambda kind: supported[kind]),
+        "false_refuted": max(refuted.values()),
+        "false_refuted_kind": max(refuted, key=lambda kind: refuted[kind]),
+    }
+
+
+def option_rows(studies: int) -> Iterator[Row]:
+    for correlation in CORRELATIONS:
+        for seeds in SEEDS:
+            for name in OPTION_CELLS:
+                yield option_row(name, correlation, seeds, studies)
+            yield relative_row(correlation, seeds, studies)
+
+
+def print_options(studies: int) -> list[Row]:
+    print("wrong verdicts, % of studies, by pairs, seeds and distribution; 4 arms")
+    found = []
+    for row in option_rows(studies):
+        found.append(row)
+        alone = row.get("at_least_false_supported", "")
+        print(
+            f"{row['pairs']:<27}{row['seeds']:>3}  {row['distribution']:<28}"
+            f"supported {percent_of(row, 'false_supported')} {row['false_supported_kind']:<12}"
+            f"refuted {percent_of(row, 'false_refuted')} {row['false_refuted_kind']:<12}"
+            f"covered {percent_of(row, 'coverage_difference')}  "
+            f"at_least {f'{100 * float(str(alone)):.1f}' if alone != '' else '-'}",
+            flush=True,
+        )
+    return found
+
+
+def percent_of(row: Row, key: str) -> str:
+    return f"{100 * float(str(row[key])):5.1f}" if key in row else "    -"
 
 
 GRIDS, GRID_SEEDS = ((4, 4), (6, 4), (8, 4), (10, 5)), (2, 3, 5)
@@ -409,7 +573,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Planted truth, judged.")
     parser.add_argument("--studies", type=int, default=10_000, help="a cell (default 10,000)")
     parser.add_argument("--effects", action="store_true", help="the table of effects instead")
+    parser.add_argument("--options", action="store_true", help="pairs, kinds and margins instead")
     options = parser.parse_args()
+    if options.options:
+        found = print_options(options.studies)
+        if options.studies >= 10_000:
+            write(found, "planted_options.csv")
+        return
     if options.effects:
         print_effects(min(options.studies, 2000))
         return
@@ -422,14 +592,16 @@ def main() -> None:
         print("-" * len(HEADER))
     print(*summary(found), sep="\n")
     if options.studies >= 10_000:
-        path = Path(__file__).parent / "results" / "planted.csv"
-        with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(found[0]), restval="", lineterminator="\n")
-            writer.writeheader()
-            for row in found:
-                writer.writerow(
-                    {k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()}
-                )
+        write(found, "planted.csv")
+
+
+def write(found: list[Row], name: str) -> None:
+    path = Path(__file__).parent / "results" / name
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(found[0]), restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in found:
+            writer.writerow({k: round(v, 6) if isinstance(v, float) else v for k, v in row.items()})
 
 
 if __name__ == "__main__":

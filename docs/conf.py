@@ -76,6 +76,7 @@ toctree_of = {
             "docs/api/claims",
             "docs/api/frames",
             "docs/api/figures",
+            "docs/api/sentences",
         ]
     },
 }
@@ -95,6 +96,7 @@ public_packages = [
     "normlab.stats.claims",
     "normlab.frames",
     "normlab.figures",
+    "normlab.sentences",
 ]
 """Every name in the `__all__` of these must be documented, or the build fails."""
 

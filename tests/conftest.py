@@ -67,7 +67,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a study with 4 arms x 2 seeds x 2 epochs and a figure of every kind."""
+    """The folder of a study with 4 arms x 3 seeds x 2 epochs and a figure of every kind."""
     runs = tmp_path_factory.mktemp("runs")
     study = Study.parse(
         {
@@ -84,7 +84,14 @@ def illustrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "diagnostics": ["activations", "gradient_norm"],
             },
             "factors": {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]},
-            "seeds": 2,
+            "seeds": 3,
+            "analysis": {
+                "alternatives": [
+                    {"at": "best_validation"},
+                    {"metric": "test_loss", "margin": 0.05, "paired": True},
+                    {"collapsed": False, "at": "mean_of_last_2"},
+                ]
+            },
             "claims": [
                 {"kind": "better", "arm": {"norm": "batch_instance"}, "over": {"norm": "layer"}},
                 {"kind": "ranking", "order": [{"norm": "batch_instance"}, {"norm": "layer"}]},

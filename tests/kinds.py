@@ -16,6 +16,7 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"kind": "curves", "metric": "loss", "scale": "log"},
     {"kind": "survival", "target": 0.3, "split": "train", "clock": "examples"},
     {"kind": "effects"},
+    {"kind": "specification_curve"},
     {"kind": "confusion", "arms": {"dropout.p": 0}},
     {"kind": "misclassified", "arm": {"norm": "layer", "dropout.p": 0}},
     {

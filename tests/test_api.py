@@ -21,7 +21,7 @@ def tiny(name: str = "tiny", **changes: Any) -> normlab.Study:
 CLAIMED: dict[str, Any] = {
     "arms": [{"label": "<script>a & b</script>", "set": {"lr": 0.1}}, {"label": "plain"}],
     "seeds": 2,
-    "analysis": {"looks": [2, 3], "margin": 1},
+    "analysis": {"looks": [3, 4], "margin": 1},
     "claims": [
         {"kind": "equal", "name": "<i>x</i>", "arm": "<script>a & b</script>", "to": "plain"}
     ],
@@ -147,16 +147,54 @@ def test_seeds_are_added_until_the_claims_are_settled(
             looks.append(event)
 
     results = normlab.run(
-        tiny(**CLAIMED), runs=tmp_path, until_settled=True, max_seeds=3, progress=follow
+        tiny(**CLAIMED), runs=tmp_path, until_settled=True, max_seeds=4, progress=follow
     )
-    assert [look.seeds for look in looks] == [2, 3][: len(looks)]
+    assert [look.seeds for look in looks] == [3, 4][: len(looks)]
     assert [look.settled for look in looks[:-1]] == [False] * (len(looks) - 1)
     assert looks[0].open_claims in {(), ("<i>x</i>",)}
     assert len(results.trials) == 2 * looks[-1].seeds
     assert results.claims.equals(normlab.claims("tiny", runs=tmp_path))
     assert capsys.readouterr().out == ""
     normlab.run(tiny(**CLAIMED), runs=tmp_path, until_settled=True, progress=True)
-    assert "2 seeds: " in capsys.readouterr().out
+    assert "3 seeds:" in capsys.readouterr().out
+
+
+def test_an_arm_of_settled_claims_alone_gets_no_more_seeds(tmp_path: Path) -> None:
+    looks: list[events.LookTaken] = []
+    study = tiny(
+        arms=[
+            {"label": "a", "set": {"lr": 0.1, "norm": "batch"}},
+            {"label": "b", "set": {"lr": 0.1, "norm": "batch", "batch_size": 32}},
+            {"label": "still", "set": {"lr": 1e-9}},
+        ],
+        base={"data": "digits", "data.limit": 40, "model": "digits-small", "norm": "none",
+              "epochs": 6},
+        seeds=3,
+        analysis={"looks": [3, 4], "margin": 0.01},
+        claims=[
+            {"kind": "better", "name": "learns", "metric": "train_loss", "margin": 0.001,
+             "arm": "a", "over": "still", "at": "mean_of_last_2"},
+            {"kind": "equal", "name": "open", "arm": "a", "to": "b"},
+        ],
+    )  # fmt: skip
+    results = normlab.run(
+        study,
+        runs=tmp_path,
+        until_settled=True,
+        progress=lambda e: looks.append(e) if isinstance(e, events.LookTaken) else None,
+    )
+    assert looks[0].settled_claims == {"learns": "supported"}
+    ahead = looks[0].next_look
+    assert ahead is not None
+    assert (ahead.seeds, ahead.arms, ahead.trials) == (4, 2, 2)
+    assert ahead.hours > 0
+    assert looks[-1].next_look is None
+    assert results.trials.groupby("arm")["seed"].count().to_dict() == {"a": 4, "b": 4, "still": 3}
+    settled, open_ = results.claims.to_dict("records")
+    assert (settled["verdict"], settled["seeds"]) == ("supported", 3)
+    assert open_["seeds"] == 4
+    assert settled["estimate"] < 0  # a loss keeps its sign
+    assert "still stopped at 3 seeds, others have up to 4" in results.notices[0]
 
 
 def test_max_seeds_needs_until_settled(tmp_path: Path) -> None:

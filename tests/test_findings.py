@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from normlab.cli import app
 from normlab.errors import UserError
+from normlab.study.released import released
 
 FOLDER = Path(__file__).parents[1] / "docs" / "findings"
 PAGES = sorted(path.name for path in FOLDER.glob("source-*.md"))
@@ -35,6 +36,16 @@ def test_a_page_says_what_its_files_say(name: str, derive: ModuleType) -> None:
     parts = derive.PART.findall(text)
     assert {kind for _, kind, *_ in parts} >= {"run", "arms"}
     assert derive.page_derived(text) == text
+
+
+def test_the_scoreboard_says_what_studies_and_files_say(derive: ModuleType) -> None:
+    text = (FOLDER / "scoreboard.md").read_text(encoding="utf-8")
+    marks = [name for _, kind, name, *_ in derive.PART.findall(text) if kind == "scoreboard"]
+    assert marks == ["counts", "studies", "A", "B", "C", "D", "all"]
+    assert derive.page_derived(text) == text
+    changed = text.replace("| inconclusive |", "| supported |", 1)
+    assert changed != text
+    assert derive.page_derived(changed) == text
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -71,6 +82,7 @@ def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: Modul
         ),
         ("<!-- rnu mnist-l1-l2-gbn -->\n<!-- end -->", "has no mark; those known are run"),
         ("<!-- run mnist-norms-grid -->\n<!-- end -->", "mnist-norms-grid.csv is not there"),
+        ("<!-- scoreboard E -->\n<!-- end -->", "unknown source 'E'"),
         ("<!-- run mnist-nroms -->\n<!-- end -->", "Did you mean 'mnist-norms'"),
         ("<!-- figure resnet14-norms gates -->\n<!-- end -->", "resnet14-norms, gates: "),
         ("<!-- figure mnist-l1-l2-gbn curvs -->\n<!-- end -->", "Did you mean 'curves"),
@@ -105,5 +117,6 @@ def test_trials_of_another_variant_are_not_taken_in(
 
 def test_every_file_of_trials_is_on_a_page() -> None:
     pages = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md"))
-    for path in FOLDER.glob("*.csv"):
-        assert f"<!-- run {path.stem} -->" in pages
+    assert released()
+    for name in released():
+        assert f"<!-- run {name} -->" in pages

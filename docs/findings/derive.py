@@ -1,4 +1,4 @@
-"""Every number of the findings pages, from the CSV files beside them.
+"""Every number of the findings pages, from the CSV files in `src/normlab/studies/findings`.
 
     python docs/findings/derive.py                  # write the pages' tables and figures anew
     python docs/findings/derive.py --check          # only compare; exit code 1 if a page differs
@@ -6,7 +6,7 @@
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
 table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `last` (the last epochs) and
-`figure` (with the figure's name). A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+`figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -29,19 +29,22 @@ from normlab import api
 from normlab.errors import UserError, unknown
 from normlab.figures.drawing import Shown, figures_of
 from normlab.files import write_whole
-from normlab.frames import Frames, frames_from_csv, load_frames
+from normlab.frames import Frames, load_frames
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.scores import score_array
 from normlab.frames.tables import COUNTED
 from normlab.reports.export import figure_files
 from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
+from normlab.sentences import Scoreboard
+from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
-from normlab.study.resolve import outline
+from normlab.study.released import FOLDER, QUICK, released_frames
 from normlab.wording import counted
 
 HERE = Path(__file__).parent
-QUICK = "-quick"
+FILES = "../../src/normlab/studies/findings"
+"""The CSV files, from a page."""
 TARGET = 0.994
 """What source B asks for."""
 
@@ -77,7 +80,7 @@ def run_sentence(name: str, _: str | None) -> str:
     where = ", ".join(sorted(set(trials["chip"].dropna())))
     torch = ", ".join(sorted(set(trials["torch"].dropna())))
     return (
-        f"[`{name}.csv`]({name}.csv): {len(trials)} trials{variant}{odd}; "
+        f"[`{name}.csv`]({FILES}/{name}.csv): {len(trials)} trials{variant}{odd}; "
         f"{counted(arms, 'arm')}, {_span(seeds)} {'seed' if seeds.max() == 1 else 'seeds'}, "
         f"{_span(trials['epoch'])} {'epoch' if trials['epoch'].max() == 1 else 'epochs'} on "
         f"{_span(trials['train_images'])} images. {hours:.2f} hours of training steps on {where} "
@@ -123,12 +126,25 @@ def figure_part(name: str, option: str | None) -> str:
     return f"![{figure.title}](figures/{name}-{option}.{suffix})\n"
 
 
+@cache
+def board() -> Scoreboard:
+    """Every sentence of the sources with its verdict."""
+    return api.scoreboard()
+
+
+def scoreboard_part(name: str, _: str | None) -> str:
+    """Of the scoreboard: its counts, its studies, or the sentences of a source."""
+    made = {"counts": counts_table, "studies": studies_table}
+    return made[name](board()) if name in made else source_table(board(), name)
+
+
 PARTS = {
     "run": run_sentence,
     "arms": arms_part,
     "last": last_part,
     "claims": claims_part,
     "figure": figure_part,
+    "scoreboard": scoreboard_part,
 }
 END = "<!-- end -->"
 START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")
@@ -139,11 +155,10 @@ PART = re.compile(rf"({START.pattern})(?:(?!<!-- ).)*({END})", re.DOTALL)
 @cache
 def read(name: str) -> Frames:
     """The trials of a file as a study's frames."""
-    quick, path = name.endswith(QUICK), HERE / f"{name}.csv"
-    study = api.load_study(name.removesuffix(QUICK), quick=quick)
-    if not path.exists():
-        raise UserError(f"{path.name} is not there: --collect RUNS takes trials in")
-    return frames_from_csv(path, outline(study))
+    frames = released_frames(api.load_study(name.removesuffix(QUICK), quick=name.endswith(QUICK)))
+    if frames is None:
+        raise UserError(f"{name}.csv is not there: --collect RUNS takes trials in")
+    return frames
 
 
 def figure_of(frames: Frames, option: str | None, folder: Path | None = None) -> Shown:
@@ -203,7 +218,7 @@ def collect(runs: Path, quick: bool) -> None:
         if not len(new):
             continue
         name = folder.name + (QUICK if quick else "")
-        path = HERE / f"{name}.csv"
+        path = FOLDER / f"{name}.csv"
         if path.exists():
             old = pd.read_csv(path, dtype=str, keep_default_na=False)
             fresh = set(zip(new["arm"], new["seed"], strict=True))

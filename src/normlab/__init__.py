@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         report,
         results,
         run,
+        scoreboard,
         status,
         trust_study,
         verify,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from normlab.errors import UserError
     from normlab.models import swap_norm
     from normlab.recipe import Recipe
+    from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.costs import Costs
     from normlab.study.spec import Study
@@ -65,6 +67,7 @@ _HOMES = {
     "Costs": "normlab.study.costs",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
+    "Scoreboard": "normlab.sentences",
     "Status": "normlab.answers",
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
@@ -82,6 +85,7 @@ __all__ = [
     "Costs",
     "Recipe",
     "Results",
+    "Scoreboard",
     "Status",
     "Study",
     "UserError",
@@ -98,6 +102,7 @@ __all__ = [
     "report",
     "results",
     "run",
+    "scoreboard",
     "status",
     "swap_norm",
     "trust_study",

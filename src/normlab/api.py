@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from normlab.norms import conformance
+    from normlab.sentences import Scoreboard
     from normlab.study.costs import Costs
     from normlab.study.events import Listener
     from normlab.study.lint import Finding
@@ -278,6 +279,27 @@ def claims_from(
 
     made = study if isinstance(study, Study) else load_study(study)
     return verdicts_from(Path(csv), made, test_images=test_images)
+
+
+def scoreboard(source: str | None = None, *, verdict: str | None = None) -> Scoreboard:
+    """Every sentence of the sources of the bundled studies, and what became of it.
+
+    Trains nothing: the verdicts are those of the trials that come with normlab.
+
+    Args:
+        source: Only this one: A, B, C, D, or all for what normlab does for each of them.
+        verdict: Only sentences that claims ask, with this verdict: supported, refuted,
+            inconclusive, or none where nothing but a rehearsal was released.
+
+    Returns:
+        The rows as `rows`, as the data frame `table` and as the plain data `record()`.
+
+    Raises:
+        UserError: There is no such source or verdict.
+    """
+    from normlab.sentences.scoreboard import scoreboard as whole
+
+    return whole().only(source, verdict)
 
 
 def check_norm(

@@ -37,6 +37,20 @@ Selector = Annotated[str | dict[str, object], BeforeValidator(_selects)]
 Selectors = Annotated[tuple[Selector, ...], BeforeValidator(one_or_several)]
 
 
+def _selects_side(value: object) -> object:
+    if isinstance(value, list | tuple):
+        if len(value) < 2:
+            raise ValueError("a list names two arms or more; of one give it without a list")
+        return tuple(_selects(one) for one in value)
+    return _selects(value)
+
+
+SideSelector = Annotated[
+    str | dict[str, object] | tuple[str | dict[str, object], ...], BeforeValidator(_selects_side)
+]
+"""What picks a side of a claim: a selector, or a list of them for the mean over all they fit."""
+
+
 class Arms:
     """The arms of a plan, to pick from.
 
@@ -70,6 +84,23 @@ class Arms:
             shown = [*self][:_SHOWN] + (["..."] if len(self.levels) > _SHOWN else [])
             raise UserError(f"no arm has {value_text(selector)}; the arms are: {listing(shown)}")
         return found
+
+    def pick_side(
+        self, selector: str | Mapping[str, object] | Sequence[str | Mapping[str, object]]
+    ) -> tuple[str, ...]:
+        """Labels of the arms of a claim's side: of one selector, or of several together."""
+        if isinstance(selector, str | Mapping):
+            return self.pick(selector)
+        return self.pick_any(selector)
+
+    def within(self, levels: Mapping[str, object]) -> Arms:
+        """The arms that have these levels, to pick from.
+
+        Raises:
+            UserError: No such factor or level, or no arm has them.
+        """
+        labels = self.pick(levels) if levels else tuple(self)
+        return Arms({label: self.levels[label] for label in labels}, strict=self.strict)
 
     def pick_any(self, selectors: Iterable[str | Mapping[str, object]] | None) -> tuple[str, ...]:
         """Labels that any of the selectors fits, in the plan's order; of None all."""
@@ -106,6 +137,23 @@ class Arms:
                 found.append(levels[factor])
         return found
 
+    def combinations(self, factors: Sequence[str]) -> list[dict[str, object]]:
+        """The different levels of these factors that arms have together, in the plan's order.
+
+        Raises:
+            UserError: No such factor.
+        """
+        for factor in factors:
+            if factor not in self.factors:
+                raise UserError(unknown("factor", factor, self.factors))
+        found: list[dict[str, object]] = []
+        for levels in self.levels.values():
+            if factors and all(factor in levels for factor in factors):
+                cell = {factor: levels[factor] for factor in factors}
+                if cell not in found:
+                    found.append(cell)
+        return found
+
     @property
     def factors(self) -> tuple[str, ...]:
         """Every key that some arm has a level of."""
@@ -128,10 +176,14 @@ class Arms:
                 raise UserError(f"{key} has no level {value_text(one)}; it has {', '.join(texts)}")
 
 
-def selector_text(selector: str | Mapping[str, object]) -> str:
+def selector_text(
+    selector: str | Mapping[str, object] | Sequence[str | Mapping[str, object]],
+) -> str:
     """A selector in words."""
     if isinstance(selector, str):
         return selector
+    if not isinstance(selector, Mapping):
+        return " and ".join(map(selector_text, selector))
     return " ".join(f"{key}={value_text(value)}" for key, value in selector.items())
 
 

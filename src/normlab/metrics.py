@@ -20,6 +20,11 @@ class Metric(NamedTuple):
     points: bool = True
     per_epoch: bool = True
 
+    @property
+    def unit(self) -> str:
+        """`points` for fractions, `s` for times, `nats` for losses."""
+        return "points" if self.points else "nats" if self.per_epoch else "s"
+
 
 METRICS: dict[str, Metric] = {
     "test_accuracy": Metric("test accuracy"),
@@ -43,12 +48,26 @@ METRICS: dict[str, Metric] = {
 
 WORST_OF_LAST = "worst_of_last_"
 """With a number: the worst value of so many last epochs. A score reached once does not do."""
+MEAN_OF_LAST = "mean_of_last_"
+"""With a number: the mean over so many last epochs, which spreads less than any one of them."""
 
 
-def last_epochs(at: str | int) -> int | None:
-    """How many epochs `worst_of_last_<number>` is about; None for other epochs that count."""
-    name = str(at)
-    return int(name.removeprefix(WORST_OF_LAST)) if name.startswith(WORST_OF_LAST) else None
+def last_epochs(at: str | int) -> tuple[str, int] | None:
+    """`WORST_OF_LAST` or `MEAN_OF_LAST`, and of how many epochs; None for any other `at`."""
+    for prefix in (WORST_OF_LAST, MEAN_OF_LAST):
+        if str(at).startswith(prefix):
+            return prefix, int(str(at).removeprefix(prefix))
+    return None
+
+
+def at_text(at: str | int) -> str:
+    """The epoch that counts, in words."""
+    if isinstance(at, int):
+        return f"epoch {at}"
+    ends = last_epochs(at)
+    if ends is not None:
+        return f"{'worst' if ends[0] == WORST_OF_LAST else 'mean'} of the last {ends[1]} epochs"
+    return {"last": "last epoch", "best_validation": "epoch of the best validation"}.get(at, at)
 
 
 def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
@@ -56,11 +75,15 @@ def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:
 
     Args:
         metric: Its name.
-        at: `last`, `best_validation`, an epoch's number or `worst_of_last_<number>`.
+        at: `last`, `best_validation`, an epoch's number, or `worst_of_last_` or `mean_of_last_`
+            with a number.
     """
     splits = {metric.partition("_")[0]}
     if not METRICS[metric].per_epoch:
         return splits, 1
     if at == "best_validation":
         splits.add("validation")
-    return splits, at if isinstance(at, int) else last_epochs(at) or 1
+    if isinstance(at, int):
+        return splits, at
+    ends = last_epochs(at)
+    return splits, ends[1] if ends else 1

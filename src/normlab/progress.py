@@ -35,11 +35,19 @@ def reporter() -> Lines | Bars:
 
 
 def look_text(look: LookTaken) -> str:
-    """What a look found, in a line."""
-    left = "; ".join(look.open_claims)
-    return (
-        f"{look.seeds} seeds: {'every claim is settled' if look.settled else f'still open: {left}'}"
+    """What a look found, and what the next one takes."""
+    lines = []
+    for name, word in look.settled_claims.items():
+        lines.append(f"{word}: {name}")
+    lines.append(
+        f"still open: {'; '.join(look.open_claims)}" if look.open_claims else "no claim is open"
     )
+    if (ahead := look.next_look) is not None:
+        lines.append(
+            f"next look, {ahead.seeds} seeds of {counted(ahead.arms, 'arm')}: "
+            f"{counted(ahead.trials, 'trial')}, about {ahead.hours:.2g} hours on one worker"
+        )
+    return "\n  ".join([f"{look.seeds} seeds:", *lines])
 
 
 class Lines:

@@ -13,7 +13,7 @@ question: Does batch norm help?
 base: {data: digits, model: digits-small, epochs: 2, lr: 0.05, batch_size: 64}
 factors: {norm: [none, batch]}
 seeds: 3
-analysis: {looks: [2, 4], margin: 1}
+analysis: {looks: [3, 4], margin: 1}
 claims:
   - {kind: better, name: helps, arm: {norm: batch}, over: {norm: none}}
 """
@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> str:
 def test_seeds_are_added_at_the_looks_until_the_claims_are_settled(normlab: Run, file: str) -> None:
     code, out, _ = normlab("run", file, "--until-settled", "--workers", "1")
     assert code == 0
-    assert "2 seeds: " in out
+    assert "3 seeds:\n  " in out
     assert "helps  " in out
     code, out, _ = normlab("claims", "s", "--json")
     (found,) = json.loads(out)

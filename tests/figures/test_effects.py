@@ -43,17 +43,17 @@ ROWS: list[tuple[object, ...]] = [
 ]
 
 
-def test_the_verdicts_numbers_are_drawn_in_the_claim_s_direction(tmp_path: Any) -> None:
+def test_the_verdicts_numbers_are_drawn_with_the_sign_that_was_measured(tmp_path: Any) -> None:
     made = frames(tmp_path, ROWS)
     rows = FIGURE.rows(Source(made)).set_index("claim")
     table = claim_table(made).set_index("claim")
     assert rows.loc["b over a", "estimate"] == pytest.approx(4.667, abs=1e-3)
     assert rows.loc["b over a", "low"] == pytest.approx(100 * table.loc["b over a", "low"])
     assert rows.loc["b over a", "margin"] == pytest.approx(0.1)  # digits: a tenth of a point
-    assert rows.loc["lower loss", "estimate"] == pytest.approx(0.1)  # less loss is better
+    assert rows.loc["lower loss", "estimate"] == pytest.approx(-0.1)
     assert rows["unit"].tolist() == [
         "Difference, points",
-        "Difference in test loss, turned round: less is better",
+        "Difference in test loss, nats; left is better",
     ]
 
 
@@ -64,7 +64,7 @@ def test_the_published_difference_is_the_claim_s_own_or_that_of_the_arms_numbers
         {"arm": label, "values": {"test_loss": v}} for label, v in (("a", 0.4), ("b", 0.1))
     ]
     rows = FIGURE.rows(Source(frames(tmp_path, ROWS, published=published)))
-    assert rows["published"].tolist() == pytest.approx([3.0, 0.3])
+    assert rows["published"].tolist() == pytest.approx([3.0, -0.3])
 
 
 def test_one_seed_is_drawn_without_an_interval(tmp_path: Any) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 import pytest
 import vl_convert
@@ -42,12 +41,12 @@ def test_an_arm_has_its_seeds_mean_and_t_interval_in_percent(make: Make) -> None
     assert seeds["value"].tolist() == pytest.approx([80, 84, 82])
 
 
-def test_trials_that_do_not_count_are_left_out_and_one_seed_has_no_interval(make: Make) -> None:
-    states = {("a", 0): "invalid", ("b", 1): "failed", ("b", 2): "running"}
-    rows = arm_rows(make(SCORES, states=states), dots())
-    means = part(rows, "mean").set_index("arm")
-    assert means["value"].to_dict() == pytest.approx({"a": 94.5, "b": 80.0})
-    assert np.isnan(means.loc["b", "low"])
+def test_trials_that_do_not_count_are_left_out_and_two_seeds_have_no_interval(make: Make) -> None:
+    scores = {"a": [[0.5], [0.92], [0.97], [0.93]], "b": [[0.8], [0.84], [0.1], [0.2]]}
+    states = {("a", 0): "invalid", ("b", 2): "failed", ("b", 3): "running"}
+    means = part(arm_rows(make(scores, states=states), dots()), "mean").set_index("arm")
+    assert means["value"].to_dict() == pytest.approx({"a": 94.0, "b": 82.0})
+    assert means["low"].notna().to_dict() == {"a": True, "b": False}
 
 
 def test_another_metric_has_its_own_unit_and_the_sign_it_was_measured_with(make: Make) -> None:
@@ -89,10 +88,13 @@ def test_every_number_that_was_printed_of_an_arm_is_shown(make: Make) -> None:
 
 
 def test_a_time_s_interval_ends_with_the_longest_training(make: Make) -> None:
-    values = {"a": [[0.5, 0.9, 0.9], [0.5, 0.5, 0.5]], "b": [[0.5, 0.5, 0.5]] * 2}
+    values = {
+        "a": [[0.5, 0.9, 0.9], [0.5, 0.5, 0.5], [0.5, 0.5, 0.9]],
+        "b": [[0.5, 0.5, 0.5]] * 3,
+    }
     metric = {"kind": "time_to", "target": 0.9, "split": "train", "clock": "seconds", "hold": 1}
     means = part(arm_rows(make(values), dots(metric)), "mean")
-    assert means["value"].tolist() == pytest.approx([5, 6])
+    assert means["value"].tolist() == pytest.approx([16 / 3, 6])
     assert means["high"].tolist() == pytest.approx([6, 6])
 
 

@@ -297,15 +297,15 @@ def test_seeds_added_after_a_look_are_exploratory(tmp_path: Path) -> None:
 
 def test_seeds_added_at_the_declared_looks_are_not(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
-        finish(store, study().at_look(2, (2, 4)))
-        finish(store, study().at_look(4, (2, 4)))
+        finish(store, study().at_look(3, (3, 4)))
+        finish(store, study().at_look(4, (3, 4)))
         assert exploratory(store) == [None]
 
 
 def test_looks_declared_after_a_look_are_exploratory(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
-        finish(store, study(seeds=2))
-        finish(store, study().at_look(4, (2, 4)))
+        finish(store, study(seeds=3))
+        finish(store, study().at_look(4, (3, 4)))
         assert "other looks" in str(exploratory(store)[0])
 
 
@@ -393,7 +393,7 @@ def test_one_row_an_arm_is_inconclusive_with_the_reason(tmp_path: Path) -> None:
         "records"
     )
     assert row["verdict"] == "inconclusive"
-    assert "fewer than 2 seeds" in row["reason"]
+    assert "fewer than 3 seeds" in row["reason"]
 
 
 def test_times_to_a_target_come_from_their_own_column(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_hand_values_of_three_arms() -> None:
 
 
 def test_one_arm_left_is_the_best_for_sure() -> None:
-    found = compared(np.array([[10.0, 10.1], [1.0, 1.1], [2.0, 2.1]]))
+    found = compared(np.array([[10.0, 10.1, 10.2], [1.0, 1.1, 1.2], [2.0, 2.1, 2.2]]))
     assert found.excluded.tolist() == [False, True, True]
     assert found.low[0] == 0
 

@@ -36,12 +36,12 @@ def test_all_pairs_with_bonferroni_are_scikit_posthocs_s() -> None:
 
 
 def test_hand_value_of_a_contrast_of_three_arms() -> None:
-    # Means 4, 1, 3; variances 2, 2, 8 over 2 seeds each: parts 1, 1/4, 1 of squared error 2.25.
-    scores = np.array([[3.0, 5.0], [0.0, 2.0], [1.0, 5.0]])
+    # Means 4, 1, 3; variances 1, 1, 4 over 3 seeds each: parts 1/3, 1/12, 1/3 of squared error 3/4.
+    scores = np.array([[3.0, 4.0, 5.0], [0.0, 1.0, 2.0], [1.0, 3.0, 5.0]])
     found = welch(moments(scores), [1.0, -0.5, -0.5])
     assert found.estimate[0] == pytest.approx(2.0)
-    assert found.se[0] ** 2 == pytest.approx(1 + 0.25 + 1)
-    assert found.df[0] == pytest.approx(2.25**2 / (1 + 0.0625 + 1))
+    assert found.se[0] ** 2 == pytest.approx(1 / 3 + 1 / 12 + 1 / 3)
+    assert found.df[0] == pytest.approx(0.75**2 / ((1 / 9 + 1 / 144 + 1 / 9) / 2))
 
 
 def test_every_arm_has_the_floor() -> None:
@@ -51,13 +51,14 @@ def test_every_arm_has_the_floor() -> None:
 
 
 def test_without_spread_or_floor_the_estimate_is_certain() -> None:
-    found = welch(moments([[2.0, 2.0], [1.0, 1.0], [1.0, 1.0]]), pair_weights(3))
+    found = welch(moments([[2.0] * 3, [1.0] * 3, [1.0] * 3]), pair_weights(3))
     assert found.above(0.0).tolist() == [0, 0, 0.5]
     assert found.limits(0.05)[0].tolist() == [1, 1, 0]
 
 
-def test_an_arm_of_one_seed_has_no_interval_and_hurts_no_other_pair() -> None:
-    scores = np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 7.0]])
+@pytest.mark.parametrize("second", [[3.0, np.nan, np.nan], [2.0, 4.0, np.nan]])
+def test_an_arm_of_few_seeds_has_no_interval_and_hurts_no_other_pair(second: list[float]) -> None:
+    scores = np.array([[1.0, 2.0, 1.5], second, [5.0, 7.0, 6.0]])
     found = welch(moments(scores), pair_weights(3))
     assert found.estimate.tolist() == [-1.5, -4.5, -3]
     assert np.isnan(found.limits(0.05)[0]).tolist() == [True, False, True]

@@ -13,6 +13,7 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.run import run
+from normlab.cli.scoreboard import scoreboard
 from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
 from normlab.errors import UserError, end_word, fault_of_machine, os_words
@@ -34,6 +35,7 @@ app.command()(status)
 app.command()(verify)
 app.command()(report)
 app.command()(claims)
+app.command()(scoreboard)
 app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)

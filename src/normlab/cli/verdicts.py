@@ -38,12 +38,12 @@ def print_verdicts(found: pd.DataFrame) -> None:
 
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
-    from normlab.stats.claims import CLAIMS
+    from normlab.stats.claims import Unit
     from normlab.terminal import console, table
 
     rows = []
     for row in without_nan(claims.to_dict("records")):
-        unit = CLAIMS[row["kind"]].planned_unit(row["metric"])
+        unit = Unit(100.0 if row["unit"] in {"points", "%"} else 1.0, row["unit"])
         effect, needed = row["smallest_effect"], row["seeds_needed"]
         rows.append(
             (

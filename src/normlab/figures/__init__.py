@@ -18,6 +18,7 @@ from normlab.figures.gradients import Gradients
 from normlab.figures.interaction import Interaction
 from normlab.figures.misclassified import Misclassified
 from normlab.figures.sparsity import Sparsity
+from normlab.figures.specification_curve import SpecificationCurve
 from normlab.figures.survival import Survival
 
 FIGURES: dict[str, type[Figure]] = {
@@ -28,6 +29,7 @@ FIGURES: dict[str, type[Figure]] = {
     "curves": Curves,
     "survival": Survival,
     "effects": Effects,
+    "specification_curve": SpecificationCurve,
     "confusion": Confusion,
     "misclassified": Misclassified,
     "disagreement": Disagreement,

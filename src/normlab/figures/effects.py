@@ -16,7 +16,6 @@ from normlab.frames.load import Frames
 from normlab.frames.verdicts import claim_table
 from normlab.lazy import altair as alt
 from normlab.lazy import pandas as pd
-from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims import CLAIMS
 
@@ -67,10 +66,11 @@ class Effects(Figure):
     def reading(self, rows: pd.DataFrame) -> str:
         """Bars, band, and what has no end."""
         text = (
-            "The difference that each claim is about, in the claim's direction: right of the line "
-            "it points the claim's way. The bar is its interval, at the level the claim is tested "
-            "at; the grey band is the margin, below which a difference does not matter. A claim "
-            "'equal' needs its interval inside the band, the others need it right of the line."
+            "The difference that each claim is about, its first side minus its second; of what "
+            "should be small, as a loss, less is better. The bar is its interval, at the level the "
+            "claim is tested at; the grey band is the margin, below which a difference does not "
+            "matter. A claim 'equal' needs its interval inside the band; 'better' needs it on the "
+            "better side of the line, 'not_better' short of the band's better end."
         )
         if np.isinf(rows[["low", "high"]]).any(axis=None):
             text += " A bar from edge to edge has no end: so few trials cannot bound it."
@@ -101,7 +101,7 @@ def _row(frames: Frames, row: Mapping[Hashable, Any], claim: ClaimRecord) -> dic
 
 
 def _published(frames: Frames, claim: ClaimRecord) -> float | None:
-    """The printed difference in the claim's direction, where both arms have a number."""
+    """The printed difference of the two sides, where both arms have a number."""
     sides = claim.sides
     if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim.metric is None:
         return None
@@ -110,7 +110,7 @@ def _published(frames: Frames, claim: ClaimRecord) -> float | None:
     first, second = (printed.get(side[0]) for side in sides)
     if not isinstance(first, int | float) or not isinstance(second, int | float):
         return None
-    return float(first - second) * (1 if METRICS[claim.metric].higher else -1)
+    return float(first - second)
 
 
 def _panel(data: pd.DataFrame, unit: str, width: int, every: Sequence[str]) -> Chart:

@@ -187,10 +187,11 @@ def _seeds(
     """Every row's seed: as that column says, or numbered within its arm."""
     if name is not None:
         return _whole_numbers(read, name, 0)
-    if plan.analysis.paired and plan.claims:
+    in_pairs = [claim.name for claim in plan.judged if plan.in_pairs(claim)]
+    if in_pairs:
         raise UserError(
-            f"{read.path} has no column 'seed': the study's claims compare arms seed by seed "
-            "(analysis.paired), and which rows belong together must be said"
+            f"{read.path} has no column 'seed': claim {in_pairs[0]} compares arms seed by seed "
+            "(paired), and which rows belong together must be said"
         )
     if "epoch" in read.cells:
         epochs = read.numbers("epoch").groupby(labels)
@@ -395,15 +396,13 @@ def _check_scored(ended: pd.DataFrame, plan: PlanRecord, read: Table) -> None:
 
 def _check_pairs(ended: pd.DataFrame, plan: PlanRecord, path: Path) -> None:
     """Claims that compare seed by seed have seeds in common."""
-    if not plan.analysis.paired:
-        return
     seeds = {str(label): set(found) for label, found in ended.groupby("arm")["seed"]}
-    for claim in plan.judged:
+    for claim in filter(plan.in_pairs, plan.judged):
         arms = [label for label in claim.arms if label in seeds]
-        if claim.metric and len(arms) > 1 and not set.intersection(*(seeds[a] for a in arms)):
+        if len(arms) > 1 and not set.intersection(*(seeds[a] for a in arms)):
             texts = "; ".join(f"{a} {', '.join(map(str, sorted(seeds[a])))}" for a in arms)
             raise UserError(
-                f"{path}: claim {claim.name} compares arms seed by seed (analysis.paired), and "
+                f"{path}: claim {claim.name} compares arms seed by seed (paired), and "
                 f"its arms have no seed in common: {texts}"
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED, time_table
 from normlab.lazy import pandas as pd
-from normlab.metrics import METRICS, last_epochs
+from normlab.metrics import METRICS, WORST_OF_LAST, last_epochs
 from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores
 from normlab.stats.intervals import Values
@@ -23,7 +23,8 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
     Args:
         frames: The study.
         metric: One of `normlab.metrics`.
-        at: `last`, `best_validation`, the number of an epoch, or `worst_of_last_<number>`.
+        at: `last`, `best_validation`, the number of an epoch, or `worst_of_last_` or
+            `mean_of_last_` with a number.
 
     Returns:
         (arms, seeds) in the plan's order. Trials that are invalid, failed or missing are NaN; of a
@@ -92,12 +93,14 @@ def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
     if at == "best_validation":
         scored = epochs.dropna(subset=["validation_accuracy"])
         chosen = scored.loc[scored.groupby("id", sort=False)["validation_accuracy"].idxmax()]
-    elif (count := last_epochs(at)) is not None:
-        ends = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)
-        values = ends.groupby("id")[metric]
-        worst = values.agg("min" if METRICS[metric].higher else "max")
+    elif (ends := last_epochs(at)) is not None:
+        prefix, count = ends
+        rows = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)
+        values = rows.groupby("id")[metric]
+        worst = "min" if METRICS[metric].higher else "max"
+        found = values.agg(worst if prefix == WORST_OF_LAST else "mean")
         # A trial that has fewer epochs, or no number in one of them, was not held to it.
-        return {str(k): float(v) for k, v in worst.where(values.count() == count).items()}
+        return {str(k): float(v) for k, v in found.where(values.count() == count).items()}
     else:
         chosen = epochs[epochs["epoch"] == at]
     return dict(zip(chosen["id"], chosen[metric], strict=True))

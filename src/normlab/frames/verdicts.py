@@ -1,55 +1,27 @@
-"""Claims judged: the plan's claims against the store's trials."""
+"""The table of verdicts, with what each of them leaves open or rests on in words."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from normlab.frames.claim_words import detail_text, measured_text, time_text
+from normlab.frames.claim_words import (
+    cells_text,
+    detail_text,
+    few_left_text,
+    measured_text,
+    time_text,
+)
+from normlab.frames.judging import judge, rules
 from normlab.frames.load import Frames
-from normlab.frames.scores import images, score_array, trials_of
-from normlab.frames.tables import COUNTED
+from normlab.frames.robustness import robustness, robustness_text
+from normlab.frames.scores import trials_of
 from normlab.lazy import pandas as pd
-from normlab.records.plan import Claim, ClaimRecord, PlanRecord, UnresolvedClaim
-from normlab.stats import one_image_variance
-from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One claim with what the trials say.
-
-    Attributes:
-        record: The claim as the plan has it.
-        verdict: None where this variant of the study lacks its arms.
-        exploratory: Why it is no claim made before the results, or None.
-        left_out: Planned trials of its arms that do not count, by state.
-    """
-
-    record: Claim
-    verdict: Verdict | None
-    exploratory: str | None = None
-    left_out: dict[str, int] | None = None
-
-
-def judge(frames: Frames) -> list[Judged]:
-    """Every claim of the plan, judged on the trials that count; one family."""
-    return [
-        Judged(
-            record,
-            _verdict(frames, record),
-            _exploratory(frames, record),
-            _left_out(frames, record),
-        )
-        if isinstance(record, ClaimRecord)
-        else Judged(record, None)
-        for record in frames.plan.claims
-    ]
+from normlab.records.plan import ClaimRecord, UnresolvedClaim
+from normlab.stats.claims import CLAIMS, Verdict
 
 
 def claim_table(frames: Frames) -> pd.DataFrame:
-    """The verdicts as a table: a row per claim, numbers in the metric's own unit.
+    """The verdicts as a table: a row per claim, numbers with the metric's own unit and sign.
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
@@ -62,6 +34,7 @@ def claim_table(frames: Frames) -> pd.DataFrame:
         "detail", "exploratory", "left_out",
     ]  # fmt: skip
     rows = []
+    others = robustness(frames) if frames.plan.analysis.alternatives else None
     for judged in judge(frames):
         record, found = judged.record, judged.verdict
         row: dict[str, object] = {"claim": record.name, "kind": record.kind, "says": record.says}
@@ -69,14 +42,16 @@ def claim_table(frames: Frames) -> pd.DataFrame:
             why = record.unresolved if isinstance(record, UnresolvedClaim) else ""
             rows.append({**row, "verdict": "not in this variant", "reason": why})
             continue
+        measured = CLAIMS[record.kind].as_measured(found, record)
         rows.append(
             {
                 **row,
                 **{name: getattr(found, name) for name in columns if hasattr(found, name)},
+                **dict(zip(("estimate", "low", "high"), measured, strict=True)),
                 "metric": record.metric or time_text(record.time),
                 "seeds": min(found.seeds),
                 "measured": measured_text(record, found, frames.arms),
-                "detail": detail_text(record, found, frames.arms),
+                "detail": _detail(frames, record, found, others),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
                     f"{n} {state}" for state, n in (judged.left_out or {}).items()
@@ -86,57 +61,13 @@ def claim_table(frames: Frames) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def rules(plan: PlanRecord, record: ClaimRecord, frames: Frames | None = None) -> Rules:
-    """How a study's claims are tested; the frames tell how many images an accuracy is a mean of."""
-    count = images(frames, record.metric or "") if frames is not None else None
-    return Rules(
-        alpha=plan.analysis.alpha,
-        family=max(len(plan.judged), 1),
-        paired=plan.analysis.paired,
-        variance_floor=float(one_image_variance(count)) if count else 0.0,
-    )
-
-
-def _verdict(frames: Frames, record: ClaimRecord) -> Verdict:
-    claim, trials = claim_from(record, frames.arms), trials_of(frames, record)
-    how = rules(frames.plan, record, frames)
-    if frames.plan.sequential:
-        return verdict_at_looks(claim, trials, how, frames.plan.sequential)
-    return verdict(claim, trials, how)
-
-
-def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
-    arms = set(record.arms)
-    trials = frames.trials[frames.trials["arm"].isin(arms)]
-    states = trials["state"].astype(str)
-    if record.metric is not None:
-        scores = score_array(frames, record.metric, record.at)
-        missing = np.isnan(scores[[label in arms for label in frames.arms]]).ravel()
-        # In the order of arms and seeds, as the trials are.
-        without = states.isin(COUNTED).to_numpy() & missing[: len(states)]
-        states = states.mask(without, states + " without a value")
-    left = states[~states.isin(COUNTED)]
-    return {str(state): int(count) for state, count in left.value_counts().items()}
-
-
-def _exploratory(frames: Frames, record: ClaimRecord) -> str | None:
-    """Why a claim is none made before the results: what was changed after its arms were seen."""
-    own = set(frames.trials[frames.trials["arm"].isin(record.arms)]["id"])
-    now = frames.plan.declaration
-    for look in frames.looks:
-        if not own & look.trials:
-            continue
-        then, day = look.declared, f"results were seen on {look.at[:10]}"
-        if record.hash not in then.claims:
-            return f"{day}, before it was stated"
-        if (then.alpha, then.paired) != (now.alpha, now.paired):
-            return f"{day}, with another alpha or other pairs"
-        if len(now.claims) < len(then.claims):
-            declared, left = len(then.claims), len(now.claims)
-            return f"{day}, when {declared} claims were declared; {left} are left"
-        if then.sequential != now.sequential:
-            return f"{day}, when other looks at the results were declared"
-        if not now.sequential and then.seeds != now.seeds:
-            planned, seeds = len(then.seeds), len(now.seeds)
-            return f"{day}, when {planned} seeds were planned; now there are {seeds}"
-    return None
+def _detail(
+    frames: Frames, record: ClaimRecord, found: Verdict, others: pd.DataFrame | None
+) -> str:
+    """What a verdict leaves open or rests on; in how many cells and analyses it is alike."""
+    parts = [detail_text(record, found, frames.arms), few_left_text(found)]
+    if record.cells and isinstance(scores := trials_of(frames, record), np.ndarray):
+        parts.append(cells_text(record, scores, rules(frames.plan, record), frames.arms))
+    if others is not None:
+        parts.append(robustness_text(others, record.name))
+    return " ".join(filter(None, parts))

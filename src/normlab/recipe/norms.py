@@ -21,27 +21,36 @@ def _exactly_one(spec: Component, first: str, second: str, example: str) -> None
         )
 
 
-class NoNorm(Component):
+class Norm(Component):
+    """A norm; `called` is the name that the field has for it."""
+
+    called: ClassVar[str]
+
+
+class NoNorm(Norm):
     """No normalization: the identity."""
 
     title: ClassVar[str] = "norm 'none'"
+    called: ClassVar[str] = "no norm"
     kind: Literal["none"]
 
 
-class BatchNorm(Component):
+class BatchNorm(Norm):
     """Statistics over batch, height and width, per channel (Ioffe & Szegedy 2015)."""
 
     title: ClassVar[str] = "norm 'batch'"
+    called: ClassVar[str] = "BatchNorm"
     kind: Literal["batch"]
     momentum: Momentum = 0.1
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class GhostBatchNorm(Component):
+class GhostBatchNorm(Norm):
     """Batch norm by the statistics of parts of the batch (Hoffer et al. 2017)."""
 
     title: ClassVar[str] = "norm 'ghost_batch'"
+    called: ClassVar[str] = "Ghost BatchNorm"
     kind: Literal["ghost_batch"]
     splits: PositiveInt | None = None
     ghost_size: PositiveInt | None = None
@@ -56,19 +65,21 @@ class GhostBatchNorm(Component):
         return self
 
 
-class InstanceNorm(Component):
+class InstanceNorm(Norm):
     """Statistics over height and width, per image and channel (Ulyanov et al. 2016)."""
 
     title: ClassVar[str] = "norm 'instance'"
+    called: ClassVar[str] = "InstanceNorm"
     kind: Literal["instance"]
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class GroupNorm(Component):
+class GroupNorm(Norm):
     """Statistics over height, width and a group of channels, per image (Wu & He 2018)."""
 
     title: ClassVar[str] = "norm 'group'"
+    called: ClassVar[str] = "GroupNorm"
     kind: Literal["group"]
     groups: PositiveInt | None = None
     channels_per_group: PositiveInt | None = None
@@ -82,59 +93,65 @@ class GroupNorm(Component):
         return self
 
 
-class LayerNorm(Component):
+class LayerNorm(Norm):
     """Statistics over channels, height and width, per image (Ba et al. 2016)."""
 
     title: ClassVar[str] = "norm 'layer'"
+    called: ClassVar[str] = "LayerNorm"
     kind: Literal["layer"]
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class BatchInstanceNorm(Component):
+class BatchInstanceNorm(Norm):
     """A learned mix of batch and instance norm per channel (Nam & Kim 2018)."""
 
     title: ClassVar[str] = "norm 'batch_instance'"
+    called: ClassVar[str] = "Batch-InstanceNorm"
     kind: Literal["batch_instance"]
     momentum: Momentum = 0.1
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class RMSNorm(Component):
+class RMSNorm(Norm):
     """Division by the root mean square of each image (Zhang & Sennrich 2019)."""
 
     title: ClassVar[str] = "norm 'rms'"
+    called: ClassVar[str] = "RMSNorm"
     kind: Literal["rms"]
     bias: bool = False
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class FilterResponseNorm(Component):
+class FilterResponseNorm(Norm):
     """Division by each channel's root mean square, then a learned threshold (Singh 2020)."""
 
     title: ClassVar[str] = "norm 'filter_response'"
+    called: ClassVar[str] = "Filter Response Norm"
     kind: Literal["filter_response"]
     learned_eps: bool = False
     eps: Eps = 1e-6
     affine: bool = True
 
 
-class SwitchableNorm(Component):
+class SwitchableNorm(Norm):
     """A learned mix of instance, layer and batch statistics (Luo et al. 2018)."""
 
     title: ClassVar[str] = "norm 'switchable'"
+    called: ClassVar[str] = "Switchable Norm"
     kind: Literal["switchable"]
     momentum: Momentum = 0.1
     eps: Eps = 1e-5
     affine: bool = True
 
 
-class BatchRenorm(Component):
+class BatchRenorm(Norm):
     """Batch norm corrected towards its running statistics (Ioffe 2017)."""
 
     title: ClassVar[str] = "norm 'batch_renorm'"
+    called: ClassVar[str] = "Batch Renorm"
     kind: Literal["batch_renorm"]
     rmax: Annotated[float, Field(ge=1)] = 3.0
     dmax: Annotated[float, Field(ge=0)] = 5.0
@@ -143,17 +160,19 @@ class BatchRenorm(Component):
     affine: bool = True
 
 
-class ScaledWS(Component):
+class ScaledWS(Norm):
     """No layer: convolutions by their scaled standardized weights (Brock et al. 2021)."""
 
     title: ClassVar[str] = "norm 'scaled_ws'"
+    called: ClassVar[str] = "scaled weight standardization"
     kind: Literal["scaled_ws"]
 
 
-class EvoNormS0(Component):
+class EvoNormS0(Norm):
     """Group norm and activation in one layer (Liu et al. 2020)."""
 
     title: ClassVar[str] = "norm 'evonorm_s0'"
+    called: ClassVar[str] = "EvoNorm-S0"
     kind: Literal["evonorm_s0"]
     groups: PositiveInt | None = None
     channels_per_group: PositiveInt | None = None
@@ -166,10 +185,11 @@ class EvoNormS0(Component):
         return self
 
 
-class EvoNormB0(Component):
+class EvoNormB0(Norm):
     """Batch and instance deviation and activation in one layer (Liu et al. 2020)."""
 
     title: ClassVar[str] = "norm 'evonorm_b0'"
+    called: ClassVar[str] = "EvoNorm-B0"
     kind: Literal["evonorm_b0"]
     momentum: Momentum = 0.1
     eps: Eps = 1e-5
@@ -180,6 +200,7 @@ class TorchBatchNorm(BatchNorm):
     """torch's own batch norm, for comparison with `batch`."""
 
     title: ClassVar[str] = "norm 'torch_batch'"
+    called: ClassVar[str] = "torch's BatchNorm"
     kind: Literal["torch_batch"]  # type: ignore[assignment]
 
 
@@ -187,6 +208,7 @@ class TorchInstanceNorm(InstanceNorm):
     """torch's own instance norm, for comparison with `instance`."""
 
     title: ClassVar[str] = "norm 'torch_instance'"
+    called: ClassVar[str] = "torch's InstanceNorm"
     kind: Literal["torch_instance"]  # type: ignore[assignment]
 
 
@@ -194,6 +216,7 @@ class TorchGroupNorm(GroupNorm):
     """torch's own group norm, for comparison with `group`."""
 
     title: ClassVar[str] = "norm 'torch_group'"
+    called: ClassVar[str] = "torch's GroupNorm"
     kind: Literal["torch_group"]  # type: ignore[assignment]
 
 
@@ -201,6 +224,7 @@ class TorchLayerNorm(LayerNorm):
     """torch's own group norm with one group, for comparison with `layer`."""
 
     title: ClassVar[str] = "norm 'torch_layer'"
+    called: ClassVar[str] = "torch's LayerNorm"
     kind: Literal["torch_layer"]  # type: ignore[assignment]
 
 

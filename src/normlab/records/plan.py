@@ -15,6 +15,7 @@ from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from normlab.metrics import METRICS
 from normlab.recipe import digest
 
 PLAN_VERSION = 2
@@ -89,16 +90,45 @@ class ArmRecord(Record):
         return data
 
 
+USUAL_MARGIN = 0.003
+"""Of accuracies and F1 scores where a claim's own is of a loss or a time: 0.3 points."""
+
+
+class AlternativeRecord(Record):
+    """Another way to analyse a study's claims; what is None is as the claim has it.
+
+    Attributes:
+        name: What it changes, in words.
+        metric: What is judged.
+        margin: Of that metric, in the scores' own unit.
+        relative: Whether the margin is a fraction of the other side's mean.
+        at: The epoch that counts.
+        test: `t` or `permutation`.
+        paired: Whether arms are compared seed by seed.
+        collapsed: Whether trials that collapsed or diverged count.
+    """
+
+    name: str
+    metric: str | None = None
+    margin: float | None = None
+    relative: bool = False
+    at: int | str | None = None
+    test: Literal["t", "permutation"] | None = None
+    paired: bool | None = None
+    collapsed: bool = True
+
+
 class AnalysisRecord(Record):
     """How the study's results are judged; see `normlab.study.spec.Study.analysis`."""
 
     metric: str
     at: int | str
-    margin: float | None
+    margin: float | str | None
     paired: bool
     alpha: float
     looks: tuple[int, ...]
     spread: float | None
+    alternatives: tuple[AlternativeRecord, ...] = ()
 
 
 class TimeRecord(Record):
@@ -117,6 +147,13 @@ class TimeRecord(Record):
     hold: int
 
 
+class CellRecord(Record):
+    """A claim's sides within one cell of other factors; `cell` says which."""
+
+    cell: str
+    sides: tuple[tuple[str, ...], ...]
+
+
 class ClaimRecord(Record):
     """A claim with its arms by label and its margin in the scores' own unit.
 
@@ -131,10 +168,15 @@ class ClaimRecord(Record):
         at: The epoch that counts.
         time: What is judged where it is a time.
         margin: Fractions of 1 for what is shown in points; of a time a fraction of it.
+        relative: Whether the margin is a fraction of the other side's mean.
+        paired: Whether arms are compared seed by seed; None as the analysis says.
         test: `t` or `permutation`.
         sides: Labels of the arms of each side, in the order of the kind.
         levels: Of the factor that the claim is about, one for each side; empty if none are numbers.
         options: The kind's own keys.
+        cells: Its sides in each cell of other factors, where in how many the means agree is told.
+        declared: The release in which it was declared after results had been seen; None where
+            it was declared before.
         hash: Of everything that decides the verdict; words are left out.
     """
 
@@ -148,10 +190,14 @@ class ClaimRecord(Record):
     at: int | str
     time: TimeRecord | None = None
     margin: float
+    relative: bool = False
+    paired: bool | None = None
     test: Literal["t", "permutation"]
     sides: tuple[tuple[str, ...], ...]
     levels: tuple[int | float, ...] = ()
     options: Levels = {}
+    cells: tuple[CellRecord, ...] = ()
+    declared: str | None = None
     hash: str = ""
 
     @model_validator(mode="before")
@@ -178,6 +224,25 @@ class ClaimRecord(Record):
         """Labels of all arms that the claim speaks of, each once."""
         return tuple(dict.fromkeys(label for side in self.sides for label in side))
 
+    def under(self, other: AlternativeRecord) -> Self | None:
+        """This claim under another analysis; None where it cannot have that.
+
+        A claim about time has no metric, epoch or pairs, and the value of `at_least` is one of its
+        own metric.
+        """
+        keys = ("metric", "at", *(("test", "paired") if len(self.arms) > 1 else ()))
+        wanted = {key: getattr(other, key) for key in keys if getattr(other, key) is not None}
+        if self.metric is None:
+            return None if wanted else self
+        if other.metric not in (None, self.metric):
+            if self.kind == "at_least":
+                return None
+            if other.margin is not None:
+                wanted |= {"margin": other.margin, "relative": other.relative}
+            elif not METRICS[self.metric].points:
+                wanted |= {"margin": USUAL_MARGIN, "relative": False}
+        return self.model_copy(update=wanted)
+
     def decisive(self) -> str:
         """The hash of what decides the verdict; in the form of version 1, to stay comparable."""
         time = self.time.model_dump() if self.time else {}
@@ -193,6 +258,8 @@ class ClaimRecord(Record):
             "contrast": contrast,
             **{key: time.get(key) for key in TimeRecord.model_fields},
             **{key: value for key, value in self.options.items() if key != "contrast"},
+            **({"relative": True} if self.relative else {}),
+            **({} if self.paired is None else {"paired": self.paired}),
         }
         return digest(parts)[:12]
 
@@ -263,6 +330,8 @@ class PlanRecord(Record):
         name: The study's; also its folder's.
         question: What it asks.
         seeds: Of every arm; an arm's trials may have others.
+        first_seed: Seeds below it had been seen when claims that are `declared` were stated.
+        bundled: Whether the study came with normlab, whose release declared its claims.
         sequential: Looks at which seeds are added, as seeds per arm; empty for a fixed number.
         analysis: How results are judged.
         arms: In the plan's order.
@@ -280,6 +349,8 @@ class PlanRecord(Record):
     name: str
     question: str
     seeds: tuple[int, ...]
+    first_seed: int = 0
+    bundled: bool = False
     sequential: tuple[int, ...] = ()
     analysis: AnalysisRecord
     arms: tuple[ArmRecord, ...]
@@ -320,6 +391,12 @@ class PlanRecord(Record):
     def judged(self) -> tuple[ClaimRecord, ...]:
         """The claims that this variant has arms for: one family."""
         return tuple(claim for claim in self.claims if isinstance(claim, ClaimRecord))
+
+    def in_pairs(self, claim: ClaimRecord) -> bool:
+        """Whether a claim's arms are compared seed by seed."""
+        if claim.time is not None:
+            return False
+        return self.analysis.paired if claim.paired is None else claim.paired
 
     @cached_property
     def trials(self) -> dict[str, tuple[ArmRecord, TrialRecord]]:

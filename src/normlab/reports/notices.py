@@ -18,7 +18,27 @@ def notices(frames: Frames) -> list[str]:
     Of trials run elsewhere, whose file tells neither weights nor checks, little can be said.
     """
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
-    return [*same_weights(counted), *at_rest(frames, counted), *mixed(counted)]
+    return [
+        *unequal_seeds(frames, counted),
+        *same_weights(counted),
+        *at_rest(frames, counted),
+        *mixed(counted),
+    ]
+
+
+def unequal_seeds(frames: Frames, counted: pd.DataFrame) -> Iterator[str]:
+    """Seeds were added to some arms only: what is said of all arms depends on where it stopped."""
+    if not frames.plan.sequential:
+        return
+    seeds = counted.groupby("arm").size()
+    if seeds.nunique() > 1:
+        fewest = [str(arm) for arm in frames.arms if seeds.get(arm) == seeds.min()]
+        yield (
+            f"seeds were added only to arms of open claims: {_listed(fewest)} stopped at "
+            f"{seeds.min()} seeds, others have up to {seeds.max()}. A verdict is that of the look "
+            "which settled it; means, intervals, rankings and effects of the arms depend on the "
+            "stopping and are only described"
+        )
 
 
 def same_weights(counted: pd.DataFrame) -> Iterator[str]:

@@ -20,7 +20,7 @@ from functools import lru_cache
 import numpy as np
 
 from normlab.lazy import special
-from normlab.stats.contrasts import welch
+from normlab.stats.contrasts import FEWEST, welch
 from normlab.stats.intervals import Moments, Values
 
 MOST_SEEDS = 10_000
@@ -59,12 +59,40 @@ def equal_power(
     return _within(half, sigma, margin, effect)
 
 
+def below_power(design: Design, margin: float, seeds: int, *, alpha: float = 0.05) -> float:
+    """Chance that equal arms are shown below the margin, and not by error above 0."""
+    half, sigma = _half_widths(design, seeds, alpha)
+    return _below(half, sigma, margin)
+
+
+@lru_cache(maxsize=1024)
+def smallest_margin_above(
+    design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
+) -> float:
+    """Smallest margin below which equal arms are shown with this power."""
+    if seeds < FEWEST:
+        return float("nan")
+    half, sigma = _half_widths(design, seeds, alpha)
+    return _bisect(lambda margin: _below(half, sigma, margin) >= power)
+
+
+@lru_cache(maxsize=1024)
+def seeds_for_below(
+    design: Design, margin: float, *, alpha: float = 0.05, power: float = 0.8
+) -> int | None:
+    """Seeds an arm with which equal arms are shown below the margin with this power."""
+    return _fewest(
+        lambda seeds: below_power(design, margin, seeds, alpha=alpha) >= power,
+        guess=_by_t(design, margin, alpha / 2, 1 - power),
+    )
+
+
 @lru_cache(maxsize=1024)
 def smallest_effect(
     design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
-    """Smallest contrast that is found above 0 with this power; NaN below two seeds."""
-    if seeds < 2:
+    """Smallest contrast that is found above 0 with this power; NaN below three seeds."""
+    if seeds < FEWEST:
         return float("nan")
     half, sigma = _half_widths(design, seeds, alpha)
     return _bisect(lambda effect: _above(half, sigma, effect) >= power)
@@ -75,7 +103,7 @@ def smallest_margin(
     design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """Smallest margin within which equal arms are found equal with this power."""
-    if seeds < 2:
+    if seeds < FEWEST:
         return float("nan")
     half, sigma = _half_widths(design, seeds, 2 * alpha)
     return _bisect(lambda margin: _within(half, sigma, margin, 0.0) >= power)
@@ -114,6 +142,10 @@ def seeds_for_equal(
 
 def _above(half: Values, sigma: float, effect: float) -> float:
     return float(special.ndtr((effect - half) / sigma).mean())
+
+
+def _below(half: Values, sigma: float, margin: float) -> float:
+    return float(special.ndtr(np.minimum(margin - half, half) / sigma).mean())
 
 
 def _within(half: Values, sigma: float, margin: float, effect: float) -> float:
@@ -173,12 +205,12 @@ def _bisect(enough: Callable[[float], bool]) -> float:
 
 
 def _fewest(enough: Callable[[int], bool], *, guess: int) -> int | None:
-    low, high = 1, MOST_SEEDS + 1  # one seed has no spread
-    tried, step = min(max(guess, 2), MOST_SEEDS), 1
+    low, high = FEWEST - 1, MOST_SEEDS + 1  # fewer have no limits
+    tried, step = min(max(guess, FEWEST), MOST_SEEDS), 1
     while high - low > 1:
         low, high = (low, tried) if enough(tried) else (tried, high)
-        if low == 1:
-            tried = max(high - step, 2)
+        if low < FEWEST:
+            tried = max(high - step, FEWEST)
         elif high > MOST_SEEDS:
             tried = min(low + step, MOST_SEEDS)
         else:

@@ -20,6 +20,7 @@ import numpy as np
 
 from normlab.errors import UserError
 from normlab.lazy import special
+from normlab.stats.contrasts import FEWEST
 
 LOOKS = (5, 10, 20, 30)
 """Seeds an arm at which the results are looked at."""
@@ -33,10 +34,10 @@ def look_alphas(alpha: float = 0.05, looks: Sequence[int] = LOOKS) -> tuple[floa
         looks: Seeds an arm, rising; the last is the most there will be.
 
     Raises:
-        UserError: The looks do not rise, or the first has fewer than two seeds.
+        UserError: The looks do not rise, or the first has fewer than three seeds.
     """
-    if not looks or looks[0] < 2 or any(a >= b for a, b in pairwise(looks)):
-        raise UserError(f"looks: {list(looks)} must rise from 2 seeds or more")
+    if not looks or looks[0] < FEWEST or any(a >= b for a, b in pairwise(looks)):
+        raise UserError(f"looks: {list(looks)} must rise from {FEWEST} seeds or more")
     share = np.array(looks, dtype=float) / looks[-1]
     spent = 2 * special.ndtr(special.ndtri(alpha / 2) / np.sqrt(share))
     return tuple(float(part) for part in np.diff(spent, prepend=0.0))

@@ -1,4 +1,4 @@
-"""From a study's factors, constraints and written-out arms to its cells: labels and levels."""
+"""From a study's factors, constraints and written-out arms to its cells, and to their recipes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from normlab.arms import is_level, level_text
 from normlab.errors import UserError, unknown
+from normlab.recipe import Recipe, with_value
 from normlab.study.spec import Study, Values
 
 MOST_CELLS = 10_000
@@ -62,6 +63,25 @@ def cells(study: Study) -> Iterator[Cell]:
     for arm in study.arms:
         levels = {key: v for key, v in arm.set.items() if key not in study.overrides}
         yield Cell(arm.label, levels, study.overrides)
+
+
+def recipe_of(study: Study, cell: Cell) -> Recipe:
+    """The whole recipe of an arm.
+
+    Raises:
+        UserError: It is not valid; the message names study and arm.
+    """
+    several = len(study.factors) or len(study.arms) > 1
+    where = f"{study.name}, arm '{cell.label}'" if several else study.name
+    values: Values = {}
+    written = {**study.base, **cell.levels, **cell.overrides}
+    try:
+        # A whole component first, then the options that go into it, the base's dotted ones too.
+        for key in sorted(written, key=lambda key: key.count(".")):
+            values = with_value(values, key, written[key])
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return Recipe.parse(values, where)
 
 
 def _check_constraints(study: Study) -> None:

@@ -25,6 +25,10 @@ def check_record(record: PlanRecord, recipes: Mapping[str, Recipe]) -> None:
     """
     for claim in record.judged:
         check_claim(claim, recipes)
+        for other in record.analysis.alternatives:
+            if (changed := claim.under(other)) is not None:
+                name = f"{claim.name} ({other.name})"
+                check_claim(changed.model_copy(update={"name": name}), recipes)
     for one in record.figures:
         if not one.unresolved:
             figure = FIGURES[one.kind].of(one)

@@ -11,8 +11,8 @@ follows each `RunEnded`, and the next `RunPlanned` follows it unless every claim
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -140,18 +140,39 @@ class RunEnded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NextLook:
+    """What it takes to look again.
+
+    Attributes:
+        seeds: Seeds per arm by then.
+        arms: Arms that open claims are about: no other gets more seeds.
+        trials: Trials that they lack.
+        hours: Training hours of these on one worker, at the speed of those trained so far.
+    """
+
+    seeds: int
+    arms: int
+    trials: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class LookTaken:
     """The claims were judged at one of the study's looks.
 
     Attributes:
         study: The study's name.
-        seeds: Seeds per arm at this look.
+        seeds: Seeds per arm at this look, of the arms that open claims were about.
         open_claims: Claims that are still inconclusive.
+        settled_claims: Claims that have a verdict, with it.
+        next_look: What the next look takes; None where nothing is open, or this was the last.
     """
 
     study: str
     seeds: int
     open_claims: tuple[str, ...]
+    settled_claims: Mapping[str, str] = field(default_factory=dict)
+    next_look: NextLook | None = None
 
     @property
     def settled(self) -> bool:
@@ -179,6 +200,7 @@ __all__ = [
     "Event",
     "Listener",
     "LookTaken",
+    "NextLook",
     "RunBegan",
     "RunEnded",
     "RunPlanned",

@@ -11,16 +11,16 @@ from normlab.data import Facts, check_validation, describe, held_out
 from normlab.deprecated import renamed
 from normlab.errors import UserError
 from normlab.own_code import OwnCode
-from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id, with_value
+from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id
 from normlab.recipe.data import OwnData
 from normlab.records.plan import ArmRecord, PlanRecord, TrialRecord
 from normlab.store import TrialRow
-from normlab.study.cells import Cell, cells
+from normlab.study.cells import Cell, cells, recipe_of
 from normlab.study.checks import check_record
 from normlab.study.model_look import ModelLook, look_at_model
 from normlab.study.own import look_at_data, own_code, remember_loaded
 from normlab.study.resolve import outline
-from normlab.study.spec import Study, Values
+from normlab.study.spec import Study
 
 MOST_TRIALS = 200_000
 MOST_PARAMETERS = 10**10
@@ -149,7 +149,7 @@ def make_plan(study: Study) -> Plan:
     """
     describe.cache_clear()  # a folder of images may have changed since the last plan
     grid = list(cells(study))
-    recipes = [_recipe(study, cell) for cell in grid]
+    recipes = [recipe_of(study, cell) for cell in grid]
     trials = len(grid) * len(study.seeds)
     if trials > MOST_TRIALS:
         raise UserError(
@@ -198,7 +198,7 @@ def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
         recipe=recipe.canonical(),
         trials=tuple(
             TrialRecord(seed=seed, id=trial_id(recipe, seed, facts.digest, own))
-            for seed in study.seeds
+            for seed in study.stopped.get(cell.label, study.seeds)
         ),
         epochs=recipe.epochs,
         parameters=look.parameters,
@@ -241,17 +241,3 @@ def _check_different(study: Study, arms: Sequence[Arm]) -> None:
             raise UserError(
                 f"{study.name}: the arms '{other}' and '{arm.label}' are the same recipe"
             )
-
-
-def _recipe(study: Study, cell: Cell) -> Recipe:
-    several = len(study.factors) or len(study.arms) > 1
-    where = f"{study.name}, arm '{cell.label}'" if several else study.name
-    values: Values = {}
-    written = {**study.base, **cell.levels, **cell.overrides}
-    try:
-        # A whole component first, then the options that go into it, the base's dotted ones too.
-        for key in sorted(written, key=lambda key: key.count(".")):
-            values = with_value(values, key, written[key])
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    return Recipe.parse(values, where)

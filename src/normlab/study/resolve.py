@@ -45,6 +45,8 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         name=study.name,
         question=study.question,
         seeds=study.seeds,
+        first_seed=study.first_seed,
+        bundled=study.bundled,
         sequential=study.sequential,
         analysis=analysis,
         arms=tuple(ArmRecord(label=label, levels=dict(of)) for label, of in levels.items()),
@@ -75,7 +77,7 @@ def _claims(study: Study, analysis: AnalysisRecord, arms: Arms) -> tuple[Claim, 
             if arms.strict:
                 raise UserError(f"claim {keys.name or number}: {error}") from None
             found = UnresolvedClaim(
-                name=keys.name or keys.words(),
+                name=keys.heading(),
                 kind=keys.kind,
                 says=keys.says,
                 unresolved=str(error),
@@ -92,7 +94,8 @@ def _check(claim: ClaimRecord, analysis: AnalysisRecord, arms: Arms) -> None:
     made = claim_from(claim, tuple(arms))
     if isinstance(made, MeanClaim):
         weights = made.contrasts(len(arms.levels))
-        check_test(made.kind, made.test, weights, Rules(paired=analysis.paired))
+        paired = analysis.paired if claim.paired is None else claim.paired  # the plan is not made
+        check_test(made.kind, made.test, weights, Rules(paired=paired, relative=claim.relative))
 
 
 def _apart(name: str, others: Sequence[str]) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from itertools import zip_longest
 from pathlib import Path
 
 from normlab.errors import UserError
+from normlab.records import FINISHED
 from normlab.store import Store
-from normlab.study.events import Listener, LookTaken, RunPlanned
-from normlab.study.plan import make_plan
+from normlab.study.events import Listener, LookTaken, NextLook, RunPlanned
+from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
-from normlab.study.stored import changed_code, verdicts
+from normlab.study.stored import changed_code, frames_of, verdicts
 from normlab.study.summary import Summary
 from normlab.study.telling import nobody
 
@@ -42,54 +45,97 @@ def train(
     """
     if max_seeds is not None and not until_settled:
         raise UserError("max_seeds needs until_settled")
-    stages = looks(study, max_seeds=max_seeds) if until_settled else [study]
     bring_up_to_date(runs / study.name)
-    for stage in stages:
-        plan = make_plan(stage)
-        if until_settled and not plan.record.judged:
+    if not until_settled:
+        return _run(make_plan(study), runs, options, listener)
+    seeds = looks(study, max_seeds=max_seeds)
+    stopped: dict[str, tuple[int, ...]] = {}
+    for count, following in zip_longest(seeds, seeds[1:]):
+        plan = make_plan(study.at_look(count, seeds, stopped))
+        if not plan.record.judged:
             raise UserError(f"{study.name}: this variant has the arms of none of its claims")
-        listener(RunPlanned(plan=plan, code_changes=tuple(changed_code(plan, runs))))
-        summary = run_plan(plan, runs, options, listener)
-        if summary.interrupted or not until_settled:
+        summary = _run(plan, runs, options, listener)
+        if summary.interrupted:
             break
-        left = open_claims(runs / study.name)
-        listener(LookTaken(study=study.name, seeds=len(stage.seeds), open_claims=tuple(left)))
+        found = verdicts_by_claim(runs / study.name)
+        left = tuple(name for name, word in found.items() if word == "inconclusive")
+        wanted = {arm for claim in plan.record.judged if claim.name in left for arm in claim.arms}
+        stopped |= {
+            arm.label: tuple(trial.seed for trial in arm.record.trials)
+            for arm in plan.arms
+            if arm.label not in wanted
+        }
+        listener(
+            LookTaken(
+                study=study.name,
+                seeds=count,
+                open_claims=left,
+                settled_claims={name: word for name, word in found.items() if name not in left},
+                next_look=_next(plan, runs, wanted, following) if left and following else None,
+            )
+        )
         if not left:
             break
     return summary
 
 
-def looks(study: Study, *, max_seeds: int | None = None) -> list[Study]:
-    """The study at each of its declared looks: what to run, one after the other, until settled.
+def _run(plan: Plan, runs: Path, options: RunOptions | None, listener: Listener) -> Summary:
+    listener(RunPlanned(plan=plan, code_changes=tuple(changed_code(plan, runs))))
+    return run_plan(plan, runs, options, listener)
+
+
+def _next(plan: Plan, runs: Path, wanted: Set[str], seeds: int) -> NextLook:
+    """What the arms of open claims take to so many seeds, at the speed of their trials so far."""
+    more = seeds - len(plan.study.seeds)
+    seconds = seconds_by_arm(runs / plan.study.name)
+    return NextLook(
+        seeds=seeds,
+        arms=len(wanted),
+        trials=more * len(wanted),
+        hours=more * sum(seconds.get(arm, 0.0) for arm in wanted) / 3600,
+    )
+
+
+def looks(study: Study, *, max_seeds: int | None = None) -> tuple[int, ...]:
+    """A study's declared looks: the seeds that its arms have at each of them.
 
     Args:
         study: Its `analysis.looks` are the numbers of seeds.
         max_seeds: The last look, instead of the last declared one.
 
     Raises:
-        UserError: The study makes no claims, or fewer than 2 seeds are allowed.
+        UserError: The study makes no claims, or fewer than 3 seeds are allowed.
     """
+    from normlab.stats.contrasts import FEWEST
     from normlab.stats.sequential import declared_looks
 
     if not study.claims:
         raise UserError(f"{study.name} makes no claims that seeds could settle")
-    if study.seeds != tuple(range(len(study.seeds))):
+    first = study.first_seed
+    if study.seeds != tuple(range(first, first + len(study.seeds))):
         raise UserError(
             f"{study.name} lists its seeds, {list(study.seeds)}: give their number, so that looks "
             "can add to them"
         )
     declared = study.analysis.looks
     most = declared[-1] if max_seeds is None else max_seeds
-    if most < 2:
-        raise UserError(f"max_seeds is {most!r}: a whole number from 2 on is needed")
-    seeds = declared_looks(most, declared)
-    return [study.at_look(count, seeds) for count in seeds]
+    if most < FEWEST:
+        raise UserError(f"max_seeds is {most!r}: a whole number from {FEWEST} on is needed")
+    return declared_looks(most, declared)
 
 
-def open_claims(folder: Path) -> list[str]:
-    """The claims that a study's stored trials leave inconclusive."""
+def verdicts_by_claim(folder: Path) -> dict[str, str]:
+    """The verdict on each claim that a study's folder has trials for, by its name."""
     found = verdicts(folder)
-    return [str(claim) for claim in found.loc[found["verdict"] == "inconclusive", "claim"]]
+    judged = found[found["verdict"] != "not in this variant"]
+    return dict(zip(judged["claim"], judged["verdict"], strict=True))
+
+
+def seconds_by_arm(folder: Path) -> dict[str, float]:
+    """Mean training seconds of a finished trial, by arm."""
+    trials = frames_of(folder).trials
+    ended = trials[trials["state"].isin(FINISHED)].dropna(subset=["seconds"])
+    return {str(arm): float(mean) for arm, mean in ended.groupby("arm")["seconds"].mean().items()}
 
 
 def bring_up_to_date(folder: Path) -> None:

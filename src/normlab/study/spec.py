@@ -8,7 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationInfo,
+    field_validator,
+)
 
 from normlab.arms import is_level
 from normlab.errors import UserError, unknown
@@ -16,7 +23,7 @@ from normlab.figures import FIGURES, Figure
 from normlab.recipe import Seed, Spec, value_text
 from normlab.recipe.component import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec, Published
-from normlab.study.files import content_of, find, read_text
+from normlab.study.files import bundled, content_of, find, read_text
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
@@ -43,9 +50,10 @@ Values = dict[str, object]
 _MOST_SEEDS = 100_000
 
 
-def _as_seeds(value: object) -> object:
+def _as_seeds(value: object, info: ValidationInfo) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _MOST_SEEDS:
-        return tuple(range(value))
+        first: int = info.data.get("first_seed", 0)
+        return tuple(range(first, first + value))
     if isinstance(value, list | tuple) and value and len(set(map(str, value))) == len(value):
         return tuple(value)
     raise ValueError(f"a number of seeds from 1 to {_MOST_SEEDS} or a list of different seeds")
@@ -55,7 +63,7 @@ Seeds = Annotated[
     tuple[Seed, ...],
     BeforeValidator(_as_seeds),
 ]
-"""A number of seeds n, which stands for 0 to n - 1, or a list of them."""
+"""A number of seeds n, which stands for n from the study's `first_seed` on, or a list of them."""
 
 
 _NAME = re.compile(r"\w[\w .+-]*")
@@ -138,7 +146,17 @@ class Study(Spec):
 
     title: ClassVar[str] = "a study"
     internal: ClassVar[frozenset[str]] = frozenset(
-        {"name", "sequential", "varied", "rehearsal", "file", "digest", "trusted"}
+        {
+            "name",
+            "sequential",
+            "varied",
+            "rehearsal",
+            "file",
+            "digest",
+            "trusted",
+            "bundled",
+            "stopped",
+        }
     )
 
     name: Annotated[str, AfterValidator(_as_name)]
@@ -148,6 +166,8 @@ class Study(Spec):
     factors: dict[str, Levels] = {}
     arms: list[ArmSpec] = []
     constraints: list[Constraint] = []
+    first_seed: Seed = 0
+    """Seeds below it were seen by the author of claims that say when they were `declared`."""
     seeds: Seeds
     code: tuple[Annotated[str, Field(min_length=1)], ...] = Field(default=(), strict=False)
     """Files that count as code of own data, an own model or norm beside the modules it imports."""
@@ -158,6 +178,8 @@ class Study(Spec):
     figures: list[FigureSpec] = []
     sequential: tuple[int, ...] = ()
     """Looks at which seeds are added until claims are settled; `--until-settled` sets them."""
+    stopped: dict[str, tuple[Seed, ...]] = {}
+    """Seeds of the arms, by label, that got no more of them: no open claim is about them."""
     varied: bool = False
     """Whether this is a variant: claims about arms that it leaves out are no mistake."""
     rehearsal: bool = False
@@ -168,6 +190,8 @@ class Study(Spec):
     """Where it was read from, absolute; None for a study made in Python."""
     digest: str | None = None
     """SHA-256 of the file's content."""
+    bundled: bool = False
+    """Whether it came with normlab, whose release declared its claims."""
     trusted: tuple[str, ...] | None = None
     """Modules that may be imported beside those of a trusted file; None for a study made in Python:
     what that names, the user's own code named. See `normlab.study.trust`."""
@@ -206,6 +230,7 @@ class Study(Spec):
             "file": str(path.resolve()),
             "digest": digest_of(text),
             "trusted": packages(trust),
+            "bundled": path in bundled().values(),
         }
         return cls.parse({**content, **internal}, where=path.name)
 
@@ -229,10 +254,21 @@ class Study(Spec):
         """
         require(modules, self.trusted, self.file, self.digest)
 
-    def at_look(self, seeds: int, looks: tuple[int, ...]) -> Self:
-        """This study with so many seeds, one of the looks at which seeds are added."""
-        changed = {**self.model_dump(), "seeds": seeds, "sequential": looks}
-        return type(self).parse(changed, where=self.name)
+    def at_look(
+        self,
+        seeds: int,
+        looks: tuple[int, ...],
+        stopped: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> Self:
+        """This study with so many seeds, one of the looks at which seeds are added.
+
+        Args:
+            seeds: Of every arm that is not stopped.
+            looks: All of them.
+            stopped: Arms by label that keep the seeds they have.
+        """
+        changed = {"seeds": seeds, "sequential": looks, "stopped": dict(stopped or {})}
+        return type(self).parse({**self.model_dump(), **changed}, where=self.name)
 
     def vary(
         self,
@@ -246,7 +282,7 @@ class Study(Spec):
         Args:
             quick: Apply the study's quick variant.
             overrides: Recipe values for every arm; a factor among them no longer varies.
-            seeds: Use seeds 0 to seeds - 1.
+            seeds: Use so many, from the study's first seed on.
 
         Raises:
             UserError: No valid number of seeds.

@@ -42,7 +42,7 @@ def test_before_the_first_look_nothing_is_settled() -> None:
     found = verdict_at_looks(CLAIM, scores(0.5, 4), Rules(), LOOKS)
     assert (found.verdict, found.reason, found.size) == ("inconclusive", NOT_YET, None)
     found = verdict_at_looks(CLAIM, scores(0.5, 1), Rules(), LOOKS)
-    assert found.reason == TOO_FEW
+    assert found.reason == TOO_FEW.format(3)
 
 
 def test_before_the_first_look_no_pair_is_shown_and_no_side_ruled_out() -> None:

@@ -42,12 +42,12 @@ CLAIMS: dict[str, tuple[Claim, np.ndarray]] = {
 def test_a_published_claim_is_inconclusive_with_the_reason(name: str) -> None:
     claim, scores = CLAIMS[name]
     found = verdict(claim, scores, Rules(family=len(CLAIMS)))
-    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW)
+    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW.format(3))
 
 
 def test_so_is_a_published_time() -> None:
     times = Times(SECONDS, ~np.isnan(SECONDS), budget=4000.0)
     found = verdict(Faster(0, 1), times, Rules())
-    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW)
+    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW.format(3))
     assert found.estimate == pytest.approx(271.2 - 183.1)
     assert verdict(Faster(0, 6), times, Rules()).verdict == "inconclusive"  # no time at all

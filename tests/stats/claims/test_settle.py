@@ -3,6 +3,7 @@ import pytest
 
 from normlab.stats import one_image_variance
 from normlab.stats.claims import (
+    AtLeast,
     Best,
     Better,
     Equal,
@@ -57,9 +58,13 @@ def test_faster_is_a_permutation_test_whatever_the_pairing() -> None:
     assert could_settle(Faster(0, 1), 4, Rules(paired=True))
 
 
-def test_fewer_than_two_seeds_settle_nothing() -> None:
-    assert not could_settle(Better(0, 1, 0.003), 1, Rules())
-    assert could_settle(Better(0, 1, 0.003), 2, Rules())
+def test_fewer_than_three_seeds_settle_nothing() -> None:
+    found = could_settle(Better(0, 1, 0.003), 2, Rules())
+    assert not found
+    assert found.reason == "fewer than 3 seeds per arm settle nothing"
+    assert could_settle(Better(0, 1, 0.003), 3, Rules())
+    assert not could_settle(AtLeast(0, 0.9, 0.003), 4, Rules())
+    assert could_settle(AtLeast(0, 0.9, 0.003), 5, Rules())
 
 
 def test_the_floor_can_be_wider_than_a_margin() -> None:
@@ -71,7 +76,7 @@ def test_the_floor_can_be_wider_than_a_margin() -> None:
 
 def test_t_tests_of_several_arms() -> None:
     assert could_settle(Trend((0, 1, 2), 0.003), 3, Rules())
-    assert could_settle(Ranking((0, 1, 2), 0.003), 2, Rules(paired=True))
+    assert could_settle(Ranking((0, 1, 2), 0.003), 3, Rules(paired=True))
 
 
 def test_what_cannot_be_settled_is_not_even_at_the_clearest_outcome() -> None:

@@ -147,7 +147,7 @@ CLAIMS: list[Claim] = [
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.kind}-{claim.test}")
 def test_one_seed_settles_nothing(claim: Claim) -> None:
     found = verdict(claim, np.array([[99.0, np.nan], [1.0, 1.1], [0.0, 0.1]]), RULES)
-    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW)
+    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW.format(3))
     assert np.isnan([found.low, found.high, found.p]).all()
     assert np.isfinite(found.estimate)
 
@@ -244,7 +244,7 @@ def test_faster_needs_someone_to_arrive() -> None:
     found = verdict(Faster(0, 1), times([200.0] * 5, [200.0] * 5), RULES)
     assert (found.verdict, found.reason) == ("inconclusive", NEVER_REACHED)
     found = verdict(Faster(0, 1), times([200.0], [10.0]), RULES)
-    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW)
+    assert (found.verdict, found.reason) == ("inconclusive", TOO_FEW.format(3))
 
 
 def test_scores_and_times_are_not_mixed_up() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from normlab.deprecated import renamed
 from normlab.records.plan import ClaimRecord
+from normlab.stats.claims.at_least import AtLeast
 from normlab.stats.claims.best import Best
 from normlab.stats.claims.better import Better
 from normlab.stats.claims.claim import Claim, MeanClaim, Unit
@@ -19,6 +20,7 @@ from normlab.stats.claims.interaction import Interaction
 from normlab.stats.claims.judge import Chances, decide, predict, verdict
 from normlab.stats.claims.keys import ClaimKeys
 from normlab.stats.claims.looks import verdict_at_looks
+from normlab.stats.claims.not_better import NotBetter
 from normlab.stats.claims.planning import ClaimPlan, plan_claim
 from normlab.stats.claims.ranking import Ranking
 from normlab.stats.claims.settle import Settles, could_settle
@@ -28,8 +30,10 @@ from normlab.stats.claims.verdict import Pair, Rules, Verdict
 
 CLAIMS: dict[str, type[Claim]] = {
     "better": Better,
+    "not_better": NotBetter,
     "best": Best,
     "equal": Equal,
+    "at_least": AtLeast,
     "ranking": Ranking,
     "trend": Trend,
     "interaction": Interaction,
@@ -59,6 +63,7 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "CLAIMS",
+    "AtLeast",
     "Best",
     "Better",
     "Chances",
@@ -69,6 +74,7 @@ __all__ = [
     "Faster",
     "Interaction",
     "MeanClaim",
+    "NotBetter",
     "Pair",
     "Ranking",
     "Rules",

@@ -14,13 +14,15 @@ from typing import ClassVar, Literal, Self
 
 import numpy as np
 
-from normlab.arms import Arms, Selector, selector_text
+from normlab.arms import Arms, SideSelector, selector_text
+from normlab.errors import listing
 from normlab.records.plan import ClaimRecord
 from normlab.stats.best import compare_with_best
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
 from normlab.stats.claims.several import Several
 from normlab.stats.claims.sides import Side, differences, indicator, side_text
 from normlab.stats.claims.verdict import Pair, Size, Verdict, Word
+from normlab.stats.claims.words import Telling
 from normlab.stats.contrasts import Estimates, pair_weights
 from normlab.stats.intervals import Values
 
@@ -40,16 +42,16 @@ class Best(Several):
 
         title: ClassVar[str] = "claim 'best'"
         kind: Literal["best"]
-        arm: Selector
-        over: list[Selector] | None = None
+        arm: SideSelector
+        over: list[SideSelector] | None = None
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """The best one first, and what `over` names."""
             return [self.arm, *(self.over or [])]
 
         def sides(self, arms: Arms) -> Sides:
             """The best one first; `over` left out, every other arm is a side."""
-            found = [arms.pick(selector) for selector in self.selectors()]
+            found = [arms.pick_side(selector) for selector in self.selectors()]
             if self.over is None:
                 found += [(label,) for label in arms if label not in found[0]]
             return Sides(found)
@@ -84,12 +86,14 @@ class Best(Several):
         return differences(self.side, self.others, arms)
 
     def completed(
-        self, judged: Verdict, measure: Callable[[Values], Estimates], arms: int
+        self, judged: Verdict, measure: Callable[[Values], Estimates] | None, scores: Values
     ) -> Verdict:
         """With the sides that could still be the best one."""
         if judged.verdict == "supported":
             return replace(judged, candidates=(self.side,))
-        sides = np.vstack([indicator(side, arms) for side in self.sides])
+        if measure is None:
+            return judged
+        sides = np.vstack([indicator(side, len(scores)) for side in self.sides])
         every = measure(pair_weights(len(sides)) @ sides)
         # Limits are two-sided throughout, so half of alpha is left for the upper ones.
         excluded = compare_with_best(every, len(sides), alpha=judged.alpha / 2).excluded
@@ -114,3 +118,24 @@ class Best(Several):
         better = [side_text(pair.second, arms) for pair in found.pairs if pair.reversed]
         could = [side_text(side, arms) for side in found.candidates]
         return {"Better": better, "Could be the best": could}
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Which arm is the best, or which could be."""
+        first, found = telling.sides[0], telling.found
+        rival = "" if found.between is None else side_text(found.between[1], telling.names)
+        where = telling.place
+        if found.verdict == "supported":
+            return (
+                f"{first} is the best of {len(telling.sides)}{where}: it {telling.verb()} {rival}, "
+                f"the closest, by {telling.amount()} {telling.evidence()}."
+            )
+        if found.verdict == "refuted":
+            return (
+                f"{first} is not the best{where}: {rival} {telling.verb()} it by "
+                f"{telling.amount()} {telling.evidence(turned=True)}."
+            )
+        could = [side_text(side, telling.names) for side in found.candidates]
+        names = f"; it could be {listing(could)}" if 0 < len(could) < len(telling.sides) else ""
+        more = f": {telling.more}" if telling.more else ""
+        return f"Whether {first} is the best{where}{telling.when} is open{names}{more}."

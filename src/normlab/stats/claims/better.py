@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.stats.claims.keys import ClaimKeys
 from normlab.stats.claims.two_sides import TwoSides
+from normlab.stats.claims.words import Telling, beats, whether
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,29 @@ class Better(TwoSides):
 
         title: ClassVar[str] = "claim 'better'"
         kind: Literal["better"]
-        arm: Selector
-        over: Selector
+        arm: SideSelector
+        over: SideSelector
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Both."""
             return self.arm, self.over
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Who beats whom by how much, or what is open."""
+        first, second = telling.sides
+        verb, place = telling.verb(), telling.place
+        if telling.found.verdict == "supported":
+            below = telling.found.size == "immaterially"
+            note = f", less than the {telling.margin} that matter" if below else ""
+            return (
+                f"{first} {verb} {second}{place} by {telling.amount()}{note} {telling.evidence()}."
+            )
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                return beats(telling)
+            return (
+                f"{first} does not {telling.verb(plain=True)} {second}{place} by "
+                f"{telling.margin} or more {telling.evidence()}."
+            )
+        return whether(telling)

@@ -19,20 +19,21 @@ import numpy.typing as npt
 from normlab.errors import UserError, unknown
 from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord
-from normlab.stats.claims.evidence import estimates
+from normlab.stats.claims.evidence import by_t, estimates
 from normlab.stats.claims.keys import ClaimKeys, Test
 from normlab.stats.claims.planners import BETTER, Planner, observed_designs, planned_design
 from normlab.stats.claims.rows import Row, better_row
 from normlab.stats.claims.sides import Side, members
 from normlab.stats.claims.verdict import Pair, Rules, Size, Verdict, Word
-from normlab.stats.contrasts import Estimates, two_sided, welch
+from normlab.stats.claims.words import Telling
+from normlab.stats.contrasts import FEWEST, Estimates, two_sided
 from normlab.stats.intervals import Values, moments
 from normlab.stats.power import Design
 from normlab.stats.survival import Times
 
-TOO_FEW = "an arm has fewer than 2 seeds: one run cannot tell a difference from repeat noise"
+TOO_FEW = "an arm has fewer than {} seeds: too few to tell a difference from repeat noise"
 
-_SIZES: dict[Size | None, str] = {
+SIZES: dict[Size | None, str] = {
     "materially": "and above the margin, so the difference matters",
     "immaterially": "but below the margin, so the difference is too small to matter",
     None: "but reaches across the margin, so its size is open",
@@ -47,10 +48,15 @@ class Judged(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """How a number is shown: times `scale`, with `suffix`."""
+    """How a number is shown: times `scale`, with `name` after it."""
 
     scale: float
-    suffix: str
+    name: str
+
+    @property
+    def suffix(self) -> str:
+        """The name after a blank."""
+        return f" {self.name}"
 
     def text(self, value: float, form: str = "g") -> str:
         """The number in words."""
@@ -67,12 +73,17 @@ class Claim(ABC):
         test: `t` or `permutation`.
         planner: How its seeds are planned.
         one_sided_p: Whether its test is made of one-sided ones, so that half a p counts.
+        fewest: Seeds of every arm from which on it is judged.
+        least_sides: How many it has at least.
+        null: What the contrast is measured from, in the scores' unit.
     """
 
     kind: ClassVar[str]
     Keys: ClassVar[type[ClaimKeys]]
     planner: ClassVar[Planner] = BETTER
     one_sided_p: ClassVar[bool] = False
+    fewest: ClassVar[int] = FEWEST
+    least_sides: ClassVar[int] = 2
     margin: float
     test: Test
 
@@ -86,8 +97,10 @@ class Claim(ABC):
             raise UserError(f"{self.kind}: a side has no arm")
         if len(set(sides)) < len(sides):
             raise UserError(f"{self.kind}: two sides are the same arms")
-        if len(sides) < 2:
-            raise UserError(f"{self.kind}: needs two sides or more, has {len(sides)}")
+        if len(sides) < self.least_sides:
+            raise UserError(
+                f"{self.kind}: needs {self.least_sides} sides or more, has {len(sides)}"
+            )
 
     # -- sides and contrasts ---------------------------------------------------------------
 
@@ -105,6 +118,11 @@ class Claim(ABC):
     @abstractmethod
     def sides(self) -> tuple[Side, ...]:
         """All sides, in the order of the claim."""
+
+    @property
+    def null(self) -> float:
+        """0 for a difference."""
+        return 0.0
 
     @property
     def pairs(self) -> tuple[tuple[Side, Side], ...]:
@@ -162,7 +180,7 @@ class Claim(ABC):
     def reason(self, word: Word, size: Size | None, high: float, pairs: Sequence[Pair]) -> str:
         """Why a verdict is what it is, in one plain sentence."""
         if word == "supported":
-            return f"the whole interval lies above 0, {_SIZES[size]}"
+            return f"the whole interval lies above 0, {SIZES[size]}"
         if word == "refuted":
             if high < 0:
                 return "the whole interval lies below 0: the reverse holds"
@@ -208,15 +226,19 @@ class Claim(ABC):
             pairs=pairs,
         )
 
+    def agrees(self, means: Values) -> bool:
+        """Whether estimated contrasts (contrasts,) point the claim's way; that tests nothing."""
+        return bool((means > 0).all())
+
     def unknown(
-        self, seen: Values, rules: Rules, seeds: tuple[int, ...], reason: str = TOO_FEW
+        self, seen: Values, rules: Rules, seeds: tuple[int, ...], reason: str | None = None
     ) -> Verdict:
         """The verdict where there is no interval: inconclusive, whatever was seen."""
         at = int(seen.argmin())
         return Verdict(
             kind=self.kind,
             verdict="inconclusive",
-            reason=reason,
+            reason=reason or TOO_FEW.format(self.fewest),
             estimate=float(seen[at]),
             low=np.nan,
             high=np.nan,
@@ -250,23 +272,42 @@ class Claim(ABC):
     # -- words -----------------------------------------------------------------------------
 
     @classmethod
-    def planned_unit(cls, metric: str | None) -> Unit:
+    def planned_unit(cls, record: ClaimRecord) -> Unit:
         """How margins, spreads and effects are shown while planning."""
-        points = metric is not None and METRICS[metric].points
-        return Unit(100.0, " points") if points else Unit(1.0, "")
+        if record.relative:
+            return Unit(100.0, "%")
+        assert record.metric is not None
+        spec = METRICS[record.metric]
+        return Unit(100.0 if spec.points else 1.0, spec.unit)
 
     @classmethod
     def unit(cls, record: ClaimRecord) -> Unit:
         """How estimates are shown."""
-        return cls.planned_unit(record.metric)
+        return cls.planned_unit(record)
 
     @classmethod
     def axis(cls, record: ClaimRecord) -> str:
         """What a figure of estimates has on its axis."""
         assert record.metric is not None
         spec = METRICS[record.metric]
-        words = "Difference, points" if spec.points else f"Difference in {spec.words}"
-        return words + ("" if spec.higher or spec.points else ", turned round: less is better")
+        words = "Difference" if record.metric == "test_accuracy" else f"Difference in {spec.words}"
+        less = "" if spec.higher else "; left is better"
+        return f"{words}, {cls.unit(record).name}{less}"
+
+    @classmethod
+    def as_measured(cls, found: Verdict, record: ClaimRecord) -> tuple[float, float, float]:
+        """Estimate, lower and upper limit with the metric's own sign: a loss that falls has minus.
+
+        A verdict is about scores, of which more is better.
+        """
+        if record.metric is None or METRICS[record.metric].higher:
+            return found.estimate, found.low, found.high
+        return -found.estimate, -found.high, -found.low
+
+    @classmethod
+    @abstractmethod
+    def sentence(cls, telling: Telling) -> str:
+        """The verdict as one plain sentence with numbers and units."""
 
     @classmethod
     def details(
@@ -285,23 +326,31 @@ class MeanClaim(Claim):
         """Judge scores (arms, seeds), NaN where a trial does not count."""
         if isinstance(trials, Times):
             raise UserError(f"{self.kind}: needs scores, not times")
-        scores = np.asarray(trials, dtype=float)
+        scores = np.asarray(trials, dtype=float) - self.null
         if rules.paired:  # only the seeds that every arm of the claim has
             complete = ~np.isnan(scores[list(self.arms)]).any(axis=0)
             scores = np.where(complete, scores, np.nan)
         arms, weights = moments(scores), self.contrasts(len(scores))
         seeds = tuple(int(count) for count in arms.seeds[list(self.arms)])
-        if min(seeds) < 2:
-            return Judged(self.unknown(welch(arms, weights).estimate, rules, seeds), [])
+        if min(seeds) < self.fewest:
+            seen = by_t(scores, weights, rules).estimate
+            return Judged(self.completed(self.unknown(seen, rules, seeds), None, scores), [])
         measure = partial(estimates, self.kind, self.test, scores, rules=rules, rng=rng)
         judged = self.outcome(
             measure(weights), alpha=rules.claim_alpha, margin=self.margin, seeds=seeds
         )
-        whole = self.completed(judged, measure, len(scores))
+        whole = self.completed(judged, measure, scores)
         return Judged(whole, observed_designs(scores, weights, rules))
 
     def completed(
-        self, judged: Verdict, measure: Callable[[Values], Estimates], arms: int
+        self, judged: Verdict, measure: Callable[[Values], Estimates] | None, scores: Values
     ) -> Verdict:
-        """The verdict with what other contrasts (contrasts, arms) of the same scores add to it."""
+        """The verdict with what else its scores tell.
+
+        Args:
+            judged: The verdict.
+            measure: Estimates of other contrasts (contrasts, arms) of the same scores; None where
+                there are too few seeds.
+            scores: (arms, seeds), measured from `null`.
+        """
         return judged

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from normlab.arms import Selector
+import numpy as np
+
+from normlab.arms import SideSelector
 from normlab.stats.claims.keys import ClaimKeys
 from normlab.stats.claims.planners import Planner
 from normlab.stats.claims.rows import Row, equal_row
 from normlab.stats.claims.two_sides import TwoSides
 from normlab.stats.claims.verdict import Pair, Size, Word
+from normlab.stats.claims.words import Telling, beats
 from normlab.stats.contrasts import Estimates, tost
 from normlab.stats.intervals import Values
 from normlab.stats.power import (
@@ -44,7 +47,7 @@ class Equal(TwoSides):
     """The means of `first` and `second` differ by less than the margin."""
 
     kind = "equal"
-    planner = Planner(seeds_for_equal, smallest_margin, equal_power, _more)
+    planner = Planner(seeds_for_equal, smallest_margin, equal_power, _more, truth=0.0)
     one_sided_p = True
 
     class Keys(ClaimKeys):
@@ -52,10 +55,10 @@ class Equal(TwoSides):
 
         title: ClassVar[str] = "claim 'equal'"
         kind: Literal["equal"]
-        arm: Selector
-        to: Selector
+        arm: SideSelector
+        to: SideSelector
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Both."""
             return self.arm, self.to
 
@@ -88,7 +91,30 @@ class Equal(TwoSides):
             return "the whole interval lies outside the margin"
         return "the interval reaches across the margin: neither equal nor different is shown"
 
+    def agrees(self, means: Values) -> bool:
+        """Between minus and plus the margin."""
+        return bool((np.abs(means) < self.margin).all())
+
     def within_reach(self, found: Estimates, alpha: float, span: float) -> tuple[bool, bool]:
         """The narrow interval must fit between the margins, or beside them within the span."""
         inner, half = (float(found.limits(level)[1].max()) for level in (2 * alpha, alpha))
         return inner < self.margin, self.margin + half < span
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Whether both are alike, or who beats whom."""
+        first, second = telling.sides
+        if telling.found.verdict == "supported":
+            return (
+                f"{first} and {second} differ by less than {telling.margin}{telling.place} "
+                f"{telling.evidence()}."
+            )
+        if telling.found.verdict == "refuted":
+            if telling.found.estimate < 0:
+                return beats(telling)
+            return (
+                f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
+                f"{telling.evidence()}."
+            )
+        more = f": {telling.more}" if telling.more else ""
+        return f"{first} and {second} cannot be told apart yet{telling.place}{telling.when}{more}."

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from normlab.errors import UserError
 from normlab.stats.claims.verdict import Rules
-from normlab.stats.contrasts import Estimates, paired, paired_values, welch
+from normlab.stats.contrasts import Estimates, TEstimates, paired, paired_values, welch
 from normlab.stats.intervals import Values, moments
 from normlab.stats.permutation import sign_flip, two_sample
+from normlab.stats.relative import relative
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,12 @@ def estimates(
 
 def by_t(scores: Values, weights: Values, rules: Rules) -> Estimates:
     """Welch's or the paired t estimates, as the rules say, over leading axes of studies."""
+    if rules.relative:
+        return relative(scores, weights, partial(_plain, rules=rules))
+    return _plain(scores, weights, rules)
+
+
+def _plain(scores: Values, weights: Values, rules: Rules) -> TEstimates:
     if rules.paired:
         return paired(scores, weights, variance_floor=rules.variance_floor)
     return welch(moments(scores), weights, variance_floor=rules.variance_floor)
@@ -80,6 +88,11 @@ def check_test(kind: str, test: str, weights: Values, rules: Rules) -> None:
     Raises:
         UserError: Unpaired arms, and a contrast that is not one arm minus another.
     """
+    if rules.relative and test != "t":
+        raise UserError(
+            f"{kind}: test 'permutation' has no margin in percent, and this claim's is. Allowed "
+            "here: t, or a margin in the metric's unit."
+        )
     highest, total = weights.max(axis=1), np.abs(weights).sum(axis=1)
     two_arms = bool(((highest == 1) & (total == 2)).all())
     if rules.paired or test == "t" or two_arms:

@@ -13,15 +13,17 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from normlab.arms import Arms, Selector, selector_text
+from normlab.arms import Arms, Selector, SideSelector, selector_text
 from normlab.errors import UserError, listing
 from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import Claim, Judged, Unit
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test, Timed
+from normlab.stats.claims.margins import USUAL_OF_TIMES, Margin, fraction
 from normlab.stats.claims.sides import Side, differences, members
 from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 from normlab.stats.power import Design
 from normlab.stats.survival import Times, restricted_difference, restricted_moments
@@ -53,17 +55,22 @@ class Faster(Claim):
         kind: Literal["faster"]
         arm: Selector
         than: Selector
-        margin: Annotated[float, Field(gt=0, lt=1)] = 0.05
-        """A fraction of the second arm's restricted mean time."""
+        margin: Annotated[float, Field(gt=0, lt=1), BeforeValidator(fraction)] = USUAL_OF_TIMES
+        """A fraction of the second arm's restricted mean time, or percent of it: `5 %`."""
         test: Literal["permutation"] = "permutation"
 
         @model_validator(mode="after")
         def _no_score(self) -> Self:
             if self.metric or self.at:
                 raise ValueError("a claim 'faster' is about time: it has no 'metric' and no 'at'")
+            if self.paired:
+                raise ValueError(
+                    "a claim 'faster' is tested by permutation of all seeds: leave 'paired' out, "
+                    "or claim 'better' about the metric 'seconds', which can be paired"
+                )
             return self
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Both."""
             return self.arm, self.than
 
@@ -78,9 +85,9 @@ class Faster(Claim):
                     )
             return found
 
-        def scored_margin(self, analysis: AnalysisRecord, data: set[str]) -> float:
+        def scored_margin(self, analysis: AnalysisRecord, data: set[str]) -> Margin:
             """A fraction of a time, whatever the study's margin is."""
-            return self.margin
+            return Margin(self.margin, relative=False)  # of a restricted mean, which it computes
 
     @classmethod
     def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
@@ -107,10 +114,10 @@ class Faster(Claim):
         margin = self.margin * float(arms.mean[self.second])
         seeds = tuple(int(arms.seeds[arm]) for arm in self.arms)
         successes = tuple(trials.successes(arm) for arm in self.arms)
-        if min(seeds) < 2 or not any(successes):
+        if min(seeds) < self.fewest or not any(successes):
             difference = np.array([float(arms.mean[self.second] - arms.mean[self.first])])
-            why = {} if min(seeds) < 2 else {"reason": NEVER_REACHED}
-            judged = self.unknown(difference, rules, seeds, **why)
+            why = None if min(seeds) < self.fewest else NEVER_REACHED
+            judged = self.unknown(difference, rules, seeds, why)
             return Judged(replace(judged, margin=margin, successes=successes), [])
         found = restricted_difference(trials, self.first, self.second, rng)
         judged = self.outcome(found, alpha=rules.claim_alpha, margin=margin, seeds=seeds)
@@ -123,20 +130,20 @@ class Faster(Claim):
         return super().planned_designs(spreads, unpaired, correlation)
 
     @classmethod
-    def planned_unit(cls, metric: str | None) -> Unit:
+    def planned_unit(cls, record: ClaimRecord) -> Unit:
         """Percent of a time."""
-        return Unit(100.0, " %")
+        return Unit(100.0, "%")
 
     @classmethod
     def unit(cls, record: ClaimRecord) -> Unit:
         """Seconds or images."""
         seconds = record.time is not None and record.time.clock == "seconds"
-        return Unit(1.0, " s" if seconds else " images")
+        return Unit(1.0, "s saved" if seconds else "images saved")
 
     @classmethod
     def axis(cls, record: ClaimRecord) -> str:
         """What is saved."""
-        return "Time saved, s" if cls.unit(record).suffix == " s" else "Images saved"
+        return "Time saved, s" if cls.unit(record).name == "s saved" else "Images saved"
 
     @classmethod
     def details(
@@ -152,3 +159,24 @@ class Faster(Claim):
                 for label, count, seeds in zip(labels, found.successes, found.seeds, strict=True)
             ]
         }
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Who reaches the target sooner."""
+        first, second = telling.sides
+        time = telling.record.time
+        goal = f"{100 * time.target:g} % {time.split} accuracy" if time else "the target"
+        by, place = f"by {telling.amount().removesuffix(' saved')}", telling.place
+        if telling.found.verdict == "supported":
+            return f"{first} reaches {goal} sooner than {second}{place}, {by} {telling.evidence()}."
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                evidence = telling.evidence(turned=True)
+                return f"{second} reaches {goal} sooner than {first}{place}, {by} {evidence}."
+            return (
+                f"{first} does not reach {goal} sooner than {second}{place} by "
+                f"{telling.margin} of its time {telling.evidence()}."
+            )
+        if telling.found.successes and not any(telling.found.successes):
+            return f"Neither {first} nor {second} reached {goal}{place}: nothing can be said."
+        return f"Whether {first} reaches {goal} sooner than {second}{place}{telling.open}"

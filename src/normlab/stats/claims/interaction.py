@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Test
 from normlab.stats.claims.sides import Side, differences
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 
 
@@ -39,7 +40,7 @@ class Interaction(MeanClaim):
         at_levels: dict[str, object]
         than_at: dict[str, object]
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """Arm and over at the first place, then at the second."""
             places = (self.at_levels, self.than_at)
             return [{**arm, **place} for place in places for arm in (self.arm, self.over)]
@@ -59,3 +60,23 @@ class Interaction(MeanClaim):
         """(1, arms): (first - second) - (third - fourth)."""
         gained = differences(self.first, (self.second,), arms)
         return gained - differences(self.third, (self.fourth,), arms)
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Which gain is larger."""
+        a, b, c, d = telling.sides
+        where = telling.place
+        first, second = f"{a} gains more over {b}", f"{c} over {d}"
+        if telling.found.verdict == "supported":
+            return f"{first} than {second}{where}, by {telling.amount()} {telling.evidence()}."
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                return (
+                    f"{a} gains less over {b} than {second}{where}, by {telling.amount()} "
+                    f"{telling.evidence(turned=True)}."
+                )
+            return (
+                f"It does not hold that {first} than {second}{where} by {telling.margin} "
+                f"{telling.evidence()}."
+            )
+        return f"Whether {first} than {second}{where}{telling.when}{telling.open}"

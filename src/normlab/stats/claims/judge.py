@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from normlab.stats.claims.claim import Claim, MeanClaim
 from normlab.stats.claims.evidence import by_t
-from normlab.stats.claims.settle import seeds_to_settle
-from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.claims.settle import seeds_to_settle, smallest_settled
+from normlab.stats.claims.verdict import MOST_SEEDS, Rules, Verdict
 from normlab.stats.contrasts import Estimates
 from normlab.stats.survival import Times
 
@@ -41,7 +41,9 @@ def verdict(
     judged, designs = claim.judge(trials, rules, np.random.default_rng(0) if rng is None else rng)
     alpha = rules.claim_alpha if settle_alpha is None else settle_alpha
     settle = seeds_to_settle(claim, judged, designs, rules, alpha=alpha)
-    return replace(judged, seeds_to_settle=settle)
+    far = judged.verdict == "inconclusive" and designs and (settle is None or settle > MOST_SEEDS)
+    reachable = smallest_settled(claim, designs, rules, alpha=alpha) if far else None
+    return replace(judged, seeds_to_settle=settle, reachable=reachable)
 
 
 def decide(
@@ -96,7 +98,7 @@ def predict(
         shared = rng.standard_normal((draws, 1, seeds))
         noise = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * noise
     scores = means[:, None] + spreads[:, None] * noise
-    found = by_t(scores, claim.contrasts(len(means)), rules)
+    found = by_t(scores - claim.null, claim.contrasts(len(means)), rules)
     codes = decide(claim, found, rules.claim_alpha)
     supported, refuted = float((codes == 1).mean()), float((codes == -1).mean())
     return Chances(supported, refuted, 1 - supported - refuted)

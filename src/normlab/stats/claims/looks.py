@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from normlab.stats.claims.claim import TOO_FEW, Claim
+from normlab.stats.claims.claim import Claim
 from normlab.stats.claims.judge import verdict
 from normlab.stats.claims.verdict import Rules, Verdict
 from normlab.stats.sequential import look_alphas
@@ -49,7 +49,7 @@ def verdict_at_looks(
         if taken and found.verdict != "inconclusive":
             return found
     if not taken:
-        reason = TOO_FEW if min(found.seeds) < 2 else NOT_YET
+        reason = found.reason if min(found.seeds) < claim.fewest else NOT_YET
         return replace(
             found,
             verdict="inconclusive",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +22,14 @@ class Planner(NamedTuple):
         smallest: Smallest effect, or margin, that seeds show (design, seeds, alpha, power).
         power: Chance to show it (design, margin, seeds, alpha).
         more: Seeds for a claim that is open: (design, margin, seen, now, alpha, power).
+        truth: At what difference the claim is planned to be supported, in margins.
     """
 
     seeds: Callable[..., int | None]
     smallest: Callable[..., float]
     power: Callable[..., float]
     more: Callable[..., int | None]
+    truth: float = 1.0
 
 
 def more_for_better(
@@ -45,6 +48,8 @@ BETTER = Planner(seeds_for_better, smallest_effect, better_power, more_for_bette
 def observed_designs(scores: Values, weights: Values, rules: Rules) -> list[Design]:
     """A claim's contrasts with the spreads that its trials show."""
     floor = rules.variance_floor
+    if rules.relative:
+        return [_relative_design(scores, row, rules) for row in weights]
     if rules.paired:
         values = moments(paired_values(scores, weights)).variance
         floors = floor * np.square(weights).sum(axis=1)
@@ -54,6 +59,13 @@ def observed_designs(scores: Values, weights: Values, rules: Rules) -> list[Desi
         ]
     spreads = np.sqrt(moments(scores).variance)
     return [Design(tuple(spreads[row != 0]), tuple(row[row != 0]), floor) for row in weights]
+
+
+def _relative_design(scores: Values, row: Values, rules: Rules) -> Design:
+    """A contrast's spreads as fractions of the mean that is compared with."""
+    base = abs(float(np.nansum(np.maximum(-row, 0.0) * moments(scores).mean)))
+    (plain,) = observed_designs(scores, row[None], replace(rules, relative=False))
+    return Design(tuple(spread / base for spread in plain.spreads), plain.weights)
 
 
 def planned_design(row: Values, spreads: Values, rules: Rules, correlation: float) -> Design:

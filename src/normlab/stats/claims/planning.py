@@ -64,7 +64,7 @@ def plan_claim(
     power = 1 - (1 - rules.power) / len(designs)
     at = {"alpha": alpha, "power": power}
     planner = claim.planner
-    needed = [planner.seeds(design, claim.margin, **at) for design in designs]
+    needed = [claim.fewest, *(planner.seeds(design, claim.margin, **at) for design in designs)]
     if claim.test == "permutation":
         needed.append(fewest_for_permutation(claim, rules, alpha=alpha))
     missed, effect = 1.0, float("nan")

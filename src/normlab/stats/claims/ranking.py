@@ -12,12 +12,13 @@ from typing import Annotated, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from normlab.arms import Selector
+from normlab.arms import SideSelector
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.keys import ClaimKeys, Test
 from normlab.stats.claims.several import Several, in_order
-from normlab.stats.claims.sides import Side, differences
+from normlab.stats.claims.sides import Side, differences, side_text
 from normlab.stats.claims.verdict import Pair, Size, Verdict, Word
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 
 
@@ -36,9 +37,9 @@ class Ranking(Several):
         title: ClassVar[str] = "claim 'ranking'"
         separator: ClassVar[str] = " > "
         kind: Literal["ranking"]
-        order: Annotated[list[Selector], Field(min_length=2)]
+        order: Annotated[list[SideSelector], Field(min_length=2)]
 
-        def selectors(self) -> Sequence[Selector]:
+        def selectors(self) -> Sequence[SideSelector]:
             """From the highest to the lowest."""
             return self.order
 
@@ -79,3 +80,21 @@ class Ranking(Several):
     ) -> dict[str, list[str]]:
         """The pairs in order, in reverse and open."""
         return {} if found.verdict == "supported" else in_order(found, arms)
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """Whether the order holds, or which pair is in reverse."""
+        found, where = telling.found, telling.place
+        order = f"The order {' > '.join(telling.sides)}"
+        if found.verdict == "supported":
+            return f"{order} holds{where} {telling.evidence()}."
+        if found.verdict == "refuted" and found.between is not None:
+            high, low = (side_text(side, telling.names) for side in reversed(found.between))
+            return (
+                f"{order} does not hold{where}: {high} {telling.verb()} {low} by "
+                f"{telling.amount()} {telling.evidence(turned=True)}."
+            )
+        shown = sum(pair.holds for pair in found.pairs)
+        pairs = f", {shown} of {len(found.pairs)} neighbouring pairs shown" if found.pairs else ""
+        more = f": {telling.more}" if telling.more else ""
+        return f"{order} is open{where}{telling.when}{pairs}{more}."

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from normlab.stats.claims.claim import Claim, MeanClaim
 from normlab.stats.claims.evidence import by_t, check_test
-from normlab.stats.claims.verdict import Rules, Verdict
+from normlab.stats.claims.verdict import MOST_SEEDS, Rules, Verdict
 from normlab.stats.intervals import Values
 from normlab.stats.permutation import smallest_p
 from normlab.stats.power import Design, seeds_for_better
@@ -53,8 +53,9 @@ def could_settle(
         UserError: A permutation test of a claim that has none.
     """
     alpha = rules.claim_alpha
-    if seeds < 2:
-        return Settles(False, False, 1.0, alpha, "fewer than 2 seeds per arm settle nothing")
+    if seeds < claim.fewest:
+        reason = f"fewer than {claim.fewest} seeds per arm settle nothing"
+        return Settles(False, False, 1.0, alpha, reason)
     if claim.test == "t":
         return _by_t(claim, claim.contrasts(arms or max(claim.arms) + 1), seeds, rules, span)
     if isinstance(claim, MeanClaim):
@@ -82,7 +83,7 @@ def _by_t(claim: Claim, weights: Values, seeds: int, rules: Rules, span: float) 
     """At no spread but the floor, which is as narrow as an interval can be."""
     alpha = rules.claim_alpha
     same = np.zeros((weights.shape[1], seeds))
-    found = by_t(same, weights, rules)
+    found = by_t(same, weights, replace(rules, relative=False))
     half = float(found.limits(alpha / claim.alternatives)[1].max())
     supported, refuted = claim.within_reach(found, alpha, span)
     if supported and refuted:
@@ -106,7 +107,8 @@ def fewest_for_permutation(
 ) -> int | None:
     """Fewest seeds per arm with which a permutation test could both support and refute a claim."""
     level = alpha / claim.alternatives
-    return next((n for n in range(2, most + 1) if _smallest_p(claim, n, rules) <= level), None)
+    tried = range(claim.fewest, most + 1)
+    return next((n for n in tried if _smallest_p(claim, n, rules) <= level), None)
 
 
 def seeds_to_settle(
@@ -137,7 +139,17 @@ def seeds_to_settle(
     ways = [seeds for seeds in (in_order, *reverse) if seeds is not None]
     permuting = claim.test == "permutation"
     fewest = fewest_for_permutation(claim, rules, alpha=alpha) if permuting else now + 1
-    return None if fewest is None or not ways else max(now + 1, fewest, min(ways))
+    return None if fewest is None or not ways else max(now + 1, fewest, claim.fewest, min(ways))
+
+
+def smallest_settled(
+    claim: Claim, designs: Sequence[Design], rules: Rules, *, alpha: float
+) -> float:
+    """The smallest margin that `MOST_SEEDS` seeds would settle, at the spreads seen."""
+    power = 1 - (1 - rules.power) / len(designs)
+    return max(
+        claim.planner.smallest(design, MOST_SEEDS, alpha=alpha, power=power) for design in designs
+    )
 
 
 def _to_reverse(

@@ -13,12 +13,14 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import model_validator
 
-from normlab.arms import Arms, Selector, is_number, selector_text
+from normlab.arms import Arms, is_number
 from normlab.errors import UserError, unknown
-from normlab.records.plan import ClaimRecord
+from normlab.metrics import METRICS
+from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
 from normlab.stats.claims.sides import Side, indicator
+from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 
 Contrast = Literal["linear", "ends", "hump"]
@@ -73,8 +75,6 @@ class Trend(MeanClaim):
         title: ClassVar[str] = "claim 'trend'"
         kind: Literal["trend"]
         factor: str
-        within: dict[str, object] = {}
-        """Only arms with these levels of other factors."""
         direction: Literal["rises", "falls"] = "rises"
         contrast: Contrast = "linear"
         """The fitted slope times the range; the greatest level minus the least; the mean of the
@@ -88,33 +88,27 @@ class Trend(MeanClaim):
                 )
             return self
 
-        def selectors(self) -> Sequence[Selector]:
-            """What all its sides have."""
-            return [self.within]
-
         def sides(self, arms: Arms) -> Sides:
             """A side per level; where levels are no numbers, a fall is their reverse order."""
-            levels = arms.levels_of(self.factor, self.within)
+            levels = arms.levels_of(self.factor, {})
             if len(levels) < 2:
                 raise UserError(
                     f"a trend needs two levels of {self.factor}, the arms have {len(levels)}"
                 )
-            found = [arms.pick({**self.within, self.factor: level}) for level in levels]
+            found = [arms.pick({self.factor: level}) for level in levels]
             falls = self.direction == "falls"
             numbers = [v for v in levels if isinstance(v, int | float) and is_number(v)]
             if len(numbers) < len(levels):
                 return Sides(found[::-1] if falls else found)
             return Sides(found, [-v if falls else v for v in numbers])
 
-        def own_keys(self) -> dict[str, object]:
+        def own_keys(self, analysis: AnalysisRecord) -> dict[str, object]:
             """The contrast; the direction is in the levels' signs."""
             return {"contrast": self.contrast}
 
         def words(self) -> str:
-            """Which factor does what, and where."""
-            place = f" within {selector_text(self.within)}" if self.within else ""
-            does = "has a hump" if self.contrast == "hump" else self.direction
-            return f"{self.factor} {does}{place}"
+            """Which factor does what."""
+            return f"{self.factor} {'has a hump' if self.contrast == 'hump' else self.direction}"
 
     @classmethod
     def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
@@ -145,3 +139,34 @@ class Trend(MeanClaim):
         levels = np.array(self.levels or range(len(self.order)), dtype=float)
         means = np.vstack([indicator(side, arms) for side in self.order])
         return CONTRASTS[self.contrast](levels)[None] @ means
+
+    @classmethod
+    def sentence(cls, telling: Telling) -> str:
+        """What happens along the factor."""
+        record, where = telling.record, telling.place
+        words = "test accuracy" if record.metric is None else METRICS[record.metric].words
+        first, last = telling.sides[0], telling.sides[-1]
+        falls = bool(record.levels) and record.levels[0] > record.levels[-1]
+        if record.metric is not None and not METRICS[record.metric].higher:
+            falls = not falls
+        if record.options.get("contrast") == "hump":
+            claimed, reverse = (
+                f"is {way} between {first} and {last} than at them"
+                for way in (("lower", "higher") if falls else ("higher", "lower"))
+            )
+        else:
+            claimed, reverse = (
+                f"{way} from {first} to {last}"
+                for way in (("falls", "rises") if falls else ("rises", "falls"))
+            )
+        if telling.found.verdict == "supported":
+            return f"The {words} {claimed}{where} by {telling.amount()} {telling.evidence()}."
+        if telling.found.verdict == "refuted":
+            if telling.found.high < 0:
+                evidence = telling.evidence(turned=True)
+                return f"The {words} {reverse}{where} by {telling.amount()} {evidence}."
+            return (
+                f"It does not hold{where} that the {words} {claimed} by {telling.margin} "
+                f"{telling.evidence()}."
+            )
+        return f"Whether the {words} {claimed}{where}{telling.when}{telling.open}"

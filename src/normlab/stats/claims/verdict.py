@@ -7,6 +7,9 @@ from typing import Literal
 
 from normlab.stats.claims.sides import Side
 
+MOST_SEEDS = 200
+"""Seeds an arm beyond which a margin is out of reach for a study of trainings."""
+
 Word = Literal["supported", "refuted", "inconclusive"]
 Size = Literal["materially", "immaterially"]
 
@@ -19,6 +22,7 @@ class Rules:
         alpha: Error rate of the family; where seeds are added, that of a single look.
         family: Number of claims declared: each is tested at alpha / family (Bonferroni).
         paired: Whether arms are paired by seed.
+        relative: Whether differences and margins are fractions of what an arm is compared with.
         variance_floor: Least variance of an arm to believe; `one_image_variance(n_test)`.
         power: Chance of settling a claim that seeds are planned for.
     """
@@ -26,6 +30,7 @@ class Rules:
     alpha: float = 0.05
     family: int = 1
     paired: bool = False
+    relative: bool = False
     variance_floor: float = 0.0
     power: float = 0.8
 
@@ -68,9 +73,10 @@ class Verdict:
         reason: Why, in one plain sentence.
         estimate: The contrast in the claim's direction; of `best` and `ranking` the one of
             `between`.
-        low: Limits that belong to the verdict; NaN where an arm has fewer than two seeds.
+        low: Limits that belong to the verdict; NaN where an arm has too few seeds.
         high: See `low`.
-        confidence: Of these limits: 1 - alpha, or of `equal` 1 - 2 alpha unless it is refuted.
+        confidence: Of these limits: 1 - alpha; 1 - 2 alpha of `at_least`, and of `equal` unless it
+            is refuted.
         p: Of the test behind the verdict; at most `alpha` where the claim is supported.
         alpha: What the claim was tested at, after Bonferroni (and spending).
         margin: In the scores' unit; of `faster` in units of time.
@@ -80,9 +86,10 @@ class Verdict:
             the verdict rests on.
         size: `materially` above the margin, `immaterially` below it, None where open.
         seeds_to_settle: Seeds an arm that would settle it, None where settled or unknown.
+        reachable: Where more than `MOST_SEEDS` would be needed: the margin that so many settle.
         pairs: Of `best` and `ranking`: each contrast.
         candidates: Of `best`: the sides that could still be the best one.
-        successes: Of `faster`: trials of both arms that reached the target.
+        successes: Of `faster` and `at_least`: trials of each arm that reached the target or value.
     """
 
     kind: str
@@ -99,6 +106,7 @@ class Verdict:
     between: tuple[Side, Side] | None = None
     size: Size | None = None
     seeds_to_settle: int | None = None
+    reachable: float | None = None
     pairs: tuple[Pair, ...] = ()
     candidates: tuple[Side, ...] = ()
     successes: tuple[int, ...] = ()

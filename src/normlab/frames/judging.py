@@ -1,0 +1,83 @@
+"""Claims judged: the plan's claims against the store's trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from normlab.frames.exploratory import exploratory
+from normlab.frames.load import Frames
+from normlab.frames.scores import images, score_array, trials_of
+from normlab.frames.tables import COUNTED
+from normlab.records.plan import Claim, ClaimRecord, PlanRecord
+from normlab.stats import one_image_variance
+from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One claim with what the trials say.
+
+    Attributes:
+        record: The claim as the plan has it.
+        verdict: None where this variant of the study lacks its arms.
+        exploratory: Why it is no claim made before the results, or None.
+        left_out: Planned trials of its arms that do not count, by state.
+    """
+
+    record: Claim
+    verdict: Verdict | None
+    exploratory: str | None = None
+    left_out: dict[str, int] | None = None
+
+
+def judge(frames: Frames) -> list[Judged]:
+    """Every claim of the plan, judged on the trials that count; one family."""
+    return [
+        Judged(
+            record,
+            verdict_on(frames, record),
+            exploratory(frames, record),
+            _left_out(frames, record),
+        )
+        if isinstance(record, ClaimRecord)
+        else Judged(record, None)
+        for record in frames.plan.claims
+    ]
+
+
+def rules(plan: PlanRecord, record: ClaimRecord, frames: Frames | None = None) -> Rules:
+    """How a study's claims are tested; the frames tell how many images an accuracy is a mean of."""
+    count = images(frames, record.metric or "") if frames is not None else None
+    return Rules(
+        alpha=plan.analysis.alpha,
+        family=max(len(plan.judged), 1),
+        paired=plan.in_pairs(record),
+        relative=record.relative,
+        variance_floor=float(one_image_variance(count)) if count else 0.0,
+    )
+
+
+def verdict_on(frames: Frames, record: ClaimRecord) -> Verdict:
+    """The verdict on one claim."""
+    claim, trials = claim_from(record, frames.arms), trials_of(frames, record)
+    how = rules(frames.plan, record, frames)
+    if frames.plan.sequential:
+        return verdict_at_looks(claim, trials, how, frames.plan.sequential)
+    return verdict(claim, trials, how)
+
+
+def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
+    arms = set(record.arms)
+    trials = frames.trials[frames.trials["arm"].isin(arms)]
+    states = trials["state"].astype(str)
+    if record.metric is not None:
+        scores = score_array(frames, record.metric, record.at)
+        rows = {label: row for row, label in enumerate(frames.arms)}
+        columns = {seed: i for i, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
+        found = scores[trials["arm"].map(rows), trials["seed"].map(columns)]
+        without = states.isin(COUNTED).to_numpy() & np.isnan(found)
+        states = states.mask(without, states + " without a value")
+    left = states[~states.isin(COUNTED)]
+    return {str(state): int(count) for state, count in left.value_counts().items()}

@@ -1,0 +1,73 @@
+"""What becomes of each verdict under the study's alternative analyses: description, no test.
+
+A specification curve (Simonsohn, Simmons & Nelson 2020) without its joint test: the analyses share
+their trials, so the share of them in which a verdict holds is no probability.
+"""
+
+from __future__ import annotations
+
+from normlab.errors import UserError
+from normlab.frames.collapses import without_collapsed
+from normlab.frames.judging import verdict_on
+from normlab.frames.load import Frames
+from normlab.lazy import pandas as pd
+from normlab.records.plan import ClaimRecord
+
+DECLARED = "as declared"
+
+
+def robustness(frames: Frames) -> pd.DataFrame:
+    """Every claim under every analysis that it can have.
+
+    Returns:
+        A row per claim and analysis: `claim`, `analysis` (the declared one first), `verdict`,
+        `holds` (whether it is the declared analysis' verdict), and `estimate`, `low` and `high` in
+        margins, in the claim's direction. An analysis that a claim cannot have is left out: a
+        claim about time has no other metric, and no permutation compares several arms unpaired.
+    """
+    rows: list[dict[str, object]] = []
+    for claim in frames.plan.judged:
+        declared: str | None = None
+        for name, record, of in _analyses(frames, claim):
+            try:
+                found = verdict_on(of, record)
+            except UserError:
+                continue
+            declared = found.verdict if declared is None else declared
+            measured = (found.estimate, found.low, found.high)
+            rows.append(
+                {
+                    "claim": claim.name,
+                    "analysis": name,
+                    "verdict": found.verdict,
+                    "holds": found.verdict == declared,
+                    **{
+                        key: value / found.margin
+                        for key, value in zip(("estimate", "low", "high"), measured, strict=True)
+                    },
+                }
+            )
+    columns = ["claim", "analysis", "verdict", "holds", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def robustness_text(rows: pd.DataFrame, claim: str) -> str:
+    """In how many of the alternatives a claim's verdict holds; empty where it has none."""
+    own = rows[(rows["claim"] == claim) & (rows["analysis"] != DECLARED)]
+    if not len(own):
+        return ""
+    return (
+        f"The verdict holds in {int(own['holds'].sum())} of {len(own)} alternative analyses "
+        "(they share their trials: that is no probability)."
+    )
+
+
+def _analyses(frames: Frames, claim: ClaimRecord) -> list[tuple[str, ClaimRecord, Frames]]:
+    """The declared analysis of a claim, and each alternative that changes something of it."""
+    found = [(DECLARED, claim, frames)]
+    for other in frames.plan.analysis.alternatives:
+        changed = claim.under(other)
+        if changed is not None and (changed != claim or not other.collapsed):
+            of = frames if other.collapsed else without_collapsed(frames)
+            found.append((other.name, changed, of))
+    return found
