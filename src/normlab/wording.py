@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 _NONE = "–"
+OUT_OF_REACH = 200
+"""Seeds an arm beyond which a margin is out of reach for a study of trainings."""
 
 
 def is_missing(value: object) -> bool:
@@ -28,6 +30,16 @@ def number(value: object, digits: int = 0) -> str:
     """With thousands set apart."""
     found = _finite(value)
     return _NONE if found is None else f"{found:,.{digits}f}"
+
+
+def seeds_text(seeds: object) -> str:
+    """Seeds that something takes; beyond reach no number says more than that."""
+    if seeds == math.inf:
+        return f"> {OUT_OF_REACH}"
+    found = _finite(seeds)
+    if found is None:
+        return _NONE
+    return f"{found:,.0f}" if found <= OUT_OF_REACH else f"> {OUT_OF_REACH}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -57,7 +57,7 @@ def both(illustrated: Path, tmp_path: Path) -> tuple[Frames, Frames]:
     """The study from its store and from its file, with claims about every kind of number."""
     factors = {"norm": ["batch_instance", "layer"], "dropout.p": [0, 0.1]}
     plan = plan_of(factors=factors, claims=CLAIMS)
-    stored = frames_of(illustrated, claims=plan.claims)
+    stored = frames_of(illustrated, claims=plan.claims, analysis=plan.analysis)
     path = tmp_path / "trials.csv"
     path.write_text(epoch_rows(stored), encoding="utf-8")
     return stored, frames_from_csv(path, plan)

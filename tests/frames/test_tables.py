@@ -69,7 +69,7 @@ def test_zero_spread_keeps_the_resolution_of_the_test_set() -> None:
 
 
 def test_intervals_stay_within_what_an_accuracy_can_be() -> None:
-    row = arm_table(frames({"b": [0.1, 0.9], "a": [0.5], "late": [None]})).iloc[0]
+    row = arm_table(frames({"b": [0.1, 0.9, 0.5], "a": [0.5], "late": [None]})).iloc[0]
     assert (row.test_low, row.test_high) == (0.0, 1.0)
 
 
@@ -91,15 +91,22 @@ def test_diverged_trials_count_and_failed_and_invalid_ones_do_not() -> None:
     assert len(seed_table(made)) == 4
 
 
-def test_curves_are_means_with_intervals_per_split_and_epoch(finished: Path) -> None:
+def test_curves_are_means_with_intervals_per_split_and_epoch(
+    finished: Path, illustrated: Path
+) -> None:
     with Store.read(finished) as store:
+        two = curve_table(load_frames(store), "accuracy")
+    assert set(two["seeds"]) == {2}
+    assert two["low"].isna().all()
+    with Store.read(illustrated) as store:
         made = load_frames(store)
+    arm = made.arms[0]
     table = curve_table(made, "accuracy").set_index(["arm", "split", "epoch"])
-    values = made.epochs.query("arm == 'batch' and epoch == 2")["validation_accuracy"]
-    row = table.loc[("batch", "validation", 2)]
+    values = made.epochs.query("arm == @arm and epoch == 2")["validation_accuracy"]
+    row = table.loc[(arm, "validation", 2)]
     assert row["mean"] == pytest.approx(values.mean())
-    assert row["seeds"] == 2
-    low, high = stats.t.interval(0.95, 1, values.mean(), stats.sem(values))
+    assert row["seeds"] == 3
+    low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
     assert (row["low"], row["high"]) == pytest.approx((max(low, 0), min(high, 1)))
 
 

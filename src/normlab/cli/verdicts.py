@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from normlab.wording import short_hours
+from normlab.wording import OUT_OF_REACH, is_missing, seeds_text, short_hours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,15 +19,17 @@ def print_verdicts(found: pd.DataFrame) -> None:
     records, rows = without_nan(found.to_dict("records")), []
     for row in records:
         size = f", {row['size']}" if row["size"] else ""
-        seeds, settle = (
-            None if row[key] is None else f"{row[key]:.0f}" for key in ("seeds", "seeds_to_settle")
-        )
+        seeds = None if row["seeds"] is None else f"{row['seeds']:.0f}"
+        needed = row["seeds_to_settle"]
+        settle = None if needed is None else seeds_text(needed)
         rows.append((row["claim"], f"{row['verdict']}{size}", row["measured"], seeds, settle))
     columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
     console.print(table(columns, rows, left=["verdict", "measured"]))
     console.print()
     for row in records:
-        console.print(f"{row['claim']}: {row['reason']}", soft_wrap=True)
+        console.print(f"{row['claim']}: {row['sentence'] or row['reason']}", soft_wrap=True)
+        if row["sentence"]:
+            console.print(f"  {row['verdict']}: {row['reason']}", soft_wrap=True)
         if row["detail"]:
             console.print(f"  {row['detail']}", soft_wrap=True)
         if row["exploratory"]:
@@ -51,9 +53,9 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
                 row["margin"],
                 "?" if row["spread"] is None else unit.text(row["spread"], ".3g"),
                 "?" if effect is None else unit.text(effect, ".3g"),
-                "?" if needed is None else f"{needed:.0f}",
+                "?" if row["spread"] is None else seeds_text(needed or math.inf),
                 "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
-                "?" if row.get("hours") is None else short_hours(row["hours"]),
+                _hours_text(row),
             )
         )
     columns = [
@@ -66,7 +68,37 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
             "?: no spread over seeds is known yet: run two seeds, or, for claims about "
             "analysis.metric, state analysis.spread"
         )
+    for row in without_nan(claims.to_dict("records")):
+        _print_notes(row)
     print_hopeless(claims)
+
+
+def _print_notes(row: dict[str, Any]) -> None:
+    """What pairing gains a claim, and which margin is within reach where its own is not."""
+    from normlab.stats.claims import Unit
+    from normlab.terminal import console
+
+    if row["reachable"] is not None:
+        unit = Unit(100.0 if row["unit"] in {"points", "%"} else 1.0, row["unit"])
+        console.print(
+            f"{row['claim']}: a margin of {row['margin']} is out of reach, one of "
+            f"{unit.text(row['reachable'], '.2g')} is not ({OUT_OF_REACH} seeds)",
+            soft_wrap=True,
+        )
+    if row["correlation"] is not None:
+        console.print(
+            f"{row['claim']}: over the seeds so far its arms correlate by "
+            f"{row['correlation']:.2f}: {seeds_text(row['seeds_paired'] or math.inf)} seeds in "
+            f"pairs, {seeds_text(row['seeds_unpaired'] or math.inf)} not in pairs",
+            soft_wrap=True,
+        )
+
+
+def _hours_text(row: Mapping[str, Any]) -> str:
+    """Hours until a claim is settled: a dash where its margin is out of reach."""
+    needed, hours = row["seeds_needed"], row.get("hours")
+    reachable = row["spread"] is None or (needed or math.inf) <= OUT_OF_REACH
+    return "?" if is_missing(hours) and reachable else short_hours(hours)
 
 
 def print_hopeless(claims: pd.DataFrame) -> None:

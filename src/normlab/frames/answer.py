@@ -17,9 +17,8 @@ from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims import CLAIMS, Verdict
-from normlab.stats.claims.verdict import MOST_SEEDS
 from normlab.stats.claims.words import Telling
-from normlab.wording import counted
+from normlab.wording import OUT_OF_REACH, counted
 
 MOST = 5
 
@@ -57,6 +56,11 @@ def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         sides=sides,
         names=tuple(arm_words(frames.plan, arm) for arm in frames.plan.arms),
         place=place,
+        halves=tuple(
+            side_names(frames.plan, record.sides[at : at + 2])
+            for at in (0, 2)
+            if at + 2 <= len(sides)
+        ),
         more=_more(frames, record, found),
         scale=unit.scale,
         unit="" if unit.name == "nats" else unit.suffix,
@@ -71,11 +75,11 @@ def out_of_reach_text(record: ClaimRecord, found: Verdict) -> str:
     if found.reachable is None or not np.isfinite(found.reachable):
         return ""
     if record.time is not None:  # its margin is a fraction of the other arm's time
-        return f"its margin is out of reach: more than {MOST_SEEDS} seeds would be needed"
+        return f"its margin is out of reach: more than {OUT_OF_REACH} seeds would be needed"
     unit = CLAIMS[record.kind].planned_unit(record)
     return (
         f"a margin of {margin_text(record)} is out of reach, one of "
-        f"{unit.text(found.reachable, '.2g')} is not ({MOST_SEEDS} seeds)"
+        f"{unit.text(found.reachable, '.2g')} is not ({OUT_OF_REACH} seeds)"
     )
 
 

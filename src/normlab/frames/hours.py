@@ -11,6 +11,7 @@ from normlab.lazy import pandas as pd
 from normlab.places import Place
 from normlab.records import FINISHED
 from normlab.records.plan import PlanRecord
+from normlab.wording import OUT_OF_REACH
 
 SPEED = ("device", "chip", "threads")
 """Fields of a trial's provenance that make a machine as far as speed goes."""
@@ -83,13 +84,14 @@ def claim_hours(
         finished: Trials by arm that are done.
 
     Returns:
-        A value per row of `claims`; missing where the seeds or the hours of an arm are unknown.
+        A value per row of `claims`; missing where the seeds or the hours of an arm are unknown, or
+        where the margin is out of reach (`normlab.wording.OUT_OF_REACH`).
     """
     arms = {record.name: record.arms for record in plan.judged}
     found = []
     for row in claims.to_dict("records"):
         seeds, trial = row["seeds_needed"], [hours.get(arm) for arm in arms[row["claim"]]]
-        if seeds is None or not math.isfinite(seeds) or None in trial:
+        if seeds is None or not seeds <= OUT_OF_REACH or None in trial:
             found.append(math.nan)
             continue
         left = [max(seeds - finished.get(arm, 0), 0) for arm in arms[row["claim"]]]

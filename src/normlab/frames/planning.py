@@ -13,15 +13,16 @@ from normlab.frames.scores import trials_of
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
 from normlab.records.plan import ClaimRecord, PlanRecord
-from normlab.stats.claims import CLAIMS, ClaimPlan, claim_from, plan_claim
+from normlab.stats.claims import CLAIMS, Claim, ClaimPlan, Rules, claim_from, plan_claim
 from normlab.stats.contrasts import FEWEST
 from normlab.stats.intervals import Values, moments
 from normlab.stats.sequential import look_alphas
 from normlab.stats.survival import Times, restricted_moments
+from normlab.wording import OUT_OF_REACH
 
 _COLUMNS = (
     "claim", "kind", "metric", "unit", "margin", "spread", "source", "smallest_effect",
-    "seeds_needed", "power", "settles", "obstacle", "correlation", "seeds_paired",
+    "seeds_needed", "reachable", "power", "settles", "obstacle", "correlation", "seeds_paired",
     "seeds_unpaired",
 )  # fmt: skip
 
@@ -37,7 +38,8 @@ def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
     Returns:
         A row per claim: `claim`, `kind`, `metric`, the `unit` of its differences, `margin` in
         words, `spread` and its `source` (`pilot`, `stated` or empty), `smallest_effect` found
-        with 80 % power, `seeds_needed` for the margin, `power` at the planned seeds, `settles`
+        with 80 % power, `seeds_needed` for the margin (and, where those are more than 200,
+        the smallest margin `reachable` with so many), `power` at the planned seeds, `settles`
         (whether any outcome could settle it) and `obstacle`, why not. Effects and spreads are in
         the metric's own unit; where the unit is `%`, fractions of a time. `correlation` is that
         of the claim's arms over the seeds that they share, from three on; `seeds_paired` and
@@ -75,6 +77,7 @@ def _plan(plan: PlanRecord, record: ClaimRecord, frames: Frames | None) -> dict[
         "source": source,
         "smallest_effect": None if spread is None else found.smallest_effect,
         "seeds_needed": None if spread is None else found.seeds_needed,
+        "reachable": None if spread is None else _reachable(claim, spread, how, found),
         "power": None if spread is None else found.power,
         "settles": bool(found.settles),
         "obstacle": found.settles.reason,
@@ -82,6 +85,14 @@ def _plan(plan: PlanRecord, record: ClaimRecord, frames: Frames | None) -> dict[
         "seeds_paired": ways[True] if other else None,
         "seeds_unpaired": ways[False] if other else None,
     }
+
+
+def _reachable(claim: Claim, spread: float, how: Rules, found: ClaimPlan) -> float | None:
+    """The smallest margin that `OUT_OF_REACH` seeds show, where the claim's needs more."""
+    if found.seeds_needed is not None and found.seeds_needed <= OUT_OF_REACH:
+        return None
+    spreads = np.full(max(claim.arms) + 1, spread)
+    return plan_claim(claim, spreads, OUT_OF_REACH, how).smallest_effect
 
 
 def _spread(

@@ -56,8 +56,9 @@ def robustness_text(rows: pd.DataFrame, claim: str) -> str:
     own = rows[(rows["claim"] == claim) & (rows["analysis"] != DECLARED)]
     if not len(own):
         return ""
+    (word,) = rows[(rows["claim"] == claim) & (rows["analysis"] == DECLARED)]["verdict"]
     return (
-        f"The verdict holds in {int(own['holds'].sum())} of {len(own)} alternative analyses "
+        f"{word.capitalize()} in {int(own['holds'].sum())} of {len(own)} alternative analyses too "
         "(they share their trials: that is no probability)."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS, WORST_OF_LAST, last_epochs
 from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores
-from normlab.stats.intervals import Values
+from normlab.stats.contrasts import FEWEST
+from normlab.stats.intervals import Values, moments, one_image_variance, t_intervals
 from normlab.stats.survival import Times
 
 
@@ -43,6 +44,32 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
         diverged = _wide(frames, (trials["state"] == "diverged").astype(float)) == 1
         wide = earned_scores(wide, diverged, chance(frames))
     return wide if spec.higher else -wide
+
+
+class JudgedScore(NamedTuple):
+    """An arm's mean of what the study judges, in the metric's own unit; NaN where not known."""
+
+    arm: str
+    mean: float
+    low: float
+    high: float
+
+
+def judged_scores(frames: Frames) -> list[JudgedScore]:
+    """Every arm at the study's own metric and epoch, with the 95 % t-interval over seeds."""
+    metric, at = frames.plan.analysis.metric, frames.plan.analysis.at
+    spec = METRICS[metric]
+    found = moments(score_array(frames, metric, at) * (1 if spec.higher else -1))
+    count = images(frames, metric)
+    floor = float(one_image_variance(count)) if count else 0.0
+    seeds = np.where(found.seeds >= FEWEST, found.seeds, 0)
+    limits = t_intervals(found.mean, found.variance, seeds, variance_floor=floor)
+    least, most = (0.0, 1.0) if spec.points and metric != "gap" else (-np.inf, np.inf)
+    cut = (np.clip(values, least, most) for values in limits)
+    return [
+        JudgedScore(arm, float(mean), float(low), float(high))
+        for arm, mean, low, high in zip(frames.arms, *cut, strict=True)
+    ]
 
 
 def trials_of(frames: Frames, claim: ClaimRecord) -> Values | Times:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
+from normlab.stats.contrasts import FEWEST
 
 COUNTED = ("complete", "diverged")
 """States whose trials are in the statistics: a diverged one with the score it earned."""
@@ -22,9 +24,9 @@ def arm_table(frames: Frames) -> pd.DataFrame:
 
     Columns: `arm`; `planned`, `finished`, `diverged`, `failed`, `invalid` trials; for final train,
     validation and test accuracy `<split>_mean`, and for validation and test `_low`, `_high`, the
-    limits of the 95 % t-interval over seeds, cut at 0 and 1; `macro_f1` and `ece` on the test
-    images, the overfitting `gap`, `seconds` of training and `examples_per_second`, means over
-    seeds; `parameters` and `flops`. Accuracies are fractions of 1.
+    limits of the 95 % t-interval over seeds, from three on, cut at 0 and 1; `macro_f1` and `ece`
+    on the test images, the overfitting `gap`, `seconds` of training and `examples_per_second`,
+    means over seeds; `parameters` and `flops`. Accuracies are fractions of 1.
     """
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     groups = counted.groupby("arm")
@@ -43,7 +45,7 @@ def arm_table(frames: Frames) -> pd.DataFrame:
         interval = t_intervals(
             accuracy["mean"],
             accuracy["var"],
-            accuracy["count"].fillna(0),
+            enough_for_interval(accuracy["count"]),
             variance_floor=one_image_variance(images.where(images > 0)),
         )
         for name, values in zip(("mean", "low", "high"), interval, strict=True):
@@ -59,6 +61,11 @@ def arm_table(frames: Frames) -> pd.DataFrame:
         np.nan if arm.parameters is None else arm.parameters for arm in frames.plan.arms
     ]
     return table.reset_index()
+
+
+def enough_for_interval(seeds: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers of seeds, 0 where they are too few: an interval of two seeds is as wide as all."""
+    return seeds.where(seeds >= FEWEST, 0)
 
 
 def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
@@ -82,7 +89,7 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
         part = groups.agg(["mean", "var", "count"]).assign(split=split)
         parts.append(part[part["count"] > 0])
     table = pd.concat(parts, ignore_index=True)
-    interval = t_intervals(table["mean"], table["var"], table["count"])
+    interval = t_intervals(table["mean"], table["var"], enough_for_interval(table["count"]))
     most = np.inf if metric == "loss" else 1.0
     low, high = np.clip(interval.low, 0.0, most), np.clip(interval.high, 0.0, most)
     table = table.assign(low=low, high=high).rename(columns={"count": "seeds"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from normlab.frames.answer import out_of_reach_text, sentence_of
 from normlab.frames.claim_words import (
     cells_text,
     detail_text,
@@ -25,13 +26,14 @@ def claim_table(frames: Frames) -> pd.DataFrame:
 
     Columns: `claim`, `kind`, `says`, `metric`, `verdict`, `size`, `estimate`, `low`, `high`,
     `confidence`, `p`, `alpha`, `margin`, `seeds` (fewest of its arms), `seeds_to_settle`,
-    `measured` in words, `reason`, `detail` in words (which pairs of a ranking are shown, which
-    arms could be the best one, how many trials reached the target), `exploratory`, `left_out`.
+    `measured` in words, the verdict as a plain `sentence`, its `reason`, `detail` in words (which
+    pairs of a ranking are shown, which arms could be the best one, how many trials reached the
+    target), `exploratory`, `left_out`.
     """
     columns = [
         "claim", "kind", "says", "metric", "verdict", "size", "estimate", "low", "high",
-        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "measured", "reason",
-        "detail", "exploratory", "left_out",
+        "confidence", "p", "alpha", "margin", "seeds", "seeds_to_settle", "measured", "sentence",
+        "reason", "detail", "exploratory", "left_out",
     ]  # fmt: skip
     rows = []
     others = robustness(frames) if frames.plan.analysis.alternatives else None
@@ -51,6 +53,7 @@ def claim_table(frames: Frames) -> pd.DataFrame:
                 "metric": record.metric or time_text(record.time),
                 "seeds": min(found.seeds),
                 "measured": measured_text(record, found, frames.arms),
+                "sentence": sentence_of(frames, record, found),
                 "detail": _detail(frames, record, found, others),
                 "exploratory": judged.exploratory,
                 "left_out": ", ".join(
@@ -68,6 +71,8 @@ def _detail(
     parts = [detail_text(record, found, frames.arms), few_left_text(found)]
     if record.cells and isinstance(scores := trials_of(frames, record), np.ndarray):
         parts.append(cells_text(record, scores, rules(frames.plan, record), frames.arms))
+    if far := out_of_reach_text(record, found):
+        parts.append(f"{far[0].upper()}{far[1:]}.")
     if others is not None:
         parts.append(robustness_text(others, record.name))
     return " ".join(filter(None, parts))

@@ -15,14 +15,16 @@ from markupsafe import Markup
 from normlab.errors import for_user, os_words
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
+from normlab.frames.answer import Answer, answer
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
-from normlab.frames.scores import chance
+from normlab.frames.scores import JudgedScore, chance, judged_scores
 from normlab.frames.tables import arm_table, check_table, curve_table, time_table
 from normlab.frames.verdicts import claim_table
+from normlab.metrics import METRICS, at_text
 from normlab.recipe import value_text
 from normlab.records.plan import ArmRecord, ClaimRecord
 from normlab.reports.notices import notices
@@ -30,7 +32,7 @@ from normlab.reports.provenance import where_it_ran
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
-from normlab.wording import interval, is_missing, number, percent
+from normlab.wording import interval, is_missing, number, percent, seeds_text
 
 TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
 """Accuracies the time to which is measured."""
@@ -120,29 +122,38 @@ def render(
         "percent": percent,
         "interval": interval,
         "number": number,
+        "seeds": seeds_text,
         "value": value_text,
         "model": _model,
     }
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
+    found = answer(frames)
+    figures = [_figure(figure) for figure in figures_of(frames, folder)]
+    collapsed = collapse_table(frames).query("collapsed > 0")
+    never = collapsed[collapsed["collapsed"] == collapsed["trials"]]["arm"].tolist()
     return environment.get_template("report.html").render(
         plan=frames.plan,
         model=models.pop() if len(models) == 1 else None,
-        arms=arms.to_dict("records"),
+        answer=found,
+        lead=_lead(figures, found),
+        rehearsal=" · rehearsal" if frames.plan.rehearsal else "",
+        judged_at=_judged_title(frames),
+        set_aside=never if frames.plan.rehearsal else [],
+        arms=_arms(frames, arms),
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
         claims=_claims(frames),
         effects=effects.to_dict("records"),
         robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
-        collapsed=collapse_table(frames).query("collapsed > 0").to_dict("records"),
+        collapsed=collapsed.to_dict("records"),
         collapse_bar=collapse_bar(chance(frames)),
         invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         lost=lost,
-        range=_range(arms),
         notices=notices(frames),
         provenance=where_it_ran(frames),
-        figures=[_figure(figure) for figure in figures_of(frames, folder)],
+        figures=figures,
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -193,8 +204,40 @@ def _bundle() -> str:
     return script.replace("</script", "<\\/script")
 
 
-def _range(arms: pd.DataFrame) -> list[dict[str, object]]:
-    """The arms with the lowest and the highest mean, with their place in the table."""
-    measured = arms.dropna(subset=["test_mean"]).assign(place=lambda frame: frame.index + 1)
-    ordered = measured.sort_values("test_mean", kind="stable").to_dict("records")
-    return [ordered[0], ordered[-1]] if len(ordered) > 1 else []  # type: ignore[list-item]
+def _lead(figures: list[dict[str, object]], found: Answer) -> dict[str, object] | None:
+    """The figure beside the answer: the claims' estimates, or the first that is drawn."""
+    if not found.sentences:
+        return None
+    drawn = [figure for figure in figures if figure["spec"] is not None]
+    first = [figure for figure in drawn if str(figure["name"]).startswith("effects")]
+    return next(iter([*first, *drawn]), None)
+
+
+def _judged_title(frames: Frames) -> str:
+    """What the study judges where that is not the test accuracy of the last epoch, in words."""
+    metric, at = frames.plan.analysis.metric, frames.plan.analysis.at
+    if (metric, at) == ("test_accuracy", "last"):
+        return ""
+    words = METRICS[metric].words
+    when = "" if at == "last" or not METRICS[metric].per_epoch else f", {at_text(at)}"
+    return f"{words[0].upper()}{words[1:]}{when}"
+
+
+def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
+    """The arms with their place on the page, and at the study's own metric and epoch."""
+    points = METRICS[frames.plan.analysis.metric].points
+    scores: list[JudgedScore | None] = [None] * len(arms)
+    if _judged_title(frames):
+        scores = [*judged_scores(frames)]
+
+    def text(value: float) -> str:
+        return percent(value) if points else number(value, 4)
+
+    shown = []
+    for place, (row, score) in enumerate(zip(arms.to_dict("records"), scores, strict=True), 1):
+        cells: dict[str, object] = {**{str(k): v for k, v in row.items()}, "place": place}
+        if score is not None:
+            limits = "–" if is_missing(score.low) else f"{text(score.low)} to {text(score.high)}"
+            cells |= {"judged": text(score.mean), "judged_interval": limits}
+        shown.append(cells)
+    return shown

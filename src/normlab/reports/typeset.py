@@ -11,7 +11,7 @@ from normlab.frames.claim_words import published_text
 from normlab.frames.load import Frames
 from normlab.frames.tables import arm_table
 from normlab.frames.verdicts import claim_table
-from normlab.wording import interval, number, percent
+from normlab.wording import interval, number, percent, seeds_text
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -120,7 +120,7 @@ def verdicts_typeset(frames: Frames) -> Table:
                 row["measured"] if isinstance(row["measured"], str) else "–",
                 f"{row['verdict']}{size}{note}",
                 number(row["seeds"], 0),
-                number(row["seeds_to_settle"], 0),
+                seeds_text(row["seeds_to_settle"]),
             ]
         )
     return Table(

@@ -129,10 +129,11 @@ def _names(figures: Sequence[Figure]) -> list[str]:
             raise UserError(f"figures: two of them have the name '{name}'")
     found: list[str] = []
     for figure in figures:
-        name, number = figure.name or figure.kind, 1
+        kind, number = figure.kind.replace("_", "-"), 1
+        name = figure.name or kind
         while not figure.name and (name in given or name in found):
             number += 1
-            name = f"{figure.kind}-{number}"
+            name = f"{kind}-{number}"
         found.append(name)
     return found
 

@@ -66,13 +66,17 @@ class Interaction(MeanClaim):
         """Which gain is larger."""
         a, b, c, d = telling.sides
         where = telling.place
-        first, second = f"{a} gains more over {b}", f"{c} over {d}"
+        gains, second = f"{a} gains {{}} over {b}", f"{c} over {d}"
+        (sides, there), (others, here) = telling.halves
+        if sides == others and there and here:  # the same two, at two places
+            gains, second, where = f"{sides[0]} gains {{}} over {sides[1]}{there}", here[1:], ""
+        first = gains.format("more")
         if telling.found.verdict == "supported":
             return f"{first} than {second}{where}, by {telling.amount()} {telling.evidence()}."
         if telling.found.verdict == "refuted":
             if telling.found.high < 0:
                 return (
-                    f"{a} gains less over {b} than {second}{where}, by {telling.amount()} "
+                    f"{gains.format('less')} than {second}{where}, by {telling.amount()} "
                     f"{telling.evidence(turned=True)}."
                 )
             return (

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from normlab.stats.claims.claim import Claim, MeanClaim
 from normlab.stats.claims.evidence import by_t
 from normlab.stats.claims.settle import seeds_to_settle, smallest_settled
-from normlab.stats.claims.verdict import MOST_SEEDS, Rules, Verdict
+from normlab.stats.claims.verdict import Rules, Verdict
 from normlab.stats.contrasts import Estimates
 from normlab.stats.survival import Times
+from normlab.wording import OUT_OF_REACH
 
 
 def verdict(
@@ -41,7 +42,7 @@ def verdict(
     judged, designs = claim.judge(trials, rules, np.random.default_rng(0) if rng is None else rng)
     alpha = rules.claim_alpha if settle_alpha is None else settle_alpha
     settle = seeds_to_settle(claim, judged, designs, rules, alpha=alpha)
-    far = judged.verdict == "inconclusive" and designs and (settle is None or settle > MOST_SEEDS)
+    far = judged.verdict == "inconclusive" and designs and (settle is None or settle > OUT_OF_REACH)
     reachable = smallest_settled(claim, designs, rules, alpha=alpha) if far else None
     return replace(judged, seeds_to_settle=settle, reachable=reachable)
 

@@ -9,10 +9,11 @@ import numpy as np
 
 from normlab.stats.claims.claim import Claim, MeanClaim
 from normlab.stats.claims.evidence import by_t, check_test
-from normlab.stats.claims.verdict import MOST_SEEDS, Rules, Verdict
+from normlab.stats.claims.verdict import Rules, Verdict
 from normlab.stats.intervals import Values
 from normlab.stats.permutation import smallest_p
 from normlab.stats.power import Design, seeds_for_better
+from normlab.wording import OUT_OF_REACH
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,10 @@ def seeds_to_settle(
 def smallest_settled(
     claim: Claim, designs: Sequence[Design], rules: Rules, *, alpha: float
 ) -> float:
-    """The smallest margin that `MOST_SEEDS` seeds would settle, at the spreads seen."""
+    """The smallest margin that `OUT_OF_REACH` seeds would settle, at the spreads seen."""
     power = 1 - (1 - rules.power) / len(designs)
     return max(
-        claim.planner.smallest(design, MOST_SEEDS, alpha=alpha, power=power) for design in designs
+        claim.planner.smallest(design, OUT_OF_REACH, alpha=alpha, power=power) for design in designs
     )
 
 

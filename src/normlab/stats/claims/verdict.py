@@ -7,9 +7,6 @@ from typing import Literal
 
 from normlab.stats.claims.sides import Side
 
-MOST_SEEDS = 200
-"""Seeds an arm beyond which a margin is out of reach for a study of trainings."""
-
 Word = Literal["supported", "refuted", "inconclusive"]
 Size = Literal["materially", "immaterially"]
 
@@ -86,7 +83,7 @@ class Verdict:
             the verdict rests on.
         size: `materially` above the margin, `immaterially` below it, None where open.
         seeds_to_settle: Seeds an arm that would settle it, None where settled or unknown.
-        reachable: Where more than `MOST_SEEDS` would be needed: the margin that so many settle.
+        reachable: The margin that `OUT_OF_REACH` seeds settle, where the claim's own needs more.
         pairs: Of `best` and `ranking`: each contrast.
         candidates: Of `best`: the sides that could still be the best one.
         successes: Of `faster` and `at_least`: trials of each arm that reached the target or value.

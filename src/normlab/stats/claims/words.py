@@ -21,6 +21,7 @@ class Telling:
         sides: The claim's sides in words.
         names: Every arm in words, by its index.
         place: What all sides share, as " at batch size 64"; may be empty.
+        halves: Of four sides: the first two and the last two, each with what they share.
         more: What would settle it: "6 more seeds, about 2 hours"; empty where that is not known.
         scale: What numbers are shown times.
         unit: What stands after them, a blank first.
@@ -32,6 +33,7 @@ class Telling:
     sides: tuple[str, ...]
     names: tuple[str, ...]
     place: str
+    halves: tuple[tuple[tuple[str, ...], str], ...]
     more: str
     scale: float
     unit: str
