@@ -49,7 +49,7 @@ from normlab.stats.claims import (
     verdict,
 )
 from normlab.stats.claims.evidence import by_t
-from normlab.stats.contrasts import pair_weights, welch
+from normlab.stats.contrasts import Estimates, pair_weights, welch
 from normlab.stats.factorial import factorial
 from normlab.stats.power import Design, better_power, equal_power, smallest_effect, smallest_margin
 from normlab.stats.sequential import LOOKS, look_alphas
@@ -463,12 +463,49 @@ def relative_row(correlation: float | None, seeds: int, studies: int) -> Row:
     }
 
 
+LEFT = 3
+"""Trials left of an arm that lost the others."""
+
+
+def lost_row(name: str, seeds: int, studies: int) -> Row:
+    """Two arms of which the noisier one (3x) lost all trials but `LEFT`."""
+    rng = np.random.default_rng([seeds, LEFT, *name.encode()])
+    noise = first_arm(3)(rng, (studies, 2, seeds)) if name == "normal" else skewed(
+        rng, (studies, 2, seeds)
+    ) * np.array([3.0, 1.0])[:, None]  # fmt: skip
+    noise[:, 0, LEFT:] = np.nan
+    claim, rules = Better(0, 1, 4 * SPREAD), Rules(variance_floor=FLOOR)
+    found = by_t(MEAN + noise, claim.contrasts(2), rules)
+    later = by_t(MEAN + noise + np.array([4 * SPREAD, 0.0])[:, None], claim.contrasts(2), rules)
+    return {
+        "distribution": f"{name}, {LEFT} trials left of an arm (3x)",
+        "pairs": "apart",
+        "seeds": seeds,
+        "studies": studies,
+        "coverage_difference": 1 - float(settled(found).mean()),
+        "false_supported": float((decide(claim, found, ALPHA) == 1).mean()),
+        "false_supported_kind": "better",
+        "false_refuted": float((decide(claim, later, ALPHA) == -1).mean()),
+        "false_refuted_kind": "better",
+    }
+
+
+def settled(found: Estimates) -> npt.NDArray[np.bool_]:
+    """Studies whose interval leaves 0 out."""
+    low, high = found.limits(ALPHA)
+    out: npt.NDArray[np.bool_] = ((low > 0) | (high < 0))[:, 0]
+    return out
+
+
 def option_rows(studies: int) -> Iterator[Row]:
     for correlation in CORRELATIONS:
         for seeds in SEEDS:
             for name in OPTION_CELLS:
                 yield option_row(name, correlation, seeds, studies)
             yield relative_row(correlation, seeds, studies)
+    for name in ("normal", "skewed"):
+        for seeds in (5, 10):
+            yield lost_row(name, seeds, studies)
 
 
 def print_options(studies: int) -> list[Row]:

@@ -51,7 +51,7 @@ def side_names(plan: PlanRecord, sides: Sequence[Sequence[str]]) -> SideNames:
     every = [arm for side in within for arm in side]
     if any(_is_written(plan, arm) for arm in every):
         return SideNames(tuple(_mean_of([arm.label for arm in side]) for side in within), "")
-    shared = _common(every)
+    shared = _common(every) if len(within) > 1 else {}
     told = {key: level for key, level in shared.items() if _varies(plan, key)}
     words = []
     for side in within:
