@@ -55,7 +55,7 @@ def hours_text(hours: float) -> str:
         return f"{words} ({counted(round(3600 * hours), 'second')})"
     if hours < 1:
         return f"{words} ({counted(round(60 * hours), 'minute')})"
-    return f"{words} ({counted(round(hours / 24), 'day')})" if hours >= 48 else words
+    return f"{words} ({number(round(hours / 24))} days)" if hours >= 48 else words
 
 
 def short_hours(hours: float | None) -> str:
