@@ -27,9 +27,10 @@ from normlab.recipe import (
 from normlab.recipe.regularizers import Agc, EarlyStopping, StochasticDepth
 from normlab.recipe.training import Penalty
 from normlab.stats.claims import CLAIMS
-from normlab.study.analysis import Analysis, Published
+from normlab.study.analysis import Analysis
 from normlab.study.files import parse_yaml
 from normlab.study.plan import make_plan
+from normlab.study.published import Published, PublishedRow
 from normlab.study.spec import ArmSpec, Constraint, Quick, Study
 from tests.data.made import spec as data_spec
 
@@ -149,7 +150,9 @@ def test_the_first_study_s_commands_run(tmp_path: Path, monkeypatch: pytest.Monk
         name, *arguments = shlex.split(words)
         assert name == "normlab"
         if arguments[0] == "run":
-            arguments += ["--quick", "--workers", "1", "--set", "epochs=1", "--seeds", "1"]
+            arguments += ["--quick", "--workers", "1", "--set", "epochs=1"]
+            settling = "--until-settled" in arguments
+            arguments += ["--max-seeds", "3"] if settling else ["--seeds", "1"]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (line, result.output)
         if target:
@@ -241,6 +244,7 @@ def documented() -> Iterator[str]:
         Constraint,
         Quick,
         Published,
+        PublishedRow,
     ):
         yield from spec.model_fields
     yield from Study.model_fields.keys() - (Study.internal - {"name"})

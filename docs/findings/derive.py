@@ -5,8 +5,9 @@
     python docs/findings/derive.py --collect runs   # first take in the trials of the studies there
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
-table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `last` (the last epochs) and
-`figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last
+epochs) and `figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's
+sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -31,10 +32,12 @@ from normlab.figures.drawing import Shown, figures_of
 from normlab.files import write_whole
 from normlab.frames import Frames, load_frames
 from normlab.frames.epoch_rows import epoch_rows
+from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import score_array
 from normlab.frames.tables import COUNTED
 from normlab.reports.export import figure_files
-from normlab.reports.typeset import Table, arms_typeset, verdicts_typeset
+from normlab.reports.published import beside_text
+from normlab.reports.typeset import Table, arms_typeset, escape_markdown, verdicts_typeset
 from normlab.sentences import Scoreboard
 from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
@@ -98,6 +101,15 @@ def claims_part(name: str, _: str | None) -> str:
     return verdicts_typeset(read(name)).markdown()
 
 
+def published_part(name: str, _: str | None) -> str:
+    """What the source printed beside the released trials, and what to know of it."""
+    frames = read(name)
+    table = published_table(frames.plan, frames)
+    text = beside_text(table, rehearsal=frames.plan.rehearsal).typeset().markdown()
+    notes = "".join(f"- {escape_markdown(n)}.\n" for n in published_notes(frames.plan, table))
+    return f"{text}\n{notes}"
+
+
 def last_part(name: str, _: str | None) -> str:
     """The worst of the last five epochs beside the best of all, and who reached a target at all."""
     frames = read(name)
@@ -143,6 +155,7 @@ PARTS = {
     "arms": arms_part,
     "last": last_part,
     "claims": claims_part,
+    "published": published_part,
     "figure": figure_part,
     "scoreboard": scoreboard_part,
 }

@@ -36,7 +36,7 @@ __version__ = version("normlab")
 if TYPE_CHECKING:
     from normlab import models as models
     from normlab import norms as norms
-    from normlab.answers import Results, Status, Verified
+    from normlab.answers import Comparison, Results, Status, Verified
     from normlab.api import (
         check_norm,
         claims,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         lint,
         load_study,
         plan,
+        published,
         report,
         results,
         run,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
+    "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
@@ -82,6 +84,7 @@ _MODULES = {
 """Packages that need no import of their own: `normlab.norms.make`."""
 
 __all__ = [
+    "Comparison",
     "Costs",
     "Recipe",
     "Results",
@@ -99,6 +102,7 @@ __all__ = [
     "lint",
     "load_study",
     "plan",
+    "published",
     "report",
     "results",
     "run",

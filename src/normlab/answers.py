@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from normlab.records import FINISHED
 from normlab.store.plans import as_written
+from normlab.study.beside import Origin, beside
 from normlab.study.stored import LostFile, TrialProgress, frames_of
 from normlab.text import shown
 from normlab.wording import counted, interval, percent, state_counts
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from normlab.frames import Frames
+    from normlab.reports.published import BesideText
+    from normlab.study.spec import Study
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -162,6 +165,98 @@ class Verified:
     def __repr__(self) -> str:
         intact = self.files - len(self.lost)
         return f"<Verified: {intact} of {counted(self.files, 'file')} as stored>"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Comparison:
+    """What a study's source printed beside what trials gave.
+
+    Attributes:
+        name: The study's name.
+        rows: One row per published number; see `normlab.frames.published_table`.
+        notes: What a reader of the numbers must know: a sentence each, without its full stop.
+        origin: Where the trials are from: `runs`, the study's run folder; `released`, the findings
+            that come with normlab; `none`, if there are neither.
+        rehearsal: Whether they are those of the quick variant, whose numbers answer nothing.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    notes: list[str]
+    origin: Origin
+    rehearsal: bool
+
+    @property
+    def heading(self) -> str:
+        """Which trials stand beside the published numbers, in words."""
+        if self.origin == "none":
+            return f"published numbers alone: `normlab run {self.name}` makes ours"
+        own = self.origin == "runs"
+        words = "the study's runs" if own else "the released findings, which come with normlab"
+        if not self.rehearsal:
+            return f"published numbers beside {words}"
+        from normlab.reports.published import REHEARSAL
+
+        return f"REHEARSAL. Published numbers beside {words}. They are of {REHEARSAL}"
+
+    @cached_property
+    def text(self) -> BesideText:
+        """The rows as text, measure by measure; `text.typeset()` has `latex()` and `markdown()`."""
+        from normlab.reports.published import beside_text
+
+        return beside_text(self.rows, rehearsal=self.rehearsal)
+
+    def __repr__(self) -> str:
+        return f"<Comparison of {self.name}: {counted(len(self.rows), 'published number')}>"
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}: {self.heading}"]
+        for measure in self.text.measures:
+            lines.append(measure.title)
+            lines += [
+                "  " + ", ".join(f"{c}: {v}" for c, v in zip(self.text.columns, row, strict=True))
+                for row in measure.rows
+            ]
+        return "\n".join(shown(line) for line in [*lines, *self.notes])
+
+    def _repr_html_(self) -> str:
+        table = self.text.typeset()
+        columns = [name for name, _ in table.columns]
+        return _html_table(f"{self.name}: {self.heading}", columns, table.rows)
+
+
+def compared(study: str | Study, runs: Path) -> Comparison:
+    """Published numbers beside ours; see `normlab.published`.
+
+    Raises:
+        UserError: No such study, a mistake in it, or a run folder of another study.
+    """
+    from normlab.frames.published import published_notes, published_table
+
+    plan, frames, origin = beside(study, runs)
+    table = published_table(plan, frames)
+    return Comparison(
+        name=plan.name,
+        rows=table,
+        notes=published_notes(plan, table),
+        origin=origin,
+        rehearsal=frames is not None and frames.plan.rehearsal,
+    )
+
+
+def write_comparison(found: Comparison, latex: Path | None, csv: Path | None) -> list[Path]:
+    """Write a comparison's table as files; see `normlab.published`."""
+    from normlab.frames.csv_text import csv_text
+    from normlab.reports.export import write_each
+
+    files: dict[Path, bytes] = {}
+    if latex is not None:
+        made = found.text.typeset()
+        files[latex / "published.tex"] = made.latex().encode()
+        files[latex / "published.md"] = made.markdown().encode()
+    if csv is not None:
+        files[csv] = csv_text(found.rows).encode()
+    return write_each(files)
 
 
 def results_of(folder: Path) -> Results:

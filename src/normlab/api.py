@@ -7,7 +7,16 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from normlab.answers import Results, Status, Verified, results_of, write_reports
+from normlab.answers import (
+    Comparison,
+    Results,
+    Status,
+    Verified,
+    compared,
+    results_of,
+    write_comparison,
+    write_reports,
+)
 from normlab.deprecated import renamed_keyword
 from normlab.errors import UserError
 from normlab.study.spec import Study
@@ -224,7 +233,8 @@ def report(
         name: The study's name, or the study.
         runs: The folder that holds a folder for each study.
         figures: A folder for every figure as SVG and PDF, galleries as PNG too.
-        latex: A folder for the tables of arms and verdicts as LaTeX and Markdown.
+        latex: A folder for the tables of arms, verdicts and published numbers as LaTeX and
+            Markdown.
         csv: A file for every epoch of every finished trial, which `claims_from` reads.
 
     Raises:
@@ -258,6 +268,38 @@ def claims(name: str | Study, *, runs: str | Path = "runs") -> pd.DataFrame:
         UserError: It was never run there.
     """
     return verdicts(folder_of(name, runs))
+
+
+def published(
+    study: str | Path | Study,
+    *,
+    runs: str | Path = "runs",
+    latex: str | Path | None = None,
+    csv: str | Path | None = None,
+) -> Comparison:
+    """What a study's source printed beside ours, in the source's own measure.
+
+    Args:
+        study: A bundled study's name, the path of a study file, or the study.
+        runs: The folder that holds a folder for each study. If this study was never run there, the
+            released findings of a bundled study are shown.
+        latex: A folder for the table as LaTeX and Markdown.
+        csv: A file for the table.
+
+    Returns:
+        The comparison: `rows` is the table, `heading` and `notes` what to know of it.
+
+    Raises:
+        UserError: No such study, a mistake in it, or a folder or file that cannot be written.
+    """
+    made = study if isinstance(study, Study) else str(study)
+    found = compared(made, Path(runs))
+    write_comparison(
+        found,
+        latex=Path(latex) if latex is not None else None,
+        csv=Path(csv) if csv is not None else None,
+    )
+    return found
 
 
 def claims_from(

@@ -51,6 +51,10 @@ WORST_OF_LAST = "worst_of_last_"
 MEAN_OF_LAST = "mean_of_last_"
 """With a number: the mean over so many last epochs, which spreads less than any one of them."""
 
+BEST_TEST = "best_test"
+"""The epoch at which a metric was best, whatever its split: how some sources measure. On test
+images it is biased: shown beside a source's own numbers, and never judged."""
+
 
 def last_epochs(at: str | int) -> tuple[str, int] | None:
     """`WORST_OF_LAST` or `MEAN_OF_LAST`, and of how many epochs; None for any other `at`."""
@@ -67,7 +71,12 @@ def at_text(at: str | int) -> str:
     ends = last_epochs(at)
     if ends is not None:
         return f"{'worst' if ends[0] == WORST_OF_LAST else 'mean'} of the last {ends[1]} epochs"
-    return {"last": "last epoch", "best_validation": "epoch of the best validation"}.get(at, at)
+    words = {
+        "last": "last epoch",
+        "best_validation": "epoch of the best validation",
+        BEST_TEST: "its best epoch, biased",
+    }
+    return words.get(at, at)
 
 
 def split_and_epochs(metric: str, at: str | int) -> tuple[set[str], int]:

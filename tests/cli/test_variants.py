@@ -35,7 +35,7 @@ def test_two_study_files_of_one_name_share_no_folder(normlab: Run, tmp_path: Pat
         assert "runs/exp holds the runs of another study file" in err
         assert "a/exp.yaml" in err
         assert "--runs" in err
-    code, out, _ = normlab("plan", second)
+    code, out, _ = normlab("plan", second, "--force")
     assert code == 0
     assert "note: runs/exp holds the runs of another study file" in out
     assert "c1" in normlab("claims", first)[1]

@@ -87,6 +87,33 @@ def test_every_number_that_was_printed_of_an_arm_is_shown(make: Make) -> None:
     assert part(rows, "published")["value"].tolist() == [(91.5 + 80) / 2, 70]
 
 
+def test_a_caption_says_where_the_source_took_another_epoch(make: Make) -> None:
+    published = [{"arms": ["a"], "at": "best_test", "values": {"test_accuracy": 91.5}}]
+    rows = arm_rows(make(SCORES, published=published), dots())
+    assert "what the source printed (its best epoch, biased)." in dots().reading(rows)
+    points = [("a", 1, "x"), ("b", 2, "x")]
+    rows = factor(points).rows(Source(at_points(make, SCORES, points, published=published)))
+    assert "what the source printed (its best epoch, biased)." in factor(points).reading(rows)
+    early = arm_rows(make(SCORES, published=published), dots(at=1))
+    assert not len(part(early, "published"))  # of one epoch, which the source did not print
+    assert "diamond" not in dots(at=1).reading(early)
+    same = [{**published[0], "at": "last"}]
+    rows = arm_rows(make(SCORES, published=same), dots())
+    assert "what the source printed." in dots().reading(rows)
+
+
+def test_a_published_time_of_another_split_is_not_shown(make: Make) -> None:
+    values = {"a": [[0.5, 0.9, 0.9]] * 2, "b": [[0.9, 0.9, 0.9]] * 2}
+    metric = {"kind": "time_to", "target": 0.9, "clock": "seconds"}
+    published = [{"arms": ["a"], "split": "train", "values": {"seconds_to_0.9": 3}}]
+    frames = make(values, published=published)
+    shown = [
+        part(arm_rows(frames, dots({**metric, "split": split})), "published")
+        for split in ("train", "validation")
+    ]
+    assert list(map(len, shown)) == [1, 0]
+
+
 def test_a_time_s_interval_ends_with_the_longest_training(make: Make) -> None:
     values = {
         "a": [[0.5, 0.9, 0.9], [0.5, 0.5, 0.5], [0.5, 0.5, 0.9]],

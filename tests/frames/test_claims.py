@@ -210,6 +210,16 @@ def test_the_published_numbers_are_the_claim_s_own_or_those_of_its_arms() -> Non
     assert published_text(outline(study()), record) == ""
 
 
+def test_numbers_of_the_last_epoch_are_none_of_a_claim_s_first_one() -> None:
+    rows = [{"arm": arm, "at": "last", "values": {"test_accuracy": 99}} for arm in "ab"]
+    plan = outline(study(published=rows))
+    (record,) = plan.judged
+    assert published_text(plan, record.model_copy(update={"at": "best_validation"})) == (
+        "a 99.0, b 99.0"
+    )
+    assert published_text(plan, record.model_copy(update={"at": 1})) == ""
+
+
 # -- exploratory: what was declared when results were first seen ------------------------------
 
 

@@ -54,6 +54,7 @@ def test_the_arms_table_has_the_numbers_of_the_report(exported: Path, finished: 
     markdown = (exported / "arms.md").read_text(encoding="utf-8")
     assert r"| \<b\>exploding\</b\> | 2 |" in markdown
     assert not (exported / "verdicts.tex").exists()  # a study without claims
+    assert not (exported / "published.tex").exists()  # and without published numbers
 
 
 def test_the_api_writes_them_too(illustrated: Path, tmp_path: Path) -> None:
@@ -62,6 +63,11 @@ def test_the_api_writes_them_too(illustrated: Path, tmp_path: Path) -> None:
     verdicts = (tmp_path / "new" / "verdicts.md").read_text(encoding="utf-8").splitlines()
     assert verdicts[2].startswith("| better: norm=batch\\_instance, norm=layer | ")
     assert "inconclusive" in verdicts[2] or "supported" in verdicts[2]
+    published = (tmp_path / "new" / "published.md").read_text(encoding="utf-8").splitlines()
+    assert published[0].startswith("| Measure | Arm | Published | Ours | ")
+    assert published[2].startswith(
+        "| Test accuracy, % (last epoch) | norm=layer, dropout.p=0 | 90.00 |"
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_said(finished: Path, tmp_path: Path) -> None:

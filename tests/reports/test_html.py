@@ -83,6 +83,61 @@ def test_a_claim_of_several_pairs_says_what_it_leaves_open(illustrated: Path) ->
     )
 
 
+def test_published_numbers_stand_beside_ours(illustrated: Path) -> None:
+    page = write_report(illustrated).read_text(encoding="utf-8")
+    section = page.split('id="published"')[1].split("</table>", maxsplit=1)[0]
+    assert "Published numbers beside ours" in section
+    (cells,) = (
+        re.findall(r"<td[^>]*>(.*?)</td>", line)
+        for line in section.splitlines()
+        if "norm=layer, dropout.p=0" in line
+    )
+    kept = pd.read_csv(illustrated / "tables" / "published.csv")
+    assert kept["published"].tolist() == [90]
+    ours, low, high = kept[["ours", "low", "high"]].iloc[0]
+    limits = f"{low:.2f} to {high:.2f}"
+    assert cells[1:] == ["90.00", f"{ours:.2f}", limits, "3", f"{ours - 90:+,.2f}"]
+    assert 'href="tables/published.csv"' in page
+
+
+def test_a_study_without_published_numbers_has_no_section_for_them(page: str) -> None:
+    assert "Published numbers" not in page
+    assert "tables/published.csv" not in page
+
+
+def test_a_study_whose_source_printed_no_numbers_says_so(
+    digits: dict[str, object], tmp_path: Path
+) -> None:
+    note = "The source shows <curves> alone"
+    values = {"name": "s", "question": "?", "base": digits, "seeds": 1, "published": {"note": note}}
+    plan = make_plan(Study.parse(values))
+    with Store.write(tmp_path / "s") as store:
+        store.record_plan(plan.record, plan.rows())
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert '<h2 id="published">Published numbers</h2>' in page
+    assert "The source shows &lt;curves&gt; alone." in page
+
+
+def test_a_figure_has_its_number_in_the_source_beside_its_heading(
+    finished: Path, tmp_path: Path
+) -> None:
+    figures = [
+        {"name": "one", "kind": "dots", "source": "Figure 8 of <A>", "options": {}},
+        {
+            "name": "two",
+            "kind": "bars",
+            "unresolved": "no arm",
+            "source": "Figure 9",
+            "options": {},
+        },
+    ]
+    page = write_report(with_figures(finished, tmp_path / "tiny", figures)).read_text(
+        encoding="utf-8"
+    )
+    for text in ("Figure 8 of &lt;A&gt;", "Figure 9"):
+        assert re.search(rf'<h2 id="figure-[^>]*>[^<]+ <span class="soft">{text}</span></h2>', page)
+
+
 def test_it_needs_nothing_from_outside(page: str) -> None:
     assert not [link for link in Links(page).links if "//" in link]
     assert "@import" not in page.split("</style>", maxsplit=1)[0]

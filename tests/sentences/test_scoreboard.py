@@ -152,8 +152,8 @@ def test_a_claim_beside_it_decides_nothing(bundle: Bundle) -> None:
         ({"shown": [{"study": "mnist-norms", "figure": "curvs"}]}, "Did you mean 'curves"),
         ({"shown": [{"study": "mnist-norms", "arm": "bacth"}]}, "Did you mean 'batch'?"),
         (
-            {"shown": [{"study": "mnist-norms", "published": ["best_test_acc"]}]},
-            "Did you mean 'best_test_accuracy'?",
+            {"shown": [{"study": "mnist-norms", "published": ["test_acurracy"]}]},
+            "Did you mean 'test_accuracy'?",
         ),
         (
             {"shown": [{"study": "mnist-norms", "set": {"batch_size": 65}}]},

@@ -43,6 +43,29 @@ def test_normal_cells_cover_and_have_the_power_predicted(seeds: int) -> None:
     assert row["equal_power_simulated"] == pytest.approx(row["equal_power_predicted"], abs=0.05)
 
 
+@pytest.mark.parametrize("correlation", PLANTED.CORRELATIONS)
+@pytest.mark.parametrize("name", PLANTED.OPTION_CELLS)
+def test_pairs_and_curves_err_no_more_often_than_they_say(
+    name: str, correlation: float | None
+) -> None:
+    for seeds in (3, 5):
+        row = PLANTED.option_row(name, correlation, seeds, STUDIES)
+        for error in ("false_equal_supported", "false_supported", "false_refuted"):
+            assert row[error] <= MOST, (seeds, error, row[error])
+        assert row["coverage_difference"] >= 1 - MOST
+
+
+@pytest.mark.parametrize("correlation", PLANTED.CORRELATIONS)
+def test_relative_margins_keep_their_level(correlation: float | None) -> None:
+    row = PLANTED.relative_row(correlation, 5, STUDIES)
+    assert max(row["false_supported"], row["false_refuted"]) <= MOST
+
+
+def test_lost_trials_of_a_noisy_arm_err_as_the_guide_says() -> None:
+    assert PLANTED.lost_row("normal", 10, 10_000)["coverage_difference"] >= 0.925
+    assert PLANTED.lost_row("skewed", 10, 10_000)["coverage_difference"] < 0.9
+
+
 def test_a_bound_that_is_broken_is_said() -> None:
     row = {"distribution": "normal", "family_error": 0.06, "coverage_arm": 0.95}
     assert list(PLANTED.outside(row)) == [("family_error", 0.06)]

@@ -11,6 +11,7 @@ import pytest
 
 from normlab.recipe import Recipe
 from normlab.study.plan import make_plan
+from normlab.study.published import Published
 from normlab.study.spec import Study
 
 ABSENT = "-"
@@ -94,7 +95,7 @@ def base(study: Study) -> dict[str, Any]:
             "arms": [],
             "constraints": [],
             "claims": [],
-            "published": [],
+            "published": Published(),
             "figures": [],
         }
     )
@@ -127,8 +128,9 @@ def test_factors_differ_where_the_question_asks_for_it(name: str) -> None:
 def test_only_the_controlled_study_selects_by_validation(name: str) -> None:
     published, controlled = Study.load(name), Study.load(f"{name}-controlled")
     assert (published.analysis.at, controlled.analysis.at) == ("last", "best_validation")
-    assert published.published
-    assert not controlled.published
+    assert published.published.rows
+    assert not controlled.published.rows
+    assert name in controlled.published.note[0]
 
 
 @pytest.mark.parametrize("name", OF_A_PAIR)

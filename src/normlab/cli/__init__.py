@@ -12,6 +12,7 @@ from normlab import interrupts, streams
 from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
+from normlab.cli.published import published
 from normlab.cli.run import run
 from normlab.cli.scoreboard import scoreboard
 from normlab.cli.studies import plan, report, status, verify
@@ -35,6 +36,7 @@ app.command()(status)
 app.command()(verify)
 app.command()(report)
 app.command()(claims)
+app.command()(published)
 app.command()(scoreboard)
 app.command()(trust)
 app.add_typer(check, name="check")

@@ -68,6 +68,8 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
             "?: no spread over seeds is known yet: run two seeds, or, for claims about "
             "analysis.metric, state analysis.spread"
         )
+    if (claims["source"] == "released").any():
+        console.print("The spread is that of the released findings, trained elsewhere.")
     for row in without_nan(claims.to_dict("records")):
         _print_notes(row)
     print_hopeless(claims)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from normlab.arms import Arms
 from normlab.figures.figure import Context, Needs, OfArms, Source, noted
 from normlab.figures.keys import Measure, Names, Text
-from normlab.figures.measures import metric_title, needs_of, part, scored_rows
+from normlab.figures.measures import metric_title, needs_of, part, scored_rows, source_epochs
 from normlab.figures.places import Places, places_of
 from normlab.figures.style import (
     WIDTH,
@@ -82,7 +82,10 @@ class AgainstFactor(OfArms):
             for place, arms in groups.items()
         ]
         metric = self.metric or plan.analysis.metric
-        return noted(scored_rows(source.frames, metric, self.at or "last", named), places=places)
+        at = self.at or "last"
+        epochs = source_epochs(source.frames, [metric], at)
+        rows = scored_rows(source.frames, metric, at, named)
+        return noted(rows, places=places, source_epochs=epochs)
 
     def title_of(self, rows: pd.DataFrame) -> str:
         """The metric against the factor."""
@@ -106,7 +109,7 @@ class AgainstFactor(OfArms):
         if not rows.loc[rows["part"] == "seed", "reached"].all():
             text += " A training that never got there counts with its whole length."
         if (rows["part"] == "published").any():
-            text += " Open diamonds are what the source printed."
+            text += f" Open diamonds are what the source printed{rows.attrs['source_epochs']}."
         return text
 
     def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import field_validator
 
-from normlab.figures.figure import Context, Needs, NotDrawnError, OfArms, Source
+from normlab.figures.figure import Context, Needs, NotDrawnError, OfArms, Source, noted
 from normlab.figures.keys import Measure, Measures
-from normlab.figures.measures import metric_title, needs_of, part, scored_rows
+from normlab.figures.measures import metric_title, needs_of, part, scored_rows, source_epochs
 from normlab.figures.style import (
     GREY,
     WIDTH,
@@ -80,7 +80,8 @@ class ByArm(OfArms):
                     raise
         if not parts:
             raise NotDrawnError("no finished trial has any of its metrics yet")
-        return pd.concat(parts, ignore_index=True)
+        epochs = source_epochs(source.frames, metrics, self.at or "last")
+        return noted(pd.concat(parts, ignore_index=True), source_epochs=epochs)
 
     def title_of(self, rows: pd.DataFrame) -> str:
         """The metrics without their units, as words of one sentence."""
@@ -97,7 +98,8 @@ class ByArm(OfArms):
         if not rows.loc[rows["part"] == "seed", "reached"].all():
             text += " A small triangle is a training that never got there, at its whole length."
         if (rows["part"] == "published").any():
-            text += " An open diamond is what the source printed."
+            epochs = rows.attrs.get("source_epochs", "")
+            text += f" An open diamond is what the source printed{epochs}."
         return text
 
     def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:

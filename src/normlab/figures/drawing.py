@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class Shown:
         caption: Below it.
         drawn: Data and chart.
         is_gallery: Whether it shows images.
+        source: What it is in the study's source.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Shown:
     caption: str
     drawn: Drawn | None
     is_gallery: bool = False
+    source: str | None = None
 
 
 def figures_of(frames: Frames, folder: Path | None = None) -> list[Shown]:
@@ -70,7 +72,7 @@ def _listed(source: Source, record: FigureRecord) -> Shown:
     kind = FIGURES[record.kind]
     if record.unresolved:
         why = f"this variant of the study lacks it: {record.unresolved}"
-        return _not_drawn(kind, record.name, record.heading, why)
+        return replace(_not_drawn(kind, record.name, record.heading, why), source=record.source)
     return _shown(source, kind.of(record), record.name)
 
 
@@ -79,9 +81,10 @@ def _shown(source: Source, figure: Figure, name: str | None = None) -> Shown:
     try:
         drawn = figure.draw(source)
     except (NotDrawnError, UserError) as error:
-        return _not_drawn(type(figure), name, figure.heading, str(error))
+        shown = _not_drawn(type(figure), name, figure.heading, str(error))
+        return replace(shown, source=figure.source)
     caption = drawn.caption + _left_out(source, figure.predicted(source))
-    return Shown(name, drawn.title, caption, drawn, figure.is_gallery)
+    return Shown(name, drawn.title, caption, drawn, figure.is_gallery, figure.source)
 
 
 def _not_drawn(kind: type[Figure], name: str, heading: str | None, why: str) -> Shown:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from normlab.errors import UserError, unknown
-from normlab.figures.figure import Context, Figure, NotDrawnError, Source
+from normlab.figures.figure import Context, Figure, NotDrawnError, Source, noted
 from normlab.figures.keys import Names
-from normlab.figures.measures import printed_values
+from normlab.figures.measures import printed_values, source_epochs
 from normlab.figures.style import WIDTH, Chart, below, fitted, named_axis, names_width, row_step
 from normlab.frames.load import Frames
 from normlab.frames.verdicts import claim_table
@@ -61,7 +61,10 @@ class Effects(Figure):
             raise NotDrawnError("no claim has an estimate yet")
         claims = {claim.name: claim for claim in frames.plan.judged}
         rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
-        return pd.DataFrame(rows).astype({"published": float})
+        made = pd.DataFrame(rows).astype({"published": float})
+        shown = [claims[name] for name in made.loc[made["published"].notna(), "claim"]]
+        epochs = dict.fromkeys(source_epochs(frames, [c.metric or ""], c.at) for c in shown)
+        return noted(made, source_epochs="".join(epochs))
 
     def reading(self, rows: pd.DataFrame) -> str:
         """Bars, band, and what has no end."""
@@ -75,7 +78,9 @@ class Effects(Figure):
         if np.isinf(rows[["low", "high"]]).any(axis=None):
             text += " A bar from edge to edge has no end: so few trials cannot bound it."
         if rows["published"].notna().any():
-            text += " An open diamond is the difference of the numbers that the source printed."
+            epochs = rows.attrs.get("source_epochs", "")
+            text += " An open diamond is the difference of the numbers that the source printed"
+            text += f"{epochs}."
         return text
 
     def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
@@ -105,7 +110,7 @@ def _published(frames: Frames, claim: ClaimRecord) -> float | None:
     sides = claim.sides
     if len(sides) != 2 or any(len(side) != 1 for side in sides) or claim.metric is None:
         return None
-    rows = printed_values(frames, claim.metric)
+    rows = printed_values(frames, claim.metric, claim.at)
     printed = {**{arm: np.mean(values) for arm, values in rows.items()}, **claim.published}
     first, second = (printed.get(side[0]) for side in sides)
     if not isinstance(first, int | float) or not isinstance(second, int | float):

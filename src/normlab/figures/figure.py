@@ -21,6 +21,9 @@ from normlab.lazy import pandas as pd
 from normlab.recipe.component import Component
 from normlab.records.plan import AnalysisRecord, FigureRecord
 
+_SAID = ("heading", "source", "caption")
+"""Keys of every figure that say something and change nothing in it."""
+
 
 class NotDrawnError(Exception):
     """There is nothing to draw; the message says why."""
@@ -77,11 +80,13 @@ class Figure(Component):
     Attributes:
         name: Its place in the page and its file's name; left out, its kind (and a number).
         heading: Above it; written `title`, a name that is taken here.
+        source: What it is in the source, beside the heading: "Figure 8 of source A".
         caption: What the study's author says below it, in front of how to read it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")] | None = None
     heading: Text | None = Field(None, alias="title")
+    source: Text | None = None
     caption: Text | None = None
 
     model_config = ConfigDict(populate_by_name=True)
@@ -108,9 +113,9 @@ class Figure(Component):
     @final
     def record(self, name: str) -> FigureRecord:
         """As the plan keeps it."""
-        own = self.model_dump(mode="json", exclude={"name", "kind", "heading", "caption"})
+        own = self.model_dump(mode="json", exclude={"name", "kind", *_SAID})
         return FigureRecord(
-            name=name, kind=self.kind, heading=self.heading, caption=self.caption, options=own
+            name=name, kind=self.kind, options=own, **{key: getattr(self, key) for key in _SAID}
         )
 
     @classmethod
@@ -122,8 +127,8 @@ class Figure(Component):
             UserError: Its options are not those of the kind.
         """
         own = {key: value for key, value in record.options.items() if key in cls.model_fields}
-        said = {"kind": record.kind, "heading": record.heading, "caption": record.caption}
-        return cls.parse({**own, **said})
+        said = {key: getattr(record, key) for key in _SAID}
+        return cls.parse({**own, "kind": record.kind, **said})
 
     # -- in a report -----------------------------------------------------------------------
 

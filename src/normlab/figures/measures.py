@@ -9,11 +9,12 @@ import numpy as np
 
 from normlab.figures.figure import Needs, NotDrawnError
 from normlab.figures.keys import TimeTo
+from normlab.frames import titles
 from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.titles import time_title
 from normlab.lazy import pandas as pd
-from normlab.metrics import METRICS, split_and_epochs
-from normlab.records.plan import TimeRecord
+from normlab.metrics import METRICS, at_text, split_and_epochs
 from normlab.stats import Moments, Times, moments, one_image_variance
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
@@ -48,21 +49,7 @@ class Measured:
 
 def metric_title(metric: Metric) -> str:
     """Name and unit, for an axis."""
-    if isinstance(metric, str):
-        spec = METRICS[metric]
-        words = spec.words[0].upper() + spec.words[1:]
-        if metric == "gap":
-            return f"{words}, points"
-        return f"{words}, %" if spec.points else words
-    return time_title(metric.time())
-
-
-def time_title(time: TimeRecord) -> str:
-    """What a time is measured until, for an axis."""
-    what = {"seconds": "Seconds", "examples": "Images"}[time.clock]
-    split = {"train": "running training", "validation": "validation"}[time.split]
-    held = f" in {time.hold} epochs in a row" if time.hold > 1 else ""
-    return f"{what} until {100 * time.target:g} % {split} accuracy{held}"
+    return titles.metric_title(metric) if isinstance(metric, str) else time_title(metric.time())
 
 
 def needs_of(metrics: Sequence[Metric], at: str | int | None) -> Needs:
@@ -83,6 +70,19 @@ def published_key(metric: Metric) -> str | None:
     if isinstance(metric, str):
         return metric
     return f"{metric.clock}_to_{metric.target:g}" if metric.hold == 1 else None
+
+
+def source_epochs(frames: Frames, metrics: Sequence[Metric], at: str | int) -> str:
+    """In parentheses, the epochs that printed numbers are of where a figure is of another one."""
+    names = {m for m in metrics if isinstance(m, str) and m in METRICS and METRICS[m].per_epoch}
+    found = dict.fromkeys(
+        at_text(row.at)
+        for row in frames.plan.published
+        if row.at is not None and row.at != at and row.is_beside(at)
+        for name in names & row.values.keys()
+        if isinstance(row.values[name], int | float)
+    )
+    return f" ({', '.join(found)})" if found else ""
 
 
 def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) -> Measured:
@@ -135,7 +135,7 @@ def scored_rows(
         zip(zip(frames.trials["arm"], frames.trials["seed"], strict=True), frames.trials["id"],
             strict=True)
     )  # fmt: skip
-    printed = printed_values(frames, published_key(metric))
+    printed = printed_values(frames, metric, at)
     rows: list[dict[str, object]] = []
     for columns, arms in groups:
         weights = np.zeros(len(frames.arms))
@@ -182,12 +182,19 @@ def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows[rows["part"] == name].dropna(axis="columns", how="all")
 
 
-def printed_values(frames: Frames, name: str | None) -> dict[str, list[float]]:
-    """What the source printed, by arm; accuracies and F1 scores are in percent there."""
+def printed_values(
+    frames: Frames, metric: Metric, at: str | int = "last"
+) -> dict[str, list[float]]:
+    """What the source printed of a metric, by arm and in our unit: accuracies in percent.
+
+    Numbers of a time until another split's accuracy, or of another numbered epoch, are none of it.
+    """
+    name = published_key(metric)
     found: dict[str, list[float]] = {}
     for row in frames.plan.published:
         value = row.values.get(name) if name else None
-        if isinstance(value, int | float):
+        beside = row.is_beside(at) if isinstance(metric, str) else row.split in {None, metric.split}
+        if isinstance(value, int | float) and beside:
             for arm in row.arms:
                 found.setdefault(arm, []).append(float(value))
     return found

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from normlab.figures.figure import Needs, NotDrawnError, OfArms, Source
-from normlab.figures.measures import time_title
 from normlab.figures.style import WIDTH, Chart, Series, below, faded, key, picking
 from normlab.frames.scores import time_arrays
+from normlab.frames.titles import time_title
 from normlab.lazy import altair as alt
 from normlab.lazy import pandas as pd
 from normlab.stats.claims.keys import Timed

@@ -3,6 +3,7 @@
 from normlab.frames.external import frames_from_csv
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.planning import claim_plans
+from normlab.frames.published import published_table
 from normlab.frames.tables import arm_table, check_table, curve_table, seed_table, time_table
 from normlab.frames.verdicts import claim_table
 
@@ -15,6 +16,7 @@ __all__ = [
     "curve_table",
     "frames_from_csv",
     "load_frames",
+    "published_table",
     "seed_table",
     "time_table",
 ]

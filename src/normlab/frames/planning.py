@@ -27,18 +27,21 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
+def claim_plans(
+    plan: PlanRecord, frames: Frames | None = None, *, pilot: str = "pilot"
+) -> pd.DataFrame:
     """What the planned seeds can say about each claim.
 
     Args:
         plan: The study's.
         frames: Results so far: their spread over seeds is what is planned with, if two seeds or
             more of an arm are there; else the spread that the study states.
+        pilot: What the source of a spread from these results is called.
 
     Returns:
         A row per claim: `claim`, `kind`, `metric`, the `unit` of its differences, `margin` in
-        words, `spread` and its `source` (`pilot`, `stated` or empty), `smallest_effect` found
-        with 80 % power, `seeds_needed` for the margin (and, where those are more than 200,
+        words, `spread` and its `source` (the `pilot`'s name, `stated` or empty), `smallest_effect`
+        found with 80 % power, `seeds_needed` for the margin (and, where those are more than 200,
         the smallest margin `reachable` with so many), `power` at the planned seeds, `settles`
         (whether any outcome could settle it) and `obstacle`, why not. Effects and spreads are in
         the metric's own unit; where the unit is `%`, fractions of a time. `correlation` is that
@@ -46,6 +49,8 @@ def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
         `seeds_unpaired` are what the margin needs in either case.
     """
     rows = [_plan(plan, record, frames) for record in plan.judged]
+    for row in rows:
+        row["source"] = pilot if row["source"] == "pilot" else row["source"]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 

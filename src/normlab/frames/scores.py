@@ -10,7 +10,7 @@ import numpy as np
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED, time_table
 from normlab.lazy import pandas as pd
-from normlab.metrics import METRICS, WORST_OF_LAST, last_epochs
+from normlab.metrics import BEST_TEST, METRICS, WORST_OF_LAST, last_epochs
 from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores
 from normlab.stats.contrasts import FEWEST
@@ -25,7 +25,8 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
         frames: The study.
         metric: One of `normlab.metrics`.
         at: `last`, `best_validation`, the number of an epoch, or `worst_of_last_` or
-            `mean_of_last_` with a number.
+            `mean_of_last_` with a number; for a source's own measure `best_test`, the metric's best
+            over all epochs, which no claim has.
 
     Returns:
         (arms, seeds) in the plan's order. Trials that are invalid, failed or missing are NaN; of a
@@ -120,6 +121,9 @@ def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
     if at == "best_validation":
         scored = epochs.dropna(subset=["validation_accuracy"])
         chosen = scored.loc[scored.groupby("id", sort=False)["validation_accuracy"].idxmax()]
+    elif at == BEST_TEST:
+        best = epochs.groupby("id")[metric].agg("max" if METRICS[metric].higher else "min")
+        return {str(k): float(v) for k, v in best.items()}
     elif (ends := last_epochs(at)) is not None:
         prefix, count = ends
         rows = epochs.sort_values("epoch", kind="stable").groupby("id").tail(count)

@@ -280,6 +280,7 @@ class FigureRecord(Record):
         name: Its place in the page and its file's name, different from every other figure's.
         kind: Of `normlab.figures.FIGURES`.
         heading: Above it; None for that of its kind.
+        source: What it is in the source: "Figure 8 of source A".
         caption: What the study's author says below it.
         options: The kind's own keys, with arms by label and with every default filled in.
         unresolved: Why this variant of the study lacks it, or None.
@@ -288,6 +289,7 @@ class FigureRecord(Record):
     name: str
     kind: str
     heading: str | None = None
+    source: str | None = None
     caption: str | None = None
     options: Levels = {}
     unresolved: str | None = None
@@ -303,10 +305,34 @@ class FigureRecord(Record):
 
 
 class PublishedRecord(Record):
-    """Numbers that the source printed for some arms; accuracies in percent."""
+    """Numbers that the source printed for some arms; accuracies in percent.
+
+    Attributes:
+        arms: Their labels.
+        run: What tells this row from others of the same arms.
+        values: Metric or column of the source -> its value in our unit, or words.
+        printed: What was printed of the values that are shown in another unit.
+        divided_by: By what the source divided those.
+        at: The epoch that the source took; None for the study's own.
+        split: Whose accuracy a time is until; None where the source does not tell.
+        source: Where it is printed.
+        note: What a reader of it must know.
+    """
 
     arms: tuple[str, ...]
+    run: str | None = None
     values: dict[str, float | str]
+    printed: dict[str, float] = {}
+    divided_by: dict[str, float] = {}
+    at: int | str | None = None
+    split: Literal["validation", "train"] | None = None
+    source: str | None = None
+    note: str | None = None
+
+    def is_beside(self, at: int | str) -> bool:
+        """Whether its numbers may stand beside those at an epoch: a numbered one has its own."""
+        numbered = isinstance(at, int) or isinstance(self.at, int)
+        return self.at is None or self.at == at or not numbered
 
 
 class Declaration(Record):
@@ -338,6 +364,7 @@ class PlanRecord(Record):
         claims: As the study file has them.
         figures: See `claims`.
         published: See `claims`.
+        published_notes: What a reader of all published numbers must know.
         factors: Recipe keys that vary.
         overrides: Recipe values that hold in every arm of this variant.
         rehearsal: Whether it is the quick variant, which answers nothing.
@@ -357,6 +384,7 @@ class PlanRecord(Record):
     claims: tuple[Claim, ...] = ()
     figures: tuple[FigureRecord, ...] = ()
     published: tuple[PublishedRecord, ...] = ()
+    published_notes: tuple[str, ...] = ()
     factors: tuple[str, ...] = ()
     overrides: Levels = {}
     rehearsal: bool = False

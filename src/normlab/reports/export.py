@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_whole
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.load import load_frames
+from normlab.frames.published import published_table
+from normlab.reports.published import beside_text
 from normlab.reports.typeset import arms_typeset, verdicts_typeset
 from normlab.store import Store
 from normlab.store.plans import as_written
@@ -39,8 +42,8 @@ def write_exports(
         folder: The study's.
         figures: Where the figures go: ``<name>.svg`` and ``<name>.pdf``, of galleries also
             ``<name>.png``; no browser is needed for it.
-        latex: Where the tables go: ``arms`` and, where there are claims, ``verdicts``, each as
-            ``.tex`` and ``.md``.
+        latex: Where the tables go: ``arms``, where there are claims ``verdicts``, and where the
+            source printed numbers ``published``, each as ``.tex`` and ``.md``.
         csv: The file for every epoch of every finished trial; `frames_from_csv` reads it.
 
     Raises:
@@ -48,12 +51,21 @@ def write_exports(
     """
     with as_written(folder):
         made, not_drawn = _made(folder, figures, latex, csv)
-    for path, content in made.items():
+    return Exports(write_each(made), not_drawn)
+
+
+def write_each(files: Mapping[Path, bytes]) -> list[Path]:
+    """Write files, each whole; their paths.
+
+    Raises:
+        UserError: One cannot be written.
+    """
+    for path, content in files.items():
         try:
             write_whole(path, content)
         except OSError as error:
             raise for_user(error, f"{path} cannot be written: {error.strerror}") from None
-    return Exports(list(made), not_drawn)
+    return list(files)
 
 
 def _made(
@@ -73,6 +85,9 @@ def _made(
         tables = {"arms": arms_typeset(frames)}
         if frames.plan.claims:
             tables["verdicts"] = verdicts_typeset(frames)
+        if frames.plan.published:
+            beside = published_table(frames.plan, frames)
+            tables["published"] = beside_text(beside, rehearsal=frames.plan.rehearsal).typeset()
         for name, table in tables.items():
             made[latex / f"{name}.tex"] = table.latex().encode()
             made[latex / f"{name}.md"] = table.markdown().encode()

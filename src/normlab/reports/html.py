@@ -21,6 +21,7 @@ from normlab.frames.collapses import collapse_table, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
+from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import JudgedScore, chance, judged_scores
 from normlab.frames.tables import arm_table, check_table, curve_table, time_table
 from normlab.frames.verdicts import claim_table
@@ -29,6 +30,7 @@ from normlab.recipe import value_text
 from normlab.records.plan import ArmRecord, ClaimRecord
 from normlab.reports.notices import notices
 from normlab.reports.provenance import where_it_ran
+from normlab.reports.published import REHEARSAL, beside_text
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
@@ -72,6 +74,7 @@ def _write_report(folder: Path) -> Path:
         "effects": effects,
         "robust": robust,
         "claims": claim_table(frames),
+        "published": published_table(frames.plan, frames),
         "collapses": collapse_table(frames),
         "arms_without_collapsed": arm_table(without_collapsed(frames)),
         "checks": check_table(frames),
@@ -118,6 +121,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["REHEARSAL"] = REHEARSAL
     environment.filters |= {
         "percent": percent,
         "interval": interval,
@@ -143,6 +147,7 @@ def render(
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
         claims=_claims(frames),
+        published=_published(frames),
         effects=effects.to_dict("records"),
         robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
         collapsed=collapsed.to_dict("records"),
@@ -176,6 +181,16 @@ def _claims(frames: Frames) -> list[dict[str, object]]:
     return shown
 
 
+def _published(frames: Frames) -> dict[str, object] | None:
+    """Published numbers beside ours as the page shows them, or why there are none."""
+    if not (frames.plan.published or frames.plan.published_notes):
+        return None
+    table = published_table(frames.plan, frames)
+    text = beside_text(table, rehearsal=frames.plan.rehearsal)
+    notes = published_notes(frames.plan, table)
+    return {"columns": text.columns, "measures": text.measures, "notes": notes}
+
+
 def _model(arm: ArmRecord) -> str:
     """Depth and outputs of an arm's model in words."""
     return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
@@ -187,6 +202,7 @@ def _figure(figure: Shown) -> dict[str, object]:
         "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
+        "source": figure.source,
     }
     if figure.drawn is None:
         return {**shown, "spec": None}

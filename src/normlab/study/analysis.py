@@ -1,14 +1,12 @@
-"""How a study's results are judged, what it claims and what its source printed."""
+"""How a study's results are judged and what it claims."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Annotated, ClassVar, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 
-from normlab.arms import Selector
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError
 from normlab.metrics import METRICS, at_text
 from normlab.recipe.component import Spec, chosen_from, listed
 from normlab.records.plan import AlternativeRecord, AnalysisRecord
@@ -146,31 +144,3 @@ class Analysis(Spec):
             if [other.name for other in records].count(record.name) > 1:
                 raise UserError(f"analysis: two alternatives are the same: {record.name}")
         return AnalysisRecord(**own, alternatives=records)
-
-
-class Published(Spec):
-    """Numbers the source printed for an arm, shown beside ours.
-
-    Attributes:
-        arm: Which.
-        values: Metric or column of the source -> what it printed; accuracies in percent.
-    """
-
-    title: ClassVar[str] = "published"
-    arm: Selector
-    values: Annotated[dict[str, float | str], Field(min_length=1)]
-
-    @field_validator("values")
-    @classmethod
-    def _as_printed(cls, values: dict[str, float | str]) -> dict[str, float | str]:
-        for name, value in values.items():
-            if name not in METRICS:
-                # A column of the source's own may have any name, but hardly one letter off.
-                if difflib.get_close_matches(name, METRICS, n=1, cutoff=0.9):
-                    raise ValueError(unknown("metric", name, METRICS))
-            elif isinstance(value, int | float) and name != "gap":
-                if METRICS[name].points and (0 < value < 1 or not 0 <= value <= 100):
-                    raise ValueError(f"{name} is {value:g}: percent, 0 to 100, is needed")
-                if value < 0:
-                    raise ValueError(f"{name} is {value:g}: at least 0 is needed")
-        return values

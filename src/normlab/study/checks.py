@@ -1,4 +1,4 @@
-"""Mistakes that only a claim or a figure and the recipes of its arms together show."""
+"""Mistakes that only a claim, a figure or a published row and its arms' recipes together show."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from normlab.errors import UserError
 from normlab.figures import FIGURES
 from normlab.figures.dots import Dots
 from normlab.figures.figure import Figure, OfArms
-from normlab.metrics import split_and_epochs
+from normlab.metrics import METRICS, split_and_epochs
 from normlab.recipe import Recipe
-from normlab.records.plan import ClaimRecord, PlanRecord
+from normlab.records.plan import ClaimRecord, PlanRecord, PublishedRecord
 
 
 def check_record(record: PlanRecord, recipes: Mapping[str, Recipe]) -> None:
-    """Refuse claims and figures whose numbers their arms cannot give.
+    """Refuse claims, figures and published measures whose numbers their arms cannot give.
 
     Args:
         record: The plan's.
         recipes: Of every arm by label.
 
     Raises:
-        UserError: The message names the claim or the figure.
+        UserError: The message names the claim, the figure or the published row's arm.
     """
     for claim in record.judged:
         check_claim(claim, recipes)
@@ -34,6 +34,8 @@ def check_record(record: PlanRecord, recipes: Mapping[str, Recipe]) -> None:
             figure = FIGURES[one.kind].of(one)
             arms = figure.arms if isinstance(figure, OfArms) and figure.arms else recipes
             check_figure(figure, [recipes[str(label)] for label in arms], f"figure {one.name}")
+    for row in record.published:
+        check_published(row, recipes)
     # What is shown of every arm where the study lists no figures.
     analysis = record.analysis
     shown = Dots(kind="dots", metrics=(analysis.metric,), at=analysis.at)
@@ -64,6 +66,28 @@ def check_claim(claim: ClaimRecord, recipes: Mapping[str, Recipe]) -> None:
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
         if "train" in splits and claim.metric != "train_loss" and mixes:
             raise UserError(f"{where}: running training scores mean nothing under {mixes[0]}")
+
+
+def check_published(row: PublishedRecord, recipes: Mapping[str, Recipe]) -> None:
+    """Refuse a source's measure that its arms cannot give.
+
+    Args:
+        row: As recorded.
+        recipes: Of every arm by label.
+
+    Raises:
+        UserError: An epoch beyond the training, or the best validation epoch without validation
+            images.
+    """
+    if row.at is None or not any(name in METRICS for name in row.values):
+        return
+    _, needed = split_and_epochs("test_accuracy", row.at)
+    for label in row.arms:
+        recipe, where = recipes[label], f"published, arm '{label}': at is {row.at}"
+        if needed > recipe.epochs:
+            raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
+        if row.at == "best_validation" and not recipe.validation:
+            raise UserError(f"{where}: it has no validation images (validation is 0)")
 
 
 def check_figure(figure: Figure, recipes: Sequence[Recipe], where: str) -> None:

@@ -26,7 +26,7 @@ from normlab.study.engines.provenance import chip_name
 from normlab.study.model_look import model_parts
 from normlab.study.plan import Arm, Plan
 from normlab.study.probing import Probed, Subject, Told, nearest, probe, scaled, traits
-from normlab.study.stored import frames_of_plan
+from normlab.study.stored import claim_plans, frames_of_plan
 from normlab.train.cost import free_memory, resident_memory
 from normlab.train.evaluation import BATCH
 from normlab.train.footprint import Scoring, Step, copies, follow_scoring, follow_step, remembered
@@ -173,7 +173,6 @@ def costs_of(
         seconds: For the probe.
         told: Called before each arm that is timed.
     """
-    from normlab.frames import claim_plans
     from normlab.frames.hours import claim_hours, finished_trials, stored_speeds
 
     device, threads = resolve_device("auto"), 1
@@ -196,7 +195,7 @@ def costs_of(
     arms = tuple(
         one.cost(speeds.of(i), _memory(one, used, device)) for i, one in enumerate(weighed)
     )
-    planned = claim_plans(plan.record, frames) if claims is None else claims
+    planned = claim_plans(plan, runs) if claims is None else claims
     planned = planned[["claim", "seeds_needed"]]
     trial_hours = {arm.arm: arm.hours for arm in arms}
     trials = {arm.label: len(arm.trials) for arm in plan.arms}

@@ -17,7 +17,6 @@ from normlab.records.plan import (
     ClaimRecord,
     FigureRecord,
     PlanRecord,
-    PublishedRecord,
     UnresolvedClaim,
 )
 from normlab.stats.claims import MeanClaim, Rules, claim_from
@@ -41,6 +40,7 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
     analysis = study.analysis.record()
     claims = _claims(study, analysis, arms)
     names = [claim.name for claim in claims]
+    published = tuple(study.published.records(arms))
     return PlanRecord(
         name=study.name,
         question=study.question,
@@ -52,7 +52,8 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         arms=tuple(ArmRecord(label=label, levels=dict(of)) for label, of in levels.items()),
         claims=claims,
         figures=_figures(study, Context(arms, analysis, names, study.seeds)),
-        published=_published(study, arms),
+        published=published,
+        published_notes=study.published.notes(len(published)),
         factors=tuple(sorted({key for of in levels.values() for key in of})),
         overrides=study.overrides,
         rehearsal=study.rehearsal,
@@ -136,18 +137,6 @@ def _names(figures: Sequence[Figure]) -> list[str]:
             name = f"{kind}-{number}"
         found.append(name)
     return found
-
-
-def _published(study: Study, arms: Arms) -> tuple[PublishedRecord, ...]:
-    """Every published row with the labels of the arms it is about; a variant may lack some."""
-    rows = []
-    for row in study.published:
-        try:
-            rows.append(PublishedRecord(arms=arms.pick(row.arm), values=row.values))
-        except UserError as error:
-            if arms.strict:
-                raise UserError(f"published: {error}") from None
-    return tuple(rows)
 
 
 def _data(study: Study) -> set[str]:

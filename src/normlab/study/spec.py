@@ -22,8 +22,9 @@ from normlab.errors import UserError, unknown
 from normlab.figures import FIGURES, Figure
 from normlab.recipe import Seed, Spec, value_text
 from normlab.recipe.component import chosen_from
-from normlab.study.analysis import Analysis, ClaimSpec, Published
+from normlab.study.analysis import Analysis, ClaimSpec
 from normlab.study.files import bundled, content_of, find, read_text
+from normlab.study.published import Published, PublishedSpec
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
@@ -174,7 +175,7 @@ class Study(Spec):
     quick: Quick = Quick()
     analysis: Analysis = Analysis()
     claims: list[ClaimSpec] = []
-    published: list[Published] = []
+    published: PublishedSpec = Published()
     figures: list[FigureSpec] = []
     sequential: tuple[int, ...] = ()
     """Looks at which seeds are added until claims are settled; `--until-settled` sets them."""

@@ -175,10 +175,18 @@ def states_of(plan: Plan, runs: Path) -> dict[str, str]:
 
 
 def claim_plans(plan: Plan, runs: Path) -> pd.DataFrame:
-    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
-    from normlab.frames import claim_plans as plans_of
+    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`.
 
-    return plans_of(plan.record, frames_of_plan(plan, runs))
+    The pilot is what is stored; of a bundled study that was never run, the released findings.
+    """
+    from normlab.frames import claim_plans as plans_of
+    from normlab.study.released import released_frames
+
+    frames = frames_of_plan(plan, runs)
+    own = frames is not None and frames.trials["state"].isin(FINISHED).any()
+    if own or not plan.study.bundled or plan.study.varied:
+        return plans_of(plan.record, frames)
+    return plans_of(plan.record, released_frames(plan.study), pilot="released")
 
 
 def counted_code(plan: Plan, runs: Path) -> tuple[list[str], list[str]]:
