@@ -39,9 +39,10 @@ Selectors = Annotated[tuple[Selector, ...], BeforeValidator(one_or_several)]
 
 def _selects_side(value: object) -> object:
     if isinstance(value, list | tuple):
-        if len(value) < 2:
-            raise ValueError("a list names two arms or more; of one give it without a list")
-        return tuple(_selects(one) for one in value)
+        if not value:
+            raise ValueError("a list of arms names at least one")
+        found = tuple(_selects(one) for one in value)
+        return found if len(found) > 1 else found[0]
     return _selects(value)
 
 

@@ -165,7 +165,7 @@ def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
         ({**CLAIM, "arm": "norm=batch, batch_size=32"}, ["unknown arm", "batch_size=64"]),
         ({**CLAIM, "metric": "test_acuracy"}, ["unknown metric 'test_acuracy'", "test_accuracy"]),
         ({**CLAIM, "margin": -1}, ["margin is -1"]),
-        ({**CLAIM, "arm": ["batch"]}, ["claims.0.arm is ['batch']: an arm's label or levels"]),
+        ({**CLAIM, "arm": [5]}, ["claims.0.arm is [5]: an arm's label or levels"]),
         ({**CLAIM, "arm": {"norm": ["batch", "layer"]}}, ["norm has no level layer"]),
         (
             {**CLAIM, "over": {"norm": "batch", "batch_size": 16}},

@@ -21,6 +21,7 @@ from normlab.frames.collapses import collapse_table, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
+from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import JudgedScore, chance, judged_scores
 from normlab.frames.tables import arm_table, check_table, curve_table, time_table
@@ -250,8 +251,10 @@ def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
         return percent(value) if points else number(value, 4)
 
     shown = []
-    for place, (row, score) in enumerate(zip(arms.to_dict("records"), scores, strict=True), 1):
-        cells: dict[str, object] = {**{str(k): v for k, v in row.items()}, "place": place}
+    records = zip(frames.plan.arms, arms.to_dict("records"), scores, strict=True)
+    for place, (arm, row, score) in enumerate(records, 1):
+        cells: dict[str, object] = {str(key): value for key, value in row.items()}
+        cells |= {"place": place, "words": arm_words(frames.plan, arm)}
         if score is not None:
             limits = "–" if is_missing(score.low) else f"{text(score.low)} to {text(score.high)}"
             cells |= {"judged": text(score.mean), "judged_interval": limits}

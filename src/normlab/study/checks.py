@@ -60,7 +60,10 @@ def check_claim(claim: ClaimRecord, recipes: Mapping[str, Recipe]) -> None:
     for label in claim.arms:
         recipe, where = recipes[label], f"claim {claim.name}, arm '{label}'"
         if needed > recipe.epochs:
-            raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
+            raise UserError(
+                f"{where}: at is {claim.at}: epoch {needed} is beyond its {recipe.epochs} epochs: "
+                f"give one up to {recipe.epochs}, or last"
+            )
         if "validation" in splits and not recipe.validation:
             raise UserError(f"{where}: it has no validation images (validation is 0)")
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
