@@ -31,6 +31,8 @@ def test_an_example_is_valid(example: str) -> None:
         "claims": [{"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "layer"}}],
         "analysis": {"alternatives": [{"paired": True}]},
     }
+    if "specification_curve" in example:
+        content["analysis"] = {"alternatives": [{"at": "best_validation"}]}
     if "arm: {norm: batch, dropout.p: 0}" in example:  # that means one arm
         del content["factors"]["batch_size"]
     assert len(outline(Study.parse({**content, "figures": figures})).figures) == len(figures)

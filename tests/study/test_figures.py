@@ -64,7 +64,7 @@ def records(*figures: object, **values: object) -> list[dict[str, object]]:
             "Did you mean 'title'? Allowed: arms, at, caption, kind",
         ),
         ({"kind": "dots", "title": 5}, "figures.0.title is 5"),
-        ({"kind": "dots", "at": "worst_of_last"}, "worst_of_last_5, or an epoch's number"),
+        ({"kind": "dots", "at": "worst_of_last"}, "mean_of_last_5, or an epoch's number"),
         ({"kind": "dots", "at": 0}, "figures.0.at is 0: allowed: last"),
         ({"kind": "dots", "metrics": ["gap", "gap"]}, "gap is there twice"),
         ({"kind": "dots", "metrics": "time_to"}, "needs a target"),

@@ -1,4 +1,4 @@
-"""What a study can find out before it runs: its claims at the planned seeds, and the hours."""
+"""What a study can find out before it runs: its claims at the planned seeds."""
 
 from __future__ import annotations
 
@@ -52,29 +52,6 @@ def claim_plans(
     for row in rows:
         row["source"] = pilot if row["source"] == "pilot" else row["source"]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def expected_hours(plan: PlanRecord, frames: Frames | None) -> tuple[float | None, int]:
-    """Training hours on one worker that the unfinished trials take, as far as speeds are measured.
-
-    Args:
-        plan: The study's.
-        frames: Results so far.
-
-    Returns:
-        Hours, and how many arms have no measured epoch yet and are left out of them; None if no
-        arm has one.
-    """
-    seconds, unknown = 0.0, 0
-    for arm in plan.arms:
-        measured = frames.epochs.loc[frames.epochs["arm"] == arm.label] if frames else None
-        if frames is None or measured is None or not len(measured) or not arm.epochs:
-            unknown += 1
-            continue
-        states = frames.trials.loc[frames.trials["arm"] == arm.label, "state"]
-        left = int(states.isin(("pending", "running")).sum())
-        seconds += left * arm.epochs * float(measured["seconds"].mean())
-    return (None if unknown == len(plan.arms) else seconds / 3600), unknown
 
 
 def _plan(plan: PlanRecord, record: ClaimRecord, frames: Frames | None) -> dict[str, object]:
