@@ -20,6 +20,7 @@ def counts_table(board: Scoreboard) -> str:
         ("Asked by claims", counts["asked"]),
         ("– supported", counts["supported"]),
         ("– refuted", counts["refuted"]),
+        ("– exploratory among these", counts["exploratory"]),
         ("– inconclusive", counts["inconclusive"]),
         ("– rehearsed only", counts["rehearsed"]),
         ("– not run yet", counts["not run"]),

@@ -88,6 +88,13 @@ class Row:
     shown: tuple[str, ...]
     why: str | None
 
+    @property
+    def exploratory(self) -> bool:
+        """Whether a claim behind its verdict was stated after its trials had been seen."""
+        behind = [one for one in self.asked if one.decides and one.study == self.study]
+        settled = self.verdict in ("supported", "refuted")
+        return settled and any(one.exploratory for one in behind if one.verdict == self.verdict)
+
 
 def row_of(
     source: Source, sentence: Sentence, bundle: Bundle, scales: Callable[[str], StudyScale]

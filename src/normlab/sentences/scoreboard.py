@@ -40,7 +40,8 @@ class Scoreboard:
         """How many rows there are, are asked, have which verdict, are shown, are not asked.
 
         `asked` is the sum of `supported`, `refuted`, `inconclusive`, `rehearsed` (nothing but a
-        quick variant was released) and `not run`.
+        quick variant was released) and `not run`. `exploratory` are those of the supported and the
+        refuted whose claim was stated after its trials had been seen.
         """
         states = Counter(row.state for row in self.rows)
         open_rows = [row for row in self.rows if row.state == "asked" and row.verdict is None]
@@ -49,6 +50,7 @@ class Scoreboard:
             "rows": len(self.rows),
             "asked": states["asked"],
             **{word: verdicts[word] for word in ("supported", "refuted", "inconclusive")},
+            "exploratory": sum(row.exploratory for row in self.rows),
             "rehearsed": sum(row.scale == "rehearsal" for row in open_rows),
             "not run": sum(row.scale is None for row in open_rows),
             "shown": states["shown"],
@@ -106,8 +108,8 @@ class Scoreboard:
             f"{counted(counts['rows'], 'sentence')}, figures, tables and settings of the sources: "
             f"{counts['asked']} asked by claims, {counts['shown']} shown without a claim, "
             f"{counts['not asked']} not asked",
-            f"asked: {counts['supported']} supported, {counts['refuted']} refuted, "
-            f"{counts['inconclusive']} inconclusive; {counts['rehearsed']} rehearsed only, "
+            f"asked: {counts['supported']} supported, {counts['refuted']} refuted "
+            f"({counts['exploratory']} of these exploratory), {counts['inconclusive']} inconclusive; {counts['rehearsed']} rehearsed only, "
             f"{counts['not run']} not run yet",
         ]
         return "\n".join([*lines, f"not asked: {reasons}"] if reasons else lines)
