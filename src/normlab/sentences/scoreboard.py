@@ -109,7 +109,8 @@ class Scoreboard:
             f"{counts['asked']} asked by claims, {counts['shown']} shown without a claim, "
             f"{counts['not asked']} not asked",
             f"asked: {counts['supported']} supported, {counts['refuted']} refuted "
-            f"({counts['exploratory']} of these exploratory), {counts['inconclusive']} inconclusive; {counts['rehearsed']} rehearsed only, "
+            f"({counts['exploratory']} of these exploratory), "
+            f"{counts['inconclusive']} inconclusive; {counts['rehearsed']} rehearsed only, "
             f"{counts['not run']} not run yet",
         ]
         return "\n".join([*lines, f"not asked: {reasons}"] if reasons else lines)
