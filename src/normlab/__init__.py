@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from normlab import norms as norms
     from normlab.answers import Comparison, Results, Status, Verified
     from normlab.api import (
+        build_data,
         check_norm,
         claims,
         claims_from,
@@ -91,6 +92,7 @@ __all__ = [
     "UserError",
     "Verified",
     "__version__",
+    "build_data",
     "check_norm",
     "claims",
     "claims_from",

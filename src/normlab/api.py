@@ -320,6 +320,30 @@ def scoreboard(source: str | None = None, *, verdict: str | None = None) -> Scor
     return whole().only(source, verdict)
 
 
+def build_data(
+    name: str, archive: str | Path | None = None, *, to: str | Path | None = None
+) -> Path:
+    """Make a data set from the public archive that it is a part of; returns its file.
+
+    Args:
+        name: The data set: ``caltech25``.
+        archive: The archive, the tar in it or the folder of class folders, where you have it.
+            Left out, it is downloaded.
+        to: The folder to write the set to. Left out, it is where normlab looks for it: what
+            ``NORMLAB_DATA`` names, else the cache.
+
+    Raises:
+        UserError: Another set, no such archive, or one that does not have the set's images.
+    """
+    from normlab.data import build
+
+    return build(
+        name,
+        Path(archive) if archive is not None else None,
+        to=Path(to) if to is not None else None,
+    )
+
+
 def draw_model(
     model: str, figure: str | Path, *, overrides: Mapping[str, object] | None = None
 ) -> Path:
