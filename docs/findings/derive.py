@@ -7,7 +7,8 @@
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
 table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last
 epochs) and `figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's
-sentences. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+sentences, `<!-- candidates A resnet50-final -->` what its studies try and what its final models,
+those of that study, have. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -39,6 +40,7 @@ from normlab.reports.export import figure_files
 from normlab.reports.published import beside_text
 from normlab.reports.typeset import Table, arms_typeset, escape_markdown, verdicts_typeset
 from normlab.sentences import Scoreboard
+from normlab.sentences.candidates import candidates_table
 from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
@@ -150,6 +152,11 @@ def scoreboard_part(name: str, _: str | None) -> str:
     return made[name](board()) if name in made else source_table(board(), name)
 
 
+def candidates_part(name: str, option: str | None) -> str:
+    """What a source tried and what its final models have."""
+    return candidates_table(board(), name, str(option))
+
+
 PARTS = {
     "run": run_sentence,
     "arms": arms_part,
@@ -158,6 +165,7 @@ PARTS = {
     "published": published_part,
     "figure": figure_part,
     "scoreboard": scoreboard_part,
+    "candidates": candidates_part,
 }
 END = "<!-- end -->"
 START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")
