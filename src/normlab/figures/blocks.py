@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from normlab.figures.figure import Drawn
-from normlab.figures.style import GREY
+from normlab.figures.style import GREY, Chart
 from normlab.lazy import altair as alt
 from normlab.lazy import pandas as pd
 from normlab.records.scheme import Block, Part, Scheme
@@ -72,7 +72,7 @@ def block_drawing(scheme: Scheme, title: str) -> Drawn:
     """
     sheet = _Sheet()
     _net(sheet, scheme)
-    x = _WIDE + _BETWEEN
+    x = float(_WIDE + _BETWEEN)
     for block in scheme.blocks:
         x += _block(sheet, block, x) + _BETWEEN
     width = max(x - _BETWEEN, 4 * (_WIDE + _GAP))
@@ -140,56 +140,53 @@ def _channels(count: int) -> str:
 
 
 def _legend(sheet: _Sheet, y: float) -> None:
-    slot = {"role": "norm", "text": "", "is_slot": True}
-    for number, (text, part) in enumerate(
-        (
-            ("always there", None),
-            ("slot, filled", Part(**slot)),  # type: ignore[arg-type]
-            ("slot, empty", Part(**slot, is_filled=False)),  # type: ignore[arg-type]
-        )
-    ):
+    kinds = (
+        ("always there", None),
+        ("slot, filled", Part("norm", "", is_slot=True)),
+        ("slot, empty", Part("norm", "", is_slot=True, is_filled=False)),
+    )
+    for number, (text, part) in enumerate(kinds):
         sheet.box(_WIDE / 2 + 2 + number * (_WIDE + _GAP), y, text, part)
     channels = "C: channels that the block makes"
     sheet.text(_WIDE / 2 + 3 * (_WIDE + _GAP), y + _HIGH / 2, channels, color=GREY)
 
 
-def _chart(sheet: _Sheet, title: str, width: float, height: float) -> alt.LayerChart:
+def _chart(sheet: _Sheet, title: str, width: float, height: float) -> Chart:
     across = alt.Scale(domain=[0, width], nice=False, zero=False)
     down = alt.Scale(domain=[height, 0], nice=False, zero=False)
     x, y = alt.X("x:Q", scale=across, axis=None), alt.Y("y:Q", scale=down, axis=None)
-    ends = {"x": x, "y": y, "x2": "x2:Q", "y2": "y2:Q"}
-    lines = alt.Chart(pd.DataFrame(sheet.lines)).mark_rule(color=_INK).encode(**ends)
-    heads = (
-        alt.Chart(pd.DataFrame(sheet.arrows))
+    lines, arrows = pd.DataFrame(sheet.lines), pd.DataFrame(sheet.arrows)
+    layers = [
+        alt.Chart(lines).mark_rule(color=_INK).encode(x=x, y=y, x2="x2:Q", y2="y2:Q"),
+        alt.Chart(arrows)
         .mark_point(shape="triangle-down", filled=True, size=42, color=_INK, opacity=1)
-        .encode(x=x, y=y)
-    )
+        .encode(x=x, y=y),
+    ]
     boxes = pd.DataFrame(sheet.boxes)
-    layers: list[alt.Chart] = [lines, heads]
     for slot, filled in ((False, True), (True, True), (True, False)):
-        look = {"fill": _SLOT if slot else "white", "strokeDash": [1, 0] if filled else [4, 3]}
         mark = alt.Chart(boxes[(boxes["slot"] == slot) & (boxes["filled"] == filled)]).mark_rect(
-            stroke=_INK if filled else GREY, strokeWidth=1, cornerRadius=3, opacity=1,
-            fillOpacity=1 if filled else 0.4, **look,
-        )  # fmt: skip
-        layers.append(mark.encode(**ends))
+            fill=_SLOT if slot else "white",
+            fillOpacity=1 if filled else 0.4,
+            stroke=_INK if filled else GREY,
+            strokeDash=[1, 0] if filled else [4, 3],
+            strokeWidth=1,
+            cornerRadius=3,
+            opacity=1,
+        )
+        layers.append(mark.encode(x=x, y=y, x2="x2:Q", y2="y2:Q"))
     if sheet.sums:
         sums = alt.Chart(pd.DataFrame(sheet.sums)).encode(x=x, y=y)
-        layers.append(
-            sums.mark_point(
-                shape="circle",
-                size=4 * _SUM**2,
-                fill="white",
-                stroke=_INK,
-                opacity=1,
-                strokeWidth=1,
-            )
+        size = 4 * _SUM**2
+        circle = sums.mark_point(
+            shape="circle", size=size, fill="white", stroke=_INK, opacity=1, strokeWidth=1
         )
-        layers.append(sums.mark_text(fontSize=15, color=_INK).encode(text="text:N"))
+        layers += [circle, sums.mark_text(fontSize=15, color=_INK).encode(text="text:N")]
     texts = pd.DataFrame(sheet.texts)
-    for bold, weight in ((False, "normal"), (True, "bold")):
+    color = alt.Color("color:N", scale=None)
+    for bold in (False, True):
         some = alt.Chart(texts[texts["bold"] == bold])
-        mark = some.mark_text(fontSize=13 if bold else 12, fontWeight=weight)
-        layers.append(mark.encode(x=x, y=y, text="text:N", color=alt.Color("color:N", scale=None)))
+        mark = some.mark_text(fontSize=13 if bold else 12, fontWeight="bold" if bold else "normal")
+        layers.append(mark.encode(x=x, y=y, text="text:N", color=color))
     heading = alt.TitleParams(title, anchor="start", fontSize=14, offset=10)
-    return alt.layer(*layers).properties(width=width, height=height, title=heading)
+    made: Chart = alt.layer(*layers).properties(width=width, height=height, title=heading)
+    return made

@@ -38,7 +38,7 @@ def galleries(each: Mapping[str, pd.DataFrame]) -> Chart:
         each: Rows of each arm as `gallery` takes them, with `wrong`: others are pale.
     """
     if len(each) == 1:
-        return gallery(*each.values())
+        return gallery(next(iter(each.values())))
     across = min(len(each), _ACROSS)
     wide = (WIDTH - (across - 1) * _BETWEEN) // across
     most = wide // 7  # characters of the heading's font

@@ -14,7 +14,10 @@ from normlab.norms.scaled_ws import ScaledActivation
 from normlab.records.scheme import Part
 from normlab.regularizers import RandomLayer, StochasticDepth
 
-ACTIVATION_TYPES = (ScaledActivation, *(type(make()) for make in ACTIVATIONS.values()))
+ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
+    ScaledActivation,
+    *(type(make()) for make in ACTIVATIONS.values()),
+)
 
 EMPTY_NORM = Part("norm", "norm slot: empty", is_slot=True, is_filled=False)
 
