@@ -13,6 +13,7 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"kind": "interaction", "x": "norm", "lines": "dropout.p"},
     {"kind": "dots", "metrics": ["test_accuracy", "seconds"], "title": "What <b> & c cost"},
     {"kind": "bars", "metrics": ["train_accuracy", "test_accuracy"], "together": True},
+    {"kind": "collapses", "x": "dropout.p", "y": "norm"},
     {"kind": "curves", "metric": "loss", "scale": "log"},
     {"kind": "survival", "target": 0.3, "split": "train", "clock": "examples"},
     {"kind": "effects"},

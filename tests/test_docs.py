@@ -150,7 +150,9 @@ def test_the_first_study_s_commands_run(tmp_path: Path, monkeypatch: pytest.Monk
         name, *arguments = shlex.split(words)
         assert name == "normlab"
         if arguments[0] == "run":
-            arguments += ["--quick", "--workers", "1", "--set", "epochs=1", "--seeds", "1"]
+            arguments += ["--quick", "--workers", "1", "--set", "epochs=1"]
+            settling = "--until-settled" in arguments
+            arguments += ["--max-seeds", "3"] if settling else ["--seeds", "1"]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, (line, result.output)
         if target:

@@ -15,6 +15,7 @@ from normlab.recipe import (
     SCHEDULES,
     Recipe,
 )
+from normlab.study.ranges import Range
 from normlab.study.spec import Study
 from normlab.synonyms import _CALLED
 
@@ -100,7 +101,15 @@ def test_a_hint_stands_in_the_message() -> None:
 
 def test_no_synonym_points_to_a_name_that_is_gone() -> None:
     known = {*NORMS, *OPTIMIZERS, *SCHEDULES, *DATA, *MODELS, *DROPOUTS, *AUGMENTATIONS, *KEYS}
-    known |= {*Study.model_fields, "cross_entropy", "mse", "silu", "leaky_relu"}
+    known |= {
+        *Study.model_fields,
+        *Range.model_fields,
+        "cross_entropy",
+        "mse",
+        "silu",
+        "leaky_relu",
+        "glorot",
+    }
     known |= {"float32", "bfloat16", "float64"}
     assert set(_CALLED) <= known
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -60,6 +61,35 @@ def test_the_scoreboard_says_what_studies_and_files_say(derive: ModuleType) -> N
     changed = text.replace("| inconclusive |", "| supported |", 1)
     assert changed != text
     assert derive.page_derived(changed) == text
+
+
+def test_a_page_calls_a_set_up_the_source_s_own_only_where_every_key_is(derive: ModuleType) -> None:
+    pages = "".join((FOLDER / name).read_text(encoding="utf-8") for name in PAGES)
+    typed = derive.PART.sub("", pages)
+    assert not re.findall(r"own set-?up", typed)
+    found = {name for _, kind, name, *_ in derive.PART.findall(pages) if kind == "setup"}
+    scales = {study.study: study for study in derive.board().studies if study.study in found}
+    assert {study.scale for study in scales.values()} == {"full", "laptop"}
+    for name, study in scales.items():
+        own = derive.setup_part(name, None).startswith("This is the source's own set-up")
+        assert own == (not study.differs)
+
+
+def test_the_arms_that_never_learned_are_counted(derive: ModuleType) -> None:
+    one_class = learned = arms = 0
+    for name, path in released().items():
+        if name.endswith("-quick"):
+            ends = pd.read_csv(path).dropna(subset=["state"])
+            for _, trials in ends.groupby("arm"):
+                arms += 1
+                one_class += (trials["test_macro_f1"].round(4) == 0.0182).all()
+                learned += (trials["test_accuracy"] >= 0.2).any()
+    text = derive.rehearsed_part("counts", None)
+    assert text.startswith(f"Of the {arms} arms of the 16 quick variants, {one_class} predict one ")
+    assert text.endswith(f" the other {learned} train.\n")
+    assert sum(each.train for each in derive.rehearsed()) == learned > 0
+    with pytest.raises(UserError, match="unknown part of the rehearsals 'count'"):
+        derive.rehearsed_part("count", None)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -6,9 +6,11 @@
 
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
 table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last
-epochs) and `figure` (with the figure's name); `<!-- scoreboard A -->` is the table of source A's
-sentences, `<!-- candidates A resnet50-final -->` what its studies try and what its final models,
-those of that study, have. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+epochs) and `figure` (with the figure's name); `setup` says whether what was run is the source's own
+set-up; `<!-- scoreboard A -->` is the table of source A's sentences; `<!-- candidates A
+resnet50-final -->` what its studies try and what its final models, those of that study, have;
+`<!-- rehearsed counts -->` and `<!-- rehearsed studies -->` say which arms of the quick variants
+train. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -23,6 +25,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -32,6 +35,7 @@ from normlab.errors import UserError, unknown
 from normlab.figures.drawing import Shown, figures_of
 from normlab.files import write_whole
 from normlab.frames import Frames, load_frames
+from normlab.frames.collapses import collapse_table
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import score_array
@@ -44,7 +48,7 @@ from normlab.sentences.candidates import candidates_table
 from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
-from normlab.study.released import FOLDER, QUICK, released_frames
+from normlab.study.released import FOLDER, QUICK, released, released_frames
 from normlab.wording import counted
 
 HERE = Path(__file__).parent
@@ -52,6 +56,8 @@ FILES = "../../src/normlab/studies/findings"
 """The CSV files, from a page."""
 TARGET = 0.994
 """What source B asks for."""
+ONE_CLASS = 1e-4
+"""How near macro F1 is to that of a net that predicts one class, where the classes are equal."""
 
 
 def page_derived(page: str) -> str:
@@ -157,6 +163,81 @@ def candidates_part(name: str, option: str | None) -> str:
     return candidates_table(board(), name, str(option))
 
 
+def setup_part(name: str, _: str | None) -> str:
+    """Whether the released trials are the source's own set-up, and what of it they are not."""
+    (found,) = (study for study in board().studies if study.study == name)
+    if found.scale == "full":
+        text = "This is the source's own set-up"
+        return (
+            f"{text}, but for this: {'; '.join(found.changed)}.\n"
+            if found.changed
+            else text + ".\n"
+        )
+    return f"This is not the source's own set-up: {'; '.join((*found.differs, *found.changed))}.\n"
+
+
+class Rehearsed(NamedTuple):
+    """How many arms of a quick variant learned something, by what they did in every seed."""
+
+    study: str
+    arms: int
+    one_class: int
+    near_chance: int
+
+    @property
+    def train(self) -> int:
+        """Arms of which some trial ended above twice chance."""
+        return self.arms - self.one_class - self.near_chance
+
+
+@cache
+def rehearsed() -> tuple[Rehearsed, ...]:
+    """Every quick variant that was released."""
+    return tuple(_rehearsed(name) for name in released() if name.endswith(QUICK))
+
+
+def _rehearsed(name: str) -> Rehearsed:
+    frames = read(name)
+    table = collapse_table(frames).set_index("arm")
+    counted_ = frames.trials[frames.trials["state"].isin(COUNTED)]
+    classes = max(arm.classes for arm in frames.plan.arms if arm.classes)
+    # F1 is 2 / (classes + 1) for the class predicted and 0 for all others.
+    one = (counted_["test_macro_f1"] - 2 / (classes + 1) / classes).abs() < ONE_CLASS
+    flat = one.groupby(counted_["arm"]).all()
+    never = table["collapsed"] == table["trials"]
+    only = [label for label, is_flat in flat.items() if is_flat]
+    near = [label for label, is_never in never.items() if is_never and label not in only]
+    return Rehearsed(name, len(table), len(only), len(near))
+
+
+def rehearsed_part(name: str, _: str | None) -> str:
+    """Of the quick variants: how many arms train, in a sentence or by study."""
+    made = {"counts": _rehearsed_counts, "studies": _rehearsed_studies}
+    if name not in made:
+        raise UserError(unknown("part of the rehearsals", name, made))
+    return made[name]()
+
+
+def _rehearsed_counts() -> str:
+    every = rehearsed()
+    arms, one, near = (sum(getattr(each, key) for each in every) for key in Rehearsed._fields[1:])
+    return (
+        f"Of the {arms} arms of the {len(every)} quick variants, {one} predict one class for every "
+        f"test image in every seed and {near} more score below twice chance in every seed; the "
+        f"other {arms - one - near} train.\n"
+    )
+
+
+def _rehearsed_studies() -> str:
+    names = ("Quick variant of", "Arms", "One class only", "Below twice chance", "Train")
+    rows = [
+        (each.study.removesuffix(QUICK), *map(str, (*each[1:], each.train))) for each in rehearsed()
+    ]
+    return Table(
+        [(name, "r" if place else "l") for place, name in enumerate(names)], rows
+    ).markdown()
+
+
 PARTS = {
     "run": run_sentence,
     "arms": arms_part,
@@ -166,6 +247,8 @@ PARTS = {
     "figure": figure_part,
     "scoreboard": scoreboard_part,
     "candidates": candidates_part,
+    "setup": setup_part,
+    "rehearsed": rehearsed_part,
 }
 END = "<!-- end -->"
 START = re.compile(rf"<!-- ({'|'.join(PARTS)}) ([\w-]+)(?: ([\w-]+))? -->\n")

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         check_norm,
         claims,
         claims_from,
+        costs,
         distrust_study,
         draw_model,
         lint,
@@ -61,11 +62,13 @@ if TYPE_CHECKING:
     from normlab.recipe import Recipe
     from normlab.sentences import Scoreboard
     from normlab.study import events as events
+    from normlab.study.costs import Costs
     from normlab.study.spec import Study
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Comparison": "normlab.answers",
+    "Costs": "normlab.study.costs",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
     "Scoreboard": "normlab.sentences",
@@ -84,6 +87,7 @@ _MODULES = {
 
 __all__ = [
     "Comparison",
+    "Costs",
     "Recipe",
     "Results",
     "Scoreboard",
@@ -96,6 +100,7 @@ __all__ = [
     "check_norm",
     "claims",
     "claims_from",
+    "costs",
     "distrust_study",
     "draw_model",
     "lint",

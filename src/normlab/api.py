@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from normlab.norms import conformance
     from normlab.sentences import Scoreboard
+    from normlab.study.costs import Costs
     from normlab.study.events import Listener
     from normlab.study.lint import Finding
     from normlab.study.plan import Plan
@@ -108,6 +109,29 @@ def lint(study_or_plan: Study | Plan) -> list[Finding]:
 
     made = study_or_plan if isinstance(study_or_plan, Plan) else plan(study_or_plan)
     return lint_plan(made)
+
+
+def costs(study_or_plan: Study | Plan, *, runs: str | Path = "runs", probe: bool = True) -> Costs:
+    """What a study costs on this machine before it is trained, as `normlab plan` shows it.
+
+    Floating point operations and memory come from the models, which are followed without values.
+    Speeds come from stored trials of this machine, else from a probe: a few training steps on
+    made-up images. Nothing is stored, and global random states stay as they are.
+
+    Args:
+        study_or_plan: A study, or its plan where you have it already.
+        runs: The folder that holds a folder for each study.
+        probe: Time arms that have no stored trial of this machine, which takes about 10 seconds;
+            without it, their hours are unknown.
+
+    Raises:
+        UserError: The study cannot be planned.
+    """
+    from normlab.study.costs import costs_of
+    from normlab.study.plan import Plan
+
+    made = study_or_plan if isinstance(study_or_plan, Plan) else plan(study_or_plan)
+    return costs_of(made, Path(runs), probing=probe)
 
 
 def run(

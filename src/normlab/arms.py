@@ -39,9 +39,10 @@ Selectors = Annotated[tuple[Selector, ...], BeforeValidator(one_or_several)]
 
 def _selects_side(value: object) -> object:
     if isinstance(value, list | tuple):
-        if len(value) < 2:
-            raise ValueError("a list names two arms or more; of one give it without a list")
-        return tuple(_selects(one) for one in value)
+        if not value:
+            raise ValueError("a list of arms names at least one")
+        found = tuple(_selects(one) for one in value)
+        return found if len(found) > 1 else found[0]
     return _selects(value)
 
 
@@ -57,10 +58,18 @@ class Arms:
     Args:
         levels: Every arm's levels by its label, in the plan's order.
         strict: Whether each of several levels wanted must be there: a variant may lack some.
+        fixed: Factors that a variant has at one level in every arm. A selector may name them: it
+            fits where it wants that level.
     """
 
-    def __init__(self, levels: Mapping[str, Mapping[str, object]], *, strict: bool = True) -> None:
-        self.levels, self.strict = levels, strict
+    def __init__(
+        self,
+        levels: Mapping[str, Mapping[str, object]],
+        *,
+        strict: bool = True,
+        fixed: Mapping[str, object] | None = None,
+    ) -> None:
+        self.levels, self.strict, self.fixed = levels, strict, dict(fixed or {})
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.levels)
@@ -77,9 +86,14 @@ class Arms:
             return (selector,)
         if not selector:
             raise UserError("{} picks every arm: name levels, or an arm's label")
+        free = {key: wanted for key, wanted in selector.items() if key not in self.fixed}
         for key, wanted in selector.items():
-            self._check_levels(key, wanted)
-        found = tuple(label for label, levels in self.levels.items() if _fits(levels, selector))
+            if key in free:
+                self._check_levels(key, wanted)
+            elif not _fits(self.fixed, {key: wanted}):
+                fixed = value_text(self.fixed[key])
+                raise UserError(f"{key} is set to {fixed}, and {value_text(wanted)} is needed")
+        found = tuple(label for label, levels in self.levels.items() if _fits(levels, free))
         if not found:
             shown = [*self][:_SHOWN] + (["..."] if len(self.levels) > _SHOWN else [])
             raise UserError(f"no arm has {value_text(selector)}; the arms are: {listing(shown)}")
@@ -100,7 +114,9 @@ class Arms:
             UserError: No such factor or level, or no arm has them.
         """
         labels = self.pick(levels) if levels else tuple(self)
-        return Arms({label: self.levels[label] for label in labels}, strict=self.strict)
+        return Arms(
+            {label: self.levels[label] for label in labels}, strict=self.strict, fixed=self.fixed
+        )
 
     def pick_any(self, selectors: Iterable[str | Mapping[str, object]] | None) -> tuple[str, ...]:
         """Labels that any of the selectors fits, in the plan's order; of None all."""
@@ -115,7 +131,7 @@ class Arms:
         Raises:
             UserError: It fits none, or several.
         """
-        found = Arms(self.levels, strict=False).pick(selector)
+        found = Arms(self.levels, strict=False, fixed=self.fixed).pick(selector)
         if len(found) > 1:
             text = f"{value_text(selector)} fits {len(found)}: {listing(found)}"
             raise UserError(f"one arm is needed, and {text}")
@@ -127,13 +143,12 @@ class Arms:
         Raises:
             UserError: No such factor or level.
         """
-        if within:
-            self.pick(within)
+        arms = self.within(within).levels if within else self.levels
         if factor not in self.factors:
-            raise UserError(unknown("factor", factor, self.factors))
+            raise self.no_factor(factor)
         found: list[object] = []
-        for levels in self.levels.values():
-            if factor in levels and _fits(levels, within) and levels[factor] not in found:
+        for levels in arms.values():
+            if factor in levels and levels[factor] not in found:
                 found.append(levels[factor])
         return found
 
@@ -145,7 +160,7 @@ class Arms:
         """
         for factor in factors:
             if factor not in self.factors:
-                raise UserError(unknown("factor", factor, self.factors))
+                raise self.no_factor(factor)
         found: list[dict[str, object]] = []
         for levels in self.levels.values():
             if factors and all(factor in levels for factor in factors):
@@ -159,10 +174,16 @@ class Arms:
         """Every key that some arm has a level of."""
         return tuple(dict.fromkeys(key for levels in self.levels.values() for key in levels))
 
+    def no_factor(self, key: str) -> UserError:
+        """What to raise where a key is none of the factors."""
+        if key in self.fixed:
+            return UserError(f"{key} is set to {value_text(self.fixed[key])} in every arm")
+        return UserError(unknown("factor", key, self.factors))
+
     def _check_levels(self, key: str, wanted: object) -> None:
         """A factor's name, and in a list of levels each of them, is one that arms have."""
         if key not in self.factors:
-            raise UserError(unknown("factor", key, self.factors))
+            raise self.no_factor(key)
         there = [levels[key] for levels in self.levels.values() if key in levels]
         if (
             not self.strict

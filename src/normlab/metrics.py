@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Unit = Literal["points", "nats", "s", "steps"]
+"""Points of 100 for fractions of 1, nats for losses, seconds, and steps from epoch to epoch."""
 
 
 class Metric(NamedTuple):
@@ -11,38 +14,59 @@ class Metric(NamedTuple):
     Attributes:
         words: For tables.
         higher: Whether more is better.
-        points: Whether it is a fraction shown in points of 100: a margin is then in points.
+        unit: What its margins are in, and its differences.
         per_epoch: Whether every epoch has one.
+        signed: Whether it can be below 0.
+        derived: Whether other metrics of the trial tell it, so that no file needs it.
     """
 
     words: str
     higher: bool = True
-    points: bool = True
+    unit: Unit = "points"
     per_epoch: bool = True
+    signed: bool = False
+    derived: bool = False
 
     @property
-    def unit(self) -> str:
-        """`points` for fractions, `s` for times, `nats` for losses."""
-        return "points" if self.points else "nats" if self.per_epoch else "s"
+    def points(self) -> bool:
+        """Whether it is a fraction of 1, shown in percent and in points of 100."""
+        return self.unit == "points"
 
 
 METRICS: dict[str, Metric] = {
     "test_accuracy": Metric("test accuracy"),
     "test_macro_f1": Metric("test macro F1"),
     "test_micro_f1": Metric("test micro F1"),
-    "test_loss": Metric("test loss", higher=False, points=False),
+    "test_f1_gap": Metric(
+        "test F1 gap (micro minus macro)", higher=False, signed=True, derived=True
+    ),
+    "test_loss": Metric("test loss", higher=False, unit="nats"),
+    "test_loss_rises": Metric(
+        "excess of test-loss rises over training-loss rises",
+        unit="steps",
+        per_epoch=False,
+        signed=True,
+        derived=True,
+    ),
     "test_ece": Metric("test calibration error", higher=False),
     "validation_accuracy": Metric("validation accuracy"),
     "validation_macro_f1": Metric("validation macro F1"),
     "validation_micro_f1": Metric("validation micro F1"),
+    "validation_f1_gap": Metric(
+        "validation F1 gap (micro minus macro)", higher=False, signed=True, derived=True
+    ),
     "validation_ece": Metric("validation calibration error", higher=False),
-    "validation_loss": Metric("validation loss", higher=False, points=False),
+    "validation_loss": Metric("validation loss", higher=False, unit="nats"),
     "train_accuracy": Metric("running training accuracy"),
     "train_macro_f1": Metric("running training macro F1"),
     "train_micro_f1": Metric("running training micro F1"),
-    "train_loss": Metric("running training loss", higher=False, points=False),
-    "gap": Metric("overfitting gap", higher=False, per_epoch=False),
-    "seconds": Metric("training seconds", higher=False, points=False, per_epoch=False),
+    "train_f1_gap": Metric(
+        "running training F1 gap (micro minus macro)", higher=False, signed=True, derived=True
+    ),
+    "train_loss": Metric("running training loss", higher=False, unit="nats"),
+    "gap": Metric("overfitting gap", higher=False, per_epoch=False, signed=True),
+    "sparsity": Metric("share of weights near zero"),
+    "seconds": Metric("training seconds", higher=False, unit="s", per_epoch=False),
 }
 """Name -> metric. Scores are turned round where less is better, so that `better` means better."""
 

@@ -53,6 +53,8 @@ _CALLED = {
     "optimizer": "optim optimiser solver",
     "schedule": "scheduler lrscheduler lrschedule learningrateschedule",
     "weight_decay": "wd decay weightdecayrate",
+    "init": "initialization initialisation initializer initialiser kernelinitializer weightinit",
+    "glorot": "xavier glorotuniform xavieruniform",
     "data": "dataset datasets",
     "model": "net network arch architecture backbone",
     "norm": "normalization normalisation normalizer normlayer",
@@ -75,6 +77,12 @@ _CALLED = {
     "question": "title hypothesis description",
     "base": "defaults default recipe config common",
     "claims": "claim hypotheses",
+    # keys of a range
+    "range": "low high lower upper min max minimum maximum bounds interval uniform loguniform "
+    "linspace",
+    "points": "num number samples numsamples count n levels",
+    "log": "logscale logarithmic logspace",
+    "length": "size dim dims dimensions",
 }
 
 _OTHERS = (

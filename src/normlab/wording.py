@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _NONE = "–"
 OUT_OF_REACH = 200
@@ -45,6 +45,44 @@ def seeds_text(seeds: object) -> str:
 def counted(count: int, noun: str) -> str:
     """A count with its noun: 1 trial, 2 trials."""
     return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def hours_text(hours: float) -> str:
+    """Hours to two digits, with what is easier to read beside them: 0.012 hours (43 seconds)."""
+    text = short_hours(hours)
+    words = "1 hour" if text == "1" else f"{text} hours"
+    if hours < 1 / 60:
+        return f"{words} ({counted(round(3600 * hours), 'second')})"
+    if hours < 1:
+        return f"{words} ({counted(round(60 * hours), 'minute')})"
+    return f"{words} ({number(round(hours / 24))} days)" if hours >= 48 else words
+
+
+def short_hours(hours: float | None) -> str:
+    """Hours alone, to two digits."""
+    if hours is None:
+        return _NONE
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def flops_text(count: int | None) -> str:
+    """Floating point operations to three digits: 27.6 GFLOP."""
+    return _scaled(count, "FLOP", 1000, ("", "k", "M", "G", "T", "P", "E", "Z"))
+
+
+def bytes_text(count: int | None) -> str:
+    """Bytes to three digits: 1.21 GiB."""
+    return _scaled(count, "B", 1024, ("", "Ki", "Mi", "Gi", "Ti"))
+
+
+def _scaled(count: int | None, unit: str, step: int, prefixes: Sequence[str]) -> str:
+    if count is None:
+        return _NONE
+    value, power = float(count), 0
+    while round(value) >= step and power < len(prefixes) - 1:
+        value, power = value / step, power + 1
+    digits = 0 if not power else max(2 - int(math.log10(max(value, 1))), 0)
+    return f"{value:.{digits}f} {prefixes[power]}{unit}"
 
 
 def state_counts(counts: Mapping[str, int]) -> str:

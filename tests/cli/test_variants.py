@@ -35,7 +35,7 @@ def test_two_study_files_of_one_name_share_no_folder(normlab: Run, tmp_path: Pat
         assert "runs/exp holds the runs of another study file" in err
         assert "a/exp.yaml" in err
         assert "--runs" in err
-    code, out, _ = normlab("plan", second)
+    code, out, _ = normlab("plan", second, "--force")
     assert code == 0
     assert "note: runs/exp holds the runs of another study file" in out
     assert "c1" in normlab("claims", first)[1]
@@ -123,3 +123,40 @@ def test_a_level_twice_is_said(normlab: Run, tmp_path: Path) -> None:
     code, _, err = normlab("plan", "./s.yaml")
     assert code == 2
     assert "factors.batch_size is [64, 64]: the level 64 is there twice" in err
+
+
+LOSING = """
+question: A?
+base: {data: digits, data.limit: 5, model: digits-small, epochs: 1, lr: 0.05}
+factors: {norm: [batch, none], batch_size: [8, 16]}
+seeds: 3
+claims:
+  - {kind: better, name: kept, arm: {norm: batch, batch_size: 8}, over: {norm: none, batch_size: 8}, margin: 1}
+  - {kind: better, name: gone, arm: {batch_size: 16}, over: {batch_size: 8}, margin: 1}
+figures: [{kind: factor, x: batch_size}, curves]
+quick: {seeds: 1, factors: {batch_size: [8]}}
+"""
+
+
+def test_what_a_variant_loses_is_named_before_it_trains_and_in_its_report(
+    normlab: Run, tmp_path: Path
+) -> None:
+    Path("exp.yaml").write_text(LOSING, encoding="utf-8")
+    lost = (
+        "lost in this variant: claim gone: batch_size is set to 8, and 16 is needed\n"
+        "lost in this variant: figure factor: batch_size is set to 8 in every arm\n"
+    )
+    change = ("--set", "batch_size=8", "--seeds", "1")
+    assert lost in normlab("plan", "exp.yaml", *change)[1]
+    _, out, _ = normlab("run", "exp.yaml", "--workers", "1", *change)
+    assert lost in out
+    assert out.index("lost in this variant") < out.index("trained 2 trials")
+    _, out, err = normlab("report", "exp.yaml")
+    assert lost in err
+    assert out.strip() == "runs/exp/report.html"
+
+
+def test_the_study_itself_and_its_rehearsal_lose_nothing(normlab: Run, tmp_path: Path) -> None:
+    Path("exp.yaml").write_text(LOSING, encoding="utf-8")
+    for words in ((), ("--quick",)):
+        assert "lost in" not in "".join(normlab("plan", "exp.yaml", "--force", *words)[1:])

@@ -29,7 +29,10 @@ def test_an_example_is_valid(example: str) -> None:
         "name": "s",
         "factors": {"norm": ["batch", "layer"], "dropout.p": [0, 0.5], "batch_size": [16, 64]},
         "claims": [{"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "layer"}}],
+        "analysis": {"alternatives": [{"paired": True}]},
     }
+    if "specification_curve" in example:
+        content["analysis"] = {"alternatives": [{"at": "best_validation"}]}
     if "arm: {norm: batch, dropout.p: 0}" in example:  # that means one arm
         del content["factors"]["batch_size"]
     assert len(outline(Study.parse({**content, "figures": figures})).figures) == len(figures)

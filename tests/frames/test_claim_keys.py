@@ -77,7 +77,8 @@ def test_cells_in_which_the_means_agree_are_told(tmp_path: Any) -> None:
     ("claim", "message"),
     [
         ({"kind": "not_better", "arm": {"norm": "btach"}, "over": {"norm": "none"}}, "no arm has"),
-        ({**BETTER, "arm": ["a"]}, "a list names two arms or more"),
+        ({**BETTER, "arm": []}, "names at least one"),
+        ({**BETTER, "arm": [5]}, "an arm's label or levels"),
         ({"kind": "at_least", "arm": {"norm": "batch"}, "value": 0.99}, "is in percent, 0 to 100"),
         ({"kind": "at_least", "arm": {"norm": "batch"}, "value": 101}, "is in percent, 0 to 100"),
         ({**BETTER, "at": "best_test"}, "never judged"),

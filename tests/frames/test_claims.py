@@ -15,7 +15,7 @@ from normlab.frames.claim_words import published_text
 from normlab.frames.collapses import collapse_table, without_collapsed
 from normlab.frames.scores import score_array, trials_of
 from normlab.records import EpochRecord, TrialResult
-from normlab.records.plan import ArmRecord, TrialRecord, UnresolvedClaim
+from normlab.records.plan import ArmRecord, Declaration, TrialRecord, UnresolvedClaim
 from normlab.stats import Times
 from normlab.store import Store, TrialRow
 from normlab.study.resolve import outline
@@ -334,6 +334,36 @@ def test_a_claim_dropped_after_a_look_makes_the_others_exploratory(tmp_path: Pat
         finish(store, study(BETTER, {"kind": "equal", "arm": "a", "to": "b"}))
         finish(store, study())
         assert "when 2 claims were declared; 1 are left" in str(exploratory(store)[0])
+
+
+def test_another_study_s_look_makes_no_bundled_claim_exploratory(tmp_path: Path) -> None:
+    """Trials that came from another bundled study were seen there: that changed no release."""
+    bundled = study().model_copy(update={"bundled": True})
+    with Store.write(tmp_path) as store:
+        finish(store, bundled)
+        store.add_look(Declaration(), ["a0", "b1"])
+        assert exploratory(store) == [None]
+
+
+def test_a_study_of_one_s_own_is_exploratory_after_another_s_look(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store:
+        finish(store, study())
+        store.add_look(Declaration(), ["a0", "b1"])
+        assert "before it was stated" in str(exploratory(store)[0])
+
+
+@pytest.mark.parametrize(
+    ("declared", "first", "why"),
+    [("0.2", 100, "seeds below 100"), ("0.2", 0, None), (None, 100, None)],
+)
+def test_a_claim_declared_later_is_one_on_fresh_seeds_alone(
+    declared: str | None, first: int, why: str | None
+) -> None:
+    claim = BETTER if declared is None else {**BETTER, "declared": declared}
+    made = study(claim, seeds=3, first_seed=first).model_copy(update={"bundled": True})
+    (row,) = claim_table(frames(made)).to_dict("records")
+    assert (why is None) == (row["exploratory"] is None)
+    assert (why or "") in str(row["exploratory"])
 
 
 # -- collapses --------------------------------------------------------------------------------

@@ -131,6 +131,16 @@ def test_frames_hold_every_planned_trial_with_its_last_epoch(finished: Path) -> 
     assert set(made.trials["state"]) == {"complete", "diverged"}
 
 
+def test_an_arm_s_memory_is_the_most_of_its_trials() -> None:
+    made = frames({"a": [0.5, 0.5, 0.5], "b": [0.5], "late": [None]})
+    assert arm_table(made)["peak_memory"].isna().all()  # of trials that do not tell
+    peaks = {"a0": 3e9, "a1": 5e9, "a2": None, "b0": 1e9, "late0": None}
+    known = made.trials.assign(peak_memory=made.trials["id"].map(peaks).astype(object))
+    table = arm_table(Frames(made.plan, known, made.epochs)).set_index("arm")["peak_memory"]
+    assert (table["a"], table["b"]) == (5e9, 1e9)
+    assert np.isnan(table["late"])
+
+
 def curves(accuracies: list[float], validation: list[float] | None = None) -> Frames:
     """One trial of 500 training images, 2 seconds an epoch, with these training accuracies."""
     made = frames({"b": [0.5], "a": [], "late": []})

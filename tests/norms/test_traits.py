@@ -15,7 +15,7 @@ from normlab.study.lint import lint
 from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 from normlab.train import Finished, diagnostics, train
-from normlab.train.loop import _Trainer
+from normlab.train.loop import Trainer
 from normlab.train.optimizer import Updater
 from tests.norms.own_traits import Whitened
 
@@ -153,7 +153,7 @@ def test_liveness_finds_an_own_kind_that_does_not_follow(monkeypatch: pytest.Mon
 
 def test_diagnostics_see_an_own_kind() -> None:
     chosen = recipe("Whitened")
-    net = _Trainer(chosen, 0, splits(chosen), torch.device("cpu"), probes=False).model
+    net = Trainer(chosen, 0, splits(chosen), torch.device("cpu"), probes=False).model
     assert set(diagnostics.activations(net, torch.randn(4, 1, 8, 8))) == {
         f"layers.norm{number}" for number in (1, 2, 3)
     }

@@ -48,6 +48,12 @@ def test_the_identity_of_a_trial_never_changes() -> None:
     assert trial_id(recipe, 3, "sha256:00") == "2c5143f477c067deb011"
 
 
+def test_the_default_init_leaves_ids_alone_and_another_changes_them() -> None:
+    plain = trial_id(Recipe.parse(BASE), 0, "d")
+    assert trial_id(Recipe.parse({**BASE, "init": "torch"}), 0, "d") == plain
+    assert trial_id(Recipe.parse({**BASE, "init": "glorot"}), 0, "d") != plain
+
+
 @pytest.mark.parametrize(
     "change",
     [{"recipe": {"lr": 0.02}}, {"seed": 1}, {"digest": "other"}],

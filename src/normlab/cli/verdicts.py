@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from normlab.wording import OUT_OF_REACH, seeds_text
+from normlab.wording import OUT_OF_REACH, is_missing, seeds_text, short_hours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,15 +55,21 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
                 "?" if effect is None else unit.text(effect, ".3g"),
                 "?" if row["spread"] is None else seeds_text(needed or math.inf),
                 "?" if row["power"] is None else f"{100 * row['power']:.0f} %",
+                _hours_text(row),
             )
         )
-    columns = ["claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now"]
+    columns = [
+        "claim", "margin", "spread", "smallest effect", "seeds for the margin", "power now",
+        "hours to settle",
+    ]  # fmt: skip
     console.print(table(columns, rows))
     if any(row[2] == "?" for row in rows):
         console.print(
             "?: no spread over seeds is known yet: run two seeds, or, for claims about "
             "analysis.metric, state analysis.spread"
         )
+    if (claims["source"] == "released").any():
+        console.print("The spread is that of the released findings, trained elsewhere.")
     for row in without_nan(claims.to_dict("records")):
         _print_notes(row)
     print_hopeless(claims)
@@ -88,6 +94,13 @@ def _print_notes(row: dict[str, Any]) -> None:
             f"pairs, {seeds_text(row['seeds_unpaired'] or math.inf)} not in pairs",
             soft_wrap=True,
         )
+
+
+def _hours_text(row: Mapping[str, Any]) -> str:
+    """Hours until a claim is settled: a dash where its margin is out of reach."""
+    needed, hours = row["seeds_needed"], row.get("hours")
+    reachable = row["spread"] is None or (needed or math.inf) <= OUT_OF_REACH
+    return "?" if is_missing(hours) and reachable else short_hours(hours)
 
 
 def print_hopeless(claims: pd.DataFrame) -> None:

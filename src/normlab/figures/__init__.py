@@ -6,6 +6,7 @@ What draws them on a page is in `normlab.figures.drawing`.
 from normlab.figures.activations import Activations
 from normlab.figures.agc import Agc
 from normlab.figures.bars import Bars
+from normlab.figures.collapses import Collapses
 from normlab.figures.confusion import Confusion
 from normlab.figures.curves import Curves
 from normlab.figures.disagreement import Disagreement
@@ -26,6 +27,7 @@ FIGURES: dict[str, type[Figure]] = {
     "interaction": Interaction,
     "dots": Dots,
     "bars": Bars,
+    "collapses": Collapses,
     "curves": Curves,
     "survival": Survival,
     "effects": Effects,

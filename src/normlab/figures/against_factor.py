@@ -50,7 +50,7 @@ class AgainstFactor(OfArms):
     def places(self, arms: Arms) -> Places:
         """Where each arm stands; see `normlab.figures.places`."""
         there = arms.levels if self.arms is None else map(str, self.arms)
-        mine = Arms({label: arms.levels[label] for label in there})
+        mine = Arms({label: arms.levels[label] for label in there}, fixed=arms.fixed)
         return places_of(
             mine, self.x, self.lines or (), self.panels, named=self.named, log=self.log
         )

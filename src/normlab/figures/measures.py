@@ -98,7 +98,7 @@ def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) 
         values,
         moments(values),
         np.full(values.shape, fill_value=True),
-        (-np.inf, np.inf) if metric == "gap" else (0.0, most),
+        (-np.inf, np.inf) if spec.signed else (0.0, most),
         scale**2 * float(one_image_variance(count)) if count else 0.0,
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from normlab.arms import Arms, is_number, level_text
-from normlab.errors import UserError, unknown
+from normlab.errors import UserError
 from normlab.recipe import value_text
 
 Texts = tuple[str | None, ...]
@@ -63,7 +63,7 @@ def places_of(
     panels = (panel,) if panel else ()
     for key in (x, *lines, *panels):
         if key not in arms.factors:
-            raise UserError(unknown("factor", key, arms.factors))
+            raise arms.no_factor(key)
     if x in (*lines, *panels):
         raise UserError(f"{x} is x and cannot be lines or panels too")
     for key in lines:

@@ -2,7 +2,7 @@
 
 from normlab.frames.external import frames_from_csv
 from normlab.frames.load import Frames, load_frames
-from normlab.frames.planning import claim_plans, expected_hours
+from normlab.frames.planning import claim_plans
 from normlab.frames.published import published_table
 from normlab.frames.tables import arm_table, check_table, curve_table, seed_table, time_table
 from normlab.frames.verdicts import claim_table
@@ -14,7 +14,6 @@ __all__ = [
     "claim_plans",
     "claim_table",
     "curve_table",
-    "expected_hours",
     "frames_from_csv",
     "load_frames",
     "published_table",

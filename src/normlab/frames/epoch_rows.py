@@ -1,8 +1,9 @@
 """A study's trials as one CSV file, a row per epoch: to keep, to share, to judge elsewhere.
 
-Columns: `arm`, `seed`, `epoch`, every metric of `normlab.metrics` that has values, and `seconds` of
-that epoch's training. What is known of a trial at its end stands in the row of its last epoch:
-`state`, `gap`, the `FACTS`, and where and with what it ran. Failed trials are not in it.
+Columns: `arm`, `seed`, `epoch`, every metric of `normlab.metrics` that has values and that no other
+ones tell, and `seconds` of that epoch's training. What is known of a trial at its end stands in
+the row of its last epoch: `state`, `gap`, the `FACTS`, and where and with what it ran. Failed
+trials are not in it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def epoch_rows(frames: Frames) -> str:
     not know: when results were seen, and at which looks seeds were added.
     """
     finished = frames.trials[frames.trials["state"].isin(FINISHED)]
-    scored = [name for name, metric in METRICS.items() if metric.per_epoch]
+    scored = [name for name, of in METRICS.items() if of.per_epoch and not of.derived]
     epochs = frames.epochs[frames.epochs["id"].isin(finished["id"])]
     epochs = epochs[["arm", "seed", "id", "epoch", *scored, "seconds"]]
     ends = finished[["id", "epoch", "state", "gap", *FACTS]]

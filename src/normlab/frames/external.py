@@ -12,6 +12,7 @@ import numpy as np
 
 from normlab.arms import is_number
 from normlab.errors import UserError, listing, nearest, unknown
+from normlab.frames.derived import add_f1_gaps, loss_rises
 from normlab.frames.epoch_rows import FACTS, OF_ARMS, last_rows
 from normlab.frames.external_table import MISSING, PERCENT, Table, number, plain_name, read_table
 from normlab.frames.load import Frames
@@ -78,6 +79,7 @@ def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = N
         table[column] = read.numbers(column)
     for metric, values in _metrics(read).items():
         table[metric] = values
+    add_f1_gaps(table)
     _check_unique(table, ["arm", *keys], path)
     table["state"] = _states(read)
     others = [str(name) for name in cells if name not in table]
@@ -86,6 +88,10 @@ def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = N
     table["id"] = table["arm"].astype(str) + "/" + table["seed"].astype(str)
     ended = last_rows(table) if by_epoch else table.assign(epoch=1)
     ended["state"] = ended["state"].fillna("complete")
+    if by_epoch:
+        ended["test_loss_rises"] = ended["test_loss_rises"].fillna(
+            ended["id"].map(loss_rises(table))
+        )
     for column in (*FACTS, *OF_ARMS):
         if column not in ended:
             ended[column] = float("nan")
@@ -299,7 +305,8 @@ def _check_range(read: Table, column: str, values: pd.Series[float], most: float
             f"{read.path}, line {read.lines[wrong.index[0]]}: {said} is {wrong.iloc[0]:g}: leave "
             "it empty, with 'diverged' in a column 'state'"
         )
-    if column != "gap" and not column.startswith("gap_") and len(wrong := values[values < 0]):
+    spec = METRICS[column.removesuffix(PERCENT)]
+    if not spec.signed and len(wrong := values[values < 0]):
         where = f"{read.path}, line {read.lines[wrong.index[0]]}"
         raise UserError(f"{where}: {said} is {wrong.iloc[0]:g}: at least 0 is needed")
     if most is None:

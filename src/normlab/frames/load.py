@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import dataclass, fields
 
+from normlab.frames.derived import add_f1_gaps, loss_rises, sparsity
 from normlab.lazy import pandas as pd
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.records.plan import PlanRecord
@@ -32,9 +33,11 @@ class Frames:
         plan: The plan of its last run.
         trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
             `state`, `reason`, the fields of `TrialResult` (`final_train` as columns of its own),
-            `seconds` of training, the last epoch's record, and `gap`, the overfitting gap: eval
-            mode train minus test accuracy. Unfinished trials have missing values.
-        epochs: A row per epoch: `arm`, `seed`, `id` and the fields of `EpochRecord`.
+            `seconds` of training, the last epoch's record, `gap`, the overfitting gap: eval mode
+            train minus test accuracy, and what else of `normlab.metrics` these tell. Unfinished
+            trials have missing values.
+        epochs: A row per epoch: `arm`, `seed`, `id`, the fields of `EpochRecord`, and the metrics
+            that they tell.
         looks: Every time results were seen.
         times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
             None where the epochs tell them.
@@ -80,6 +83,8 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
     epochs["details"] = epochs["details"].map(_details)
     numbers = [column for column in EPOCH_COLUMNS if column not in {"epoch", "details"}]
     epochs[numbers] = epochs[numbers].astype(float)
+    add_f1_gaps(epochs)
+    epochs["sparsity"] = epochs["details"].map(sparsity).astype(float)
     epochs = planned.merge(epochs, on="id", how="inner")
     last = epochs.sort_values("epoch").groupby("id", as_index=False).tail(1)
     seconds = epochs.groupby("id", as_index=False)["seconds"].sum()
@@ -91,6 +96,7 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
     trials["state"] = trials["state"].fillna("pending")  # planned, and never in a run
     trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
     trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
+    trials["test_loss_rises"] = trials["id"].map(loss_rises(epochs))
     return Frames(plan, trials, epochs, tuple(store.looks()))
 
 

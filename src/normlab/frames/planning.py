@@ -1,4 +1,4 @@
-"""What a study can find out before it runs: its claims at the planned seeds, and the hours."""
+"""What a study can find out before it runs: its claims at the planned seeds."""
 
 from __future__ import annotations
 
@@ -27,18 +27,21 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
+def claim_plans(
+    plan: PlanRecord, frames: Frames | None = None, *, pilot: str = "pilot"
+) -> pd.DataFrame:
     """What the planned seeds can say about each claim.
 
     Args:
         plan: The study's.
         frames: Results so far: their spread over seeds is what is planned with, if two seeds or
             more of an arm are there; else the spread that the study states.
+        pilot: What the source of a spread from these results is called.
 
     Returns:
         A row per claim: `claim`, `kind`, `metric`, the `unit` of its differences, `margin` in
-        words, `spread` and its `source` (`pilot`, `stated` or empty), `smallest_effect` found
-        with 80 % power, `seeds_needed` for the margin (and, where those are more than 200,
+        words, `spread` and its `source` (the `pilot`'s name, `stated` or empty), `smallest_effect`
+        found with 80 % power, `seeds_needed` for the margin (and, where those are more than 200,
         the smallest margin `reachable` with so many), `power` at the planned seeds, `settles`
         (whether any outcome could settle it) and `obstacle`, why not. Effects and spreads are in
         the metric's own unit; where the unit is `%`, fractions of a time. `correlation` is that
@@ -46,30 +49,9 @@ def claim_plans(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
         `seeds_unpaired` are what the margin needs in either case.
     """
     rows = [_plan(plan, record, frames) for record in plan.judged]
+    for row in rows:
+        row["source"] = pilot if row["source"] == "pilot" else row["source"]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
-
-
-def expected_hours(plan: PlanRecord, frames: Frames | None) -> tuple[float | None, int]:
-    """Training hours on one worker that the unfinished trials take, as far as speeds are measured.
-
-    Args:
-        plan: The study's.
-        frames: Results so far.
-
-    Returns:
-        Hours, and how many arms have no measured epoch yet and are left out of them; None if no
-        arm has one.
-    """
-    seconds, unknown = 0.0, 0
-    for arm in plan.arms:
-        measured = frames.epochs.loc[frames.epochs["arm"] == arm.label] if frames else None
-        if frames is None or measured is None or not len(measured) or not arm.epochs:
-            unknown += 1
-            continue
-        states = frames.trials.loc[frames.trials["arm"] == arm.label, "state"]
-        left = int(states.isin(("pending", "running")).sum())
-        seconds += left * arm.epochs * float(measured["seconds"].mean())
-    return (None if unknown == len(plan.arms) else seconds / 3600), unknown
 
 
 def _plan(plan: PlanRecord, record: ClaimRecord, frames: Frames | None) -> dict[str, object]:

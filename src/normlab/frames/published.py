@@ -220,7 +220,7 @@ def _scores(frames: Frames, metric: str, at: str | int) -> Ours:
     count = images(frames, metric)
     floor = scale**2 * float(one_image_variance(count)) if count else 0.0
     limits = t_intervals(*found, variance_floor=floor)
-    if metric != "gap":
+    if not spec.signed:
         cut = partial(np.clip, a_min=0.0, a_max=100.0 if spec.points else np.inf)
         limits = Intervals(limits.mean, cut(limits.low), cut(limits.high))
     seeds = found.seeds.astype(int).tolist()

@@ -65,7 +65,7 @@ def judged_scores(frames: Frames) -> list[JudgedScore]:
     floor = float(one_image_variance(count)) if count else 0.0
     seeds = np.where(found.seeds >= FEWEST, found.seeds, 0)
     limits = t_intervals(found.mean, found.variance, seeds, variance_floor=floor)
-    least, most = (0.0, 1.0) if spec.points and metric != "gap" else (-np.inf, np.inf)
+    least, most = (0.0, 1.0) if spec.points and not spec.signed else (-np.inf, np.inf)
     cut = (np.clip(values, least, most) for values in limits)
     return [
         JudgedScore(arm, float(mean), float(low), float(high))

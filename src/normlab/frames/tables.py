@@ -26,7 +26,8 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     validation and test accuracy `<split>_mean`, and for validation and test `_low`, `_high`, the
     limits of the 95 % t-interval over seeds, from three on, cut at 0 and 1; `macro_f1` and `ece`
     on the test images, the overfitting `gap`, `seconds` of training and `examples_per_second`,
-    means over seeds; `parameters` and `flops`. Accuracies are fractions of 1.
+    means over seeds; `parameters` and `flops`; `peak_memory`, the most bytes of any of its trials
+    (see `normlab.records.TrialResult`). Accuracies are fractions of 1.
     """
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     groups = counted.groupby("arm")
@@ -54,6 +55,9 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     table["ece"] = groups["test_ece"].mean()
     table["gap"] = groups["gap"].mean()
     table["flops"] = groups["flops"].first()
+    # A file of trials run elsewhere has none.
+    peaks = counted.reindex(columns=["peak_memory"])["peak_memory"]
+    table["peak_memory"] = pd.to_numeric(peaks, errors="coerce").groupby(counted["arm"]).max()
     table["seconds"] = groups["seconds"].mean()
     table["examples_per_second"] = groups["examples_per_second"].mean()
     # Of trials run elsewhere no model was built: their file may tell, or not.

@@ -10,9 +10,9 @@ def metric_title(metric: str) -> str:
     """Name and unit of a metric."""
     spec = METRICS[metric]
     words = spec.words[0].upper() + spec.words[1:]
-    if metric == "gap":
-        return f"{words}, points"
-    return f"{words}, %" if spec.points else words
+    if spec.points:
+        return f"{words}, points" if spec.signed else f"{words}, %"
+    return words
 
 
 def time_title(time: TimeRecord) -> str:

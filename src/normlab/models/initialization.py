@@ -1,6 +1,6 @@
 """Who draws the parameters of a module: the rule that training and the checks of a plan share.
 
-- convolutions and linear layers: a stream of their own each, in torch's default distribution;
+- convolutions and linear layers: a stream of their own each, distributed as the recipe's `init`;
 - norms: nobody, they are made with constants;
 - any other module: its `reset_parameters()`, called with torch's global state seeded for it.
 

@@ -52,7 +52,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 """A seed: a whole number from 0 to 2^32 - 1."""
 
 
-Diagnostic = Literal["activations", "gradient_norm", "train"]
+Diagnostic = Literal["activations", "gradient_norm", "sparsity", "train"]
 """What `diagnostics` can ask for; see `normlab.train.diagnostics`."""
 
 
@@ -70,6 +70,8 @@ class Recipe(Spec):
     model: ModelSpec
     norm: NormSpec = BatchNorm(kind="batch")
     activation: Literal["relu", "leaky_relu", "silu", "gelu"] = "relu"
+    init: Literal["torch", "glorot"] = "torch"
+    """How the weights of convolutions and linear layers are drawn; see `normlab.train.streams`."""
     augment: AugmentSpec = ()
     """What is done to training images, in the order written."""
     dropout: DropoutSpec = Dropout()

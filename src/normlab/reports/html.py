@@ -21,9 +21,11 @@ from normlab.frames.collapses import collapse_table, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
+from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import JudgedScore, chance, judged_scores
-from normlab.frames.tables import arm_table, check_table, curve_table, time_table
+from normlab.frames.tables import arm_table, check_table, curve_table
+from normlab.frames.times import report_times
 from normlab.frames.verdicts import claim_table
 from normlab.metrics import METRICS, at_text
 from normlab.recipe import value_text
@@ -35,9 +37,6 @@ from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 from normlab.wording import interval, is_missing, number, percent, seeds_text
-
-TARGETS = (0.8, 0.9, 0.95, 0.98, 0.99)
-"""Accuracies the time to which is measured."""
 
 
 def write_report(folder: Path) -> Path:
@@ -78,7 +77,7 @@ def _write_report(folder: Path) -> Path:
         "collapses": collapse_table(frames),
         "arms_without_collapsed": arm_table(without_collapsed(frames)),
         "checks": check_table(frames),
-        "times": time_table(frames, TARGETS),
+        "times": report_times(frames),
         "epochs": epochs,
         **{f"curves_{metric}": table for metric, table in curves.items()},
     }
@@ -250,8 +249,10 @@ def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
         return percent(value) if points else number(value, 4)
 
     shown = []
-    for place, (row, score) in enumerate(zip(arms.to_dict("records"), scores, strict=True), 1):
-        cells: dict[str, object] = {**{str(k): v for k, v in row.items()}, "place": place}
+    records = zip(frames.plan.arms, arms.to_dict("records"), scores, strict=True)
+    for place, (arm, row, score) in enumerate(records, 1):
+        cells: dict[str, object] = {str(key): value for key, value in row.items()}
+        cells |= {"place": place, "words": arm_words(frames.plan, arm)}
         if score is not None:
             limits = "–" if is_missing(score.low) else f"{text(score.low)} to {text(score.high)}"
             cells |= {"judged": text(score.mean), "judged_interval": limits}

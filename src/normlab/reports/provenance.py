@@ -8,6 +8,7 @@ forged record stands out.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 
 from normlab.frames.load import Frames
@@ -23,18 +24,24 @@ def where_it_ran(frames: Frames) -> list[dict[str, object]]:
     """The different places that finished trials ran at, the commonest first.
 
     Returns:
-        For each: `trials`, how many; what the trials said of it, else "unknown"; `taken_from`, the
-        folders it came through; `doubts`, sentences.
+        For each: `trials`, how many; what the trials said of it, else "unknown"; `peak_memory`, the
+        most bytes of a trial that ended there, or None; `taken_from`, the folders it came through;
+        `doubts`, sentences.
     """
     counts: Counter[str] = Counter()
-    for state, there in zip(frames.trials["state"], frames.trials["provenance"], strict=True):
+    memory: dict[str, int] = {}
+    columns = frames.trials.reindex(columns=["state", "provenance", "peak_memory"])
+    for state, there, peak in columns.itertuples(index=False):
         known = there if isinstance(there, list) and there else []
         if known or state in FINISHED:
-            counts.update({json.dumps(place, sort_keys=True) for place in known or [{}]})
-    return [_shown(json.loads(text), number) for text, number in counts.most_common()]
+            places = [json.dumps(place, sort_keys=True) for place in known or [{}]]
+            counts.update(set(places))
+            if isinstance(peak, int | float) and math.isfinite(peak):
+                memory[places[-1]] = max(int(peak), memory.get(places[-1], 0))
+    return [_shown(json.loads(at), trials, memory.get(at)) for at, trials in counts.most_common()]
 
 
-def _shown(place: Place, trials: int) -> dict[str, object]:
+def _shown(place: Place, trials: int, peak: int | None) -> dict[str, object]:
     said = {key: str(place.get(key, UNKNOWN)) for key in _KEYS}
     taken = place.get("taken_from")
     through = list(map(str, taken)) if isinstance(taken, list) else []
@@ -46,4 +53,5 @@ def _shown(place: Place, trials: int) -> dict[str, object]:
         doubts.append("where they ran is unknown")
     elif said["code"] not in {UNKNOWN, source_hash()}:
         doubts.append("trained by other code than this normlab's")
-    return {**place, **said, "trials": trials, "taken_from": through, "doubts": doubts}
+    own = {"trials": trials, "peak_memory": peak, "taken_from": through, "doubts": doubts}
+    return {**place, **said, **own}

@@ -1,7 +1,7 @@
 """What a source tried and what its final models have, from the studies that repeat it.
 
-The levels are read off the recipes of the studies' arms, as published: a study tries what differs
-between its own arms.
+The levels are read off the recipes of the studies' arms, as published, for which the source printed
+numbers: an arm that normlab added is none of its. A study tries what differs between its arms.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from normlab.reports.typeset import Table
 from normlab.sentences.scoreboard import Scoreboard
 from normlab.study.cells import cells, recipe_of
 from normlab.study.files import bundled
+from normlab.study.resolve import outline
 from normlab.study.spec import Study
 
 NONE = "–"
@@ -106,7 +107,8 @@ def candidates(source: str, final: str) -> list[Candidates]:
     Args:
         source: Its letter.
         final: The study of its final models. The studies whose names begin as this one's does
-            are those that try; controlled ones change what the source did, and are left out.
+            are those that try; controlled ones change what the source did, and are left out, and
+            so is an arm without published numbers.
 
     Raises:
         UserError: There is no table of candidates of this source, or no such study.
@@ -152,7 +154,8 @@ def candidates_table(board: Scoreboard, source: str, final: str) -> str:
 @cache
 def _recipes(name: str) -> tuple[Recipe, ...]:
     study = Study.load(name)
-    return tuple(recipe_of(study, cell) for cell in cells(study))
+    printed = {arm for row in outline(study).published for arm in row.arms}
+    return tuple(recipe_of(study, cell) for cell in cells(study) if cell.label in printed)
 
 
 def _ordered(levels: list[_Level]) -> list[_Level]:

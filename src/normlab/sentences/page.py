@@ -78,8 +78,8 @@ def _lines(row: Row) -> Iterator[Sequence[str]]:
             deciding = decided(claims)
             names = "; ".join(each.claim for each in claims)
             by = f"{study}: {names}" if decides else f"beside it, {study}: {names}"
-        yield [*begin, by, _verdict(deciding), _seeds(deciding.seeds), deciding.scale or NONE]
-        begin = ["", ""]
+            yield [*begin, by, _verdict(deciding), _seeds(deciding.seeds), deciding.scale or NONE]
+            begin = ["", ""]
     if row.shown:
         yield [*begin, f"shown by {'; '.join(row.shown)}", "", "", ""]
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from normlab.arms import is_level, level_text
 from normlab.errors import UserError, unknown
-from normlab.recipe import Recipe, with_value
+from normlab.recipe import Recipe, value_text, with_value
+from normlab.study.ranges import Point, Range, points_of
 from normlab.study.spec import Study, Values
 
 MOST_CELLS = 10_000
@@ -39,17 +40,19 @@ def cells(study: Study) -> Iterator[Cell]:
     """
     _check_constraints(study)
     seen: set[str] = set()
-    factors = {key: v for key, v in study.factors.items() if key not in study.overrides}
-    count = prod(map(len, factors.values()))
+    factors = {key: v for key, v in levels_of(study).items() if key not in study.overrides}
+    axes = _axes(study)
+    count = prod(map(len, axes))
     if count > MOST_CELLS:
-        sizes = " x ".join(str(len(values)) for values in factors.values())
+        sizes = " x ".join(str(len(levels)) for levels in axes)
         raise UserError(
             f"{study.name}.factors: {sizes} levels are {count:,} cells: "
             f"at most {MOST_CELLS:,} are allowed"
         )
     if study.factors or not study.arms:
-        for values in product(*factors.values()):
-            levels = dict(zip(factors, values, strict=True))
+        for point in product(*axes):
+            together = {key: level for levels in point for key, level in levels.items()}
+            levels = {key: together[key] for key in factors}
             cell = {**study.base, **levels, **study.overrides}
             if any(c.exclude and c.matches(cell) for c in study.constraints):
                 continue
@@ -63,6 +66,44 @@ def cells(study: Study) -> Iterator[Cell]:
     for arm in study.arms:
         levels = {key: v for key, v in arm.set.items() if key not in study.overrides}
         yield Cell(arm.label, levels, study.overrides)
+
+
+def levels_of(study: Study) -> dict[str, list[object]]:
+    """Every factor's different levels; those of ranges are drawn.
+
+    Raises:
+        UserError: Points of the ranges cannot be drawn as asked.
+    """
+    points = _points(study)
+    return {
+        key: list({value_text(point[key]): point[key] for point in points}.values())
+        if isinstance(of, Range)
+        else of
+        for key, of in study.factors.items()
+    }
+
+
+def _points(study: Study) -> list[Point]:
+    """The points at which the factors with a range vary together; empty if there are none."""
+    ranges = {key: of for key, of in study.factors.items() if isinstance(of, Range)}
+    try:
+        return points_of(ranges)
+    except UserError as error:
+        raise UserError(f"{study.name}.factors: {error}") from None
+
+
+def _axes(study: Study) -> list[list[Values]]:
+    """What the grid is the product of: each factor alone, those with a range together."""
+    axes: dict[str, list[Values]] = {}
+    points = _points(study)
+    free = [key for key in study.factors if key not in study.overrides]
+    for key in free:
+        levels = study.factors[key]
+        if isinstance(levels, Range):
+            axes["ranges"] = [{k: v for k, v in p.items() if k in free} for p in points]
+        else:
+            axes[f"factor {key}"] = [{key: level} for level in levels]
+    return list(axes.values())
 
 
 def recipe_of(study: Study, cell: Cell) -> Recipe:
@@ -96,7 +137,7 @@ def _check_constraints(study: Study) -> None:
                 message = known if study.factors else f"'{key}' is no factor: there are none"
                 raise UserError(f"{study.name}.constraints: {message}")
         for key, wanted in constraint.wanted.items():
-            levels = study.factors.get(key, [study.overrides.get(key)])
+            levels = levels_of(study).get(key, [study.overrides.get(key)])
             for value in wanted if isinstance(wanted, list) else [wanted]:
                 here = study.varied or any(is_level(level, value) for level in levels)
                 if not here and key in study.factors:

@@ -50,8 +50,8 @@ def check_claim(claim: ClaimRecord, recipes: Mapping[str, Recipe]) -> None:
         recipes: Of every arm by label.
 
     Raises:
-        UserError: An epoch beyond the training, validation scores without validation images, or
-            running training scores of mixed images.
+        UserError: An epoch beyond the training, validation scores without validation images, no
+            sparsity recorded, or running training scores of mixed images.
     """
     if claim.time:
         splits, needed = {str(claim.time.split)}, 1
@@ -60,12 +60,24 @@ def check_claim(claim: ClaimRecord, recipes: Mapping[str, Recipe]) -> None:
     for label in claim.arms:
         recipe, where = recipes[label], f"claim {claim.name}, arm '{label}'"
         if needed > recipe.epochs:
-            raise UserError(f"{where}: epoch {needed} is beyond its {recipe.epochs} epochs")
+            raise UserError(
+                f"{where}: at is {claim.at}: epoch {needed} is beyond its {recipe.epochs} epochs: "
+                f"give one up to {recipe.epochs}, or last"
+            )
         if "validation" in splits and not recipe.validation:
             raise UserError(f"{where}: it has no validation images (validation is 0)")
+        if claim.metric == "sparsity" and not records_sparsity(recipe):
+            raise UserError(
+                f"{where}: it records no sparsity: give every arm 'diagnostics: [sparsity]'"
+            )
         mixes = [spec.kind for spec in recipe.augment if spec.kind in {"mixup", "cutmix"}]
         if "train" in splits and claim.metric != "train_loss" and mixes:
             raise UserError(f"{where}: running training scores mean nothing under {mixes[0]}")
+
+
+def records_sparsity(recipe: Recipe) -> bool:
+    """Whether its trials tell the share of weights near zero."""
+    return bool(recipe.l1.strength) or "sparsity" in recipe.diagnostics
 
 
 def check_published(row: PublishedRecord, recipes: Mapping[str, Recipe]) -> None:

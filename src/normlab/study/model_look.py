@@ -56,6 +56,11 @@ def look_at_model(recipe: Recipe, facts: Facts, batch: int, code: str | None) ->
     Raises:
         UserError: The model cannot be built as asked.
     """
+    return _built(model_parts(recipe), facts.shape, facts.num_classes, batch, code)
+
+
+def model_parts(recipe: Recipe) -> str:
+    """What of a recipe makes its model, as JSON: equal for arms that share a look."""
     parts = recipe.model_dump(
         mode="json",
         include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
@@ -65,7 +70,7 @@ def look_at_model(recipe: Recipe, facts: Facts, batch: int, code: str | None) ->
     parts["dropout"]["p"] = (
         [_SOME * (each > 0) for each in p] if isinstance(p, list) else _SOME * (p > 0)
     )
-    return _built(json.dumps(parts, sort_keys=True), facts.shape, facts.num_classes, batch, code)
+    return json.dumps(parts, sort_keys=True)
 
 
 @cache

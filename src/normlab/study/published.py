@@ -93,7 +93,7 @@ class PublishedRow(Measured):
                 # A column of the source's own may have any name, but hardly one letter off.
                 if difflib.get_close_matches(name, METRICS, n=1, cutoff=0.9):
                     raise ValueError(unknown("metric", name, METRICS))
-            elif isinstance(value, int | float) and name != "gap":
+            elif isinstance(value, int | float) and not METRICS[name].signed:
                 if METRICS[name].points and (0 < value < 1 or not 0 <= value <= 100):
                     raise ValueError(f"{name} is {value:g}: percent, 0 to 100, is needed")
                 if value < 0:

@@ -21,7 +21,7 @@ from normlab.records.plan import (
 )
 from normlab.stats.claims import MeanClaim, Rules, claim_from
 from normlab.stats.claims.evidence import check_test
-from normlab.study.cells import Cell, cells
+from normlab.study.cells import Cell, cells, levels_of
 from normlab.study.spec import Study
 
 
@@ -36,7 +36,7 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         UserError: A claim or a figure is about arms that are not there.
     """
     levels = {cell.label: cell.levels for cell in (cells(study) if grid is None else grid)}
-    arms = Arms(levels, strict=not study.varied)
+    arms = Arms(levels, strict=not study.varied, fixed=_fixed(study, levels))
     analysis = study.analysis.record()
     claims = _claims(study, analysis, arms)
     names = [claim.name for claim in claims]
@@ -59,6 +59,13 @@ def outline(study: Study, grid: Sequence[Cell] | None = None) -> PlanRecord:
         rehearsal=study.rehearsal,
         varied=study.varied,
     )
+
+
+def _fixed(study: Study, levels: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+    """What `--set` fixed of the factors, of the grid or of arms written out."""
+    varied = {*study.factors, *(key for arm in study.arms for key in arm.set)}
+    there = {key for of in levels.values() for key in of}
+    return {key: v for key, v in study.overrides.items() if key in varied and key not in there}
 
 
 def _claims(study: Study, analysis: AnalysisRecord, arms: Arms) -> tuple[Claim, ...]:
@@ -141,7 +148,11 @@ def _names(figures: Sequence[Figure]) -> list[str]:
 
 def _data(study: Study) -> set[str]:
     """Kinds of the data sets that the study's arms use."""
-    values = [study.base.get("data"), study.overrides.get("data"), *study.factors.get("data", [])]
+    values = [
+        study.base.get("data"),
+        study.overrides.get("data"),
+        *levels_of(study).get("data", []),
+    ]
     values += [arm.set.get("data") for arm in study.arms]
     kinds = (value.get("kind") if isinstance(value, Mapping) else value for value in values)
     return {str(kind) for kind in kinds if kind}

@@ -12,6 +12,8 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PlainSerializer,
+    PlainValidator,
     SerializeAsAny,
     ValidationInfo,
     field_validator,
@@ -25,6 +27,7 @@ from normlab.recipe.component import chosen_from
 from normlab.study.analysis import Analysis, ClaimSpec
 from normlab.study.files import bundled, content_of, find, read_text
 from normlab.study.published import Published, PublishedSpec
+from normlab.study.ranges import Range, read_factor
 from normlab.study.trust import digest_of, modules_named, packages, require
 from normlab.text import one_form
 
@@ -40,7 +43,17 @@ def _different(levels: list[object]) -> list[object]:
     return levels
 
 
-Levels = Annotated[list[object], Field(min_length=1), AfterValidator(_different)]
+def _factor(value: object) -> list[object] | Range:
+    found = read_factor(value)
+    return found if isinstance(found, Range) else _different(found)
+
+
+Factor = Annotated[
+    list[object] | Range,
+    PlainValidator(_factor),
+    PlainSerializer(lambda value: value, return_type=object),
+]
+"""Levels of a factor, written out or drawn from a range."""
 FigureSpec = Annotated[SerializeAsAny[Figure], BeforeValidator(chosen_from(FIGURES))]
 """A figure as a study file has it, by its kind."""
 
@@ -139,7 +152,7 @@ class Quick(Spec):
     title: ClassVar[str] = "quick"
     seeds: Seeds | None = None
     set: Values = {}
-    factors: dict[str, Levels] = {}
+    factors: dict[str, Factor] = {}
 
 
 class Study(Spec):
@@ -164,7 +177,7 @@ class Study(Spec):
     """The study's file name without ending: also its folder's under `runs`."""
     question: Annotated[str, Field(min_length=1)]
     base: Values
-    factors: dict[str, Levels] = {}
+    factors: dict[str, Factor] = {}
     arms: list[ArmSpec] = []
     constraints: list[Constraint] = []
     first_seed: Seed = 0
@@ -241,6 +254,7 @@ class Study(Spec):
             {key: level}
             for factors in (self.factors, self.quick.factors)
             for key, values in factors.items()
+            if not isinstance(values, Range)  # numbers, which name nothing
             for level in values
         ]
         sets = [arm.set for arm in self.arms]

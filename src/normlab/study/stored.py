@@ -175,17 +175,18 @@ def states_of(plan: Plan, runs: Path) -> dict[str, str]:
 
 
 def claim_plans(plan: Plan, runs: Path) -> pd.DataFrame:
-    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`."""
+    """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`.
+
+    The pilot is what is stored; of a bundled study that was never run, the released findings.
+    """
     from normlab.frames import claim_plans as plans_of
+    from normlab.study.released import released_frames
 
-    return plans_of(plan.record, _frames(plan, runs))
-
-
-def expected_hours(plan: Plan, runs: Path) -> tuple[float | None, int]:
-    """Hours of training left on one worker; see `normlab.frames.expected_hours`."""
-    from normlab.frames import expected_hours as hours_of
-
-    return hours_of(plan.record, _frames(plan, runs))
+    frames = frames_of_plan(plan, runs)
+    own = frames is not None and frames.trials["state"].isin(FINISHED).any()
+    if own or not plan.study.bundled or plan.study.varied:
+        return plans_of(plan.record, frames)
+    return plans_of(plan.record, released_frames(plan.study), pilot="released")
 
 
 def counted_code(plan: Plan, runs: Path) -> tuple[list[str], list[str]]:
@@ -220,7 +221,7 @@ def stranger(study: Study, runs: Path) -> str | None:
     return None
 
 
-def _frames(plan: Plan, runs: Path) -> Frames | None:
+def frames_of_plan(plan: Plan, runs: Path) -> Frames | None:
     """What is stored of a plan's trials, if anything is."""
     from normlab.frames import load_frames
 

@@ -8,12 +8,13 @@ from normlab.train.checkpoint import (
     weights_sha256,
 )
 from normlab.train.loop import EpochDone, Finished, train
-from normlab.train.memory import keep_freed_memory
+from normlab.train.memory import give_back_memory, keep_freed_memory
 
 __all__ = [
     "Checkpoint",
     "EpochDone",
     "Finished",
+    "give_back_memory",
     "keep_freed_memory",
     "load_checkpoint",
     "save_checkpoint",

@@ -7,7 +7,8 @@ Always, where the recipe has what they are about:
     norm_clipped    share of steps in which clip_grad_norm scaled the gradient
     largest_norm    largest norm of the whole gradient that it saw, before scaling
     gates           by layer: shares of gate values in 10 equal parts of [0, 1]
-    sparsity        under L1, by weight: shares below 1e-3 and 1e-2 of its largest value
+    sparsity        under L1 (elsewhere on request), by weight: shares below 1e-3 and 1e-2 of its
+                    largest value
 
 On request (`diagnostics`):
 
@@ -52,7 +53,7 @@ def collect(
     found |= {name: finite(value) for name, value in means.items()}
     if shares := gates(model):
         found["gates"] = shares
-    if recipe.l1.strength:
+    if recipe.l1.strength or "sparsity" in recipe.diagnostics:
         found["sparsity"] = sparsity(model)
     if "activations" in recipe.diagnostics:
         found["activations"] = activations(model, images[:_IMAGES])

@@ -12,7 +12,8 @@ from torch import Tensor
 from normlab.records import Evaluation
 from normlab.train.metrics import confusion, expected_calibration_error, scores
 
-_BATCH = 1000
+BATCH = 1000
+"""Images scored at a time."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def evaluate(
     loss_sum = 0.0
     predictions = torch.empty_like(labels)
     confidences = torch.empty(len(labels), device=labels.device)
-    for first in range(0, len(labels), _BATCH):
-        part = slice(first, first + _BATCH)
+    for first in range(0, len(labels), BATCH):
+        part = slice(first, first + BATCH)
         logits = forward(inputs[part])
         loss_sum += float(loss(logits, labels[part])) * len(logits)
         confidences[part], predictions[part] = logits.float().softmax(dim=1).max(dim=1)

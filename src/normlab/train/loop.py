@@ -87,23 +87,19 @@ def train(
         `EpochDone` after each epoch, at last `Finished`. A loss that is NaN or infinite ends the
         trial as diverged, an intervention that is not on as invalid, with that epoch recorded.
     """
-    trainer = _Trainer(recipe, seed, splits, torch.device(device), probes=probes)
+    trainer = Trainer(recipe, seed, splits, torch.device(device), probes=probes)
     history: tuple[EpochRecord, ...] = ()
     if resume is not None:
         trainer.restore(resume)
         history = resume.history
     while not trainer.is_over(history):
-        # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
-            record = trainer.epoch(len(history) + 1)
+        record = trainer.epoch(len(history) + 1)
         history = (*history, record)
         yield EpochDone(record, trainer.checkpoint(history))
     yield trainer.finish(history)
 
 
-class _Trainer:
+class Trainer:
     """Model, data and optimizer of one trial on its device."""
 
     def __init__(
@@ -118,7 +114,7 @@ class _Trainer:
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
         built = build(recipe, splits.shape, splits.num_classes)
-        initialize(built.model, seed)
+        initialize(built.model, seed, recipe.init)
         self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
@@ -146,6 +142,13 @@ class _Trainer:
 
     def epoch(self, epoch: int) -> EpochRecord:
         """Train one epoch (1 for the first), then evaluate."""
+        # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        ):
+            return self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> EpochRecord:
         probe = self._probe() if self.probes and epoch == 1 else None
         try:
             # Masks take their tickets from torch's global state: what runs beside keeps its own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +25,48 @@ def generator(
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-def initialize(model: nn.Module, seed: int) -> None:
+def torch_bounds(weight: Tensor) -> tuple[float, float]:
+    """Of torch's default: 1 / sqrt(fan_in) for weights and for biases.
+
+    Args:
+        weight: (outputs, inputs) or (outputs, inputs of a group, height, width).
+
+    Returns:
+        Largest absolute weight and bias.
+    """
+    bound = 1 / math.sqrt(weight[0].numel())
+    return bound, bound
+
+
+def glorot_bounds(weight: Tensor) -> tuple[float, float]:
+    """Of Glorot & Bengio 2010, equation 16, as in Keras: sqrt(6 / (fan_in + fan_out)), and 0.
+
+    The fans of a convolution are its inputs and outputs times the pixels of its kernel. Arguments
+    and result are those of `torch_bounds`.
+    """
+    fan_in = weight[0].numel()
+    fan_out = weight.shape[0] * weight[0, 0].numel()
+    return math.sqrt(6 / (fan_in + fan_out)), 0.0
+
+
+BOUNDS: dict[str, Callable[[Tensor], tuple[float, float]]] = {
+    "torch": torch_bounds,
+    "glorot": glorot_bounds,
+}
+"""Values of the recipe key `init`: weights and biases are uniform within these bounds."""
+
+
+def initialize(model: nn.Module, seed: int, init: str = "torch") -> None:
     """Draw the weights of convolutions and linear layers, each from its own name's stream.
 
-    The distribution is torch's default, uniform within 1 / sqrt(fan_in) for weights and biases.
     Drawn on the CPU in float32, so that every device and precision starts from the same weights.
     Norms keep their gain of 1 and bias of 0. Another module with parameters (of a model of the
     user's) draws them itself in `reset_parameters`, with torch's global state seeded for it alone.
+
+    Args:
+        model: Whose parameters are set.
+        seed: Of the trial.
+        init: A name in `BOUNDS`.
 
     Raises:
         TypeError: A module has parameters and no known way to draw them: they would hang on
@@ -39,17 +75,21 @@ def initialize(model: nn.Module, seed: int) -> None:
     for prefix, module in model.named_modules():
         drawn_by = who_draws(module)
         if drawn_by == "stream":
-            _draw(prefix, module, seed)
+            _draw(prefix, module, seed, BOUNDS[init])
         elif drawn_by == "module":
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(generator(seed, "initialization", prefix).initial_seed())
                 module.reset_parameters()
 
 
-def _draw(prefix: str, module: nn.Module, seed: int) -> None:
+def _draw(
+    prefix: str,
+    module: nn.Module,
+    seed: int,
+    bounds: Callable[[Tensor], tuple[float, float]],
+) -> None:
     weight = module.get_parameter("weight")
-    bound = 1 / math.sqrt(weight[0].numel())
-    for name in ("weight", "bias"):
+    for name, bound in zip(("weight", "bias"), bounds(weight), strict=True):
         parameter = getattr(module, name)
         if parameter is None:
             continue

@@ -76,6 +76,12 @@ def prepare(x: Tensor) -> None:
         make_ready(x.dtype)
 
 
+def is_prepared(x: Tensor) -> bool:
+    """Whether `prepare` has nothing to compile, which can take a minute."""
+    asked = getattr(choose(x), "is_prepared", None)
+    return asked is None or bool(asked(x.dtype))
+
+
 @cache
 def load(name: str) -> ModuleType:
     """A backend by name; the reference, after one warning, if it cannot be loaded here.
@@ -109,6 +115,7 @@ __all__ = [
     "check_numbers",
     "check_state",
     "choose",
+    "is_prepared",
     "is_traced",
     "lies",
     "load",

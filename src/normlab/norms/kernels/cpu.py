@@ -33,6 +33,10 @@ _SHARED_FROM = 1 << 15
 # Pixels below which a loop over one channel's pixels is mostly beginning and end (measured so too).
 _FEW = 64
 _FEWER = 4
+# The tasks of most kinds.
+_PREPARED = tuple(
+    f"{w}_{d}" for w in ("rows", "columns", "segments") for d in ("forward", "backward")
+)
 
 
 @cache
@@ -82,16 +86,13 @@ def _stamp() -> int:
 def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
     """A compiled task: called with the address of its arguments and a number of threads."""
     _symbols()
-    from numba import cfunc, types
+    from numba import cfunc
 
     from normlab.norms.kernels.loops.compiled import FASTMATH
-    from normlab.norms.kernels.loops.tasks import entry_points
 
-    address: Any = types.CPointer
-    # The type of the pointer tells a task the type of the numbers; what it points to are integers.
-    signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
+    task, signature = _to_compile(name, dtype)
     made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
-    compiled: Any = made(entry_points(_stamp())[name])  # type: ignore[no-untyped-call]
+    compiled: Any = made(task)
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
     runtime, at = _openmp(), compiled.address
     team: Any = runtime.GOMP_parallel if runtime else None
@@ -108,6 +109,19 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
     return run
 
 
+def _to_compile(name: str, dtype: torch.dtype) -> tuple[Callable[..., None], Any]:
+    """A task by name, and its signature for a dtype."""
+    from numba import types
+
+    from normlab.norms.kernels.loops.tasks import entry_points
+
+    address: Any = types.CPointer
+    # The type of the pointer tells a task the type of the numbers; what it points to are integers.
+    signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
+    tasks: dict[str, Callable[..., None]] = entry_points(_stamp())  # type: ignore[no-untyped-call]
+    return tasks[name], signature
+
+
 def probe() -> None:
     """Raise ImportError where Numba is missing."""
     import numba  # noqa: F401
@@ -115,8 +129,27 @@ def probe() -> None:
 
 def prepare(dtype: torch.dtype) -> None:
     """Compile or load what most kinds run on numbers of this dtype, so that no step pays for it."""
-    for name in ("rows", "columns", "segments"):
-        _task(f"{name}_forward", dtype), _task(f"{name}_backward", dtype)
+    for name in _PREPARED:
+        _task(name, dtype)
+
+
+def is_prepared(dtype: torch.dtype) -> bool:
+    """Whether `prepare` finds all it needs compiled: in this process, or in Numba's cache."""
+    try:
+        return all(_is_compiled(name, dtype) for name in _PREPARED)
+    except Exception:  # noqa: BLE001, RUF100 (Numba's inside may change)
+        return False
+
+
+@cache
+def _is_compiled(name: str, dtype: torch.dtype) -> bool:
+    from numba.core.caching import FunctionCache
+    from numba.core.registry import cpu_target
+
+    task, signature = _to_compile(name, dtype)
+    kept: Any = FunctionCache(task)  # type: ignore[no-untyped-call]
+    key = kept._index_key(signature, cpu_target.target_context.codegen())
+    return kept._cache_file.load(key) is not None
 
 
 def supports(x: Tensor) -> bool:

@@ -166,8 +166,7 @@ class AtLeast(MeanClaim):
     ) -> dict[str, list[str]]:
         """How many trials reached the value, and what the level rests on."""
         unit = cls.unit(record)
-        value = f"{unit.scale * float(str(record.options['value'])):g}"
-        value += " %" if unit.name == "points" else f" {unit.name}"
+        value = _number(unit.scale * float(str(record.options["value"])), _unit(record))
         labels = sorted(record.arms, key=list(arms).index)
         return {
             f"Trials at {value} or better": [
@@ -182,19 +181,33 @@ class AtLeast(MeanClaim):
         """Whether the value is reached, and by how many trials."""
         found, (side,) = telling.found, telling.sides
         record = telling.record
-        unit = " %" if telling.unit == " points" else telling.unit
+        spec, unit = METRICS[str(record.metric)], _unit(record)
         value = float(str(record.options["value"]))
-        higher = record.metric is None or METRICS[record.metric].higher
-        mean = value + (found.estimate if higher else -found.estimate)
-        goal = f"{telling.scale * value:g}{unit}"
-        words = "test accuracy" if record.metric is None else METRICS[record.metric].words
+        mean = value + (found.estimate if spec.higher else -found.estimate)
+        goal = _number(telling.scale * value, unit)
+        words = f"{'an' if spec.words[0] in 'aeiou' else 'a'} {spec.words} of"
+        words += f" {goal}" if spec.higher else f" at most {goal}"
         trials = f"{sum(found.successes)} of {sum(found.seeds)} trials got there"
         where = f"{telling.place}{telling.when}"
+        reaches, misses = ("reaches", "reach") if spec.higher else ("has", "have")
         if found.verdict == "inconclusive":
-            said = f"Whether {side} reaches a {words} of {goal}{where}{telling.open}"
+            said = f"Whether {side} {reaches} {words}{where}{telling.open}"
             return f"{said} {trials.capitalize()}."
-        verb = "reaches" if found.verdict == "supported" else "does not reach"
+        verb = reaches if found.verdict == "supported" else f"does not {misses}"
         return (
-            f"{side} {verb} a {words} of {goal}{where}: its mean is "
-            f"{telling.scale * mean:.4g}{unit}, {trials}."
+            f"{side} {verb} {words}{where}: its mean is "
+            f"{_number(telling.scale * mean, unit, '.4g')}, {trials}."
         )
+
+
+def _unit(record: ClaimRecord) -> str:
+    """What values of the metric are shown in: percent where it is a share."""
+    spec = METRICS[str(record.metric)]
+    return "%" if spec.points and not spec.signed else spec.unit
+
+
+def _number(value: float, unit: str, form: str = "g") -> str:
+    """With its unit, which losses are shown without."""
+    if unit == "nats":
+        return f"{value:{form}}"
+    return f"{value:{form}} {unit.removesuffix('s') if value == 1 and len(unit) > 1 else unit}"

@@ -60,7 +60,8 @@ class Unit(NamedTuple):
 
     def text(self, value: float, form: str = "g") -> str:
         """The number in words."""
-        return f"{self.scale * value:{form}}{self.suffix}"
+        number = f"{self.scale * value:{form}}"
+        return f"{number} point" if (number, self.name) == ("1", "points") else number + self.suffix
 
 
 class Claim(ABC):

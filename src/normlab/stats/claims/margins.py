@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Set
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from normlab.errors import UserError, listing
-from normlab.metrics import METRICS
+from normlab.metrics import METRICS, Unit
 
 _WRITTEN = re.compile(r"\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*(%|[a-z]*)\s*")
-_UNITS = ("points", "%", "s", "nats")
+_UNITS = ("%", *get_args(Unit))
 USUAL_OF_TIMES = 0.05
 """Of a time, as a fraction."""
 _FINE = {"digits", "mnist", "fashion-mnist", "kmnist"}

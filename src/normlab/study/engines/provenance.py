@@ -53,7 +53,6 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        chip = torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
         return {
             "normlab": version("normlab"),
             "code": source_hash(),
@@ -64,13 +63,18 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "device": device,
-            "chip": chip,
+            "chip": chip_name(device),
             "threads": torch.get_num_threads(),
             "backend": _kernels(device),
             "bits": _bits(device, torch.get_num_threads()),
         }
     finally:
         torch.set_num_threads(before)
+
+
+def chip_name(device: str) -> str:
+    """The name of the processor or of the GPU."""
+    return torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
 
 
 def _kernels(device: str) -> str:

@@ -33,6 +33,7 @@ from normlab.study.own import loaded_as_planned, remember_loaded
 from normlab.train import (
     EpochDone,
     Finished,
+    give_back_memory,
     keep_freed_memory,
     load_checkpoint,
     save_checkpoint,
@@ -46,6 +47,13 @@ def perform(task: Task, device: str) -> Iterator[Message]:
 
     `Faulted` where the machine is to blame, `Failed` where the trial is.
     """
+    try:
+        yield from _perform(task, device)
+    finally:  # model, data and optimizer are gone with the generator that held them
+        give_back_memory(device)
+
+
+def _perform(task: Task, device: str) -> Iterator[Message]:
     try:
         keep_freed_memory()
         place = provenance(device)
