@@ -1,12 +1,14 @@
 """What the released trials say of the claims that were changed after they had been seen."""
 
 from functools import cache
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from normlab import api
 from normlab.frames import claim_table
+from normlab.study import released as module
 from normlab.study.files import bundled
 from normlab.study.released import QUICK, released, released_frames
 from normlab.study.spec import Study
@@ -58,3 +60,24 @@ def test_its_seeds_are_fresh_but_for_the_quick_variant(name: str) -> None:
     assert study.seeds[0] == study.first_seed == 100
     assert study.vary(quick=True).seeds == (0, 1)
     assert {claim.declared for claim in study.claims} <= {None, "0.2"}
+
+
+def test_a_pilot_is_left_out_once_there_are_fresh_seeds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    study = api.load_study("mnist-norms")
+    (pilot,) = (path for name, path in module.released().items() if name == study.name)
+    header, *lines = pilot.read_text(encoding="utf-8").splitlines()
+    place = header.split(",").index("seed")
+    fresh = []
+    for line in lines:
+        cells = line.split(",")
+        cells[place] = str(int(cells[place]) + study.first_seed)
+        fresh.append(",".join(cells))
+    (tmp_path / pilot.name).write_text("\n".join([header, *lines, *fresh]), encoding="utf-8")
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    frames = module.released_frames(study)
+    assert frames is not None
+    assert frames.plan.seeds == (100, 101, 102)
+    assert set(frames.trials["seed"]) == set(frames.epochs["seed"]) == {100, 101, 102}
+    assert claim_table(frames)["exploratory"].isna().all()

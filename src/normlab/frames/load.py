@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 
 from normlab.frames.derived import add_f1_gaps, loss_rises, sparsity
 from normlab.lazy import pandas as pd
@@ -48,6 +49,14 @@ class Frames:
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
     times: pd.DataFrame | None = None
+
+    def of_seeds(self, seeds: Collection[int]) -> Frames:
+        """The study with the trials of these seeds alone."""
+        plan = self.plan.model_copy(update={"seeds": tuple(seeds)})
+        trials = self.trials[self.trials["seed"].isin(seeds)].reset_index(drop=True)
+        epochs = self.epochs[self.epochs["seed"].isin(seeds)].reset_index(drop=True)
+        times = None if self.times is None else self.times[self.times["seed"].isin(seeds)]
+        return replace(self, plan=plan, trials=trials, epochs=epochs, times=times)
 
     @property
     def arms(self) -> list[str]:

@@ -29,9 +29,15 @@ def released() -> dict[str, Path]:
 def released_frames(study: Study) -> Frames | None:
     """The released trials of a bundled study, or of its quick variant; None if there are none.
 
-    The frames' plan has the seeds of the file, whatever seeds the study plans today.
+    The frames' plan has the seeds of the file, whatever seeds the study plans today. Once the file
+    has seeds from the study's first one on, the older ones, a pilot, are left out: claims that were
+    declared after these had been seen are confirmed on fresh seeds alone.
     """
     from normlab.frames import frames_from_csv
 
     path = released().get(study.name + (QUICK if study.rehearsal else ""))
-    return None if path is None else frames_from_csv(path, outline(study))
+    if path is None:
+        return None
+    frames = frames_from_csv(path, outline(study))
+    fresh = tuple(seed for seed in frames.plan.seeds if seed >= study.first_seed)
+    return frames.of_seeds(fresh) if fresh and not study.rehearsal else frames
