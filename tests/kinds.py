@@ -20,6 +20,7 @@ EVERY_KIND: list[dict[str, Any]] = [
     {"kind": "specification_curve"},
     {"kind": "confusion", "arms": {"dropout.p": 0}},
     {"kind": "misclassified", "arm": {"norm": "layer", "dropout.p": 0}},
+    {"kind": "misclassified", "name": "either", "arms": {"dropout.p": 0}, "count": 8},
     {
         "kind": "disagreement",
         "right": {"norm": "batch_instance", "dropout.p": 0},

@@ -116,7 +116,7 @@ def test_the_readme_names_every_command() -> None:
     from normlab.cli import app
 
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    names += ["show model", "show study", "check norm"]
+    names += ["show model", "show study", "check norm", "data build"]
     for name in names:
         assert f"normlab {name}" in README
 
@@ -128,7 +128,7 @@ def test_the_guide_to_python_runs_and_has_every_command(
 
     guide = text_of("from-python.md")
     names = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    for name in [*names, "show model", "show study", "check norm"]:
+    for name in [*names, "show model", "show study", "check norm", "data build"]:
         assert f"`normlab {name}" in guide
     monkeypatch.chdir(tmp_path)
     code = "\n".join(blocks(guide, "python"))

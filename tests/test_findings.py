@@ -39,6 +39,20 @@ def test_a_page_says_what_its_files_say(name: str, derive: ModuleType) -> None:
     assert derive.page_derived(text) == text
 
 
+def test_candidates_are_those_of_the_studies_recipes(derive: ModuleType) -> None:
+    table = derive.candidates_part("A", "resnet50-final")
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    factors = {row[0]: row[1:] for row in cells[2:]}
+    said, tried, studies, final = factors["BatchNorm layers of a block"]
+    assert (tried, final) == ("0, 1, 2, 3", "0 (1), 2 (7)")
+    assert "Number of Layers BN is Applied To 0,1,2,3" in said
+    assert studies.startswith("resnet50-agc, resnet50-bn-dropout-batch256")
+    assert factors["Batch size"][1:] == ["64, 128, 256", "resnet50-agc-1epoch", "256 (8)"]
+    assert factors["Clip of adaptive gradient clipping"][1] == "none, 0.01, 0.02, 0.04"
+    assert factors["Clip of adaptive gradient clipping"][3] == "none (8)"
+    assert "0.1 / 0.2 / 0.3 (3)" in factors["Dropout probabilities, layer by layer"][3]
+
+
 def test_the_scoreboard_says_what_studies_and_files_say(derive: ModuleType) -> None:
     text = (FOLDER / "scoreboard.md").read_text(encoding="utf-8")
     marks = [name for _, kind, name, *_ in derive.PART.findall(text) if kind == "scoreboard"]
@@ -112,6 +126,8 @@ def test_every_figure_is_there_and_a_drawn_one_is_as_the_file_says(derive: Modul
         ),
         ("<!-- rnu mnist-l1-l2-gbn -->\n<!-- end -->", "has no mark; those known are run"),
         ("<!-- run mnist-norms-grid -->\n<!-- end -->", "mnist-norms-grid.csv is not there"),
+        ("<!-- candidates B mnist-norms -->\n<!-- end -->", "source B has no table of candidates"),
+        ("<!-- candidates A resnet50-finl -->\n<!-- end -->", "Did you mean 'resnet50-final"),
         ("<!-- scoreboard E -->\n<!-- end -->", "unknown source 'E'"),
         ("<!-- run mnist-nroms -->\n<!-- end -->", "Did you mean 'mnist-norms'"),
         ("<!-- figure resnet14-norms gates -->\n<!-- end -->", "resnet14-norms, gates: "),

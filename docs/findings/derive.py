@@ -7,9 +7,10 @@
 A page marks what is made here: between `<!-- arms mnist-norms -->` and `<!-- end -->` stands the
 table of the arms in `mnist-norms.csv`, and likewise `run`, `claims`, `published`, `last` (the last
 epochs) and `figure` (with the figure's name); `setup` says whether what was run is the source's own
-set-up; `<!-- scoreboard A -->` is the table of source A's sentences; `<!-- rehearsed counts -->`
-and `<!-- rehearsed studies -->` say which arms of the quick variants train. A file
-`<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
+set-up; `<!-- scoreboard A -->` is the table of source A's sentences; `<!-- candidates A
+resnet50-final -->` what its studies try and what its final models, those of that study, have;
+`<!-- rehearsed counts -->` and `<!-- rehearsed studies -->` say which arms of the quick variants
+train. A file `<study>-quick.csv` holds trials of the study's quick variant (`--collect RUNS
 --quick`). Collecting replaces what a file has of the same arm and seed and keeps the rest, so that a
 study grows over several machines and days. Figures are drawn from the files too; galleries need the
 trials' predictions, and are drawn while collecting.
@@ -43,6 +44,7 @@ from normlab.reports.export import figure_files
 from normlab.reports.published import beside_text
 from normlab.reports.typeset import Table, arms_typeset, escape_markdown, verdicts_typeset
 from normlab.sentences import Scoreboard
+from normlab.sentences.candidates import candidates_table
 from normlab.sentences.page import counts_table, source_table, studies_table
 from normlab.store import DATABASE, Store
 from normlab.study.files import bundled
@@ -156,6 +158,11 @@ def scoreboard_part(name: str, _: str | None) -> str:
     return made[name](board()) if name in made else source_table(board(), name)
 
 
+def candidates_part(name: str, option: str | None) -> str:
+    """What a source tried and what its final models have."""
+    return candidates_table(board(), name, str(option))
+
+
 def setup_part(name: str, _: str | None) -> str:
     """Whether the released trials are the source's own set-up, and what of it they are not."""
     (found,) = (study for study in board().studies if study.study == name)
@@ -239,6 +246,7 @@ PARTS = {
     "published": published_part,
     "figure": figure_part,
     "scoreboard": scoreboard_part,
+    "candidates": candidates_part,
     "setup": setup_part,
     "rehearsed": rehearsed_part,
 }

@@ -38,11 +38,13 @@ if TYPE_CHECKING:
     from normlab import norms as norms
     from normlab.answers import Comparison, Results, Status, Verified
     from normlab.api import (
+        build_data,
         check_norm,
         claims,
         claims_from,
         costs,
         distrust_study,
+        draw_model,
         lint,
         load_study,
         plan,
@@ -94,11 +96,13 @@ __all__ = [
     "UserError",
     "Verified",
     "__version__",
+    "build_data",
     "check_norm",
     "claims",
     "claims_from",
     "costs",
     "distrust_study",
+    "draw_model",
     "lint",
     "load_study",
     "plan",

@@ -344,6 +344,58 @@ def scoreboard(source: str | None = None, *, verdict: str | None = None) -> Scor
     return whole().only(source, verdict)
 
 
+def build_data(
+    name: str, archive: str | Path | None = None, *, to: str | Path | None = None
+) -> Path:
+    """Make a data set from the public archive that it is a part of; returns its file.
+
+    Args:
+        name: The data set: ``caltech25``.
+        archive: The archive, the tar in it or the folder of class folders, where you have it.
+            Left out, it is downloaded.
+        to: The folder to write the set to. Left out, it is where normlab looks for it: what
+            ``NORMLAB_DATA`` names, else the cache.
+
+    Raises:
+        UserError: Another set, no such archive, or one that does not have the set's images.
+    """
+    from normlab.data import build
+
+    return build(
+        name,
+        Path(archive) if archive is not None else None,
+        to=Path(to) if to is not None else None,
+    )
+
+
+def draw_model(
+    model: str, figure: str | Path, *, overrides: Mapping[str, object] | None = None
+) -> Path:
+    """Draw a model's blocks with their slots, and how many of which kind follow; returns the path.
+
+    Nothing is typed by hand: the drawing is read off the model that is trained.
+
+    Args:
+        model: The kind of a model of normlab's.
+        figure: The file, whose ending says what it becomes: .svg, .pdf or .png.
+        overrides: Recipe values by dotted key, what ``--set`` is on the command line:
+            ``{"model.norm_slots": 2}``. Without any the norm is batch norm, and the data are those
+            that the model is made for.
+
+    Raises:
+        UserError: There is no such model, it is the user's own, a mistake in a value, another
+            ending, or the file cannot be written.
+    """
+    from normlab.figures.blocks import block_drawing
+    from normlab.models.scheme import scheme
+    from normlab.reports.export import write_figure
+    from normlab.study.shown_model import shown_model
+
+    made = shown_model(model, overrides or {})
+    drawn = block_drawing(scheme(made.recipe, made.facts.shape, made.facts.num_classes), made.words)
+    return write_figure(drawn, Path(figure))
+
+
 def check_norm(
     kind_or_class: str | Callable[..., nn.Module],
     *,

@@ -110,6 +110,7 @@ def test_a_diverged_trial_is_a_finding_and_said(normlab: Run) -> None:
         ("list norm", ["'norm'", "'norms'"]),
         ("show model mnist7288", ["'mnist-7288'"]),
         ("show model mnist-7288 --set norm=btach", ["'batch'"]),
+        ("show model digits-small --figure blocks.gif", ["blocks.gif", ".svg, .pdf, .png"]),
         ("show model tests.models.own:Net", ["--set data=NAME"]),
         ("show model tests.models.own:Nte --set data=digits", ["'tests.models.own:Nte'"]),
     ],

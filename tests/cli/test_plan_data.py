@@ -74,3 +74,51 @@ def test_what_cannot_be_trained_is_refused_by_plan(
     code, _, err = normlab("plan", "s.yaml", *change)
     assert code == 2
     assert message in err
+
+
+MISSING = """
+question: q
+base: {data: DATA, model: resnet, epochs: 1}
+factors: {norm: [batch, none]}
+seeds: 1
+"""
+
+
+def planned(normlab: Run, tmp_path: Path, kind: str, *words: str) -> str:
+    data.forget()
+    (tmp_path / "m.yaml").write_text(MISSING.replace("DATA", kind))
+    code, out, _ = normlab("plan", "m.yaml", *words)
+    assert code == 0
+    return str(out)
+
+
+@pytest.mark.parametrize("kind", ["caltech25", "cifar10-jpeg", "cifar10", "mnist"])
+def test_the_plan_warns_of_data_that_are_not_in_the_folder_that_was_set(
+    normlab: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("NORMLAB_DATA", str(tmp_path / "empty"))
+    lines = [line for line in planned(normlab, tmp_path, kind).splitlines() if "warning" in line]
+    (line,) = [line for line in lines if "data '" in line]
+    assert line.startswith(f"warning: cannot be run here yet: data '{kind}'")
+    (record,) = json.loads(planned(normlab, tmp_path, kind, "--json"))["data"]
+    assert record["absent"].startswith(f"data '{kind}'")
+
+
+@pytest.mark.parametrize(("kind", "warned"), [("caltech25", True), ("cifar10", False)])
+def test_without_a_folder_it_warns_of_what_is_not_downloaded(
+    normlab: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, warned: bool
+) -> None:
+    monkeypatch.delenv("NORMLAB_DATA", raising=False)
+    monkeypatch.setenv("NORMLAB_CACHE", str(tmp_path / "cache"))
+    out = planned(normlab, tmp_path, kind)
+    assert ("cannot be run here yet" in out) is warned
+    assert ("`normlab data build caltech25` makes it" in out) is warned
+
+
+def test_a_data_set_is_built_by_a_command(normlab: Run, tmp_path: Path) -> None:
+    archive = tmp_path / "caltech-101.zip"
+    archive.write_bytes(b"no archive")
+    code, _, err = normlab("data", "build", "caltech25", str(archive), "--to", str(tmp_path))
+    assert (code, "caltech-101.zip cannot be read" in err) == (2, True)
+    code, _, err = normlab("data", "build", "cifar10")
+    assert (code, "unknown data set to build 'cifar10'" in err) == (2, True)

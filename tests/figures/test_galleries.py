@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from normlab.data import load
+from normlab.errors import UserError
 from normlab.figures import FIGURES, Figure, NotDrawnError, Source
 from normlab.figures.images import images_of
 from normlab.frames import Frames
 from normlab.recipe import DATA
-from normlab.records.plan import ArmRecord
+from normlab.records.plan import ArmRecord, FigureRecord
 
 Make = Callable[..., Frames]
 
@@ -79,6 +80,58 @@ def test_the_seed_may_be_chosen(frames: Frames, tmp_path: Path) -> None:
     say(tmp_path, "a1", {3: (other(3), 0.5)})
     rows = misclassified(seed=1).rows(Source(frames, tmp_path))
     assert rows[["index", "seed"]].to_numpy().tolist() == [[3, 1]]
+
+
+def both(**values: object) -> Figure:
+    figure = {"kind": "misclassified", "arms": ["a", "b"], **values}
+    return FIGURES["misclassified"].parse(figure)
+
+
+def test_several_arms_show_what_any_of_them_got_wrong_in_the_same_places(
+    frames: Frames, tmp_path: Path
+) -> None:
+    say(tmp_path, "a0", {5: (other(5), 0.6), 9: (other(9), 0.7)})
+    say(tmp_path, "b0", {9: (other(9, 2), 0.9), 2: (other(2), 0.8)})
+    rows = both().rows(Source(frames, tmp_path))
+    a, b = rows[rows["arm"] == "a"], rows[rows["arm"] == "b"]
+    assert a["index"].tolist() == b["index"].tolist() == [9, 2, 5]
+    assert a["wrong"].tolist() == [True, False, True]
+    assert b["wrong"].tolist() == [True, True, False]
+    assert b["called"].tolist() == [str(other(9, 2)), str(other(2)), str(LABELS[5])]
+    assert a["lines"].iloc[1] == f"{LABELS[2]} → {LABELS[2]}\nright, 100 % sure"
+    assert (rows.attrs["mistakes"], rows.attrs["each"]) == (3, {"a": 2, "b": 2})
+    drawn = both(count=2).draw(Source(frames, tmp_path))
+    assert drawn.caption.startswith("2 of the 3 test images (of 599) that any of these arms")
+    assert "(a 2, b 2)" in drawn.caption
+    panels = drawn.chart.to_dict()["concat"]
+    assert [panel["title"] for panel in panels] == [["a"], ["b"]]
+    assert both(order="data").rows(Source(frames, tmp_path))["index"].tolist()[:3] == [2, 5, 9]
+
+
+def test_several_arms_are_compared_on_one_seed(frames: Frames, tmp_path: Path) -> None:
+    say(tmp_path, "a0", {1: (other(1), 0.5)})
+    say(tmp_path, "a1", {3: (other(3), 0.5)})
+    say(tmp_path, "b1", {})
+    rows = both().rows(Source(frames, tmp_path))
+    assert rows[["arm", "index", "seed"]].to_numpy().tolist() == [["a", 3, 1], ["b", 3, 1]]
+    with pytest.raises(NotDrawnError, match="every arm, of one seed, has left"):
+        both(seed=0).rows(Source(frames, tmp_path))
+
+
+def test_a_stored_gallery_of_one_arm_is_still_drawn(frames: Frames, tmp_path: Path) -> None:
+    """The record as a plan of before `arms` has it."""
+    say(tmp_path, "a0", {1: (other(1), 0.5)})
+    options = {"arm": "a", "seed": None, "count": 26, "order": "confidence"}
+    record = FigureRecord(name="misclassified", kind="misclassified", options=options)
+    figure = FIGURES["misclassified"].of(record)
+    drawn = figure.draw(Source(frames, tmp_path))
+    assert (drawn.title, drawn.data["index"].tolist()) == ("Misclassified by a", [1])
+
+
+@pytest.mark.parametrize("given", [{}, {"arm": "a", "arms": ["a", "b"]}])
+def test_one_arm_or_several_are_named(given: dict[str, object]) -> None:
+    with pytest.raises(UserError, match="exactly one of 'arm' and 'arms'"):
+        FIGURES["misclassified"].parse({"kind": "misclassified", **given})
 
 
 def test_an_image_is_the_data_set_s_as_a_png(frames: Frames) -> None:

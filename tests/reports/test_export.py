@@ -36,7 +36,11 @@ def test_a_gallery_is_a_png_with_its_images_too(illustrated: Path, tmp_path: Pat
     folder = with_figures(illustrated, tmp_path / "study")
     written = write_exports(folder, figures=tmp_path).written
     assert {path.suffix for path in written} == {".svg", ".pdf", ".png"}
-    assert {path.stem for path in tmp_path.glob("*.png")} == {"misclassified", "disagreement"}
+    assert {path.stem for path in tmp_path.glob("*.png")} == {
+        "misclassified",
+        "either",
+        "disagreement",
+    }
     with Image.open(tmp_path / "misclassified.png") as image:
         assert len(image.convert("L").getcolors(maxcolors=256) or []) > 15  # digits have 17 greys
     svg = (tmp_path / "misclassified.svg").read_text(encoding="utf-8")

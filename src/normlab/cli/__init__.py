@@ -12,6 +12,7 @@ from normlab import interrupts, streams
 from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
+from normlab.cli.data import build_data
 from normlab.cli.published import published
 from normlab.cli.run import run
 from normlab.cli.scoreboard import scoreboard
@@ -28,6 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 check = typer.Typer(help="Check one thing against its definition.", no_args_is_help=True)
+data = typer.Typer(help="Make data sets.", no_args_is_help=True)
 show = typer.Typer(help="Show one thing in detail.", no_args_is_help=True)
 app.command("list")(list_)
 app.command()(plan)
@@ -41,6 +43,8 @@ app.command()(scoreboard)
 app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)
+app.add_typer(data, name="data")
+data.command("build")(build_data)
 app.add_typer(show, name="show")
 show.command("model")(show_model)
 show.command("study")(show_study)

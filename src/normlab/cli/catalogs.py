@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -52,40 +53,32 @@ def show_model(
         ),
     ],
     sets: Sets = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw its blocks with their slots: .svg, .pdf or .png."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show a model's layers: kernel, padding, stride, map, receptive field, parameters."""
     from dataclasses import asdict
 
-    from normlab.data import describe
+    from normlab.api import draw_model
     from normlab.models import build, layer_count, layer_table, parameter_count
-    from normlab.recipe import MODELS, Recipe, with_value
-    from normlab.recipe.models import OwnModel
+    from normlab.study.shown_model import shown_model
     from normlab.terminal import console, print_json, table
 
-    chosen = parse_sets(sets)
-    values: dict[str, object] = {"model": name, "norm": "batch"}
-    if name in MODELS:
-        values["data"] = MODELS[name].made_for
-    elif not OwnModel.accepts(name):
-        raise UserError(unknown("model", name, MODELS))
-    elif "data" not in chosen:
-        raise UserError(f"model '{name}' is yours: say for which images with --set data=NAME")
-    for key, value in chosen.items():
-        values = with_value(values, key, value)
-    recipe = Recipe.parse(values)
-    facts = describe(recipe.data)
-    built = build(recipe, facts.shape, facts.num_classes, device="meta")
-    rows = layer_table(built.model, facts.shape)
+    overrides = parse_sets(sets)
+    made = shown_model(name, overrides)
+    built = build(made.recipe, made.facts.shape, made.facts.num_classes, device="meta")
+    rows = layer_table(built.model, made.facts.shape)
     total, notes = parameter_count(built.model), list(built.notes)
+    if figure is not None:
+        draw_model(name, figure, overrides=overrides)
     if json:
         print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
         return
-    channels, height, width = facts.shape
     console.print(
-        f"{name} with norm {recipe.norm.kind} on {recipe.data.kind} "
-        f"({channels}x{height}x{width}, {facts.num_classes} classes): "
-        f"{layer_count(rows)} layers with weights from image to class"
+        f"{made.words}: {layer_count(rows)} layers with weights from image to class", soft_wrap=True
     )
     columns = ["layer", "type", "kernel", "padding", "stride", "map", "receptive field"]
     columns += ["formula", "parameters"]
@@ -103,10 +96,11 @@ def show_model(
         )
         for row in rows
     ]
-    made = table(columns, [*body, ("total", *[None] * 7, f"{total:,}")], left=["type"])
-    console.print(made)
+    console.print(table(columns, [*body, ("total", *[None] * 7, f"{total:,}")], left=["type"]))
     for note in notes:
         console.print(f"note: {note}")
+    if figure is not None:
+        console.print(f"blocks: {figure}", soft_wrap=True)
 
 
 def show_study(

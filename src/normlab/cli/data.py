@@ -1,8 +1,11 @@
-"""What a plan says of its data: classes, images of each, and how large the files' images are."""
+"""What a plan says of its data, and the command that makes a data set."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from normlab.data import Facts
@@ -13,16 +16,39 @@ _CHANNELS = {1: "grey", 3: "color"}
 _SIZES = 5  # sizes that are named; of more the smallest and the largest stand for the rest
 
 
+def build_data(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The data set: caltech25.")],
+    archive: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[ARCHIVE]", help="The archive you have; left out: it is downloaded."
+        ),
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write it here, not where normlab looks for it."),
+    ] = None,
+) -> None:
+    """Make a data set from the public archive that it is a part of."""
+    from normlab import api
+    from normlab.terminal import console
+
+    console.print(f"{name}: {api.build_data(name, archive, to=to)}", soft_wrap=True)
+
+
 def data_records(made: Plan) -> list[dict[str, object]]:
     """For every data set of a plan, what is known of it, as plain data."""
-    from normlab.data import describe
+    from normlab.data import absent, describe
 
-    return [_record(spec.kind, describe(spec), arms) for spec, arms in _by_data(made).items()]
+    return [
+        {**_record(spec.kind, describe(spec), arms), "absent": absent(spec)}
+        for spec, arms in _by_data(made).items()
+    ]
 
 
 def print_data(made: Plan) -> None:
     """Print the same for people: two lines or three for each data set."""
-    from normlab.data import describe
+    from normlab.data import absent, describe
     from normlab.terminal import console
 
     several = len(_by_data(made)) > 1
@@ -39,6 +65,8 @@ def print_data(made: Plan) -> None:
         console.print(f"classes: {_classes_text(facts)}", soft_wrap=True)
         if facts.sizes:
             console.print(f"sizes of the files' images: {_sizes_text(facts)}", soft_wrap=True)
+        if (why := absent(spec)) is not None:
+            console.print(f"warning: cannot be run here yet: {why}", soft_wrap=True)
     console.print()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 from normlab.data.cifar10 import CIFAR10
 from normlab.data.cifar100 import CIFAR100
-from normlab.data.dataset import Dataset, Facts, Source, Split, Splits
+from normlab.data.dataset import Dataset, Facts, Placed, Source, Split, Splits
 from normlab.data.digits import DIGITS
 from normlab.data.fashion_mnist import FASHION_MNIST
+from normlab.data.images.caltech import CALTECH101, Making, build_set
 from normlab.data.images.folder import IMAGE_FOLDER
 from normlab.data.images.shipped import CALTECH25, CIFAR10_JPEG
 from normlab.data.kmnist import KMNIST
@@ -16,7 +18,7 @@ from normlab.data.mnist import MNIST
 from normlab.data.own.source import OWN_DATA
 from normlab.data.splits import check_validation, held_out, split
 from normlab.data.subsets import chosen_facts, chosen_part
-from normlab.errors import UserError
+from normlab.errors import UserError, unknown
 from normlab.recipe import Recipe
 from normlab.recipe.data import Data, OwnData
 
@@ -34,6 +36,10 @@ SOURCES: dict[str, Source] = {
 """kind -> source; the options of each kind are in `normlab.recipe.data`."""
 
 
+BUILT: dict[str, Making] = {"caltech25": CALTECH101}
+"""name -> how a set is made from a public archive that holds more than it."""
+
+
 @lru_cache(maxsize=256)
 def describe(spec: Data) -> Facts:
     """What a plan needs to know about the data that a recipe names.
@@ -45,6 +51,35 @@ def describe(spec: Data) -> Facts:
         UserError: A folder that cannot be used, or classes that the set does not have.
     """
     return chosen_facts(_source(spec).facts(spec), spec)
+
+
+def absent(spec: Data) -> str | None:
+    """Why the data that a recipe names can neither be read here nor be downloaded.
+
+    Nothing is downloaded to find out. None where they can, and for data of the user's own, which
+    `describe` reads.
+    """
+    source = _source(spec)
+    return source.absent(spec) if isinstance(source, Placed) else None
+
+
+def build(name: str, archive: Path | None = None, *, to: Path | None = None) -> Path:
+    """Make a data set from the public archive that it is a part of.
+
+    Args:
+        name: The set: `caltech25`.
+        archive: The archive that you downloaded; None downloads it.
+        to: The folder to write it to; None is where normlab looks for it.
+
+    Returns:
+        The set's file.
+
+    Raises:
+        UserError: Another set, or an archive that does not have its images.
+    """
+    if name not in BUILT:
+        raise UserError(unknown("data set to build", name, BUILT))
+    return build_set(BUILT[name], archive, to)
 
 
 def data_digest(recipe: Recipe) -> str:
@@ -93,12 +128,15 @@ def _splits(spec: Data, digest: str, validation: float) -> Splits:
 
 
 __all__ = [
+    "BUILT",
     "SOURCES",
     "Dataset",
     "Facts",
     "Source",
     "Split",
     "Splits",
+    "absent",
+    "build",
     "check_validation",
     "data_digest",
     "describe",

@@ -116,6 +116,16 @@ class CifarSet:
             digest=self.digest,
         )
 
+    def absent(self, _spec: Data) -> str | None:
+        """Why the set can neither be read here nor be downloaded; None where it can."""
+        if data_folder() is None:
+            return None
+        try:
+            self._locate()
+        except UserError as error:
+            return str(error)
+        return None
+
     def _locate(self) -> tuple[Path, Archive]:
         """The folder or archive to read, and which format it is."""
         given = data_folder()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,14 @@ class Source(Protocol):
 
     def load(self, spec: Data) -> Dataset:
         """Read the whole set."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A source whose files lie in a place of their own, or are downloaded."""
+
+    def absent(self, spec: Data) -> str | None:
+        """Why the set can neither be read here nor be downloaded; None where it can."""
 
 
 @dataclass(frozen=True, kw_only=True)

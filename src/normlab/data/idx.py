@@ -96,6 +96,17 @@ class IdxSet:
             digest=self.digest,
         )
 
+    def absent(self, _spec: Data) -> str | None:
+        """Why the set can neither be read here nor be downloaded; None where it can."""
+        if data_folder() is None:
+            return None
+        try:
+            for file in self.files.values():
+                self._locate(file)
+        except UserError as error:
+            return str(error)
+        return None
+
     def _read(self, file: IdxFile) -> npt.NDArray[np.uint8]:
         path = self._locate(file)
         advice = remedy(f"{self.url}{file.name}.gz")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
 
 from normlab.figures.figure import Figure, NotDrawnError
 from normlab.figures.images import Images, class_names, images_of
-from normlab.figures.style import WIDTH, Chart
+from normlab.figures.style import WIDTH, Chart, wrapped
 from normlab.frames.load import Frames
 from normlab.frames.predictions import Predictions
 from normlab.lazy import altair as alt
@@ -17,6 +17,8 @@ from normlab.lazy import pandas as pd
 
 _SIDE, _STEP_X = 84, 112
 _LINE = 14
+_ACROSS, _BETWEEN = 3, 20  # galleries side by side, and pixels between them
+_PALE = 0.35  # opacity
 
 
 class Gallery(Figure):
@@ -29,18 +31,40 @@ class Gallery(Figure):
         return gallery(rows)
 
 
-def gallery(data: pd.DataFrame) -> Chart:
+def galleries(each: Mapping[str, pd.DataFrame]) -> Chart:
+    """A gallery of each arm, side by side below their names; of one arm without its name.
+
+    Args:
+        each: Rows of each arm as `gallery` takes them, with `wrong`: others are pale.
+    """
+    if len(each) == 1:
+        return gallery(next(iter(each.values())))
+    across = min(len(each), _ACROSS)
+    wide = (WIDTH - (across - 1) * _BETWEEN) // across
+    most = wide // 7  # characters of the heading's font
+    panels = [
+        gallery(rows, wide).properties(title=wrapped(arm, most).split("\n"))
+        for arm, rows in each.items()
+    ]
+    made: Chart = alt.concat(*panels, columns=across, spacing=_BETWEEN)
+    return made
+
+
+def gallery(data: pd.DataFrame, wide: int = WIDTH) -> Chart:
     """Images in rows, each with its lines of text below.
 
     Args:
-        data: Rows with `image` and `lines`.
+        data: Rows with `image` and `lines`; where a column `wrong` is False an image is pale.
+        wide: Pixels that it may take.
     """
-    columns = min(len(data), (WIDTH + 8) // _STEP_X)
+    columns = max(1, min(len(data), (wide + 8) // _STEP_X))
     place = np.arange(len(data))
     high = _SIDE + _LINE * (1 + max(text.count("\n") for text in data["lines"])) + 16
     rows = -(-len(data) // columns)
     shown = data[["image", "lines"]].assign(
-        x=(place % columns) * _STEP_X + _STEP_X / 2, y=(place // columns) * high
+        x=(place % columns) * _STEP_X + _STEP_X / 2,
+        y=(place // columns) * high,
+        seen=data["wrong"].map({True: 1.0, False: _PALE}) if "wrong" in data else 1.0,
     )
     width, height = columns * _STEP_X, rows * high
     x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, width], nice=False))
@@ -48,7 +72,12 @@ def gallery(data: pd.DataFrame) -> Chart:
     images = (
         alt.Chart(shown)
         .mark_image(width=_SIDE, height=_SIDE, baseline="top")
-        .encode(x=x, y=alt.Y("y:Q", axis=None, scale=down), url="image:N")
+        .encode(
+            x=x,
+            y=alt.Y("y:Q", axis=None, scale=down),
+            url="image:N",
+            opacity=alt.Opacity("seen:Q", scale=None),
+        )
     )
     texts = (
         alt.Chart(shown.assign(y=shown["y"] + _SIDE + 5))

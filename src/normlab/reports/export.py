@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import vl_convert
 
-from normlab.errors import for_user
+from normlab.errors import UserError, for_user
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
+from normlab.figures.figure import Drawn
 from normlab.files import write_whole
 from normlab.frames.epoch_rows import epoch_rows
 from normlab.frames.load import load_frames
@@ -18,6 +19,9 @@ from normlab.reports.published import beside_text
 from normlab.reports.typeset import arms_typeset, verdicts_typeset
 from normlab.store import Store
 from normlab.store.plans import as_written
+
+Spec: TypeAlias = dict[str, Any]
+"""A figure as Vega-Lite."""
 
 _DOTS = 2  # pixels of a PNG for each of the figure's
 
@@ -100,13 +104,36 @@ def figure_files(figure: Shown) -> dict[str, bytes]:
     """A figure's files by name: SVG, PDF, of galleries PNG; one that is not drawn has none."""
     if figure.drawn is None:
         return {}
+    endings = ("svg", "pdf", *(["png"] if figure.is_gallery else []))
     spec = specification(figure.drawn)
-    found = {
-        f"{figure.name}.svg": vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode(),
-        f"{figure.name}.pdf": vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE),
-    }
-    if figure.is_gallery:
-        found[f"{figure.name}.png"] = vl_convert.vegalite_to_png(
-            spec, vl_version=VEGA_LITE, scale=_DOTS
-        )
-    return found
+    return {f"{figure.name}.{ending}": _CONVERT[ending](spec) for ending in endings}
+
+
+def write_figure(drawn: Drawn, path: Path) -> Path:
+    """Write one figure as its file's ending says.
+
+    Raises:
+        UserError: Another ending than .svg, .pdf or .png, or the file cannot be written.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if ending not in _CONVERT:
+        known = ", ".join(f".{each}" for each in _CONVERT)
+        raise UserError(f"{path}: a figure's file ends in one of {known}")
+    write_each({path: _CONVERT[ending](specification(drawn))})
+    return path
+
+
+def _svg(spec: Spec) -> bytes:
+    return vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE).encode()
+
+
+def _pdf(spec: Spec) -> bytes:
+    return vl_convert.vegalite_to_pdf(spec, vl_version=VEGA_LITE)
+
+
+def _png(spec: Spec) -> bytes:
+    return vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=_DOTS)
+
+
+_CONVERT: dict[str, Callable[[Spec], bytes]] = {"svg": _svg, "pdf": _pdf, "png": _png}
+"""Ending of a file -> what makes it of a figure's Vega-Lite; no browser is needed."""

@@ -1,13 +1,15 @@
-"""`cifar10-jpeg` and `caltech25`: image files in an archive that lies in `NORMLAB_DATA`.
+"""`cifar10-jpeg` and `caltech25`: image files in an archive.
 
 The archive (`cifar10-jpeg.tar.xz`, `caltech25.tar`) is read as it is, or a folder of the set's name
-with what was in it. Names and bytes of all files must be those that the set was described with,
-whose hash is its digest: how they are decoded is said by the recipe.
+with what was in it; without `NORMLAB_DATA` they are looked for in the cache. Names and bytes of all
+files must be those that the set was described with, whose hash is its digest: how they are decoded
+is said by the recipe.
 
 - `cifar10-jpeg`: the 60,000 images of CIFAR-10 (Krizhevsky 2009), re-encoded by a third party. That
   loses detail: accuracies compare with those on CIFAR-10 to no better than about a point.
 - `caltech25`: the 25 largest object classes of Caltech-101 (Fei-Fei, Fergus & Perona 2004), at most
-  200 images each; every fifth image is the test set. Not all are color photos: 189 are grey.
+  200 images each; every fifth image is the test set. Not all are color photos: 189 are grey. It is
+  made from the public archive by caltech.py, byte for byte.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 
 from normlab.data.cifar10 import CLASS_NAMES
 from normlab.data.dataset import Dataset, Facts, Images
+from normlab.data.download import cache_folder
 from normlab.data.images.archives import ENDINGS, members, plain
 from normlab.data.images.cache import Entry, decoded
 from normlab.data.images.options import options_of
@@ -40,6 +43,7 @@ class ShippedSet:
         class_names: One name per class.
         train_counts: Training images of each class.
         test_counts: Test images of each class.
+        is_built: Whether ``normlab data build`` can make it from what is public.
     """
 
     name: str
@@ -48,6 +52,7 @@ class ShippedSet:
     class_names: tuple[str, ...]
     train_counts: tuple[int, ...]
     test_counts: tuple[int, ...]
+    is_built: bool = False
 
     def facts(self, spec: Data) -> Facts:
         """What is known of the set, nothing read."""
@@ -86,21 +91,30 @@ class ShippedSet:
             digest=f"sha256:{self.files}",
         )
 
+    def absent(self, _spec: Data) -> str | None:
+        """Why the set cannot be read here; None where it lies in its place."""
+        try:
+            self._locate()
+        except UserError as error:
+            return str(error)
+        return None
+
     def _labels(self, counts: tuple[int, ...]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
 
     def _locate(self) -> Path:
         given = data_folder()
         names = (self.name, *(self.name + ending for ending in ENDINGS))
+        for name in names:
+            if ((given or cache_folder()) / name).exists():
+                return (given or cache_folder()) / name
+        made = f"; `normlab data build {self.name}` makes it" if self.is_built else ""
         if given is None:
             raise UserError(
                 f"data '{self.name}' is not downloaded: set NORMLAB_DATA to a folder that holds "
-                f"{names[1]} or {names[2]}, or the folder {self.name}"
+                f"{names[1]} or {names[2]}, or the folder {self.name}{made}"
             )
-        for name in names:
-            if (given / name).exists():
-                return given / name
-        raise UserError(f"data '{self.name}': {given} holds none of {', '.join(names)}")
+        raise UserError(f"data '{self.name}': {given} holds none of {', '.join(names)}{made}")
 
     def _decoded(self, place: Path, spec: Data) -> tuple[Entry, Images]:
         options = options_of(spec)
@@ -162,4 +176,5 @@ CALTECH25 = ShippedSet(
         40, 40, 40, 40, 25, 19, 17, 18, 24, 21, 17, 19, 20, 17, 16, 17, 22, 16, 17, 16, 16, 17, 17,
         17, 40,
     ),
+    is_built=True,
 )  # fmt: skip
