@@ -11,7 +11,7 @@ from normlab.cli.options import DEFAULT_RUNS, Json, Runs, StudyName
 from normlab.cli.variant import print_stored_variant
 from normlab.cli.verdicts import without_nan
 
-_WIDEST = 50  # characters that the first column has before the others are made narrower
+_HEAD = 16  # characters of a head before it wraps
 
 
 def published(
@@ -46,7 +46,10 @@ def published(
         for measure in found.text.measures:
             rows += [[measure.title], *([f"  {arm}", *cells] for arm, *cells in measure.rows)]
         made = table(found.text.columns, rows)
-        made.columns[0].min_width = min(_WIDEST, max(len(row[0]) for row in rows))
+        # On a narrow screen heads and names wrap: no number may be lost.
+        for index, column in enumerate(made.columns[1:], start=1):
+            column.min_width = max(len(row[index]) for row in rows if len(row) > index)
+            column.max_width = max(column.min_width, _HEAD)
         console.print(made)
         console.print()
     for note in found.notes:

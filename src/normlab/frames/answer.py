@@ -56,6 +56,7 @@ def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         sides=sides,
         names=tuple(arm_words(frames.plan, arm) for arm in frames.plan.arms),
         place=place,
+        measured=CLAIMS[record.kind].as_measured(found, record)[1:],
         halves=tuple(
             side_names(frames.plan, record.sides[at : at + 2])
             for at in (0, 2)
@@ -74,6 +75,8 @@ def out_of_reach_text(record: ClaimRecord, found: Verdict) -> str:
     """Which margin is out of reach and which is not; empty where the seeds to settle are few."""
     if found.reachable is None or not np.isfinite(found.reachable):
         return ""
+    if found.reachable <= found.margin:  # it is not the margin that is too small
+        return f"the difference is about the margin: more than {OUT_OF_REACH} seeds would be needed"
     if record.time is not None:  # its margin is a fraction of the other arm's time
         return f"its margin is out of reach: more than {OUT_OF_REACH} seeds would be needed"
     unit = CLAIMS[record.kind].planned_unit(record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED
 from normlab.records.plan import ClaimRecord, Declaration
+from normlab.wording import counted
 
 
 def exploratory(frames: Frames, record: ClaimRecord) -> str | None:
@@ -24,7 +25,8 @@ def exploratory(frames: Frames, record: ClaimRecord) -> str | None:
         if frames.plan.bundled and look.declared == Declaration():
             continue  # what another study's report showed of them changed nothing in a release
         if (changed := _changed(look.declared, frames.plan.declaration, record)) is not None:
-            return f"results were seen on {look.at[:10]}, {changed}"
+            where = " in another study" if look.declared == Declaration() else ""
+            return f"results were seen on {look.at[:10]}{where}, {changed}"
     return None
 
 
@@ -36,10 +38,11 @@ def _changed(then: Declaration, now: Declaration, record: ClaimRecord) -> str | 
         return "with another alpha or other pairs"
     if len(now.claims) < len(then.claims):
         declared, left = len(then.claims), len(now.claims)
-        return f"when {declared} claims were declared; {left} are left"
+        return f"when {counted(declared, 'claim')} were declared; {left} are left"
     if then.sequential != now.sequential:
         return "when other looks at the results were declared"
     if not now.sequential and then.seeds != now.seeds:
         planned, seeds = len(then.seeds), len(now.seeds)
-        return f"when {planned} seeds were planned; now there are {seeds}"
+        verb = "was" if planned == 1 else "were"
+        return f"when {counted(planned, 'seed')} {verb} planned; now there are {seeds}"
     return None

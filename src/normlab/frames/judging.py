@@ -11,7 +11,7 @@ from normlab.frames.load import Frames
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord
-from normlab.stats import one_image_variance
+from normlab.stats import Times, one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
 
 
@@ -64,8 +64,23 @@ def verdict_on(frames: Frames, record: ClaimRecord) -> Verdict:
     claim, trials = claim_from(record, frames.arms), trials_of(frames, record)
     how = rules(frames.plan, record, frames)
     if frames.plan.sequential:
-        return verdict_at_looks(claim, trials, how, frames.plan.sequential)
+        whole = _whole_seeds(frames, record)
+        part = trials.first(whole) if isinstance(trials, Times) else trials[:, :whole]
+        return verdict_at_looks(claim, part, how, frames.plan.sequential)
     return verdict(claim, trials, how)
+
+
+def _whole_seeds(frames: Frames, record: ClaimRecord) -> int:
+    """Leading seeds of which no trial of the claim's arms is still to be trained.
+
+    A look that was cut short is not taken yet. One seed at least is left, to show what there is.
+    """
+    trials = frames.trials
+    waiting = trials["arm"].isin(record.arms) & trials["state"].isin(("pending", "running"))
+    unfinished = set(trials.loc[waiting, "seed"])
+    seeds = list(dict.fromkeys(trials["seed"]))
+    whole = next((at for at, seed in enumerate(seeds) if seed in unfinished), len(seeds))
+    return max(whole, 1)
 
 
 def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:

@@ -60,7 +60,15 @@ def side_names(plan: PlanRecord, sides: Sequence[Sequence[str]]) -> SideNames:
             words.append(_mean_of([arm_words(plan, arm) for arm in side]))
             continue
         rest = {key for arm in side for key in arm.levels} - set(own) - set(shared)
-        words.append(_levels_words(plan, own) + (" on average" if rest else ""))
+        wanted = {**shared, **own}
+        alike = [arm for arm in plan.arms if _has(arm, wanted)]
+        if len(alike) == len(side):
+            words.append(_levels_words(plan, own) + (" on average" if rest else ""))
+            continue
+        # Other arms have these levels too: what is a mean over some of them says which.
+        apart = [{k: v for k, v in arm.levels.items() if k not in wanted} for arm in side]
+        mean = _mean_of([_levels_words(plan, levels) for levels in apart])
+        words.append(f"{mean} at {_levels_words(plan, own)}")
     place = f" {'with' if 'norm' in told else 'at'} {_levels_words(plan, told)}" if told else ""
     return SideNames(tuple(words), place)
 
@@ -71,6 +79,10 @@ def _is_written(plan: PlanRecord, arm: ArmRecord) -> bool:
     single = [level_text(v, _levels(plan, key)) for key, v in arm.levels.items()]
     made = [", ".join(parts), *(single if len(single) == 1 else [])]
     return not arm.levels or arm.label not in made
+
+
+def _has(arm: ArmRecord, levels: Mapping[str, object]) -> bool:
+    return all(key in arm.levels and arm.levels[key] == v for key, v in levels.items())
 
 
 def _levels(plan: PlanRecord, key: str) -> list[object]:

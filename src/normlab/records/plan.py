@@ -210,7 +210,10 @@ class ClaimRecord(Record):
         if "clock" in found and found.get("time") is None:
             found["time"] = {key: found.get(key) for key in TimeRecord.model_fields}
         if "contrast" in found:
-            found["options"] = {"contrast": found["contrast"], **found.get("options", {})}
+            levels = found.get("levels") or (0,)
+            direction = "falls" if levels[0] > levels[-1] else "rises"
+            own = {"contrast": found["contrast"], "direction": direction}
+            found["options"] = {**own, **found.get("options", {})}
         return found
 
     @model_validator(mode="after")
@@ -257,7 +260,8 @@ class ClaimRecord(Record):
             "levels": list(self.levels),
             "contrast": contrast,
             **{key: time.get(key) for key in TimeRecord.model_fields},
-            **{key: value for key, value in self.options.items() if key != "contrast"},
+            # A trend's direction is in the signs of its levels, or in the order of its sides.
+            **{k: v for k, v in self.options.items() if k not in ("contrast", "direction")},
             **({"relative": True} if self.relative else {}),
             **({} if self.paired is None else {"paired": self.paired}),
         }

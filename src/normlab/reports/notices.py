@@ -28,7 +28,7 @@ def notices(frames: Frames) -> list[str]:
 
 def unequal_seeds(frames: Frames, counted: pd.DataFrame) -> Iterator[str]:
     """Seeds were added to some arms only: what is said of all arms depends on where it stopped."""
-    if not frames.plan.sequential:
+    if not frames.plan.sequential or frames.trials["state"].isin(("pending", "running")).any():
         return
     seeds = counted.groupby("arm").size()
     if seeds.nunique() > 1:

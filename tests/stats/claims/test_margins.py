@@ -12,6 +12,7 @@ from normlab.stats.claims.margins import Margin, as_margin, fraction, scored, us
         (0.3, "test_accuracy", (0.003, False)),
         ("0.3 points", "test_accuracy", (0.003, False)),
         ("0.3points", "gap", (0.003, False)),
+        ("1 point", "gap", (0.01, False)),
         (0.05, "test_loss", (0.05, False)),
         ("0.05 nats", "train_loss", (0.05, False)),
         ("5 %", "seconds", (0.05, True)),
@@ -34,7 +35,7 @@ def test_what_is_no_margin_is_refused_with_examples(written: object) -> None:
 @pytest.mark.parametrize(
     ("written", "metric", "message"),
     [
-        ("5 %", "test_accuracy", "for times alone.*write 5 points"),
+        ("5 %", "test_accuracy", "for times alone.*give the margin in points"),
         ("0.3 points", "test_loss", "test_loss is in nats"),
         ("2 s", "gap", "gap is in points"),
         ("2 points", "seconds", "seconds is in s, %"),

@@ -20,6 +20,7 @@ from normlab.metrics import METRICS
 from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Test
+from normlab.stats.claims.margins import Margin
 from normlab.stats.claims.planners import Planner, more_for_better
 from normlab.stats.claims.rows import Row
 from normlab.stats.claims.sides import Side, indicator
@@ -89,13 +90,23 @@ class AtLeast(MeanClaim):
             """The one."""
             return (self.arm,)
 
+        def scored_margin(self, analysis: AnalysisRecord, data: set[str]) -> Margin:
+            """What seeds are planned for; of a time a fraction of the value."""
+            margin = super().scored_margin(analysis, data)
+            size = margin.size * abs(self.value) if margin.relative else margin.size
+            if not size > 0:
+                raise UserError(f"value is {self.value:g}: give the claim a margin to plan with")
+            return Margin(size, relative=False)
+
         def own_keys(self, analysis: AnalysisRecord) -> dict[str, object]:
             """The value, as a fraction of 1 where the metric is one."""
             name = self.metric or analysis.metric
             if not METRICS[name].points:
                 return {"value": self.value}
-            if 0 < self.value < 1 or not -100 <= self.value <= 100:
-                raise UserError(f"value is {self.value:g}: {name} is in percent, 0 to 100")
+            share = name.endswith(("accuracy", "_f1"))
+            least = -100 if METRICS[name].signed else 0
+            if (share and 0 < self.value < 1) or not least <= self.value <= 100:
+                raise UserError(f"value is {self.value:g}: {name} is in percent, {least} to 100")
             return {"value": self.value / 100}
 
         def words(self) -> str:
@@ -144,9 +155,9 @@ class AtLeast(MeanClaim):
     def reason(self, word: Word, size: Size | None, high: float, pairs: Sequence[Pair]) -> str:
         """Where the interval lies beside the value."""
         if word == "supported":
-            return "the whole interval lies at the value or above"
+            return "the whole interval is at the value or better"
         if word == "refuted":
-            return "the whole interval lies below the value"
+            return "the whole interval is worse than the value"
         return "the interval holds the value: neither reached nor missed is shown"
 
     def agrees(self, means: Values) -> bool:

@@ -49,6 +49,6 @@ class Better(TwoSides):
                 return beats(telling)
             return (
                 f"{first} does not {telling.verb(plain=True)} {second}{place} by "
-                f"{telling.margin} or more {telling.evidence()}."
+                f"{telling.margin} or more {telling.evidence(measured=True)}."
             )
         return whether(telling)

@@ -181,12 +181,12 @@ class Claim(ABC):
     def reason(self, word: Word, size: Size | None, high: float, pairs: Sequence[Pair]) -> str:
         """Why a verdict is what it is, in one plain sentence."""
         if word == "supported":
-            return f"the whole interval lies above 0, {SIZES[size]}"
+            return f"the whole interval is on the claim's side of 0, {SIZES[size]}"
         if word == "refuted":
             if high < 0:
-                return "the whole interval lies below 0: the reverse holds"
-            return "the interval is not above 0 and ends below the margin"
-        return "the interval reaches from 0 or less to the margin or more: too wide to tell"
+                return "the whole interval is on the other side of 0: the reverse holds"
+            return "the interval reaches over 0, and the margin is out of it"
+        return "the interval reaches over 0 and to the margin or beyond: too wide to tell"
 
     def compared(self, found: Estimates, word: Word, alpha: float) -> tuple[Pair, ...]:
         """Each pair of a claim that several must fulfil."""

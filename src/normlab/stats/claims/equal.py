@@ -107,7 +107,7 @@ class Equal(TwoSides):
         if telling.found.verdict == "supported":
             return (
                 f"{first} and {second} differ by less than {telling.margin}{telling.place} "
-                f"{telling.evidence()}."
+                f"{telling.evidence(measured=True)}."
             )
         if telling.found.verdict == "refuted":
             if telling.found.estimate < 0:

@@ -34,6 +34,7 @@ class Interaction(MeanClaim):
         """What arm gains over `over` is more at one place than at another."""
 
         title: ClassVar[str] = "claim 'interaction'"
+        fractions: ClassVar[bool] = False
         kind: Literal["interaction"]
         arm: dict[str, object]
         over: dict[str, object]
@@ -80,7 +81,7 @@ class Interaction(MeanClaim):
                     f"{telling.evidence(turned=True)}."
                 )
             return (
-                f"It does not hold that {first} than {second}{where} by {telling.margin} "
-                f"{telling.evidence()}."
+                f"It does not hold that {first} than {second}{where} by {telling.margin} or more "
+                f"{telling.evidence(measured=True)}."
             )
         return f"Whether {first} than {second}{where}{telling.when}{telling.open}"

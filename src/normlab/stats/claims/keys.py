@@ -122,6 +122,8 @@ class ClaimKeys(Component):
     separator: ClassVar[str] = ", "
     """Between the sides of a claim that has no name."""
     least_sides: ClassVar[int] = 2
+    fractions: ClassVar[bool] = True
+    """Whether its margin may be percent of the other side's mean."""
 
     _known = field_validator("metric")(check_metric)
 
@@ -211,6 +213,9 @@ class ClaimKeys(Component):
             if places > 1:
                 raise UserError(f"the arm '{label}' is on two sides")
         time, margin = self.time(), self.scored_margin(analysis, data)
+        if margin.relative and not self.fractions:
+            raise UserError(f"'{self.kind}' compares no two sides: give its margin in s, as '5 s'")
+        same = self.paired == analysis.paired
         found = ClaimRecord(
             name=self.heading(),
             kind=self.kind,
@@ -223,7 +228,7 @@ class ClaimKeys(Component):
             time=time,
             margin=margin.size,
             relative=margin.relative,
-            paired=self.paired,
+            paired=None if same else self.paired,
             test=self.test,
             sides=tuple(tuple(side) for side in sides),
             levels=tuple(levels),

@@ -49,7 +49,7 @@ def scored(margin: float | str, metric: str) -> Margin:
     if unit == "%" and spec.unit != "s":
         raise UserError(
             f"margin is '{margin}': percent of the other side's mean are for times alone, and "
-            f"{metric} is in {spec.unit}: write {size:g} {spec.unit}"
+            f"{metric} is in {spec.unit}: give the margin in {spec.unit}"
         )
     if unit not in ("%", spec.unit):
         units = [spec.unit, "%"] if spec.unit == "s" else [spec.unit]
@@ -86,6 +86,8 @@ def _split(text: str) -> tuple[float, str]:
     """Number and unit; 0 where there is no number."""
     found = _WRITTEN.fullmatch(text)
     try:
-        return (float(found[1]), found[2]) if found else (0.0, "")
+        if found is None:
+            return 0.0, ""
+        return float(found[1]), "points" if found[2] == "point" else found[2]
     except ValueError:
         return 0.0, ""

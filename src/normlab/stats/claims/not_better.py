@@ -63,11 +63,11 @@ class NotBetter(TwoSides):
         """Where the interval lies beside 0 and the margin."""
         if word == "supported":
             if high < 0:
-                return "the whole interval lies below 0: it scores lower"
-            return "the interval is not above 0 and ends below the margin"
+                return "the whole interval is on the worse side of 0"
+            return "the interval reaches over 0, and the margin is out of it"
         if word == "refuted":
-            return f"the whole interval lies above 0: it scores higher, {SIZES[size]}"
-        return "the interval reaches from 0 or less to the margin or more: too wide to tell"
+            return f"the whole interval is on the better side of 0, {SIZES[size]}"
+        return "the interval reaches over 0 and to the margin or beyond: too wide to tell"
 
     def agrees(self, means: Values) -> bool:
         """Below the margin."""
@@ -87,6 +87,6 @@ class NotBetter(TwoSides):
                 return f"{first} is no better than {second}: {beats(telling)}"
             return (
                 f"{first} is no better than {second}{telling.place} by {telling.margin} or more "
-                f"{telling.evidence()}."
+                f"{telling.evidence(measured=True)}."
             )
         return whether(telling)

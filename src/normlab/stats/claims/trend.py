@@ -20,6 +20,7 @@ from normlab.records.plan import AnalysisRecord, ClaimRecord
 from normlab.stats.claims.claim import MeanClaim
 from normlab.stats.claims.keys import ClaimKeys, Sides, Test
 from normlab.stats.claims.sides import Side, indicator
+from normlab.stats.claims.verdict import Verdict
 from normlab.stats.claims.words import Telling
 from normlab.stats.intervals import Values
 
@@ -70,9 +71,10 @@ class Trend(MeanClaim):
     test: Test = "t"
 
     class Keys(ClaimKeys):
-        """The score rises (or falls) along a factor's levels."""
+        """The metric rises (or falls) along a factor's levels."""
 
         title: ClassVar[str] = "claim 'trend'"
+        fractions: ClassVar[bool] = False
         kind: Literal["trend"]
         factor: str
         direction: Literal["rises", "falls"] = "rises"
@@ -103,8 +105,8 @@ class Trend(MeanClaim):
             return Sides(found, [-v if falls else v for v in numbers])
 
         def own_keys(self, analysis: AnalysisRecord) -> dict[str, object]:
-            """The contrast; the direction is in the levels' signs."""
-            return {"contrast": self.contrast}
+            """The contrast; the direction is in the levels' signs too."""
+            return {"contrast": self.contrast, "direction": self.direction}
 
         def words(self) -> str:
             """Which factor does what."""
@@ -112,10 +114,20 @@ class Trend(MeanClaim):
 
     @classmethod
     def of(cls, record: ClaimRecord, sides: Sequence[Side]) -> Self:
-        """A side per level."""
+        """A side per level; a metric that rises is a score that falls where less is better."""
         contrast: Contrast = record.options["contrast"]  # type: ignore[assignment]
         levels = tuple(map(float, record.levels))
+        if not _higher(record) and contrast != "hump":
+            sides, levels = (sides, tuple(-v for v in levels)) if levels else (sides[::-1], ())
         return cls(tuple(sides), record.margin, levels, contrast, record.test)
+
+    @classmethod
+    def as_measured(cls, found: Verdict, record: ClaimRecord) -> tuple[float, float, float]:
+        """The rise of the metric along the levels: of a claim that it falls, turned round."""
+        hump = record.options.get("contrast") == "hump"
+        if _higher(record) if hump else not _falls(record):
+            return found.estimate, found.low, found.high
+        return -found.estimate, -found.high, -found.low
 
     def __post_init__(self) -> None:
         """Check the levels and the contrast's name too."""
@@ -145,20 +157,16 @@ class Trend(MeanClaim):
         """What happens along the factor."""
         record, where = telling.record, telling.place
         words = "test accuracy" if record.metric is None else METRICS[record.metric].words
-        first, last = telling.sides[0], telling.sides[-1]
-        falls = bool(record.levels) and record.levels[0] > record.levels[-1]
-        if record.metric is not None and not METRICS[record.metric].higher:
-            falls = not falls
-        if record.options.get("contrast") == "hump":
+        falls, hump = _falls(record), record.options.get("contrast") == "hump"
+        first, last = _ends(record, telling.sides)
+        if hump:
+            better, worse = ("higher", "lower") if _higher(record) else ("lower", "higher")
             claimed, reverse = (
-                f"is {way} between {first} and {last} than at them"
-                for way in (("lower", "higher") if falls else ("higher", "lower"))
+                f"is {way} between {first} and {last} than at them" for way in (better, worse)
             )
         else:
-            claimed, reverse = (
-                f"{way} from {first} to {last}"
-                for way in (("falls", "rises") if falls else ("rises", "falls"))
-            )
+            ways = ("falls", "rises") if falls else ("rises", "falls")
+            claimed, reverse = (f"{way} from {first} to {last}" for way in ways)
         if telling.found.verdict == "supported":
             return f"The {words} {claimed}{where} by {telling.amount()} {telling.evidence()}."
         if telling.found.verdict == "refuted":
@@ -166,7 +174,26 @@ class Trend(MeanClaim):
                 evidence = telling.evidence(turned=True)
                 return f"The {words} {reverse}{where} by {telling.amount()} {evidence}."
             return (
-                f"It does not hold{where} that the {words} {claimed} by {telling.margin} "
-                f"{telling.evidence()}."
+                f"It does not hold{where} that the {words} {claimed} by {telling.margin} or more "
+                f"{telling.evidence(measured=True)}."
             )
         return f"Whether the {words} {claimed}{where}{telling.when}{telling.open}"
+
+
+def _higher(record: ClaimRecord) -> bool:
+    return record.metric is None or METRICS[record.metric].higher
+
+
+def _falls(record: ClaimRecord) -> bool:
+    """Whether the claim says that the metric falls; plans before 0.2 tell it by signs alone."""
+    levels = record.levels
+    stored = "falls" if levels and levels[0] > levels[-1] else "rises"
+    return record.options.get("direction", stored) == "falls"
+
+
+def _ends(record: ClaimRecord, sides: Sequence[str]) -> tuple[str, str]:
+    """The sides at the least and the greatest level, or the first and last that the file has."""
+    if not record.levels:
+        return (sides[-1], sides[0]) if _falls(record) else (sides[0], sides[-1])
+    levels = [-level if _falls(record) else level for level in record.levels]
+    return sides[levels.index(min(levels))], sides[levels.index(max(levels))]

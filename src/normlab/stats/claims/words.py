@@ -21,6 +21,7 @@ class Telling:
         sides: The claim's sides in words.
         names: Every arm in words, by its index.
         place: What all sides share, as " at batch size 64"; may be empty.
+        measured: The limits with the sign that was measured.
         halves: Of four sides: the first two and the last two, each with what they share.
         more: What would settle it: "6 more seeds, about 2 hours"; empty where that is not known.
         scale: What numbers are shown times.
@@ -33,6 +34,7 @@ class Telling:
     sides: tuple[str, ...]
     names: tuple[str, ...]
     place: str
+    measured: tuple[float, float]
     halves: tuple[tuple[tuple[str, ...], str], ...]
     more: str
     scale: float
@@ -55,10 +57,16 @@ class Telling:
         number = abs(self.found.estimate if value is None else value)
         return f"{self.scale * number:.3g}{self.unit}"
 
-    def evidence(self, *, turned: bool = False) -> str:
-        """Interval and seeds in brackets, in the claim's direction or `turned` round."""
+    def evidence(self, *, turned: bool = False, measured: bool = False) -> str:
+        """Interval and seeds in brackets.
+
+        Args:
+            turned: Against the claim's direction instead of in it.
+            measured: With the metric's own sign, for sentences that name no direction.
+        """
         found = self.found
         low, high = (-found.high, -found.low) if turned else (found.low, found.high)
+        low, high = self.measured if measured else (low, high)
         few, most = min(found.seeds), max(found.seeds)
         seeds = f"{few} seeds" if few == most else f"{few} to {most} seeds"
         seeds += f"; {self.what}" if self.what else ""
