@@ -293,3 +293,81 @@ def test_a_rehearsal_answers_nothing_and_names_who_never_learned(tmp_path: Any) 
         "Trials hardly above chance: no norm, batch size 4 (5 of 5). "
         "1 of 4 arms never learned at all."
     )
+
+
+# -- words and signs -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [[4, 64], [64, 4]])
+@pytest.mark.parametrize("direction", ["rises", "falls"])
+@pytest.mark.parametrize(("metric", "does"), [("test_loss", "falls"), ("test_accuracy", "rises")])
+def test_a_trend_is_one_of_the_metric_whatever_the_order_of_its_levels(
+    metric: str, does: str, direction: str, levels: list[int], tmp_path: Any
+) -> None:
+    claim = {"kind": "trend", "factor": "batch_size", "within": {"norm": "batch"}, "margin": 0.01,
+             "metric": metric, "direction": direction}  # fmt: skip
+    made = gridded(claim, factors={"norm": ["batch", "none"], "batch_size": levels})
+    (row,) = rows(table(made, tmp_path))
+    assert row["verdict"] == ("supported" if does == direction else "refuted")
+    assert row["estimate"] == pytest.approx(0.05 if does == "rises" else -0.05)
+    assert row["low"] < row["estimate"] < row["high"]
+    words = metric.replace("_", " ")
+    assert row["sentence"].startswith(f"The {words} {does} from batch size 4 to batch size 64")
+
+
+def test_sentences_without_a_direction_have_the_sign_that_was_measured(tmp_path: Any) -> None:
+    claim = {"kind": "equal", "arm": {"norm": "batch", "batch_size": 64},
+             "to": {"norm": "none", "batch_size": 64}, "metric": "test_loss", "margin": 0.2}  # fmt: skip
+    (row,) = rows(table(gridded(claim), tmp_path))
+    assert row["verdict"] == "supported"
+    assert f"{row['low']:.3g} to {row['high']:.3g}" in row["sentence"]
+    assert row["high"] < 0
+
+
+def test_a_time_reaches_a_value_in_seconds(tmp_path: Any) -> None:
+    arm = {"norm": "none", "batch_size": 64}
+    claims = [{"kind": "at_least", "arm": arm, "value": v, "metric": "seconds"} for v in (95, 87)]
+    first, second = rows(table(gridded(*claims), tmp_path))
+    assert first["verdict"] == "supported"
+    assert first["measured"].startswith("-8 s")
+    assert second["verdict"] == "inconclusive"
+    for name in ("trend", "interaction"):
+        keys = {"trend": {"factor": "batch_size"}, "interaction": {
+            "arm": {"norm": "batch"}, "over": {"norm": "none"},
+            "at_levels": {"batch_size": 4}, "than_at": {"batch_size": 64}}}[name]  # fmt: skip
+        with pytest.raises(
+            UserError, match=f"'{name}' compares no two sides: give its margin in s"
+        ):
+            outline(gridded({"kind": name, "metric": "seconds", **keys}))
+
+
+def test_a_mean_over_some_arms_of_a_place_names_them(tmp_path: Any) -> None:
+    made = gridded(
+        {"kind": "better", "arm": {"norm": "batch"},
+         "over": [{"norm": "none", "batch_size": 4}, {"norm": "layer", "batch_size": 4}]},
+        factors={"norm": ["batch", "none", "layer"], "batch_size": [4, 64]},
+    )  # fmt: skip
+    means = {**MEANS, ("layer", 4): 0.9, ("layer", 64): 0.9}
+    (row,) = rows(table(made, tmp_path, means))
+    assert row["verdict"] == "supported"
+    assert row["sentence"].startswith(
+        "BatchNorm on average beats the mean of no norm and LayerNorm at batch size 4 by"
+    )
+
+
+def test_a_look_that_was_cut_short_is_not_taken() -> None:
+    scores: dict[str, list[float | None]] = {
+        "a": [0.90, 0.91, 0.92, 0.91], "b": [0.92, 0.89, 0.93, 0.95]
+    }  # fmt: skip
+    made = study(analysis={"looks": [3, 4], "margin": 0.1}).at_look(4, (3, 4))
+    whole = frames(made, scores)
+    cut = frames(made, scores, {("b", 3): "pending"})
+    assert rows(whole)[0]["seeds"] == 4
+    (row,) = rows(cut)
+    assert (row["seeds"], row["left_out"]) == (3, "1 pending")
+
+
+def test_saying_the_default_is_saying_nothing() -> None:
+    plain = outline(study()).judged[0].hash
+    assert outline(study({**BETTER, "paired": False})).judged[0].hash == plain
+    assert outline(study({**BETTER, "paired": True})).judged[0].hash != plain
