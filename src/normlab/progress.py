@@ -26,7 +26,7 @@ from normlab.study.events import (
 )
 from normlab.terminal import console
 from normlab.text import shown
-from normlab.wording import counted
+from normlab.wording import counted, hours_text
 
 
 def reporter() -> Lines | Bars:
@@ -45,7 +45,7 @@ def look_text(look: LookTaken) -> str:
     if (ahead := look.next_look) is not None:
         lines.append(
             f"next look, {ahead.seeds} seeds of {counted(ahead.arms, 'arm')}: "
-            f"{counted(ahead.trials, 'trial')}, about {ahead.hours:.2g} hours on one worker"
+            f"{counted(ahead.trials, 'trial')}, about {hours_text(ahead.hours)} on one worker"
         )
     return "\n  ".join([f"{look.seeds} seeds:", *lines])
 

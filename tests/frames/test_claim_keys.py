@@ -82,6 +82,11 @@ def test_cells_in_which_the_means_agree_are_told(tmp_path: Any) -> None:
         ({"kind": "at_least", "arm": {"norm": "batch"}, "value": 0.99}, "is in percent, 0 to 100"),
         ({"kind": "at_least", "arm": {"norm": "batch"}, "value": 101}, "is in percent, 0 to 100"),
         ({**BETTER, "at": "best_test"}, "never judged"),
+        (
+            {"kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"},
+             "declared": "0.2"},
+            "give the study a first_seed",
+        ),
         ({**BETTER, "at": "mean_of_last_0"}, "mean_of_last_5, or an epoch's number"),
         ({**BETTER, "at": "mean_of_lats_5"}, "nearest: 'mean_of_last_5'"),
         (
@@ -192,7 +197,7 @@ def test_a_verdict_says_in_how_many_alternatives_it_holds(tmp_path: Any) -> None
     declared = found.iloc[0]
     assert declared["estimate"] == pytest.approx((0.925 - 0.885) / 0.001)  # in margins
     (row,) = rows(made)
-    assert "Supported in 3 of 3 alternative analyses too" in row["detail"]
+    assert "Supported in 3 of 3 alternative analyses" in row["detail"]
     assert PlanRecord.from_json(made.plan.to_json()).analysis == made.plan.analysis
 
 

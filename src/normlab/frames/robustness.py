@@ -58,7 +58,7 @@ def robustness_text(rows: pd.DataFrame, claim: str) -> str:
         return ""
     (word,) = rows[(rows["claim"] == claim) & (rows["analysis"] == DECLARED)]["verdict"]
     return (
-        f"{word.capitalize()} in {int(own['holds'].sum())} of {len(own)} alternative analyses too "
+        f"{word.capitalize()} in {int(own['holds'].sum())} of {len(own)} alternative analyses "
         "(they share their trials: that is no probability)."
     )
 

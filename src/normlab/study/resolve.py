@@ -81,6 +81,7 @@ def _claims(study: Study, analysis: AnalysisRecord, arms: Arms) -> tuple[Claim, 
         try:
             found = keys.record(analysis, arms, data)
             _check(found, analysis, arms)
+            _check_declared(found, study)
         except UserError as error:
             if arms.strict:
                 raise UserError(f"claim {keys.name or number}: {error}") from None
@@ -104,6 +105,15 @@ def _check(claim: ClaimRecord, analysis: AnalysisRecord, arms: Arms) -> None:
         weights = made.contrasts(len(arms.levels))
         paired = analysis.paired if claim.paired is None else claim.paired  # the plan is not made
         check_test(made.kind, made.test, weights, Rules(paired=paired, relative=claim.relative))
+
+
+def _check_declared(claim: ClaimRecord, study: Study) -> None:
+    """Refuse a claim stated after results had been seen in a study that has no fresh seeds."""
+    if claim.declared and not study.first_seed:
+        raise UserError(
+            f"declared is '{claim.declared}', after results had been seen: give the study a "
+            "first_seed that nobody had seen, or leave 'declared' out"
+        )
 
 
 def _apart(name: str, others: Sequence[str]) -> str:
