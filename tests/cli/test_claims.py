@@ -37,6 +37,15 @@ def test_seeds_are_added_at_the_looks_until_the_claims_are_settled(normlab: Run,
     assert found["alpha"] < 0.05  # its share of the looks
 
 
+def test_another_rule_for_seeds_is_told_before_it_changes_verdicts(normlab: Run, file: str) -> None:
+    quick = ("--workers", "1", "--set", "epochs=1", "--set", "data.limit=10")
+    assert "note: " not in normlab("run", file, *quick)[1]
+    out = normlab("run", file, "--until-settled", *quick)[1]
+    assert "note: results were seen before seeds were to be added at looks" in out
+    out = normlab("run", file, *quick)[1]
+    assert "without --until-settled they are judged on 3 seeds and marked exploratory" in out
+
+
 def test_the_plan_says_what_the_seeds_can_settle(normlab: Run, file: str) -> None:
     code, out, _ = normlab("plan", file)
     assert code == 0

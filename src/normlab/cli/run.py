@@ -158,13 +158,15 @@ class _Narrator:
     def _introduce(self, plan: Plan, code_changes: tuple[str, ...]) -> None:
         """Once, warn of what the plan cannot settle and of what looks like a slip."""
         from normlab import api
-        from normlab.study.stored import claim_plans
+        from normlab.study.stored import claim_plans, other_rule
         from normlab.terminal import console
 
         for line in code_changes:
             console.print(line, soft_wrap=True)
         if self.plan is None:
             print_lost_lines(plan.record)
+        if self.plan is None and (rule := other_rule(plan, self.runs)) is not None:
+            console.print(f"note: {rule}", soft_wrap=True)
         if self.plan is None and not plan.study.rehearsal:
             print_hopeless(claim_plans(plan, self.runs))
             print_findings(api.lint(plan))

@@ -14,6 +14,7 @@ from normlab.study.files import find
 from normlab.study.owner import check_owner
 from normlab.study.spec import Study, check_name
 from normlab.text import one_form
+from normlab.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,6 +207,30 @@ def counted_code(plan: Plan, runs: Path) -> tuple[list[str], list[str]]:
 def changed_code(plan: Plan, runs: Path) -> list[str]:
     """What of a plan's own code changed since the last run, in sentences."""
     return counted_code(plan, runs)[1]
+
+
+def other_rule(plan: Plan, runs: Path) -> str | None:
+    """What becomes of the verdicts where the last run added seeds by another rule than this one."""
+    folder = folder_of(plan.study, runs)
+    if not Store.is_made(folder) or not plan.record.judged:
+        return None
+    try:
+        with Store.read(folder) as store:
+            before = store.plan()
+            seen = any(state in FINISHED for state in store.states(list(before.trials)).values())
+    except UserError:  # no plan yet, or of an older schema: `run` brings it up to date
+        return None
+    if not seen or bool(before.sequential) == bool(plan.record.sequential):
+        return None
+    if before.sequential:
+        return (
+            "the last run added seeds until claims were settled: without --until-settled they are "
+            f"judged on {counted(len(plan.study.seeds), 'seed')} and marked exploratory, also later"
+        )
+    return (
+        "results were seen before seeds were to be added at looks: the verdicts will be marked "
+        "exploratory"
+    )
 
 
 def stranger(study: Study, runs: Path) -> str | None:
