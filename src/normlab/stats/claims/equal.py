@@ -18,7 +18,7 @@ from normlab.stats.claims.planners import Planner
 from normlab.stats.claims.rows import Row, equal_row
 from normlab.stats.claims.two_sides import TwoSides
 from normlab.stats.claims.verdict import Pair, Size, Word
-from normlab.stats.claims.words import Telling, beats
+from normlab.stats.claims.words import Telling, ahead, beats
 from normlab.stats.contrasts import Estimates, tost
 from normlab.stats.intervals import Values
 from normlab.stats.power import (
@@ -112,9 +112,6 @@ class Equal(TwoSides):
         if telling.found.verdict == "refuted":
             if telling.found.estimate < 0:
                 return beats(telling)
-            return (
-                f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
-                f"{telling.evidence()}."
-            )
+            return ahead(telling)
         more = f": {telling.more}" if telling.more else ""
         return f"{first} and {second} cannot be told apart yet{telling.place}{telling.when}{more}."

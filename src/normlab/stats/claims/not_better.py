@@ -16,7 +16,7 @@ from normlab.stats.claims.planners import Planner, more_for_better
 from normlab.stats.claims.rows import Row, better_row
 from normlab.stats.claims.two_sides import TwoSides
 from normlab.stats.claims.verdict import Pair, Size, Word
-from normlab.stats.claims.words import Telling, beats, whether
+from normlab.stats.claims.words import Telling, ahead, beats, whether
 from normlab.stats.contrasts import Estimates, two_sided
 from normlab.stats.intervals import Values
 from normlab.stats.power import below_power, seeds_for_below, smallest_margin_above
@@ -78,10 +78,7 @@ class NotBetter(TwoSides):
         """Who is no better than whom, or what is open."""
         first, second = telling.sides
         if telling.found.verdict == "refuted":
-            return (
-                f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
-                f"{telling.evidence()}."
-            )
+            return ahead(telling)
         if telling.found.verdict == "supported":
             if telling.found.high < 0:
                 return f"{first} is no better than {second}: {beats(telling)}"

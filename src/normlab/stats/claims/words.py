@@ -101,6 +101,15 @@ class Telling:
         return f" is open{': ' + self.more if self.more else ''}."
 
 
+def ahead(telling: Telling) -> str:
+    """The first side beats the second."""
+    first, second = telling.sides[:2]
+    return (
+        f"{first} {telling.verb()} {second}{telling.place} by {telling.amount()} "
+        f"{telling.evidence()}."
+    )
+
+
 def beats(telling: Telling) -> str:
     """The second side beats the first: what refutes a claim by the reverse."""
     first, second = telling.sides[:2]
