@@ -12,7 +12,7 @@ from normlab.study.engines.engine import Ended, Failed, Task
 from normlab.study.plan import make_plan
 from normlab.study.spec import Study
 from normlab.train import give_back_memory
-from normlab.train.loop import _Trainer
+from normlab.train.loop import Trainer
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def task(folder: Path) -> Task:
 
 def trainers() -> int:
     gc.collect()
-    return sum(type(thing) is _Trainer for thing in gc.get_objects())
+    return sum(type(thing) is Trainer for thing in gc.get_objects())
 
 
 def test_it_is_given_back_after_each_trial_when_its_model_is_gone(
