@@ -133,7 +133,11 @@ def peaks() -> None:
 
     list(train(recipe, 0, made(8), probes=False))  # libraries and compiled loops
     # Compiling these can take more than a step does: forget the largest size so far.
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        sys.stdout.write(json.dumps(None))
+        return
     before = resident_memory()
     *_, finished = train(recipe, 0, made(384), probes=False)
     assert finished.result.peak_memory == peak_memory(torch.device("cpu"))
@@ -144,7 +148,10 @@ def peaks() -> None:
 def test_the_peak_of_a_step_is_near_what_the_process_really_grew_by() -> None:
     words = [sys.executable, "-c", "from tests.train.test_footprint import peaks; peaks()"]
     out = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
-    before, peak = json.loads(out.splitlines()[-1])
+    found = json.loads(out.splitlines()[-1])
+    if found is None:
+        pytest.skip("this machine's processes cannot forget their largest size")
+    before, peak = found
     recipe = Recipe.parse(LARGE)
     step = footprint.follow_step(recipe, SHAPE, 10, 384)
     assert step is not None
