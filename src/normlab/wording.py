@@ -32,6 +32,13 @@ def number(value: object, digits: int = 0) -> str:
     return _NONE if found is None else f"{found:,.{digits}f}"
 
 
+def short(value: float, *, sign: bool = False) -> str:
+    """To three digits, whole and with thousands set apart from 1,000 on."""
+    plus = "+" if sign else ""
+    big = math.isfinite(value) and abs(value) >= 999.5
+    return f"{value:{plus},.0f}" if big else f"{value:{plus}.3g}"
+
+
 def seeds_text(seeds: object) -> str:
     """Seeds that something takes; beyond reach no number says more than that."""
     if seeds == math.inf:

@@ -354,7 +354,7 @@ def test_a_study_of_one_s_own_is_exploratory_after_another_s_look(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("declared", "first", "why"),
-    [("0.2", 100, "seeds below 100"), ("0.2", 0, None), (None, 100, None)],
+    [("0.2", 100, "seeds below 100"), (None, 100, None), (None, 0, None)],
 )
 def test_a_claim_declared_later_is_one_on_fresh_seeds_alone(
     declared: str | None, first: int, why: str | None

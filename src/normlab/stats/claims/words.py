@@ -9,6 +9,7 @@ import numpy as np
 from normlab.metrics import METRICS, at_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.verdict import Verdict
+from normlab.wording import short
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ class Telling:
     def amount(self, value: float | None = None) -> str:
         """A difference without its sign, with its unit."""
         number = abs(self.found.estimate if value is None else value)
-        return f"{self.scale * number:.3g}{self.unit}"
+        text = short(self.scale * number)
+        return f"{text} point" if (text, self.unit) == ("1", " points") else text + self.unit
 
     def evidence(self, *, turned: bool = False, measured: bool = False) -> str:
         """Interval and seeds in brackets.
@@ -72,7 +74,7 @@ class Telling:
         seeds += f"; {self.what}" if self.what else ""
         if not np.isfinite((low, high)).all():
             return f"({seeds})"
-        limits = f"{self.scale * low:.3g} to {self.scale * high:.3g}"
+        limits = f"{short(self.scale * low)} to {short(self.scale * high)}"
         return f"({100 * found.confidence:.3g} % interval {limits}; {seeds})"
 
     @property
