@@ -147,7 +147,9 @@ def peaks() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the size of the process is read from /proc")
 def test_the_peak_of_a_step_is_near_what_the_process_really_grew_by() -> None:
     words = [sys.executable, "-c", "from tests.train.test_footprint import peaks; peaks()"]
-    out = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
+    # The first process compiles the loops of these shapes, which takes more than a step does.
+    for _ in range(2):
+        out = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
     found = json.loads(out.splitlines()[-1])
     if found is None:
         pytest.skip("this machine's processes cannot forget their largest size")
