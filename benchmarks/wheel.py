@@ -98,7 +98,8 @@ def run_demo(folder: Path, python: Path, study: str) -> None:
     )
     assert Path(found.stdout.strip()).is_relative_to(folder), found.stdout
     normlab = python.with_name("normlab")
-    for words in (["list"], ["show", "study", study], ["run", study, "--quick", "--workers", "1"]):
+    demo = ["run", study, "--quick", "--workers", "1"]
+    for words in (["list"], ["show", "study", study], ["published", "mnist-norms"], demo):
         run(normlab, *words, cwd=empty, env=env, stdout=subprocess.DEVNULL)
     assert (empty / "runs" / study / "report.html").is_file()
     say(f"{study} ran from the wheel")
