@@ -39,6 +39,17 @@ def short(value: float, *, sign: bool = False) -> str:
     return f"{value:{plus},.0f}" if big else f"{value:{plus}.3g}"
 
 
+def quantity(number: str, unit: str) -> str:
+    """A number in words with its unit: 1 point, 2 points."""
+    one = number.lstrip("+-") == "1" and unit in ("points", "nats", "steps")
+    return f"{number} {unit.removesuffix('s') if one else unit}"
+
+
+def reach_text(margin: str, reachable: str) -> str:
+    """Which margin is out of reach, and which is not."""
+    return f"a margin of {margin} is out of reach, one of {reachable} is not ({OUT_OF_REACH} seeds)"
+
+
 def seeds_text(seeds: object) -> str:
     """Seeds that something takes; beyond reach no number says more than that."""
     if seeds == math.inf:
@@ -63,6 +74,13 @@ def hours_text(hours: float) -> str:
     if hours < 1:
         return f"{words} ({counted(round(60 * hours), 'minute')})"
     return f"{words} ({number(round(hours / 24))} days)" if hours >= 48 else words
+
+
+def rough_hours(hours: float) -> str:
+    """Hours as one says them: 20 minutes, an hour, 3 hours."""
+    if hours >= 1:
+        return f"{hours:,.0f} hours" if hours >= 1.5 else "an hour"
+    return counted(max(1, round(60 * hours)), "minute")
 
 
 def short_hours(hours: float | None) -> str:

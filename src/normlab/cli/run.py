@@ -168,7 +168,7 @@ class _Narrator:
         if self.plan is None and (rule := other_rule(plan, self.runs)) is not None:
             console.print(f"note: {rule}", soft_wrap=True)
         if self.plan is None and not plan.study.rehearsal:
-            print_hopeless(claim_plans(plan, self.runs))
+            print_hopeless(claim_plans(plan, self.runs, released=False))
             print_findings(api.lint(plan))
         self.plan = plan
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from normlab.wording import OUT_OF_REACH, is_missing, seeds_text, short_hours
+from normlab.wording import OUT_OF_REACH, is_missing, reach_text, seeds_text, short_hours
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
 
     rows = []
     for row in without_nan(claims.to_dict("records")):
-        unit = Unit(100.0 if row["unit"] in {"points", "%"} else 1.0, row["unit"])
+        unit = Unit.named(row["unit"])
         effect, needed = row["smallest_effect"], row["seeds_needed"]
         rows.append(
             (
@@ -81,12 +81,9 @@ def _print_notes(row: dict[str, Any]) -> None:
     from normlab.terminal import console
 
     if row["reachable"] is not None:
-        unit = Unit(100.0 if row["unit"] in {"points", "%"} else 1.0, row["unit"])
-        console.print(
-            f"{row['claim']}: a margin of {row['margin']} is out of reach, one of "
-            f"{unit.text(row['reachable'], '.2g')} is not ({OUT_OF_REACH} seeds)",
-            soft_wrap=True,
-        )
+        reachable = Unit.named(row["unit"]).text(row["reachable"], ".2g")
+        text = f"{row['claim']}: {reach_text(row['margin'], reachable)}"
+        console.print(text, soft_wrap=True)
     if row["correlation"] is not None:
         console.print(
             f"{row['claim']}: over the seeds so far its arms correlate by "

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from normlab.errors import UserError, unknown
-from normlab.figures.figure import Context, Figure, NotDrawnError, Source, noted
-from normlab.figures.keys import Names
+from normlab.figures.figure import OfClaims, Source, noted
 from normlab.figures.measures import printed_values, source_epochs
 from normlab.figures.style import WIDTH, Chart, below, fitted, named_axis, names_width, row_step
 from normlab.frames.load import Frames
@@ -27,22 +25,12 @@ VERDICTS = {
 """Verdict -> color and shape."""
 
 
-class Effects(Figure):
+class Effects(OfClaims):
     """What the claims are about: estimates, intervals, zero and the margin."""
 
     title: ClassVar[str] = "figure 'effects'"
     usual: ClassVar[str] = "What the claims rest on"
     kind: Literal["effects"]
-    claims: Names | None = None
-
-    def resolved(self, context: Context) -> Self:
-        """Unchanged: its claims must be there."""
-        if not context.claims:
-            raise UserError("the study makes no claims")
-        for name in self.claims or ():
-            if name not in context.claims:
-                raise UserError(unknown("claim", name, context.claims))
-        return self
 
     def rows(self, source: Source) -> pd.DataFrame:
         """A row per claim that has an estimate.
@@ -53,12 +41,7 @@ class Effects(Figure):
             accuracies in points.
         """
         frames = source.frames
-        table = claim_table(frames)
-        table = table[table["estimate"].notna()]
-        if self.claims:
-            table = table[table["claim"].isin(self.claims)]
-        if not len(table):
-            raise NotDrawnError("no claim has an estimate yet")
+        table = self.estimated(claim_table(frames))
         claims = {claim.name: claim for claim in frames.plan.judged}
         rows = [_row(frames, row, claims[row["claim"]]) for row in table.to_dict("records")]
         made = pd.DataFrame(rows).astype({"published": float})
@@ -90,6 +73,17 @@ class Effects(Figure):
         units = list(dict.fromkeys(rows["unit"]))
         panels = [_panel(rows[rows["unit"] == unit], unit, width, claims) for unit in units]
         return panels[0] if len(panels) == 1 else below(*panels)
+
+
+def by_verdict() -> tuple[alt.Color, alt.Shape]:
+    """A verdict's color and shape, with one legend."""
+    words = list(VERDICTS)
+    colors, shapes = ([VERDICTS[word][at] for word in words] for at in (0, 1))
+    legend = alt.Legend(title=None, orient="bottom")
+    return (
+        alt.Color("verdict:N", scale=alt.Scale(domain=words, range=colors), legend=legend),
+        alt.Shape("verdict:N", scale=alt.Scale(domain=words, range=shapes), legend=legend),
+    )
 
 
 def _row(frames: Frames, row: Mapping[Hashable, Any], claim: ClaimRecord) -> dict[str, object]:
@@ -126,17 +120,7 @@ def _panel(data: pd.DataFrame, unit: str, width: int, every: Sequence[str]) -> C
     axis = named_axis(claims, minExtent=names_width(every), grid=False)
     y = alt.Y("claim:N", sort=claims, title=None, axis=axis)
     x = alt.X("estimate:Q", title=unit, scale=scale, axis=alt.Axis(tickCount=8))
-    verdicts = list(VERDICTS)
-    color = alt.Color(
-        "verdict:N",
-        scale=alt.Scale(domain=verdicts, range=[VERDICTS[name][0] for name in verdicts]),
-        legend=alt.Legend(title=None, orient="bottom"),
-    )
-    shape = alt.Shape(
-        "verdict:N",
-        scale=alt.Scale(domain=verdicts, range=[VERDICTS[name][1] for name in verdicts]),
-        legend=alt.Legend(title=None, orient="bottom"),
-    )
+    color, shape = by_verdict()
     tooltip = [
         alt.Tooltip("claim:N"),
         alt.Tooltip("verdict:N"),

@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar, NamedTuple, Self, final
 from pydantic import ConfigDict, Field
 
 from normlab.arms import Arms, Selectors
-from normlab.figures.keys import Text
+from normlab.errors import UserError, unknown
+from normlab.figures.keys import Names, Text
 from normlab.figures.style import Chart
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
@@ -184,6 +185,34 @@ class OfArms(Figure):
     def labels(self, source: Source) -> list[str]:
         """Its arms, once it is resolved."""
         return list(map(str, self.arms)) if self.arms is not None else source.frames.arms
+
+
+class OfClaims(Figure):
+    """A figure of the study's claims; `claims` left out, of all of them."""
+
+    claims: Names | None = None
+
+    def resolved(self, context: Context) -> Self:
+        """Unchanged: its claims must be there."""
+        if not context.claims:
+            raise UserError("the study makes no claims")
+        for name in self.claims or ():
+            if name not in context.claims:
+                raise UserError(unknown("claim", name, context.claims))
+        return self
+
+    def estimated(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The rows of its claims that have an estimate.
+
+        Raises:
+            NotDrawnError: There are none.
+        """
+        wanted = table["estimate"].notna()
+        if self.claims:
+            wanted &= table["claim"].isin(self.claims)
+        if not wanted.any():
+            raise NotDrawnError("no claim has an estimate yet")
+        return table[wanted].reset_index(drop=True)
 
 
 def noted(rows: pd.DataFrame, **notes: object) -> pd.DataFrame:

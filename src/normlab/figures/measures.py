@@ -11,11 +11,11 @@ from normlab.figures.figure import Needs, NotDrawnError
 from normlab.figures.keys import TimeTo
 from normlab.frames import titles
 from normlab.frames.load import Frames
-from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.scores import measured, time_arrays
 from normlab.frames.titles import time_title
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS, at_text, split_and_epochs
-from normlab.stats import Moments, Times, moments, one_image_variance
+from normlab.stats import Moments, Times
 from normlab.stats.collapse import Flags
 from normlab.stats.contrasts import welch
 from normlab.stats.intervals import Values
@@ -89,18 +89,9 @@ def measure(frames: Frames, metric: Metric, at: str | int, arms: Sequence[str]) 
     """A metric of every trial that counts; times are limited to the longest training of `arms`."""
     if not isinstance(metric, str):
         return _timed(time_arrays(frames, metric.time(), arms))
-    spec = METRICS[metric]
-    scale = 100.0 if spec.points else 1.0
-    values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)
-    count = images(frames, metric)
-    most = 100.0 if spec.points else np.inf
-    return Measured(
-        values,
-        moments(values),
-        np.full(values.shape, fill_value=True),
-        (-np.inf, np.inf) if spec.signed else (0.0, most),
-        scale**2 * float(one_image_variance(count)) if count else 0.0,
-    )
+    found = measured(frames, metric, at)
+    reached = np.full(found.values.shape, fill_value=True)
+    return Measured(found.values, found.arms, reached, found.bounds, found.floor)
 
 
 def _timed(study: Times) -> Measured:

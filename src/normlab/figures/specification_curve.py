@@ -5,47 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
-from normlab.errors import UserError, unknown
-from normlab.figures.effects import VERDICTS
-from normlab.figures.figure import Context, Figure, NotDrawnError, Source
-from normlab.figures.keys import Names
+from normlab.errors import UserError
+from normlab.figures.effects import by_verdict
+from normlab.figures.figure import Context, OfClaims, Source
 from normlab.figures.style import WIDTH, Chart, fitted, named_axis, names_width, row_step
 from normlab.frames.robustness import robustness
 from normlab.lazy import altair as alt
 from normlab.lazy import pandas as pd
 
 
-class SpecificationCurve(Figure):
+class SpecificationCurve(OfClaims):
     """Each claim's estimate under every alternative analysis that the study declares."""
 
     title: ClassVar[str] = "figure 'specification_curve'"
     usual: ClassVar[str] = "The claims under alternative analyses"
     kind: Literal["specification_curve"]
-    claims: Names | None = None
 
     def resolved(self, context: Context) -> Self:
         """Unchanged: its claims and the study's alternatives must be there."""
-        if not context.claims:
-            raise UserError("the study makes no claims")
-        if not context.analysis.alternatives:
+        if context.claims and not context.analysis.alternatives:
             raise UserError(
                 "the study declares no alternative analyses: list some under "
                 "analysis.alternatives, for example {at: best_validation}"
             )
-        for name in self.claims or ():
-            if name not in context.claims:
-                raise UserError(unknown("claim", name, context.claims))
-        return self
+        return super().resolved(context)
 
     def rows(self, source: Source) -> pd.DataFrame:
         """A row per claim and analysis; see `normlab.frames.robustness.robustness`."""
-        rows = robustness(source.frames)
-        if self.claims:
-            rows = rows[rows["claim"].isin(self.claims)]
-        rows = rows[rows["estimate"].notna()].reset_index(drop=True)
-        if not len(rows):
-            raise NotDrawnError("no claim has an estimate yet")
-        return rows
+        return self.estimated(robustness(source.frames))
 
     def reading(self, rows: pd.DataFrame) -> str:
         """What a row is, and what the number of rows is not."""
@@ -69,17 +56,9 @@ class SpecificationCurve(Figure):
             more=1.0,
             zero=0.0,
         )
-        words = list(VERDICTS)
         y = alt.Y("analysis:N", sort=names, title=None, axis=axis)
         x = alt.X("estimate:Q", title="Estimate, margins", scale=scale, axis=alt.Axis(tickCount=8))
-        color = alt.Color(
-            "verdict:N",
-            scale=alt.Scale(domain=words, range=[VERDICTS[word][0] for word in words]),
-            legend=alt.Legend(title=None, orient="bottom"),
-        )
-        shape = alt.Shape(
-            "verdict:N", scale=alt.Scale(domain=words, range=[VERDICTS[word][1] for word in words])
-        )
+        color, shape = by_verdict()
         step = row_step(names, 22)
         base = alt.Chart().encode(y=y)
         band = base.mark_bar(color="#e3e7ee", size=step).encode(

@@ -9,6 +9,7 @@ import numpy as np
 
 from normlab.frames.claim_words import margin_text
 from normlab.frames.collapses import collapse_table
+from normlab.frames.hours import trial_seconds
 from normlab.frames.judging import Judged, judge
 from normlab.frames.load import Frames
 from normlab.frames.names import arm_words, side_names
@@ -18,7 +19,7 @@ from normlab.recipe import value_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims import CLAIMS, Verdict
 from normlab.stats.claims.words import Telling
-from normlab.wording import OUT_OF_REACH, counted
+from normlab.wording import OUT_OF_REACH, counted, reach_text, rough_hours
 
 MOST = 5
 
@@ -64,7 +65,7 @@ def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         ),
         more=_more(frames, record, found),
         scale=unit.scale,
-        unit="" if unit.name == "nats" else unit.suffix,
+        unit="" if unit.name == "nats" else unit.name,
         margin=margin_text(record),
     )
     said = CLAIMS[record.kind].sentence(telling)
@@ -80,10 +81,7 @@ def out_of_reach_text(record: ClaimRecord, found: Verdict) -> str:
     if record.time is not None:  # its margin is a fraction of the other arm's time
         return f"its margin is out of reach: more than {OUT_OF_REACH} seeds would be needed"
     unit = CLAIMS[record.kind].planned_unit(record)
-    return (
-        f"a margin of {margin_text(record)} is out of reach, one of "
-        f"{unit.text(found.reachable, '.2g')} is not ({OUT_OF_REACH} seeds)"
-    )
+    return reach_text(margin_text(record), unit.text(found.reachable, ".2g"))
 
 
 def _more(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
@@ -94,17 +92,10 @@ def _more(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         fewest = CLAIMS[record.kind].fewest
         return f"it takes {fewest} seeds or more" if min(found.seeds) < fewest else ""
     more = found.seeds_to_settle - min(found.seeds)
-    trials = frames.trials[frames.trials["arm"].isin(record.arms)]
-    seconds = trials.groupby("arm")["seconds"].mean().sum() if "seconds" in trials else np.nan
+    of_arm = trial_seconds(frames)
+    seconds = sum(of_arm.get(arm, 0.0) for arm in record.arms)
     text = f"about {counted(more, 'more seed')}"
-    return text + (f", {_hours(more * seconds / 3600)}" if seconds > 0 else "")
-
-
-def _hours(hours: float) -> str:
-    """A time on one worker in words."""
-    if hours >= 1:
-        return f"{hours:,.0f} hours" if hours >= 1.5 else "an hour"
-    return counted(max(1, round(60 * hours)), "minute")
+    return text + (f", {rough_hours(more * seconds / 3600)}" if seconds > 0 else "")
 
 
 def _of_claims(frames: Frames, judged: Sequence[Judged]) -> list[str]:
@@ -151,11 +142,11 @@ def _basis(frames: Frames) -> str:
     seeds = trials.groupby("arm")["seed"].nunique()
     parts = [
         counted(len(trials), "trial"),
-        f"{counted(int(trials['arm'].nunique()), 'arm')} with {_span(seeds)} seeds",
+        f"{counted(int(trials['arm'].nunique()), 'arm')} with {_span(seeds, 'seed')}",
     ]
-    for column, what in (("epoch", "epochs"), ("train_images", "training images")):
+    for column, what in (("epoch", "epoch"), ("train_images", "training image")):
         if column in trials and trials[column].notna().any():
-            parts.append(f"{_span(trials[column].dropna())} {what}")
+            parts.append(_span(trials[column].dropna(), what))
     if plan.rehearsal:
         scale = "a rehearsal, which answers nothing"
     elif plan.overrides:
@@ -166,9 +157,11 @@ def _basis(frames: Frames) -> str:
     return f"{', '.join(parts)}; {scale}"
 
 
-def _span(numbers: pd.Series[Any]) -> str:
-    low, high = float(numbers.min()), float(numbers.max())
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
+def _span(numbers: pd.Series[Any], noun: str) -> str:
+    """From the least to the most of something, with its noun."""
+    low, high = int(numbers.min()), int(numbers.max())
+    text = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return f"{text} {noun}" + ("" if high == 1 else "s")
 
 
 def _collapsed(frames: Frames) -> str:

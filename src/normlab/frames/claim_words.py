@@ -12,7 +12,7 @@ from normlab.stats.claims import CLAIMS, Rules, Verdict, claim_from
 from normlab.stats.claims.evidence import by_t
 from normlab.stats.claims.sides import pair_text
 from normlab.stats.intervals import Values
-from normlab.wording import short
+from normlab.wording import quantity, short
 
 _ENOUGH_LEFT = 5
 """Trials of an arm from which on unequal numbers do the t test's level no harm; see planted.py."""
@@ -27,9 +27,7 @@ def measured_text(record: ClaimRecord, found: Verdict, arms: Sequence[str]) -> s
         return ""
     kind = CLAIMS[record.kind]
     unit, (estimate, low, high) = kind.unit(record), kind.as_measured(found, record)
-    number = short(unit.scale * estimate, sign=True)
-    one = unit.name == "points" and number in ("+1", "-1")
-    text = f"{number} point" if one else number + unit.suffix
+    text = quantity(short(unit.scale * estimate, sign=True), unit.name)
     if np.isfinite((low, high)).any():  # else too few seeds, or a test without limits
         limits = f"{short(unit.scale * low)} to {short(unit.scale * high)}"
         text += f" ({100 * found.confidence:.3g} %: {limits})"

@@ -25,6 +25,12 @@ def collapse_table(frames: Frames) -> pd.DataFrame:
     )
 
 
+def never_learned(table: pd.DataFrame) -> list[str]:
+    """Arms, of a table of collapses, every trial of which collapsed."""
+    every = (table["collapsed"] > 0) & (table["collapsed"] == table["trials"])
+    return [str(arm) for arm in table.loc[every, "arm"]]
+
+
 def without_collapsed(frames: Frames) -> Frames:
     """The study without its collapsed and diverged trials: those are marked failed."""
     accuracy = frames.trials["test_accuracy"].astype(float).to_numpy()

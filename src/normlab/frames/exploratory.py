@@ -11,9 +11,9 @@ from normlab.wording import counted
 def exploratory(frames: Frames, record: ClaimRecord) -> str | None:
     """Why a claim is none made before the results, or None."""
     trials = frames.trials[frames.trials["arm"].isin(record.arms)]
-    counted = trials[trials["state"].isin(COUNTED)]
+    scored = trials[trials["state"].isin(COUNTED)]
     first = frames.plan.first_seed
-    if record.declared and (counted["seed"] < first).any():
+    if record.declared and (scored["seed"] < first).any():
         return (
             f"declared for release {record.declared}, by people who had seen seeds below {first}: "
             f"it is a claim on seeds from {first} on"

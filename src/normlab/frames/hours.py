@@ -63,6 +63,15 @@ def _speeds(by_machine: Mapping[tuple[object, ...], list[tuple[float, int]]]) ->
     return sorted(timed, key=lambda speed: -speed.trials)
 
 
+def trial_seconds(frames: Frames) -> dict[str, float]:
+    """By arm the mean training seconds of its finished trials, where a clock or a file tells."""
+    ended = frames.trials[frames.trials["state"].isin(FINISHED)]
+    if "seconds" not in ended:
+        return {}
+    means = ended.dropna(subset=["seconds"]).groupby("arm")["seconds"].mean()
+    return {str(arm): float(mean) for arm, mean in means.items()}
+
+
 def finished_trials(frames: Frames) -> dict[str, int]:
     """By arm how many of its trials will never run again."""
     done = frames.trials[frames.trials["state"].isin(FINISHED)]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from normlab.frames.exploratory import exploratory
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.scores import images, score_array, trials_of
 from normlab.frames.tables import COUNTED
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord
@@ -32,7 +33,8 @@ class Judged:
     left_out: dict[str, int] | None = None
 
 
-def judge(frames: Frames) -> list[Judged]:
+@once
+def judge(frames: Frames) -> Sequence[Judged]:
     """Every claim of the plan, judged on the trials that count; one family."""
     return [
         Judged(

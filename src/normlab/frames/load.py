@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field, fields, replace
+from functools import wraps
+from typing import TypeVar, cast
 
 from normlab.frames.derived import add_f1_gaps, loss_rises, sparsity
 from normlab.lazy import pandas as pd
@@ -42,6 +44,7 @@ class Frames:
         looks: Every time results were seen.
         times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
             None where the epochs tell them.
+        made: What `once` remembers of it.
     """
 
     plan: PlanRecord
@@ -49,6 +52,7 @@ class Frames:
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
     times: pd.DataFrame | None = None
+    made: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of_seeds(self, seeds: Collection[int]) -> Frames:
         """The study with the trials of these seeds alone."""
@@ -62,6 +66,21 @@ class Frames:
     def arms(self) -> list[str]:
         """Labels, in the plan's order."""
         return list(self.plan.labels)
+
+
+Made = TypeVar("Made")
+
+
+def once(make: Callable[[Frames], Made]) -> Callable[[Frames], Made]:
+    """A function of a study's frames that is computed once for them: a report asks for it often."""
+
+    @wraps(make)
+    def made(frames: Frames) -> Made:
+        if make not in frames.made:
+            frames.made[make] = make(frames)
+        return cast("Made", frames.made[make])
+
+    return made
 
 
 def load_frames(store: Store, plan: PlanRecord | None = None) -> Frames:

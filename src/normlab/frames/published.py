@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from normlab.errors import listing
-from normlab.frames.collapses import collapse_table
+from normlab.frames.collapses import collapse_table, never_learned
 from normlab.frames.load import Frames
-from normlab.frames.scores import images, score_array, time_arrays
+from normlab.frames.scores import measured, time_arrays
 from normlab.frames.titles import metric_title, time_title
 from normlab.lazy import pandas as pd
 from normlab.metrics import BEST_TEST, METRICS, at_text
 from normlab.records.plan import PlanRecord, PublishedRecord, TimeRecord
 from normlab.stats.contrasts import FEWEST
-from normlab.stats.intervals import Intervals, moments, one_image_variance, t_intervals
+from normlab.stats.intervals import Intervals
 from normlab.stats.survival import restricted_means
 from normlab.wording import counted
 
@@ -63,9 +62,8 @@ class Trials(NamedTuple):
         place = {label: index for index, label in enumerate(frames.arms)}
         if not frames.plan.rehearsal:
             return cls(frames, place, rehearsal=False, never=frozenset())
-        found = collapse_table(frames)
-        never = found[(found["collapsed"] > 0) & (found["collapsed"] == found["trials"])]["arm"]
-        return cls(frames, place, rehearsal=True, never=frozenset(never))
+        never = frozenset(never_learned(collapse_table(frames)))
+        return cls(frames, place, rehearsal=True, never=never)
 
 
 def published_table(plan: PlanRecord, frames: Frames | None = None) -> pd.DataFrame:
@@ -214,17 +212,9 @@ def _ours(
 
 
 def _scores(frames: Frames, metric: str, at: str | int) -> Ours:
-    spec = METRICS[metric]
-    scale = 100.0 if spec.points else 1.0
-    found = moments(scale * score_array(frames, metric, at) * (1 if spec.higher else -1))
-    count = images(frames, metric)
-    floor = scale**2 * float(one_image_variance(count)) if count else 0.0
-    limits = t_intervals(*found, variance_floor=floor)
-    if not spec.signed:
-        cut = partial(np.clip, a_min=0.0, a_max=100.0 if spec.points else np.inf)
-        limits = Intervals(limits.mean, cut(limits.low), cut(limits.high))
-    seeds = found.seeds.astype(int).tolist()
-    return Ours(limits, seeds, _silent(len(seeds))[1])
+    found = measured(frames, metric, at)
+    seeds = found.arms.seeds.astype(int).tolist()
+    return Ours(found.intervals(), seeds, _silent(len(seeds))[1])
 
 
 def _times(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Ours:

@@ -6,16 +6,21 @@ their trials, so the share of them in which a verdict holds is no probability.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from normlab.errors import UserError
 from normlab.frames.collapses import without_collapsed
-from normlab.frames.judging import verdict_on
-from normlab.frames.load import Frames
+from normlab.frames.judging import judge, verdict_on
+from normlab.frames.load import Frames, once
 from normlab.lazy import pandas as pd
 from normlab.records.plan import ClaimRecord
+from normlab.stats.claims import Verdict
 
 DECLARED = "as declared"
 
 
+@once
 def robustness(frames: Frames) -> pd.DataFrame:
     """Every claim under every analysis that it can have.
 
@@ -26,21 +31,17 @@ def robustness(frames: Frames) -> pd.DataFrame:
         claim about time has no other metric, and no permutation compares several arms unpaired.
     """
     rows: list[dict[str, object]] = []
-    for claim in frames.plan.judged:
-        declared: str | None = None
-        for name, record, of in _analyses(frames, claim):
-            try:
-                found = verdict_on(of, record)
-            except UserError:
-                continue
-            declared = found.verdict if declared is None else declared
+    for judged in judge(frames):
+        if judged.verdict is None or not isinstance(judged.record, ClaimRecord):
+            continue
+        for name, found in _verdicts(frames, judged.record, judged.verdict):
             measured = (found.estimate, found.low, found.high)
             rows.append(
                 {
-                    "claim": claim.name,
+                    "claim": judged.record.name,
                     "analysis": name,
                     "verdict": found.verdict,
-                    "holds": found.verdict == declared,
+                    "holds": found.verdict == judged.verdict.verdict,
                     **{
                         key: value / found.margin
                         for key, value in zip(("estimate", "low", "high"), measured, strict=True)
@@ -63,12 +64,15 @@ def robustness_text(rows: pd.DataFrame, claim: str) -> str:
     )
 
 
-def _analyses(frames: Frames, claim: ClaimRecord) -> list[tuple[str, ClaimRecord, Frames]]:
-    """The declared analysis of a claim, and each alternative that changes something of it."""
-    found = [(DECLARED, claim, frames)]
+def _verdicts(
+    frames: Frames, claim: ClaimRecord, declared: Verdict
+) -> Iterator[tuple[str, Verdict]]:
+    """The declared verdict, and that of each alternative that changes something of the claim."""
+    yield DECLARED, declared
     for other in frames.plan.analysis.alternatives:
         changed = claim.under(other)
-        if changed is not None and (changed != claim or not other.collapsed):
-            of = frames if other.collapsed else without_collapsed(frames)
-            found.append((other.name, changed, of))
-    return found
+        if changed is None or (changed == claim and other.collapsed):
+            continue
+        of = frames if other.collapsed else without_collapsed(frames)
+        with suppress(UserError):  # a test that the claim cannot have
+            yield other.name, verdict_on(of, changed)

@@ -14,7 +14,14 @@ from normlab.metrics import BEST_TEST, METRICS, WORST_OF_LAST, last_epochs
 from normlab.records.plan import ClaimRecord, TimeRecord
 from normlab.stats.collapse import earned_scores
 from normlab.stats.contrasts import FEWEST
-from normlab.stats.intervals import Values, moments, one_image_variance, t_intervals
+from normlab.stats.intervals import (
+    Intervals,
+    Moments,
+    Values,
+    moments,
+    one_image_variance,
+    t_intervals,
+)
 from normlab.stats.survival import Times
 
 
@@ -47,30 +54,43 @@ def score_array(frames: Frames, metric: str, at: str | int) -> Values:
     return wide if spec.higher else -wide
 
 
-class JudgedScore(NamedTuple):
-    """An arm's mean of what the study judges, in the metric's own unit; NaN where not known."""
+class Measured(NamedTuple):
+    """A metric as it is shown: with its own sign, fractions of 1 in percent.
 
-    arm: str
-    mean: float
-    low: float
-    high: float
+    Attributes:
+        values: Of every trial (arms, seeds), NaN for missing.
+        arms: Over the seeds.
+        bounds: What a value can be.
+        floor: Least variance of an arm to believe.
+    """
+
+    values: Values
+    arms: Moments
+    bounds: tuple[float, float]
+    floor: float
+
+    def intervals(self) -> Intervals:
+        """95 % t-intervals over seeds (arms,), from three seeds on, cut at the bounds."""
+        mean, variance, seeds = self.arms
+        enough = np.where(seeds >= FEWEST, seeds, 0)
+        found = t_intervals(mean, variance, enough, variance_floor=self.floor)
+        low, high = (np.clip(limit, *self.bounds) for limit in (found.low, found.high))
+        return Intervals(mean, low, high)
 
 
-def judged_scores(frames: Frames) -> list[JudgedScore]:
-    """Every arm at the study's own metric and epoch, with the 95 % t-interval over seeds."""
-    metric, at = frames.plan.analysis.metric, frames.plan.analysis.at
+def measured(frames: Frames, metric: str, at: str | int) -> Measured:
+    """A metric of every trial that counts, as it is shown; see `score_array`."""
     spec = METRICS[metric]
-    found = moments(score_array(frames, metric, at) * (1 if spec.higher else -1))
+    scale = 100.0 if spec.points else 1.0
+    values = scale * score_array(frames, metric, at) * (1 if spec.higher else -1)
     count = images(frames, metric)
-    floor = float(one_image_variance(count)) if count else 0.0
-    seeds = np.where(found.seeds >= FEWEST, found.seeds, 0)
-    limits = t_intervals(found.mean, found.variance, seeds, variance_floor=floor)
-    least, most = (0.0, 1.0) if spec.points and not spec.signed else (-np.inf, np.inf)
-    cut = (np.clip(values, least, most) for values in limits)
-    return [
-        JudgedScore(arm, float(mean), float(low), float(high))
-        for arm, mean, low, high in zip(frames.arms, *cut, strict=True)
-    ]
+    most = 100.0 if spec.points else np.inf
+    return Measured(
+        values,
+        moments(values),
+        (-np.inf, np.inf) if spec.signed else (0.0, most),
+        scale**2 * float(one_image_variance(count)) if count else 0.0,
+    )
 
 
 def trials_of(frames: Frames, claim: ClaimRecord) -> Values | Times:

@@ -17,13 +17,13 @@ from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.answer import Answer, answer
 from normlab.frames.claim_words import margin_text, published_text
-from normlab.frames.collapses import collapse_table, without_collapsed
+from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
-from normlab.frames.scores import JudgedScore, chance, judged_scores
+from normlab.frames.scores import chance, measured
 from normlab.frames.tables import arm_table, check_table, curve_table
 from normlab.frames.times import report_times
 from normlab.frames.verdicts import claim_table
@@ -132,8 +132,8 @@ def render(
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
     figures = [_figure(figure) for figure in figures_of(frames, folder)]
-    collapsed = collapse_table(frames).query("collapsed > 0")
-    never = collapsed[collapsed["collapsed"] == collapsed["trials"]]["arm"].tolist()
+    collapses = collapse_table(frames)
+    collapsed = collapses.query("collapsed > 0")
     return environment.get_template("report.html").render(
         plan=frames.plan,
         model=models.pop() if len(models) == 1 else None,
@@ -141,7 +141,7 @@ def render(
         lead=_lead(figures, found),
         rehearsal=" · rehearsal" if frames.plan.rehearsal else "",
         judged_at=_judged_title(frames),
-        set_aside=never if frames.plan.rehearsal else [],
+        set_aside=never_learned(collapses) if frames.plan.rehearsal else [],
         arms=_arms(frames, arms),
         trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
         checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
@@ -240,21 +240,14 @@ def _judged_title(frames: Frames) -> str:
 
 def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
     """The arms with their place on the page, and at the study's own metric and epoch."""
-    points = METRICS[frames.plan.analysis.metric].points
-    scores: list[JudgedScore | None] = [None] * len(arms)
-    if _judged_title(frames):
-        scores = [*judged_scores(frames)]
-
-    def text(value: float) -> str:
-        return percent(value) if points else number(value, 4)
-
+    analysis = frames.plan.analysis
+    digits = 2 if METRICS[analysis.metric].points else 4
+    own = measured(frames, analysis.metric, analysis.at).intervals()
     shown = []
-    records = zip(frames.plan.arms, arms.to_dict("records"), scores, strict=True)
-    for place, (arm, row, score) in enumerate(records, 1):
+    for at, (arm, row) in enumerate(zip(frames.plan.arms, arms.to_dict("records"), strict=True)):
+        mean, low, high = (number(float(values[at]), digits) for values in own)
         cells: dict[str, object] = {str(key): value for key, value in row.items()}
-        cells |= {"place": place, "words": arm_words(frames.plan, arm)}
-        if score is not None:
-            limits = "–" if is_missing(score.low) else f"{text(score.low)} to {text(score.high)}"
-            cells |= {"judged": text(score.mean), "judged_interval": limits}
+        cells |= {"place": at + 1, "words": arm_words(frames.plan, arm), "judged": mean}
+        cells["judged_interval"] = low if is_missing(float(own.low[at])) else f"{low} to {high}"
         shown.append(cells)
     return shown

@@ -70,10 +70,7 @@ def smallest_margin_above(
     design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """Smallest margin below which equal arms are shown with this power."""
-    if seeds < FEWEST:
-        return float("nan")
-    half, sigma = _half_widths(design, seeds, alpha)
-    return _bisect(lambda margin: _below(half, sigma, margin) >= power)
+    return _smallest(_below, design, seeds, alpha, power)
 
 
 @lru_cache(maxsize=1024)
@@ -92,10 +89,7 @@ def smallest_effect(
     design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """Smallest contrast that is found above 0 with this power; NaN below three seeds."""
-    if seeds < FEWEST:
-        return float("nan")
-    half, sigma = _half_widths(design, seeds, alpha)
-    return _bisect(lambda effect: _above(half, sigma, effect) >= power)
+    return _smallest(_above, design, seeds, alpha, power)
 
 
 @lru_cache(maxsize=1024)
@@ -103,10 +97,7 @@ def smallest_margin(
     design: Design, seeds: int, *, alpha: float = 0.05, power: float = 0.8
 ) -> float:
     """Smallest margin within which equal arms are found equal with this power."""
-    if seeds < FEWEST:
-        return float("nan")
-    half, sigma = _half_widths(design, seeds, 2 * alpha)
-    return _bisect(lambda margin: _within(half, sigma, margin, 0.0) >= power)
+    return _smallest(_within, design, seeds, 2 * alpha, power)
 
 
 @lru_cache(maxsize=1024)
@@ -148,10 +139,24 @@ def _below(half: Values, sigma: float, margin: float) -> float:
     return float(special.ndtr(np.minimum(margin - half, half) / sigma).mean())
 
 
-def _within(half: Values, sigma: float, margin: float, effect: float) -> float:
+def _within(half: Values, sigma: float, margin: float, effect: float = 0.0) -> float:
     room = margin - half
     inside = special.ndtr((room - effect) / sigma) - special.ndtr((-room - effect) / sigma)
     return float(np.maximum(inside, 0.0).mean())
+
+
+def _smallest(
+    chance: Callable[[Values, float, float], float],
+    design: Design,
+    seeds: int,
+    alpha: float,
+    power: float,
+) -> float:
+    """The smallest value with that chance at the limits of level `alpha`; NaN below three seeds."""
+    if seeds < FEWEST:
+        return float("nan")
+    half, sigma = _half_widths(design, seeds, alpha)
+    return _bisect(lambda value: chance(half, sigma, value) >= power)
 
 
 def _half_widths(design: Design, seeds: int, alpha: float) -> tuple[Values, float]:

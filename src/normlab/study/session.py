@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Set
 from itertools import zip_longest
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from normlab.errors import UserError
-from normlab.records import FINISHED
 from normlab.store import Store
 from normlab.study.events import Listener, LookTaken, NextLook, RunPlanned
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
-from normlab.study.stored import changed_code, frames_of, verdicts
+from normlab.study.stored import changed_code, frames_of
 from normlab.study.summary import Summary
 from normlab.study.telling import nobody
+
+if TYPE_CHECKING:
+    from normlab.frames import Frames
 
 
 def train(
@@ -57,7 +60,8 @@ def train(
         summary = _run(plan, runs, options, listener)
         if summary.interrupted:
             break
-        found = verdicts_by_claim(runs / study.name)
+        frames = frames_of(runs / study.name)
+        found = verdicts_by_claim(frames)
         left = tuple(name for name, word in found.items() if word == "inconclusive")
         wanted = {arm for claim in plan.record.judged if claim.name in left for arm in claim.arms}
         stopped |= {
@@ -71,7 +75,7 @@ def train(
                 seeds=count,
                 open_claims=left,
                 settled_claims={name: word for name, word in found.items() if name not in left},
-                next_look=_next(plan, runs, wanted, following) if left and following else None,
+                next_look=_next(plan, frames, wanted, following) if left and following else None,
             )
         )
         if not left:
@@ -84,10 +88,12 @@ def _run(plan: Plan, runs: Path, options: RunOptions | None, listener: Listener)
     return run_plan(plan, runs, options, listener)
 
 
-def _next(plan: Plan, runs: Path, wanted: Set[str], seeds: int) -> NextLook:
+def _next(plan: Plan, frames: Frames, wanted: Set[str], seeds: int) -> NextLook:
     """What the arms of open claims take to so many seeds, at the speed of their trials so far."""
+    from normlab.frames.hours import trial_seconds
+
     more = seeds - len(plan.study.seeds)
-    seconds = seconds_by_arm(runs / plan.study.name)
+    seconds = trial_seconds(frames)
     return NextLook(
         seeds=seeds,
         arms=len(wanted),
@@ -124,18 +130,15 @@ def looks(study: Study, *, max_seeds: int | None = None) -> tuple[int, ...]:
     return declared_looks(most, declared)
 
 
-def verdicts_by_claim(folder: Path) -> dict[str, str]:
-    """The verdict on each claim that a study's folder has trials for, by its name."""
-    found = verdicts(folder)
-    judged = found[found["verdict"] != "not in this variant"]
-    return dict(zip(judged["claim"], judged["verdict"], strict=True))
+def verdicts_by_claim(frames: Frames) -> dict[str, str]:
+    """The verdict on each claim that this variant of the study has arms for, by its name."""
+    from normlab.frames.judging import judge
 
-
-def seconds_by_arm(folder: Path) -> dict[str, float]:
-    """Mean training seconds of a finished trial, by arm."""
-    trials = frames_of(folder).trials
-    ended = trials[trials["state"].isin(FINISHED)].dropna(subset=["seconds"])
-    return {str(arm): float(mean) for arm, mean in ended.groupby("arm")["seconds"].mean().items()}
+    return {
+        judged.record.name: judged.verdict.verdict
+        for judged in judge(frames)
+        if judged.verdict is not None
+    }
 
 
 def bring_up_to_date(folder: Path) -> None:

@@ -175,17 +175,21 @@ def states_of(plan: Plan, runs: Path) -> dict[str, str]:
         return {**pending, **store.states(list(plan.trials))}
 
 
-def claim_plans(plan: Plan, runs: Path) -> pd.DataFrame:
+def claim_plans(plan: Plan, runs: Path, *, released: bool = True) -> pd.DataFrame:
     """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`.
 
-    The pilot is what is stored; of a bundled study that was never run, the released findings.
+    Args:
+        plan: The study's.
+        runs: The folder that holds a folder for each study.
+        released: Whether the released findings are the pilot of a bundled study that was never run;
+            reading them takes a second or two.
     """
     from normlab.frames import claim_plans as plans_of
     from normlab.study.released import released_frames
 
     frames = frames_of_plan(plan, runs)
     own = frames is not None and frames.trials["state"].isin(FINISHED).any()
-    if own or not plan.study.bundled or plan.study.varied:
+    if own or not released or not plan.study.bundled or plan.study.varied:
         return plans_of(plan.record, frames)
     return plans_of(plan.record, released_frames(plan.study), pilot="released")
 

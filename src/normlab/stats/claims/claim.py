@@ -30,6 +30,7 @@ from normlab.stats.contrasts import FEWEST, Estimates, two_sided
 from normlab.stats.intervals import Values, moments
 from normlab.stats.power import Design
 from normlab.stats.survival import Times
+from normlab.wording import quantity
 
 TOO_FEW = "an arm has fewer than {} seeds: too few to tell a difference from repeat noise"
 
@@ -53,15 +54,14 @@ class Unit(NamedTuple):
     scale: float
     name: str
 
-    @property
-    def suffix(self) -> str:
-        """The name after a blank."""
-        return f" {self.name}"
+    @classmethod
+    def named(cls, name: str) -> Self:
+        """The unit of that name: fractions of 1 are shown times 100."""
+        return cls(100.0 if name in ("points", "%") else 1.0, name)
 
     def text(self, value: float, form: str = "g") -> str:
         """The number in words."""
-        number = f"{self.scale * value:{form}}"
-        return f"{number} point" if (number, self.name) == ("1", "points") else number + self.suffix
+        return quantity(f"{self.scale * value:{form}}", self.name)
 
 
 class Claim(ABC):
@@ -276,10 +276,9 @@ class Claim(ABC):
     def planned_unit(cls, record: ClaimRecord) -> Unit:
         """How margins, spreads and effects are shown while planning."""
         if record.relative:
-            return Unit(100.0, "%")
+            return Unit.named("%")
         assert record.metric is not None
-        spec = METRICS[record.metric]
-        return Unit(100.0 if spec.points else 1.0, spec.unit)
+        return Unit.named(METRICS[record.metric].unit)
 
     @classmethod
     def unit(cls, record: ClaimRecord) -> Unit:

@@ -9,7 +9,7 @@ import numpy as np
 from normlab.metrics import METRICS, at_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims.verdict import Verdict
-from normlab.wording import short
+from normlab.wording import quantity, short
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Telling:
         halves: Of four sides: the first two and the last two, each with what they share.
         more: What would settle it: "6 more seeds, about 2 hours"; empty where that is not known.
         scale: What numbers are shown times.
-        unit: What stands after them, a blank first.
+        unit: What stands after them; empty for a loss.
         margin: The margin with its unit.
     """
 
@@ -53,11 +53,10 @@ class Telling:
         article = "have" if plain else "has"
         return f"{article} a {'higher' if spec.higher else 'lower'} {spec.words} than"
 
-    def amount(self, value: float | None = None) -> str:
-        """A difference without its sign, with its unit."""
-        number = abs(self.found.estimate if value is None else value)
-        text = short(self.scale * number)
-        return f"{text} point" if (text, self.unit) == ("1", " points") else text + self.unit
+    def amount(self) -> str:
+        """The difference without its sign, with its unit."""
+        text = short(self.scale * abs(self.found.estimate))
+        return quantity(text, self.unit) if self.unit else text
 
     def evidence(self, *, turned: bool = False, measured: bool = False) -> str:
         """Interval and seeds in brackets.
