@@ -29,6 +29,7 @@ from normlab.stats.claims.words import Telling
 from normlab.stats.contrasts import Estimates
 from normlab.stats.intervals import Values
 from normlab.stats.power import Design, better_power, seeds_for_better, smallest_effect
+from normlab.wording import quantity
 
 RESTS_ON = (
     "a spread over seeds that is about normal; with collapsing or left-skewed scores such a claim "
@@ -219,6 +220,5 @@ def _unit(record: ClaimRecord) -> str:
 
 def _number(value: float, unit: str, form: str = "g") -> str:
     """With its unit, which losses are shown without."""
-    if unit == "nats":
-        return f"{value:{form}}"
-    return f"{value:{form}} {unit.removesuffix('s') if value == 1 and len(unit) > 1 else unit}"
+    text = f"{value:{form}}"
+    return text if unit == "nats" else quantity(text, unit)

@@ -56,6 +56,7 @@ Name = Annotated[str, Field(min_length=1)]
 
 
 def _one_or_several(value: object) -> object:
+    """One as a list of one; none stay none, since a study is read again from its own values."""
     return (value,) if isinstance(value, str) else listed(value)
 
 
