@@ -111,12 +111,12 @@ class Trainer:
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        built = build(recipe, splits.shape, splits.num_classes)
         products = torch.bfloat16 if recipe.precision == "bfloat16" else self.dtype
-        self.layout = layout(device, products)
+        self.layout = layout(built.model, device, products)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        built = build(recipe, splits.shape, splits.num_classes)
         initialize(built.model, seed, recipe.init)
         model = built.model.to(device=device, dtype=self.dtype)
         self.model: nn.Module = model.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -191,11 +191,12 @@ class Trainer:
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
-                layer.progress = progress  # type: ignore[assignment]
+                layer.progress = progress
             reseed_dropout(self.model, self.seed, step, self.device)
             images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
-            logits = self._logits(given.images)
+            laid = given.images.contiguous(memory_format=self.layout)
+            logits = self._logits(laid)
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if probe is None:
