@@ -2,6 +2,21 @@
 
 from normlab.train.profiling.floor import Work
 from normlab.train.profiling.machine import Rates, measure
-from normlab.train.profiling.training import Part, Training, profile_training
+from normlab.train.profiling.training import (
+    STEPS_PER_EPOCH,
+    Part,
+    Profiled,
+    Training,
+    profile_training,
+)
 
-__all__ = ["Part", "Rates", "Training", "Work", "measure", "profile_training"]
+__all__ = [
+    "STEPS_PER_EPOCH",
+    "Part",
+    "Profiled",
+    "Rates",
+    "Training",
+    "Work",
+    "measure",
+    "profile_training",
+]

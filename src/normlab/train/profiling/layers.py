@@ -14,9 +14,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 from torch.nn.modules import pooling
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.dropout import _DropoutNd
 
 from normlab.norms import is_norm
 from normlab.norms.scaled_ws import ScaledActivation
+from normlab.regularizers import RandomLayer
 from normlab.train.profiling.floor import Work, backward_work, forward_work
 
 KINDS = (
@@ -24,18 +26,24 @@ KINDS = (
     "norms",
     "activations",
     "pooling",
+    "dropout",
     "linear layers",
     "other layers",
 )
 """Kinds of layers, in the order in which they are shown."""
 
-_POOLS = (
-    pooling._MaxPoolNd,
-    pooling._AvgPoolNd,
-    pooling._AdaptiveAvgPoolNd,
-    pooling._AdaptiveMaxPoolNd,
-)
-_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, ScaledActivation)
+_CLASSES: dict[str, tuple[type[nn.Module], ...]] = {
+    "convolutions": (_ConvNd,),
+    "activations": (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, ScaledActivation),
+    "pooling": (
+        pooling._MaxPoolNd,
+        pooling._AvgPoolNd,
+        pooling._AdaptiveAvgPoolNd,
+        pooling._AdaptiveMaxPoolNd,
+    ),
+    "dropout": (RandomLayer, _DropoutNd),
+    "linear layers": (nn.Linear,),
+}
 
 
 class Key(NamedTuple):
@@ -63,15 +71,9 @@ def layers_of(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 
 
 def _kind(layer: nn.Module) -> str | None:
-    if isinstance(layer, _ConvNd):
-        return "convolutions"
     if is_norm(layer):
         return "norms"
-    if isinstance(layer, _POOLS):
-        return "pooling"
-    if isinstance(layer, nn.Linear):
-        return "linear layers"
-    return "activations" if isinstance(layer, _ACTIVATIONS) else None
+    return next((kind for kind, classes in _CLASSES.items() if isinstance(layer, classes)), None)
 
 
 class LayerClock:

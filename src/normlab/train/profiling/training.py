@@ -18,13 +18,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
+from typing import NamedTuple
 
 import torch
 
 from normlab.data import Splits
 from normlab.recipe import Recipe
+from normlab.train.checkpoint import Checkpoint
 from normlab.train.footprint import copies, remembered
-from normlab.train.loop import Trainer
+from normlab.train.loop import Finished, Trainer
 from normlab.train.marks import Marks
 from normlab.train.profiling.clock import LayerSteps, StepClock, clock_of
 from normlab.train.profiling.floor import Work, size_of, update_work
@@ -115,9 +117,17 @@ class Training:
     processor: float
 
 
+class Profiled(NamedTuple):
+    """What was found, and what the training left to be stored."""
+
+    training: Training
+    checkpoint: Checkpoint
+    finished: Finished
+
+
 def profile_training(
     recipe: Recipe, data: Splits, rates: Rates, *, device: str, steps: int
-) -> tuple[Training, Trainer]:
+) -> Profiled:
     """Time a recipe on this thread setting; global random states are left as they were.
 
     Args:
@@ -128,9 +138,6 @@ def profile_training(
         device: "cpu" or "cuda".
         steps: To time of each kind, rounded up to whole epochs.
 
-    Returns:
-        What was found, and the training as it ended.
-
     Raises:
         Exception: Whatever a model of the user's raises in training.
     """
@@ -138,7 +145,7 @@ def profile_training(
         timing = _Timing(recipe, data, device)
         for _ in range(max(-(-steps // STEPS_PER_EPOCH), 1)):
             timing.round()
-        return timing.result(rates), timing.trainer
+        return Profiled(timing.result(rates), *timing.ended())
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,8 @@ class _Timing:
             trainer.validation = trainer.validation[0][:0], trainer.validation[1][:0]
             trainer.test = trainer.test[0][:1], trainer.test[1][:1]
         self.number += 1
-        seconds = trainer.epoch(1 if watched else self.number).seconds / STEPS_PER_EPOCH
+        self.record = trainer.epoch(1 if watched else self.number)
+        seconds = self.record.seconds / STEPS_PER_EPOCH
         if not isinstance(marks, StepClock):
             return _Epoch(seconds)
         layers = marks.costs if isinstance(marks, LayerSteps) else ()
@@ -259,6 +267,12 @@ class _Timing:
             diagnostics=min(rest["diagnostics"] for rest in scoring),
             processor=median(self.processor),
         )
+
+    def ended(self) -> tuple[Checkpoint, Finished]:
+        """The training as after its last epoch; few of its images are scored."""
+        history = (self.record,)
+        self.trainer.train = self.trainer.train[0][:1], self.trainer.train[1][:1]
+        return self.trainer.checkpoint(history), self.trainer.finish(history)
 
     def _images_scored(self) -> int:
         return sum(len(labels) for _, labels in self.scored)
