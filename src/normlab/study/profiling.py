@@ -165,7 +165,8 @@ def profile_of(
                 device,
                 dtypes,
                 threads,
-                compiling=None if prepared else profiled.training.first_build,
+                profiled.training,
+                compiled=not prepared,
                 reading=reading,
             )
         ),
@@ -259,15 +260,18 @@ def _worker(
     device: str,
     dtypes: list[str],
     threads: int,
+    training: Training,
     *,
-    compiling: float | None,
+    compiled: bool,
     reading: float | None,
 ) -> Iterator[Part]:
     if (start := time_start(device, dtypes, threads)) is not None:
         yield Part(name="importing", seconds=start.imports)
         if dtypes:
             yield Part(name="loading the norms' loops", seconds=start.loops)
-    if compiling is not None:
-        yield Part(name="compiling the norms' loops, once a machine", seconds=compiling)
+    if compiled:
+        name = "compiling the norms' loops, once a machine"
+        yield Part(name=name, seconds=training.first_build)
     if reading is not None:
         yield Part(name="reading the images", seconds=reading)
+    yield Part(name="the first steps, beyond later ones", seconds=training.first_steps)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from normlab.norms import BatchNorm
 from normlab.regularizers import Dropout
@@ -79,6 +80,24 @@ def test_each_layer_is_timed_forward_and_backward() -> None:
     assert len(clock.work[Key("forward", "convolutions")]) == 2  # of the first step alone
     clock.close()
     assert step(model, clock) == {}
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_what_runs_again_amid_backward_is_not_counted_twice(reentrant: bool) -> None:
+    class Checkpointed(Own):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = checkpoint(super().forward, x, use_reentrant=reentrant)
+            return y
+
+    model, ticks = Checkpointed(), count()
+    clock = LayerClock(model, lambda: float(next(ticks)))
+    clock.on = True
+    y = model(torch.randn(2, 1, 5, 5, requires_grad=True))
+    clock.on = False
+    y.sum().backward()
+    assert clock.end_step()[Key("forward", "convolutions")] == Cost(2.0, 2)
+    clock.close()
 
 
 def test_a_clock_that_is_off_times_nothing(ticking: LayerClock) -> None:

@@ -96,6 +96,8 @@ class Training:
         first_build: Making model and optimizer for the first time in a process, with what the
             norms compile or load for it.
         build: And each time from then on.
+        first_steps: What the first steps take beyond later ones: convolutions that are made for
+            their shapes, memory that is taken for the first time.
         evaluation: Scoring an image.
         diagnostics: Of an epoch.
         processor: Seconds of a core that the process had for each second of an undisturbed step:
@@ -112,6 +114,7 @@ class Training:
     watching_once: float
     first_build: float
     build: float
+    first_steps: float
     evaluation: float
     diagnostics: float
     processor: float
@@ -206,7 +209,7 @@ class _Timing:
         self.watched: list[_Epoch] = []
         self.work: Mapping[Key, Sequence[Work]] = {}
         self.processor: list[float] = []
-        self._epoch(StepClock(self.clock), scores=True)  # the first of everything is slower
+        self.first = self._epoch(Marks(), scores=True)  # of everything the first is slower
 
     def round(self) -> None:
         """Some steps of each kind."""
@@ -263,6 +266,7 @@ class _Timing:
             watching_once=max(added, 0.0),
             first_build=self.builds[0],
             build=self.builds[1],
+            first_steps=STEPS_PER_EPOCH * max(self.first.seconds - by_part, 0.0),
             evaluation=min(rest["evaluation"] for rest in scoring) / self._images_scored(),
             diagnostics=min(rest["diagnostics"] for rest in scoring),
             processor=median(self.processor),
