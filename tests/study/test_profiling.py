@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from normlab.data import forget
 from normlab.errors import UserError
+from normlab.records.profiling import whole
 from normlab.study import profiling
 from normlab.study.plan import Plan, make_plan
-from normlab.study.profiling import profile_of, whole
+from normlab.study.profiling import profile_of
 from normlab.study.spec import Study
 from normlab.study.storing import Start, time_start
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from normlab.cli.options import Json, Quick, Sets, StudyName, Trust, parse_sets
+from normlab.records.profiling import Part, part_rows, shares, whole
 from normlab.wording import bytes_text, counted, hours_text, number, percent
 
 if TYPE_CHECKING:
     from normlab.study.profiling import Profile
-    from normlab.train.profiling import Part
 
 _STEPS = 20
 _LEAST = 0.001
@@ -82,26 +82,10 @@ def profile_record(found: Profile) -> dict[str, object]:
         "disturbed": found.is_disturbed,
         "rates": asdict(found.rates),
         "training": training,
-        "step": _records(found.training.parts),
-        "trial": _records(found.trial_parts),
-        "worker": _records(found.worker_parts),
+        "step": part_rows(found.training.parts),
+        "trial": part_rows(found.trial_parts),
+        "worker": part_rows(found.worker_parts),
     }
-
-
-def _records(parts: Sequence[Part]) -> list[dict[str, object]]:
-    return [
-        {**asdict(part), "share": share, "times_the_floor": part.times_the_floor}
-        for part, share in zip(parts, _shares(parts), strict=True)
-    ]
-
-
-def _shares(parts: Sequence[Part]) -> list[float]:
-    total = _whole(parts)
-    return [part.seconds / total if total else 0.0 for part in parts]
-
-
-def _whole(parts: Sequence[Part]) -> float:
-    return sum(part.seconds for part in parts if not part.within)
 
 
 def print_profile(found: Profile) -> None:
@@ -126,7 +110,7 @@ def print_profile(found: Profile) -> None:
     rows = [row[: len(columns)] for row in _rows(found.trial_parts, 1.0)]
     console.print(table(columns, rows))
     console.print()
-    hours = _whole(found.trial_parts) / 3600
+    hours = whole(found.trial_parts) / 3600
     console.print(f"a trial: about {hours_text(hours)} on one worker", soft_wrap=True)
     once = ", ".join(f"{part.name} {part.seconds:.2f} s" for part in found.worker_parts)
     if once:
@@ -142,7 +126,7 @@ def print_profile(found: Profile) -> None:
 
 def _rows(parts: Sequence[Part], unit: float) -> Iterator[tuple[object, ...]]:
     """Of each part name, time, share, calls, floor and times the floor."""
-    for part, share in zip(parts, _shares(parts), strict=True):
+    for part, share in zip(parts, shares(parts), strict=True):
         if part.within and share < _LEAST:
             continue
         yield (
@@ -153,13 +137,13 @@ def _rows(parts: Sequence[Part], unit: float) -> Iterator[tuple[object, ...]]:
             number(None if part.floor is None else unit * part.floor, 3),
             number(part.times_the_floor, 1),
         )
-    yield ("together", number(unit * _whole(parts), 3), percent(1.0, 1), "", *_floors(parts, unit))
+    yield ("together", number(unit * whole(parts), 3), percent(1.0, 1), "", *_floors(parts, unit))
 
 
 def _floors(parts: Sequence[Part], unit: float) -> tuple[str, str]:
     """Floor of all, and times the floor."""
     floor = sum(part.floor or 0.0 for part in parts if not part.within)
-    return number(unit * floor, 3), number(_whole(parts) / floor if floor else None, 1)
+    return number(unit * floor, 3), number(whole(parts) / floor if floor else None, 1)
 
 
 def _step_lines(found: Profile) -> Iterator[str]:

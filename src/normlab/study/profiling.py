@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from normlab.data.download import offline
 from normlab.errors import UserError, unknown
 from normlab.norms import MomentNorm, kernels
 from normlab.recipe.data import OwnData
+from normlab.records.profiling import Part, part_rows
 from normlab.study.engines import resolve_device
 from normlab.study.engines.provenance import chip_name
 from normlab.study.plan import Arm, Plan
@@ -26,7 +27,6 @@ from normlab.train.cost import flops
 from normlab.train.evaluation import BATCH
 from normlab.train.profiling import (
     STEPS_PER_EPOCH,
-    Part,
     Rates,
     Training,
     measure,
@@ -96,24 +96,10 @@ class Profile:
         return str(self.step.to_html())
 
 
-def whole(parts: tuple[Part, ...]) -> float:
-    """Seconds of parts together, each counted once."""
-    return sum(part.seconds for part in parts if not part.within)
-
-
 def _frame(parts: tuple[Part, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    total = whole(parts)
-    rows = [
-        {
-            **asdict(part),
-            "share": part.seconds / total if total else 0.0,
-            "times_the_floor": part.times_the_floor,
-        }
-        for part in parts
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(part_rows(parts))
 
 
 def profile_of(

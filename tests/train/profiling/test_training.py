@@ -19,8 +19,8 @@ from normlab.train.profiling import (
     STEPS_PER_EPOCH,
     Profiled,
     Training,
+    epochs,
     profile_training,
-    training,
 )
 from normlab.train.profiling.clock import StepClock
 from normlab.train.profiling.training import BETWEEN, PARTS
@@ -62,7 +62,7 @@ def test_the_parts_are_complete_and_sum_to_the_step() -> None:
 
 def test_what_a_clock_that_ticks_says_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = count()
-    monkeypatch.setattr(training, "clock_of", lambda device: lambda: float(next(ticks)))
+    monkeypatch.setattr(epochs, "clock_of", lambda device: lambda: float(next(ticks)))
     monkeypatch.setattr(Trainer, "_clock", lambda self: float(next(ticks)))
     found = profiled(Recipe.parse(DIGITS)).training
     parts = {part.name: part.seconds for part in found.parts if not part.within}
