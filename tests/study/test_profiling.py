@@ -104,7 +104,7 @@ def test_images_that_are_not_here_are_made_up(
     monkeypatch.setenv("NORMLAB_DATA", str(tmp_path))
     forget()
     found = profile_of(plan(data="mnist", batch_size=2), steps=1)
-    assert found.images == "made up"
+    assert found.images == "made-up"
     assert "reading the images" not in [part.name for part in found.worker_parts]
     forget()
 

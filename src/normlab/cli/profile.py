@@ -149,7 +149,7 @@ def _floors(parts: Sequence[Part], unit: float) -> tuple[str, str]:
 def _step_lines(found: Profile) -> Iterator[str]:
     training, rates = found.training, found.rates
     undisturbed, by_part, by_layer = (
-        f"{1000 * seconds:.3f} ms"
+        f"{number(1000 * seconds, 3)} ms"
         for seconds in (training.undisturbed, training.by_part, training.by_layer)
     )
     yield (

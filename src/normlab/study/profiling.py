@@ -67,7 +67,7 @@ class Profile:
     device: str
     chip: str
     threads: int
-    images: Literal["real", "made up"]
+    images: Literal["real", "made-up"]
     rates: Rates
     training: Training
     trial_parts: tuple[Part, ...]
@@ -142,7 +142,7 @@ def profile_of(
         device=device,
         chip=chip_name(device),
         threads=threads,
-        images="made up" if reading is None else "real",
+        images="made-up" if reading is None else "real",
         rates=rates,
         training=profiled.training,
         trial_parts=tuple(_trial(chosen, profiled.training, stored)),
