@@ -36,14 +36,15 @@ def convolve(
         stride: Of rows and columns.
         padding: Zeros on each side of rows and columns.
     """
-    if not x.is_cpu or is_traced(x):
+    if is_traced(x) or not x.is_cpu:
         return F.conv2d(x, weight, bias, stride, padding)
     if torch.is_autocast_enabled("cpu"):
         x, weight, bias = _cast(x, weight, bias)
     if not _is_ours(x, weight, bias):
         return F.conv2d(x, weight, bias, stride, padding)
     images, inputs, height, width = x.shape
-    shape = Shape(inputs, len(weight), height, width, tuple(weight.shape[2:]), stride, padding)
+    kernel = weight.shape[2], weight.shape[3]
+    shape = Shape(inputs, len(weight), height, width, kernel, stride, padding)
     chosen = choose(shape, images, x.dtype)
     if chosen == TORCH:
         return F.conv2d(x, weight, bias, stride, padding)

@@ -25,5 +25,6 @@ class Conv2d(nn.Conv2d):
             or self.padding_mode != "zeros"
             or isinstance(self.padding, str)
         ):
-            return super()._conv_forward(input, weight, bias)
+            y: Tensor = super()._conv_forward(input, weight, bias)
+            return y
         return convolve(input, weight, bias, cast("Pair", self.stride), cast("Pair", self.padding))

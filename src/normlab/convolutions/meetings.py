@@ -1,7 +1,7 @@
 """Which pixels and taps of a convolution meet.
 
-Padding meets no tap, so the middle tap is all of a 3x3 kernel on a map of one pixel; and the gradient
-of a map at stride 2 reads what is there and multiplies no zeros.
+Padding meets no tap: the middle tap is all of a 3x3 kernel on a map of one pixel. The gradient of a
+map at stride 2 reads what is there and multiplies no zeros.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Convolutions as products of matrices, by torch, on channels-last maps.
 
 - A 1x1 kernel is one product of the pixels with the weights.
-- A map of a few pixels is one row of a matrix: the kernel becomes the matrix that maps all its pixels
-  to all of the result. Taps that only meet padding are left out.
+- A map of a few pixels is one row of a matrix: the kernel becomes the matrix from all its pixels to
+  all of the result. Taps that only meet padding are left out.
 - Anything else is a product with patches: for each output pixel the numbers its taps meet.
 """
 
@@ -41,7 +41,7 @@ def input_gradient(shape: Shape, dy: Tensor, weight: Tensor) -> Tensor:
     frame = dy.new_zeros((len(dy), *shape.framed, shape.inputs))
     parts = patches.view(len(dy), *shape.out_size, shape.taps, shape.inputs)
     for tap, window in enumerate(_windows(shape, frame)):
-        window += parts[..., tap, :]
+        window.add_(parts[..., tap, :])
     top, left = shape.padding
     inside = frame[:, top : top + shape.height, left : left + shape.width]
     return inside.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)

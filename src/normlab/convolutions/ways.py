@@ -15,7 +15,7 @@ from normlab.native import compiled
 
 Way = Literal["torch", "product", "rows", "pixels"]
 WAYS: tuple[Way, ...] = ("torch", "product", "rows", "pixels")
-"""torch's convolution, a product of matrices by torch, and the loops of `normlab.convolutions.loops`."""
+"""torch's convolution, a product of matrices by torch, and the two walks of the loops."""
 
 
 class Ways(NamedTuple):
@@ -39,7 +39,7 @@ def can(way: Way, which: str, shape: Shape, images: int, dtype: torch.dtype) -> 
     """Whether a way computes a pass of a shape on this machine."""
     if min(shape.out_size) < 1:
         return way == "torch"
-    if way in {"torch", "product"}:
+    if way == "torch" or way == "product":  # noqa: PLR1714 (mypy follows it)
         return True
     if dtype is not torch.float32 or not compiled.is_there():
         return False

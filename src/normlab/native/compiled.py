@@ -1,4 +1,4 @@
-"""Compiles functions for this processor and keeps them: in the process, and in a folder of the user.
+"""Compiles functions for this processor and keeps them, in the process and in a user's folder.
 
 What is kept is an object file under a name made of all that decides it: the text of the code that
 makes the function, its parameters, the processor, LLVM's version. It begins with its own digest, so
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from normlab.files import write_whole
 
 _DIGEST = hashlib.sha256().digest_size
 _engines: list[Any] = []  # what holds the code must stay alive
@@ -152,12 +153,4 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, code: bytes) -> None:
     """Keep a file, whole or not at all; without the right to, do without."""
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            os.replace(temporary, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(temporary)
+        write_whole(path, hashlib.sha256(code).digest() + code)

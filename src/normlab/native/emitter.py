@@ -90,8 +90,8 @@ class Emitter:
         """A sum of values and constants."""
         total = None
         for value in values:
-            value = const(value) if isinstance(value, int) else value
-            total = value if total is None else self.builder.add(total, value)
+            number = const(value) if isinstance(value, int) else value
+            total = number if total is None else self.builder.add(total, number)
         return total
 
     def least(self, a, b):

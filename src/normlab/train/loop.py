@@ -26,6 +26,7 @@ from normlab.train import diagnostics
 from normlab.train.checkpoint import Checkpoint, weights_sha256
 from normlab.train.cost import flops, peak_memory
 from normlab.train.evaluation import Evaluated, evaluate, finite
+from normlab.train.layout import layout, take
 from normlab.train.liveness import Probe, over_the_trial, why_invalid
 from normlab.train.losses import LOSSES
 from normlab.train.marks import Marks
@@ -115,12 +116,15 @@ class Trainer:
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        built = build(recipe, splits.shape, splits.num_classes)
+        products = torch.bfloat16 if recipe.precision == "bfloat16" else self.dtype
+        self.layout = layout(built.model, device, products)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        built = build(recipe, splits.shape, splits.num_classes)
         initialize(built.model, seed, recipe.init)
-        self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
+        model = built.model.to(device=device, dtype=self.dtype)
+        self.model: nn.Module = model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
@@ -200,12 +204,13 @@ class Trainer:
             self.marks.begin()
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
-                layer.progress = progress  # type: ignore[assignment]
+                layer.progress = progress
             reseed_dropout(self.model, self.seed, step, self.device)
-            images = inputs.index_select(0, batch)  # a quarter of the time of inputs[batch]
+            images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
+            laid = given.images.contiguous(memory_format=self.layout)
             self.marks.done("input")
-            logits = self._logits(given.images)
+            logits = self._logits(laid)
             self.marks.done("forward")
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
             self.marks.done("loss")
@@ -321,6 +326,7 @@ class Trainer:
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
         inputs = torch.from_numpy(split.inputs).to(device=self.device, dtype=self.dtype)
+        inputs = inputs.contiguous(memory_format=self.layout)
         return inputs, torch.from_numpy(split.labels).to(self.device)
 
     def _precision(self) -> AbstractContextManager[object]:

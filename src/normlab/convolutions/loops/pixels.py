@@ -15,6 +15,7 @@ from normlab.native.emitter import Emitter
 
 ARGUMENTS = ("thread_number", "threads", "images", "x", "weight", "y", "bias")
 
+
 def forward(
     name: str, met: Meetings, sizes: tuple[int, int], channels: tuple[int, int], tile: Tile
 ) -> str:
@@ -78,9 +79,7 @@ def forward(
                     e.loop(C, channel)
 
                 e.loop(end, meeting, begin)
-                out = e.plus(
-                    e.times(n, len(met) * K), e.times(q, K), e.times(k, tile.channels)
-                )
+                out = e.plus(e.times(n, len(met) * K), e.times(q, K), e.times(k, tile.channels))
                 for p in range(P):
                     for v in range(V):
                         place = e.at(y, e.plus(out, p * len(met) * K + v * lanes))

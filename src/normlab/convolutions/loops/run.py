@@ -180,7 +180,7 @@ def _plan(walk: Walk, shape: Shape, turned: bool, images: int) -> _Plan:
 
 @lru_cache(maxsize=1024)
 def _weights_plan(walk: Walk, shape: Shape) -> tuple[int, bool]:
-    from normlab.convolutions.loops import pixels, weights
+    from normlab.convolutions.loops import weights
 
     lanes = compiled.lanes()
     if walk == "rows":
@@ -211,7 +211,11 @@ def _source() -> str:
     """Of all the code that writes loops."""
     here = Path(__file__).parent
     emitter = Path(compiled.__file__).parent / "emitter.py"
-    return compiled.digest_of(*sorted(here.glob("*.py")), *(here.parent / f"{n}.py" for n in ("shape", "meetings")), emitter)
+    return compiled.digest_of(
+        *sorted(here.glob("*.py")),
+        *(here.parent / f"{n}.py" for n in ("shape", "meetings")),
+        emitter,
+    )
 
 
 class _Kept(threading.local):

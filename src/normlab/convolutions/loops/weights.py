@@ -173,7 +173,11 @@ def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
 
                     def pixel(p):
                         _outer(
-                            e, e.at(at, e.times(p, sw * C)), e.at(given, e.times(p, K)), sums, places
+                            e,
+                            e.at(at, e.times(p, sw * C)),
+                            e.at(given, e.times(p, K)),
+                            sums,
+                            places,
                         )
 
                     e.loop(out_columns, pixel)
