@@ -98,11 +98,11 @@ def test_random_states_stay_as_they_were() -> None:
 
 
 def first_arms() -> dict[str, Any]:
-    """The first arm of every bundled study, one of each model with its norm."""
+    """The first arm of every bundled study, one of each model."""
     found = {}
     for name in bundled():
         arm = make_plan(Study.load(name)).arms[0]
-        kinds = arm.recipe.model.kind, arm.recipe.norm.kind
+        kinds = arm.recipe.model.kind
         found.setdefault(kinds, pytest.param(arm, id=name))
     return {param.id: param for param in found.values()}
 
