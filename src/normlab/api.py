@@ -147,8 +147,9 @@ def profile(
 
     Each part of a step stands beside its floor: the seconds that this machine needs at least for
     its operations or its bytes, by rates that are measured first. Nothing is stored. Where the
-    study's images are not on this machine, made-up ones of their shape take their place. The norms'
-    loops are compiled if they are not yet, which takes about a minute, once a machine.
+    study's images are not on this machine, made-up ones of their shape take their place. Loops of
+    norms and convolutions are compiled if they are not yet, which takes about a minute, once a
+    machine.
 
     Args:
         study_or_plan: A study, or its plan where you have it already.

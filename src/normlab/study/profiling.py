@@ -10,12 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from normlab.data import Split, Splits, splits
 from normlab.data.download import offline
 from normlab.errors import UserError, unknown
-from normlab.norms import MomentNorm, kernels
 from normlab.recipe.data import OwnData
 from normlab.records.profiling import Part, part_rows
 from normlab.study.engines import resolve_device
@@ -112,7 +110,8 @@ def profile_of(
 ) -> Profile:
     """Profile an arm; nothing is stored, and no images are downloaded for it.
 
-    The norms' loops are compiled if they are not yet, which takes about a minute, once a machine.
+    Loops of norms and convolutions are compiled if they are not yet, which takes about a minute,
+    once a machine.
 
     Args:
         plan: The study's.
@@ -129,10 +128,8 @@ def profile_of(
             raise UserError(f"{name} is {value}: a whole number above 0 is allowed")
     chosen = _arm(plan, arm)
     device = resolve_device(device)
-    dtypes = _loops(chosen)
     with as_trials(threads, device):
         data, reading = _images(chosen)
-        prepared = all(kernels.is_prepared(_map(name, device)) for name in dtypes)
         rates = measure(device, chosen.recipe.precision)
         profiled = profile_training(chosen.recipe, data, rates, device=device, steps=steps)
         stored = time_storing(plan, chosen, profiled, device)
@@ -146,16 +143,7 @@ def profile_of(
         rates=rates,
         training=profiled.training,
         trial_parts=tuple(_trial(chosen, profiled.training, stored)),
-        worker_parts=tuple(
-            _worker(
-                device,
-                dtypes,
-                threads,
-                profiled.training,
-                compiled=not prepared,
-                reading=reading,
-            )
-        ),
+        worker_parts=tuple(_worker(profiled.training, reading)),
     )
 
 
@@ -166,17 +154,6 @@ def _arm(plan: Plan, label: str | None) -> Arm:
     if label not in arms:
         raise UserError(f"{plan.study.name}: {unknown('arm', label, arms)}")
     return arms[label]
-
-
-def _loops(arm: Arm) -> list[str]:
-    """Names of the dtypes that its norms' loops are made for."""
-    if not isinstance(arm.model.norm, MomentNorm):
-        return []
-    return ["float64" if arm.recipe.precision == "float64" else "float32"]
-
-
-def _map(dtype: str, device: str) -> torch.Tensor:
-    return torch.empty(1, 1, 1, 1, dtype=getattr(torch, dtype), device=device)
 
 
 def _images(arm: Arm) -> tuple[Splits, float | None]:
@@ -242,22 +219,11 @@ def _trial(arm: Arm, training: Training, stored: Stored) -> Iterator[Part]:
     yield from inner
 
 
-def _worker(
-    device: str,
-    dtypes: list[str],
-    threads: int,
-    training: Training,
-    *,
-    compiled: bool,
-    reading: float | None,
-) -> Iterator[Part]:
-    if (start := time_start(device, dtypes, threads)) is not None:
-        yield Part(name="importing", seconds=start.imports)
-        if dtypes:
-            yield Part(name="loading the norms' loops", seconds=start.loops)
-    if compiled:
-        name = "compiling the norms' loops, once a machine"
-        yield Part(name=name, seconds=training.first_build)
+def _worker(training: Training, reading: float | None) -> Iterator[Part]:
+    if (imports := time_start()) is not None:
+        yield Part(name="importing", seconds=imports)
     if reading is not None:
         yield Part(name="reading the images", seconds=reading)
+    loops = max(training.first_build - training.build, 0.0)
+    yield Part(name="loops compiled or loaded", seconds=loops)
     yield Part(name="the first steps, beyond later ones", seconds=training.first_steps)

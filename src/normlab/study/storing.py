@@ -31,14 +31,7 @@ sys.path[:] = json.loads(sys.argv[1])
 begun = time.perf_counter()
 import torch
 import normlab.study.engines.work
-imported = time.perf_counter()
-from normlab.norms import kernels
-torch.set_num_threads(int(sys.argv[4]))
-for name in json.loads(sys.argv[2]):
-    x = torch.empty(1, 1, 1, 1, dtype=getattr(torch, name), device=sys.argv[3])
-    if kernels.is_prepared(x):
-        kernels.prepare(x)
-print(json.dumps([imported - begun, time.perf_counter() - imported]))
+print(time.perf_counter() - begun)
 """
 
 
@@ -93,31 +86,17 @@ def time_storing(plan: Plan, arm: Arm, profiled: Profiled, device: str) -> Store
     return Stored(written, record, files, result)
 
 
-class Start(NamedTuple):
-    """Seconds of a new process until it can train: its imports, and the norms' loops loaded."""
-
-    imports: float
-    loops: float
-
-
-def time_start(device: str, dtypes: list[str], threads: int) -> Start | None:
-    """Start a process as a worker is started; None where that is not possible here.
-
-    Args:
-        device: "cpu" or "cuda".
-        dtypes: Names of those that the norms' loops are loaded for.
-        threads: CPU threads of a worker.
-    """
-    words = [json.dumps(sys.path), json.dumps(dtypes), device, str(threads)]
+def time_start() -> float | None:
+    """Seconds that a new process imports for, as a worker does; None where none can be started."""
     try:
         ended = subprocess.run(
-            [sys.executable, "-c", _STARTED, *words],
+            [sys.executable, "-c", _STARTED, json.dumps(sys.path)],
             capture_output=True,
             timeout=_PATIENCE,
             check=True,
         )
-        return Start(*json.loads(ended.stdout.splitlines()[-1]))
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError, TypeError):
+        return float(ended.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return None
 
 

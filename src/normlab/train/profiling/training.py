@@ -57,11 +57,11 @@ class Training:
         parts: Of a step, `other` among them.
         watching: What watching the liveness adds to each step of the first epoch.
         watching_once: And what it takes beside that, most of it in the first two steps.
-        first_build: Making model and optimizer for the first time in a process, with what the
-            norms compile or load for it.
+        first_build: Making model and optimizer for the first time in a process, with the loops
+            that are compiled or loaded for it.
         build: And each time from then on.
-        first_steps: What the first steps take beyond later ones: convolutions that are made for
-            their shapes, memory that is taken for the first time.
+        first_steps: What the first steps take beyond later ones: memory that is taken for the
+            first time, what torch's libraries prepare.
         evaluation: Scoring an image.
         diagnostics: Of an epoch.
         processor: Seconds of a core that the process had for each second of an undisturbed step:
