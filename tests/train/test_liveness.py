@@ -59,7 +59,14 @@ def test_an_honest_trial_of_every_norm_is_live(kind: str) -> None:
     values = {"norm": named(kind), "dropout": 0.1, "l1": 1e-4, "l2": 1e-3, "agc": 0.02, "epochs": 1}
     found = result(values)
     assert found.state == "complete"
-    assert {check.name for check in found.checks} == {"norm", "dropout", "l1", "l2", "agc"}
+    assert {check.name for check in found.checks} == {
+        "norm",
+        "dropout",
+        "l1",
+        "l2",
+        "agc",
+        "precision",
+    }
 
 
 HONEST: list[dict[str, object]] = [

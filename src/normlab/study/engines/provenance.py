@@ -77,10 +77,15 @@ def chip_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
 
 
+def instructions() -> str:
+    """The instructions of the CPU that torch's libraries use."""
+    return "; ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), _onednn()]))
+
+
 def _kernels(device: str) -> str:
     """The norms' backend, and the instructions that it and torch's libraries use."""
     norms = choose(torch.empty(0, device=device)).NAME
-    used = [torch.backends.cpu.get_cpu_capability(), _onednn()]
+    used = [instructions()]
     if norms == "cpu":
         used.append(_numba())
     used += [f"{name}={os.environ[name]}" for name in _SWITCHES if os.environ.get(name)]
