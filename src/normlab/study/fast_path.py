@@ -38,8 +38,8 @@ def slow_bfloat16(plan: Plan, device: str, threads: int, *, measure: bool = True
             f"{speed.product:.2g} times and a convolution at {speed.convolution:.2g} times the "
             "speed of float32"
         )
-    whose = "the arm trains" if len(plan.arms) == 1 else f"{arms} of {len(plan.arms)} arms train"
+    of, verb = counted(len(plan.arms), "arm"), "trains" if arms == 1 else "train"
     return (
-        f"bfloat16 has no fast path {what}. {whose} in bfloat16 all the same; use precision: "
-        "float32 here, or a processor with AVX-512 BF16 or AMX, or a newer GPU"
+        f"bfloat16 has no fast path {what}. {arms} of {of} {verb} in bfloat16 all the same; use "
+        "precision: float32 here, or a processor with AVX-512 BF16 or AMX, or a newer GPU"
     )

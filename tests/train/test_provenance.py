@@ -1,0 +1,62 @@
+"""How a trial computes, read off tensors that lie in one way or the other."""
+
+import pytest
+import torch
+from torch import nn
+
+from normlab.norms.kernels import TABLE
+from normlab.source import source_hash
+from normlab.train.provenance import computes, kernel_set, layout
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "expected"),
+    [
+        (nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8), "contiguous"),
+        (
+            nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last),
+            torch.zeros(2, 3, 8, 8),
+            "channels_last",
+        ),
+        (
+            nn.Conv2d(3, 4, 3),
+            torch.zeros(2, 3, 8, 8).contiguous(memory_format=torch.channels_last),
+            "channels_last",
+        ),
+        # One input channel: the first weight and the images lie both ways, the second tells.
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)),
+            torch.zeros(2, 1, 8, 8),
+            "contiguous",
+        ),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)).to(
+                memory_format=torch.channels_last
+            ),
+            torch.zeros(2, 1, 8, 8),
+            "channels_last",
+        ),
+        (nn.Linear(64, 4), torch.zeros(2, 1, 8, 8), "contiguous"),
+    ],
+)
+def test_the_layout_is_that_of_the_first_tensor_that_tells(
+    model: nn.Module, images: torch.Tensor, expected: str
+) -> None:
+    assert computes(model, images, "float32")["layout"] == expected
+    assert layout([*model.parameters(), images]) == expected
+
+
+def test_the_precision_s_path_is_told() -> None:
+    model, images = nn.Linear(4, 4), torch.zeros(1, 1, 2, 2)
+    told = {p: computes(model, images, p)["precision"] for p in ("float32", "bfloat16", "float64")}
+    assert told == {"float32": "float32", "bfloat16": "bfloat16 autocast", "float64": "float64"}
+
+
+def test_the_kernels_are_those_of_the_table_with_their_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stamp = source_hash("norms/kernels")
+    by_table = TABLE.get(("cpu", torch.float32), "reference")
+    assert kernel_set("cpu", torch.float32) == f"norms {by_table} {stamp}"
+    monkeypatch.setenv("NORMLAB_BACKEND", "reference")
+    assert kernel_set("cpu", torch.float32) == f"norms reference {stamp}"
