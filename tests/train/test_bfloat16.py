@@ -196,6 +196,7 @@ def test_evaluation_predictions_and_final_train_are_those_of_the_bfloat16_model(
     assert epochs[-1].record.test_loss == pytest.approx(found, rel=1e-6)
     assert torch.equal(end.predictions, logits.argmax(dim=1))
     assert torch.equal(end.confidences, logits.softmax(dim=1).max(dim=1).values)
+    assert end.result.final_train is not None
     train_loss = end.result.final_train.loss
     assert train_loss == pytest.approx(loss(data.train, narrow=True)[0], rel=1e-6)
     assert train_loss != pytest.approx(loss(data.train, narrow=False)[0], rel=1e-6)
@@ -235,3 +236,22 @@ def test_every_norm_trains_in_bfloat16_on_a_gpu(kind: str) -> None:
     check_dtypes(epochs, end)  # type: ignore[arg-type]
     first, *_, last = losses(epochs)  # type: ignore[arg-type]
     assert last < first
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_tf32_is_off_wherever_a_trial_computes(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    plain = LOSSES["cross_entropy"]
+
+    def spy(logits: Tensor, targets: Tensor) -> Tensor:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return plain(logits, targets)
+
+    monkeypatch.setitem(LOSSES, "cross_entropy", spy)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # torch's default
+    *_, end = run({"precision": precision, "epochs": 1})
+    assert isinstance(end, Finished)
+    assert set(seen) == {(False, False)}
+    assert torch.backends.cudnn.allow_tf32

@@ -323,7 +323,7 @@ def test_a_model_that_is_not_in_float32_where_that_is_declared_is_found(
 
 
 def narrow_weights(net: ConvNet) -> None:
-    net.float = net.to = lambda *_, **__: nn.Module.bfloat16(net)  # type: ignore[method-assign,assignment]
+    net.float = net.to = lambda *_, **__: nn.Module.bfloat16(net)  # type: ignore[method-assign]
 
 
 def test_master_weights_that_are_narrow_are_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,17 @@ from normlab.source import source_hash
 from normlab.train.provenance import computes, kernel_set, layout
 
 
+def lasts(model: nn.Module) -> nn.Module:
+    """The model in channels_last."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
 @pytest.mark.parametrize(
     ("model", "images", "expected"),
     [
         (nn.Conv2d(3, 4, 3), torch.zeros(2, 3, 8, 8), "contiguous"),
         (
-            nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last),
+            lasts(nn.Conv2d(3, 4, 3)),
             torch.zeros(2, 3, 8, 8),
             "channels_last",
         ),
@@ -30,16 +35,14 @@ from normlab.train.provenance import computes, kernel_set, layout
             "contiguous",
         ),
         (
-            nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3)).to(
-                memory_format=torch.channels_last
-            ),
+            lasts(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3))),
             torch.zeros(2, 1, 8, 8),
             "channels_last",
         ),
         (nn.Linear(64, 4), torch.zeros(2, 1, 8, 8), "contiguous"),
     ],
 )
-def test_the_layout_is_that_of_the_first_tensor_that_tells(
+def test_the_layout_is_read_off_tensors_that_tell_it(
     model: nn.Module, images: torch.Tensor, expected: str
 ) -> None:
     assert computes(model, images, "float32")["layout"] == expected
