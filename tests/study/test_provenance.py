@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from normlab.models import build
 from normlab.places import DECIDING, difference_text, differing
 from normlab.reports import write_report
 from normlab.store import Store
@@ -183,7 +184,8 @@ def test_how_a_trial_computed_is_part_of_where_it_ran(tmp_path: Path, precision:
     assert differing(place, provenance("cpu")) == []
     assert place["layout"] in {"contiguous", "channels_last"}
     assert place["precision"] == {"bfloat16": "bfloat16 autocast"}.get(precision, precision)
-    assert place["kernels"] == kernel_set("cpu", maps_dtype(precision))
+    model = build(made.arms[0].recipe, (1, 8, 8), 10).model
+    assert place["kernels"] == kernel_set(model, "cpu", maps_dtype(precision))
     page = write_report(tmp_path / "s").read_text(encoding="utf-8")
     assert f"{place['precision']}, {place['layout']}; {place['kernels']}" in page
 

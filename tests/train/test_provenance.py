@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from normlab.convolutions import Conv2d
+from normlab.convolutions.choice import processor
 from normlab.norms.kernels import TABLE
 from normlab.source import source_hash
 from normlab.train.provenance import computes, kernel_set, layout
@@ -55,11 +57,15 @@ def test_the_precision_s_path_is_told() -> None:
     assert told == {"float32": "float32", "bfloat16": "bfloat16 autocast", "float64": "float64"}
 
 
-def test_the_kernels_are_those_of_the_table_with_their_version(
+def test_the_kernels_are_those_of_the_tables_with_their_versions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stamp = source_hash("norms/kernels")
+    norms, convolutions = (source_hash(of, "native") for of in ("norms/kernels", "convolutions"))
+    own, torch_s = Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
     by_table = TABLE.get(("cpu", torch.float32), "reference")
-    assert kernel_set("cpu", torch.float32) == f"norms {by_table} {stamp}"
+    found = kernel_set(own, "cpu", torch.float32)
+    assert found == f"norms {by_table} {norms}; convolutions {processor()} {convolutions}"
+    assert kernel_set(torch_s, "cpu", torch.float32).endswith("; convolutions torch")
+    assert kernel_set(own, "cpu", torch.float64).endswith("; convolutions torch")
     monkeypatch.setenv("NORMLAB_BACKEND", "reference")
-    assert kernel_set("cpu", torch.float32) == f"norms reference {stamp}"
+    assert kernel_set(own, "cpu", torch.float32).startswith(f"norms reference {norms}; ")

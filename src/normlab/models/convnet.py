@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from normlab.models.pooling import GlobalAveragePool
 from normlab.models.slots import Slots
 
 
@@ -52,7 +53,7 @@ def digits_small(slots: Slots, shape: tuple[int, int, int], num_classes: int) ->
         if index == 2:
             layers.append(("pool", nn.MaxPool2d(2)))
     layers += [
-        ("average", nn.AdaptiveAvgPool2d(1)),
+        ("average", GlobalAveragePool()),
         ("flatten", nn.Flatten()),
         ("head", nn.Linear(channels, num_classes)),
     ]

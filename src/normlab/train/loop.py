@@ -25,6 +25,7 @@ from normlab.train import diagnostics
 from normlab.train.checkpoint import Checkpoint, weights_sha256
 from normlab.train.cost import flops, peak_memory
 from normlab.train.evaluation import Evaluated, evaluate, finite
+from normlab.train.layout import layout, take
 from normlab.train.liveness import Probe, over_the_trial, why_invalid
 from normlab.train.losses import LOSSES
 from normlab.train.metrics import confusion, scores
@@ -115,15 +116,17 @@ class Trainer:
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = weights_dtype(recipe.precision)
+        maps = maps_dtype(recipe.precision)
+        self.layout = layout(device, maps)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
         built = build(recipe, splits.shape, splits.num_classes)
         initialize(built.model, seed, recipe.init)
-        self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
+        model = built.model.to(device=device, dtype=self.dtype)
+        self.model: nn.Module = model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
-            maps = maps_dtype(recipe.precision)
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
@@ -192,7 +195,7 @@ class Trainer:
             for layer in self.following:
                 layer.progress = progress  # type: ignore[assignment]
             reseed_dropout(self.model, self.seed, step, self.device)
-            images = inputs.index_select(0, batch)  # a quarter of the time of inputs[batch]
+            images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
             logits = self._logits(given.images)
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
@@ -312,6 +315,7 @@ class Trainer:
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
         inputs = torch.from_numpy(split.inputs).to(device=self.device, dtype=self.dtype)
+        inputs = inputs.contiguous(memory_format=self.layout)
         return inputs, torch.from_numpy(split.labels).to(self.device)
 
     def _clock(self) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from normlab.convolutions import Conv2d
+from normlab.convolutions.choice import processor
 from normlab.norms.kernels import choose
 from normlab.source import source_hash
 from normlab.train.precision import maps_dtype
@@ -28,7 +30,7 @@ def computes(model: nn.Module, images: Tensor, precision: str) -> dict[str, str]
     return {
         "layout": layout([*model.parameters(), images]),
         "precision": f"{precision}{autocast}",
-        "kernels": kernel_set(images.device.type, maps_dtype(precision)),
+        "kernels": kernel_set(model, images.device.type, maps_dtype(precision)),
     }
 
 
@@ -43,7 +45,15 @@ def layout(tensors: Iterable[Tensor]) -> str:
     return "channels_last" if any(lasts) else "contiguous"
 
 
-def kernel_set(device: str, dtype: torch.dtype) -> str:
-    """The kernels of the norms for maps of a dtype, by name, with the version of their source."""
-    norms = choose(torch.empty(1, 1, 1, 1, dtype=dtype, device=device))
-    return f"norms {norms.NAME} {source_hash('norms/kernels')}"
+def kernel_set(model: nn.Module, device: str, dtype: torch.dtype) -> str:
+    """The kernels of norms and convolutions for maps of a dtype, with the versions of their source.
+
+    Norms' are named by their backend, convolutions' by the kind of processor whose part of the
+    table they follow; "torch" where all convolutions are torch's own.
+    """
+    norms = choose(torch.empty(1, 1, 1, 1, dtype=dtype, device=device)).NAME
+    named = f"norms {norms} {source_hash('norms/kernels', 'native')}"
+    has_table = device == "cpu" and dtype in {torch.float32, torch.bfloat16}
+    if has_table and any(isinstance(module, Conv2d) for module in model.modules()):
+        return f"{named}; convolutions {processor()} {source_hash('convolutions', 'native')}"
+    return f"{named}; convolutions torch"

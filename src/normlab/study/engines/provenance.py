@@ -22,7 +22,17 @@ from torch.nn import functional as F
 from normlab.norms.kernels import choose
 from normlab.source import source_hash
 
-_TRAINING = ("augment", "data", "models", "norms", "recipe", "regularizers", "train")
+_TRAINING = (
+    "augment",
+    "convolutions",
+    "data",
+    "models",
+    "native",
+    "norms",
+    "recipe",
+    "regularizers",
+    "train",
+)
 """The packages of normlab that decide what a training computes."""
 
 _ONEDNN = (
