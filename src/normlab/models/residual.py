@@ -68,7 +68,7 @@ class _ZeroPad(Function):
         channels, size = x.shape[1], thinned.shape[2:]
         y = _empty((len(x), channels + new_channels, *size), x)
         y[:, :channels] = thinned
-        y[:, channels:] = 0
+        y[:, channels:].zero_()
         return y
 
     @staticmethod

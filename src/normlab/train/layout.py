@@ -8,7 +8,9 @@ layout, and float32 on a GPU is faster with the pixels of a channel side by side
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from normlab.convolutions import Conv2d
 
 _CHANNELS_LAST = {
     ("cpu", torch.float32),
@@ -17,14 +19,17 @@ _CHANNELS_LAST = {
 }
 
 
-def layout(device: torch.device, dtype: torch.dtype) -> torch.memory_format:
+def layout(model: nn.Module, device: torch.device, dtype: torch.dtype) -> torch.memory_format:
     """The memory format of maps and weights.
 
     Args:
-        device: Where a model trains.
+        model: One without a convolution of normlab's keeps torch's default: a model of the user's
+            may flatten its maps by `view`, which needs it.
+        device: Where it trains.
         dtype: Of its convolutions.
     """
-    if (device.type, dtype) in _CHANNELS_LAST:
+    ours = any(isinstance(module, Conv2d) for module in model.modules())
+    if ours and (device.type, dtype) in _CHANNELS_LAST:
         return torch.channels_last
     return torch.contiguous_format
 

@@ -116,15 +116,15 @@ class Trainer:
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
         self.dtype = weights_dtype(recipe.precision)
+        built = build(recipe, splits.shape, splits.num_classes)
         maps = maps_dtype(recipe.precision)
-        self.layout = layout(device, maps)
+        self.layout = layout(built.model, device, maps)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        built = build(recipe, splits.shape, splits.num_classes)
         initialize(built.model, seed, recipe.init)
-        model = built.model.to(device=device, dtype=self.dtype)
-        self.model: nn.Module = model.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
@@ -193,11 +193,12 @@ class Trainer:
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
-                layer.progress = progress  # type: ignore[assignment]
+                layer.progress = progress
             reseed_dropout(self.model, self.seed, step, self.device)
             images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
-            logits = self._logits(given.images)
+            laid = given.images.contiguous(memory_format=self.layout)
+            logits = self._logits(laid)
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
             loss.backward()  # type: ignore[no-untyped-call]
             if probe is None:
