@@ -193,7 +193,7 @@ class Trainer:
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
-                layer.progress = progress
+                layer.progress = progress  # type: ignore[assignment]
             reseed_dropout(self.model, self.seed, step, self.device)
             images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
