@@ -22,7 +22,6 @@ from statistics import median
 import torch
 from shapes import bundled_recipes
 from timing import begin, keep, machine, options
-from torch import Tensor, nn
 
 from normlab import convolutions
 from normlab.convolutions import choice, ways
@@ -41,25 +40,11 @@ FLUSH = torch.empty(16_000_000)  # 64 MB: more than the caches of a core
 
 
 def shapes_of(recipe: Recipe) -> Counter[tuple[Shape, bool]]:
-    """The convolutions of a recipe's model; the first one's map wants no gradient."""
+    """The convolutions of a recipe's model; the map of the first one, the images, wants no gradient."""
     facts = describe(recipe.data)
     model = build(recipe, facts.shape, facts.num_classes, device="meta").model
-    found: Counter[tuple[Shape, bool]] = Counter()
-
-    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, nn.Conv2d)
-        _, channels, height, width = inputs[0].shape
-        shape = Shape(
-            channels, layer.out_channels, height, width,
-            layer.kernel_size, layer.stride, layer.padding,  # type: ignore[arg-type]
-        )  # fmt: skip
-        found[shape, bool(found)] += 1
-
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_pre_hook(note)
-    model(torch.empty((recipe.batch_size, *facts.shape), device="meta"))
-    return found
+    counted = convolutions.shapes(model, (recipe.batch_size, *facts.shape))
+    return Counter({(shape, bool(i)): count for i, (shape, count) in enumerate(counted.items())})
 
 
 def bundled(wanted: list[str]) -> Found:

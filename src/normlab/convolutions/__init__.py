@@ -5,8 +5,9 @@ classifiers for research. `Conv2d` is `torch.nn.Conv2d` to everyone else; inside
 chooses torch's own convolution, a product of matrices, or loops made for the shape.
 """
 
+from normlab.convolutions.ahead import prepare, shapes
 from normlab.convolutions.autograd import convolve
 from normlab.convolutions.layer import Conv2d
 from normlab.convolutions.ways import WAYS
 
-__all__ = ["WAYS", "Conv2d", "convolve"]
+__all__ = ["WAYS", "Conv2d", "convolve", "prepare", "shapes"]

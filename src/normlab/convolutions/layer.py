@@ -18,13 +18,17 @@ class Conv2d(nn.Conv2d):
     map, device or dtype, and a layer with groups, dilation or a padding mode, is torch's own.
     """
 
+    def has_ways(self) -> bool:
+        """Whether the layer has no groups, dilation or padding mode, which are torch's."""
+        return (
+            self.groups == 1
+            and self.dilation == (1, 1)
+            and self.padding_mode == "zeros"
+            and not isinstance(self.padding, str)
+        )
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
-        if (
-            self.groups != 1
-            or self.dilation != (1, 1)
-            or self.padding_mode != "zeros"
-            or isinstance(self.padding, str)
-        ):
+        if not self.has_ways():
             y: Tensor = super()._conv_forward(input, weight, bias)
             return y
         return convolve(input, weight, bias, cast("Pair", self.stride), cast("Pair", self.padding))

@@ -59,4 +59,6 @@ class _Mean(Function):
         pixels = x.shape[-2] * x.shape[-1]
         if torch.is_grad_enabled():
             return (dy / pixels).expand_as(x)
-        return torch.div(dy.expand_as(x), pixels, out=torch.empty_like(x, dtype=dy.dtype))
+        dx = torch.empty_like(x, dtype=dy.dtype)
+        torch.div(dy.expand_as(x), pixels, out=dx)
+        return dx

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from normlab.augment import Pipeline
+from normlab.convolutions import prepare, shapes
 from normlab.data import Split, Splits
-from normlab.models import build, parameter_count
+from normlab.models import MODELS, build, parameter_count
 from normlab.norms import MomentNorm, kernels, traits
 from normlab.recipe import Recipe
 from normlab.records import Check, EpochRecord, TrialResult
@@ -128,6 +129,8 @@ class Trainer:
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
+        if self.layout is torch.channels_last and device.type == "cpu":
+            _prepare_convolutions(recipe, splits.shape, splits.num_classes, maps)
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
             torch.from_numpy(ends).to(device=device, dtype=self.dtype)
@@ -323,6 +326,17 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def _prepare_convolutions(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, dtype: torch.dtype
+) -> None:
+    """Compile or load what normlab's models run; a model of the user's does so as it trains."""
+    if recipe.model.kind not in MODELS:
+        return
+    model = build(recipe, shape, num_classes, device="meta").model
+    batch = recipe.batch_size
+    prepare(shapes(model, (batch, *shape)), batch, dtype)
 
 
 def _diverged(record: EpochRecord) -> bool:

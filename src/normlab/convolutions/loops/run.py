@@ -93,13 +93,13 @@ def weight_gradient(walk: Walk, shape: Shape, x: Tensor, dy: Tensor) -> Tensor:
     return total.view(shape.outputs, *kernel, shape.inputs).permute(0, 3, 1, 2)
 
 
-def prepare(walk: Walk, shape: Shape, images: int, what: Literal["y", "dx", "dw"]) -> None:
-    """Compile or load what a pass needs."""
+def prepare(walk: Walk, shape: Shape, images: int, which: str) -> None:
+    """Compile or load what a pass needs: `forward`, `input` or `weight`."""
     shape, images = _flat(shape, images)
-    if what == "dw":
+    if which == "weight":
         _weights_plan(walk, shape)
     else:
-        _plan(walk, shape, what == "dx", min(images, 16))
+        _plan(walk, shape, which == "input", min(images, 16))
 
 
 def _flat(shape: Shape, images: int) -> tuple[Shape, int]:
