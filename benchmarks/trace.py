@@ -140,9 +140,7 @@ def run(given: argparse.Namespace) -> list[dict[str, object]]:
         change = difference(old, new)
         unit = difference(old, trained(before, recipe, facts, moved=True))
         size = recipe["batch_size"]
-        loss, weights = (
-            f"{said(of)} ({one:.1e})" for of, one in zip(change, unit, strict=True)
-        )
+        loss, weights = (f"{said(of)} ({one:.1e})" for of, one in zip(change, unit, strict=True))
         print(f"{name:24}{size:>6}  {loss:24}{weights}", flush=True)
         rows.append(
             {

@@ -44,7 +44,7 @@ def clip_adaptively(weights: Sequence[Tensor], clip: float, eps: float = 1e-3) -
     largest = clip * torch.cat([unit_norms(weight).flatten() for weight in clipped]).clamp_min(eps)
     over = norm > largest
     factors = torch.where(over, largest / norm.clamp_min(_TINY), 1.0)
-    parts = factors.split([each.numel() for each in norms])
+    parts = torch.split(factors, [each.numel() for each in norms])
     shaped = [part.view_as(each) for part, each in zip(parts, norms, strict=True)]
     torch._foreach_mul_(gradients, shaped)
     return over.sum() / over.numel()

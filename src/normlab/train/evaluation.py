@@ -14,10 +14,13 @@ from normlab.train.metrics import confusion, expected_calibration_error, scores
 
 BATCH = 256
 """Images scored at a time: few enough for their maps to stay in a core's cache, enough to read the
-weights seldom. Seconds over those of the best of 16 to 2048 images, forward of one thread on an EPYC,
-contiguous: digits-small 1.03, mnist-7288 1.0, resnet 1.09, resnet50-as-published 1.03; at 1000 images
-1.03, 1.37, 1.69, at 64 images 1.5, 2.1, 1.0, 1.2. inference_mode gains nothing beside no_grad here,
-and a tensor that a model keeps from it could not be trained with."""
+weights seldom.
+
+Forward of one thread on an EPYC, contiguous, seconds over those of the best of 16 to 2048 images,
+for digits-small, mnist-7288, resnet and resnet50-as-published: 1.03, 1.0, 1.09, 1.03 at 256 images;
+1.03, 1.4, 1.7, 1.06 at 1000 (512 for the last); 1.5, 2.1, 1.0, 1.2 at 64. inference_mode gains
+nothing over no_grad, and a tensor that a model keeps from it could not be trained with.
+"""
 
 
 @dataclass(frozen=True)
