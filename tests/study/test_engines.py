@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from normlab.study.engines import cores, processes
+from normlab.study.engines import processes
 from normlab.study.engines.cores import keep_to, shares
 from normlab.study.plan import make_plan
 from normlab.study.runner import RunOptions, run_plan
@@ -50,8 +50,8 @@ class Net(nn.Module):
 
 
 def machine(monkeypatch: pytest.MonkeyPatch, allowed: set[int], count: int) -> None:
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: allowed)
-    monkeypatch.setattr(cores.os, "cpu_count", lambda: count)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: allowed)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
 
 
 def test_workers_that_fill_the_machine_have_cores_of_their_own(

@@ -16,10 +16,10 @@ BATCH = 256
 """Images scored at a time: few enough for their maps to stay in a core's cache, enough to read the
 weights seldom.
 
-Forward of one thread on an EPYC, contiguous, seconds over those of the best of 16 to 2048 images,
-for digits-small, mnist-7288, resnet and resnet50-as-published: 1.03, 1.0, 1.09, 1.03 at 256 images;
-1.03, 1.4, 1.7, 1.06 at 1000 (512 for the last); 1.5, 2.1, 1.0, 1.2 at 64. inference_mode gains
-nothing over no_grad, and a tensor that a model keeps from it could not be trained with.
+Seconds over those of the best size from 16 to 2048, forward of one thread on an EPYC, over the
+bundled models, both layouts, two runs (`benchmarks/loop.py`): 1.0 to 1.2 at 256 images, 1.0 to 1.7
+at 1000 and 1.0 to 2.1 at 64. inference_mode gains nothing to be seen over no_grad, and a tensor
+that a model keeps from it could not be trained with.
 """
 
 
