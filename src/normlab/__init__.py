@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         verify,
     )
     from normlab.errors import UserError
-    from normlab.models import swap_norm
+    from normlab.models import swap_convolutions, swap_norm
     from normlab.recipe import Recipe
     from normlab.sentences import Scoreboard
     from normlab.study import events as events
@@ -76,6 +76,7 @@ _HOMES = {
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
     "Verified": "normlab.answers",
+    "swap_convolutions": "normlab.models",
     "swap_norm": "normlab.models",
 }
 _MODULES = {
@@ -112,6 +113,7 @@ __all__ = [
     "run",
     "scoreboard",
     "status",
+    "swap_convolutions",
     "swap_norm",
     "trust_study",
     "verify",
