@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         lint,
         load_study,
         plan,
+        profile,
         published,
         report,
         results,
@@ -63,12 +64,14 @@ if TYPE_CHECKING:
     from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.costs import Costs
+    from normlab.study.profiling import Profile
     from normlab.study.spec import Study
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
+    "Profile": "normlab.study.profiling",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
     "Scoreboard": "normlab.sentences",
@@ -89,6 +92,7 @@ _MODULES = {
 __all__ = [
     "Comparison",
     "Costs",
+    "Profile",
     "Recipe",
     "Results",
     "Scoreboard",
@@ -107,6 +111,7 @@ __all__ = [
     "lint",
     "load_study",
     "plan",
+    "profile",
     "published",
     "report",
     "results",

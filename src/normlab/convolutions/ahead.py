@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from normlab.convolutions.choice import choose
 from normlab.convolutions.layer import Conv2d
-from normlab.convolutions.loops import run
+from normlab.convolutions.loops import run, run_winograd
 from normlab.convolutions.shape import Pair, Shape
 from normlab.convolutions.ways import PASSES
 
@@ -54,4 +54,6 @@ def prepare(wanted: Iterable[Shape], images: int, dtype: torch.dtype) -> None:
     for shape in wanted:
         for which, way in zip(PASSES, choose(shape, images, dtype), strict=True):
             if way == "rows" or way == "pixels":  # noqa: PLR1714 (mypy follows it)
-                run.prepare(way, shape, images, which)
+                run.prepare(way, shape, images, which, dtype)
+            elif way == "winograd":
+                run_winograd.prepare(shape, which, dtype)

@@ -42,18 +42,24 @@ def choose(shape: Shape, images: int, dtype: torch.dtype) -> Ways:
 
 
 def rule(shape: Shape, dtype: torch.dtype) -> Ways:
-    """The ways for a shape that the table does not have."""
-    if dtype is torch.bfloat16:
-        # Where torch's convolutions are slow in any layout; elsewhere its own have been faster.
-        product = shape.taps == 1 or max(shape.pixels, shape.out_pixels) <= 4
-        return Ways("product", "product", "product") if product and fast_bfloat16() else TORCH
+    """The ways for a shape that the table does not have.
+
+    Winograd's tiles for padded 3x3 kernels, loops over images for 1x1 kernels, small maps and the
+    gradients of strides, loops over rows for all else. bfloat16 is a product of matrices where the
+    processor multiplies it, but for the kernels that would need patches.
+    """
     if not has_loops():
         return TORCH
-    pixels = shape.taps == 1 or shape.out_pixels <= 64
-    walk: Way = "pixels" if pixels else "rows"
+    few = shape.taps == 1 or max(shape.pixels, shape.out_pixels) <= 4
+    if dtype is torch.bfloat16 and few:
+        return Ways("product", "product", "product") if fast_bfloat16() else TORCH
+    if shape.kernel == (3, 3) and shape.padding == (1, 1) and shape.stride == (1, 1) and not few:
+        return Ways("winograd", "winograd", "winograd")
+    if dtype is torch.bfloat16:
+        return TORCH
+    walk: Way = "pixels" if few or shape.out_pixels <= 64 else "rows"
     back: Way = walk if shape.stride == (1, 1) else "pixels"
-    weights: Way = "pixels" if shape.taps == 1 or shape.out_pixels <= 4 else "rows"
-    return Ways(walk, back, weights)
+    return Ways(walk, back, "pixels" if few else "rows")
 
 
 def kind(dtype: torch.dtype) -> str:

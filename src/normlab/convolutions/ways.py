@@ -9,13 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from normlab.convolutions import product
-from normlab.convolutions.loops import run
+from normlab.convolutions.loops import run, run_winograd
 from normlab.convolutions.shape import Shape
 from normlab.native import compiled
 
-Way = Literal["torch", "product", "rows", "pixels"]
-WAYS: tuple[Way, ...] = ("torch", "product", "rows", "pixels")
-"""torch's convolution, a product of matrices by torch, and the two walks of the loops."""
+Way = Literal["torch", "product", "rows", "pixels", "winograd"]
+WAYS: tuple[Way, ...] = ("torch", "product", "rows", "pixels", "winograd")
+"""torch's convolution, a product of matrices by torch, and the loops."""
 
 
 class Ways(NamedTuple):
@@ -33,16 +33,20 @@ class Ways(NamedTuple):
 
 
 PASSES = Ways._fields
+_BOTH = (torch.float32, torch.bfloat16)
+_LOOPS = {"rows": _BOTH, "pixels": (torch.float32,), "winograd": _BOTH}
 
 
 def can(way: Way, which: str, shape: Shape, images: int, dtype: torch.dtype) -> bool:
     """Whether a way computes a pass of a shape on this machine."""
-    if min(shape.out_size) < 1:
-        return way == "torch"
-    if way == "torch" or way == "product":  # noqa: PLR1714 (mypy follows it)
+    if way == "torch":
         return True
-    if dtype is not torch.float32 or not compiled.is_there():
+    if way == "product":
+        return min(shape.out_size) > 0
+    if dtype not in _LOOPS[way] or not compiled.is_there():
         return False
+    if way == "winograd":
+        return run_winograd.fits(shape, images, gradient=which == "input")
     if which == "weight":
         return run.fits_weights(way, shape, images)
     return run.fits(way, shape, images, gradient=which == "input")
@@ -54,6 +58,8 @@ def forward(way: Way, shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | No
         return F.conv2d(x, weight, bias, shape.stride, shape.padding)
     if way == "product":
         return product.forward(shape, x, weight, bias)
+    if way == "winograd":
+        return run_winograd.forward(shape, x, weight, bias)
     return run.forward(way, shape, x, weight, bias)
 
 
@@ -63,6 +69,8 @@ def input_gradient(way: Way, shape: Shape, x: Tensor, weight: Tensor, dy: Tensor
         return _by_torch(shape, x, weight, dy, (True, False, False))[0]
     if way == "product":
         return product.input_gradient(shape, dy, weight)
+    if way == "winograd":
+        return run_winograd.input_gradient(shape, dy, weight)
     return run.input_gradient(way, shape, dy, weight)
 
 
@@ -72,6 +80,8 @@ def weight_gradient(way: Way, shape: Shape, x: Tensor, weight: Tensor, dy: Tenso
         return _by_torch(shape, x, weight, dy, (False, True, False))[1]
     if way == "product":
         return product.weight_gradient(shape, x, dy)
+    if way == "winograd":
+        return run_winograd.weight_gradient(shape, x, dy)
     return run.weight_gradient(way, shape, x, dy)
 
 

@@ -55,10 +55,11 @@ class _Mean(Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Tensor:
         """An equal part of each gradient, lying as the map."""
-        (x,) = ctx.saved_tensors
+        x: Tensor = ctx.saved_tensors[0]
         pixels = x.shape[-2] * x.shape[-1]
         if torch.is_grad_enabled():
-            return (dy / pixels).expand_as(x)
+            part: Tensor = dy / pixels
+            return part.expand_as(x)
         dx = torch.empty_like(x, dtype=dy.dtype)
         torch.div(dy.expand_as(x), pixels, out=dx)
         return dx

@@ -12,14 +12,18 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-I32, I64, F32 = ir.IntType(32), ir.IntType(64), ir.FloatType()
-FLOATS = F32.as_pointer()
+I16, I32, I64, F32 = ir.IntType(16), ir.IntType(32), ir.IntType(64), ir.FloatType()
+FLOATS, HALVES = F32.as_pointer(), I16.as_pointer()
 _FIELDS = I64.as_pointer()
 
 
 def const(value: int) -> ir.Constant:
     """An int64."""
     return ir.Constant(I64, value)
+
+
+def _all(value: int, kind):
+    return ir.Constant(kind, [value] * kind.count)
 
 
 class Emitter:
@@ -48,6 +52,10 @@ class Emitter:
     def address(self, index: int):
         """An argument that is the address of float32 numbers."""
         return self.builder.inttoptr(self.argument(index), FLOATS)
+
+    def halves(self, index: int):
+        """An argument that is the address of bfloat16 numbers."""
+        return self.builder.inttoptr(self.argument(index), HALVES)
 
     def thread(self, index: int):
         """The number of this thread: asked of the function at the address in an argument, or 0."""
@@ -122,6 +130,14 @@ class Emitter:
         with self.builder.goto_entry_block():
             return self.builder.alloca(ir.VectorType(F32, lanes))
 
+    def constant(self, value: float, lanes: int):
+        """A number in all lanes."""
+        return ir.Constant(ir.VectorType(F32, lanes), [value] * lanes)
+
+    def negative(self, vector):
+        """The vector with other signs."""
+        return self.builder.fneg(vector)
+
     def clear(self, variable) -> None:
         """Set a variable to 0."""
         kind = variable.type.pointee
@@ -135,6 +151,24 @@ class Emitter:
     def store(self, vector, pointer) -> None:
         """A vector to anywhere in memory."""
         self.builder.store(vector, self.builder.bitcast(pointer, vector.type.as_pointer()), align=4)
+
+    def load_halves(self, pointer, lanes: int):
+        """A vector of float32 from bfloat16 numbers in memory."""
+        b, wide = self.builder, ir.VectorType(I32, lanes)
+        kind = ir.VectorType(I16, lanes).as_pointer()
+        bits = b.zext(b.load(b.bitcast(pointer, kind), align=2), wide)
+        return b.bitcast(b.shl(bits, _all(16, wide)), ir.VectorType(F32, lanes))
+
+    def store_halves(self, vector, pointer) -> None:
+        """A vector of float32 as bfloat16: to the nearest, halves to even; NaN stays NaN."""
+        b, lanes = self.builder, vector.type.count
+        wide, narrow = ir.VectorType(I32, lanes), ir.VectorType(I16, lanes)
+        bits = b.bitcast(vector, wide)
+        odd = b.and_(b.lshr(bits, _all(16, wide)), _all(1, wide))
+        rounded = b.lshr(b.add(bits, b.add(odd, _all(0x7FFF, wide))), _all(16, wide))
+        is_nan = b.fcmp_unordered("uno", vector, vector)
+        made = b.trunc(b.select(is_nan, _all(0x7FC0, wide), rounded), narrow)
+        b.store(made, b.bitcast(pointer, narrow.as_pointer()), align=2)
 
     def shuffled(self, a, b, lanes: list[int]):
         """Lanes of two vectors, those of the second counted on."""

@@ -30,6 +30,7 @@ from normlab.train.evaluation import Evaluated, evaluate, finite, mean_loss
 from normlab.train.layout import layout, take
 from normlab.train.liveness import Probe, over_the_trial, why_invalid
 from normlab.train.losses import LOSSES
+from normlab.train.marks import Marks
 from normlab.train.metrics import confusion, scores
 from normlab.train.optimizer import Updater
 from normlab.train.stopping import is_stale
@@ -102,7 +103,11 @@ def train(
 
 
 class Trainer:
-    """Model, data and optimizer of one trial on its device."""
+    """Model, data and optimizer of one trial on its device.
+
+    Attributes:
+        marks: Told as each part of a step is done.
+    """
 
     def __init__(
         self, recipe: Recipe, seed: int, splits: Splits, device: torch.device, *, probes: bool
@@ -137,6 +142,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
         self.declared_norms, self.probes = built.norms, probes
+        self.marks = Marks()
         self.checks: tuple[Check, ...] = ()
         self.tested: Evaluated | None = None
 
@@ -164,11 +170,14 @@ class Trainer:
                 trained = self._train(epoch, probe)
             if probe is not None:
                 probe.evaluating()
+            self.marks.begin()
             validation, test = self._evaluate(self.validation), self._evaluate(self.test)
+            self.marks.done("evaluation")
             self.tested = test
             if probe is not None:
                 losses = (trained["train_loss"], validation.scores.loss if validation else 0.0)
                 self.checks = probe.conclude(finite=None not in losses)
+                self.marks.done("liveness")
         finally:
             if probe is not None:
                 probe.close()
@@ -177,7 +186,10 @@ class Trainer:
         for name, found in (("validation", validation), ("test", test)):
             for metric in ("loss", "accuracy", "macro_f1", "micro_f1", "ece"):
                 scored[f"{name}_{metric}"] = getattr(found.scores, metric) if found else None
-        return EpochRecord(epoch=epoch, **trained, **scored, details=self._details())
+        self.marks.begin()
+        details = self._details()
+        self.marks.done("diagnostics")
+        return EpochRecord(epoch=epoch, **trained, **scored, details=details)
 
     def _train(self, epoch: int, probe: Probe | None) -> dict[str, Any]:
         """The steps of an epoch; fields of its record."""
@@ -194,6 +206,7 @@ class Trainer:
         start = self._clock()
         for number, batch in enumerate(batches):
             step = (epoch - 1) * self.steps_per_epoch + number
+            self.marks.begin()
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
                 layer.progress = progress
@@ -204,20 +217,27 @@ class Trainer:
             images = take(inputs, batch)
             given = self.augment(images, labels_of[number], augmentation)
             laid = given.images.contiguous(memory_format=self.layout)
+            self.marks.done("input")
             logits = self._logits(laid)
+            self.marks.done("forward")
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
+            self.marks.done("loss")
             loss.backward()  # type: ignore[no-untyped-call]
+            self.marks.done("backward")
             if probe is None:
-                self.updater.step(step)
+                self.updater.step(step, self.marks.stage)
             else:
                 probe.gradients()
                 probe.batch(images, given.images)
+                self.marks.done("liveness")
                 # Amid the epoch: in its last step a schedule may have taken the rate to 0.
                 is_watched = step == self.steps_per_epoch // 2
                 self.updater.step(step, probe.updated if is_watched else probe.ignore)
+            self.marks.done("optimizer")
             losses.append(loss.detach())
             shown.append(given.labels)
             predicted.append(logits.detach().argmax(dim=1))
+            self.marks.done("metrics")
         seconds = self._clock() - start
         running = scores(confusion(torch.cat(shown), torch.cat(predicted), self.num_classes))
         means_something = not self.augment.mixes  # a mixed image has no one right class

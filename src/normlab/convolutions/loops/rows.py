@@ -9,60 +9,41 @@ from __future__ import annotations
 
 from math import ceil
 
+from normlab.convolutions.loops import maps
 from normlab.convolutions.loops.tiles import Tile
 from normlab.convolutions.shape import Shape
 from normlab.native.emitter import Emitter
 
-ARGUMENTS = ("thread_number", "threads", "images", "x", "weight", "y", "bias", "frames")
+ARGUMENTS = ("thread_number", "threads", "images", "x", "weight", "y", "bias", "frames", "outs")
 
 
-def forward(name: str, shape: Shape, tile: Tile) -> str:
+def forward(name: str, shape: Shape, tile: Tile, *, half: bool) -> str:
     """The text of the loop; weights as `weights.pack` lays them: (block, ky, channel, kx, block's).
 
-    `frames` has room for an image with its padding for each thread, zeros around it.
+    For each thread `frames` has room for an image with its padding, zeros around it, and `outs` for
+    a result; float32 maps without padding do not need them.
     """
     e = Emitter(name)
-    threads, images = e.argument(1), e.argument(2)
-    thread = e.thread(0)
-    x, w, y, bias, frames = (e.address(i) for i in range(3, 8))
+    threads, images, thread = e.argument(1), e.argument(2), e.thread(0)
+    x, y = (maps.address(e, i, half) for i in (3, 5))
+    w, bias, frames, outs = (e.address(i) for i in (4, 6, 7, 8))
+    count = shape.out_pixels * shape.outputs
     frame = e.at(frames, e.times(thread, shape.frame))
+    made = e.at(outs, e.times(thread, count))
     first, last = e.share(images, threads, thread)
 
     def image(n):
         inside = e.at(x, e.times(n, shape.pixels * shape.inputs))
-        if shape.is_padded:
-            to_frame(e, shape, inside, frame)
+        if shape.is_padded or half:
+            maps.to_frame(e, shape, inside, frame, shape.framed[1], half)
             inside = frame
-        out = e.at(y, e.times(n, shape.out_pixels * shape.outputs))
-        _image(e, shape, tile, inside, w, out, bias)
+        out = e.at(y, e.times(n, count))
+        _image(e, shape, tile, inside, w, made if half else out, bias)
+        if half:
+            maps.write(e, count, made, out)
 
     e.loop(last, image, first)
     return e.finish()
-
-
-def to_frame(e: Emitter, shape: Shape, image, frame) -> None:
-    """Copy an image into its frame of zeros."""
-    length = shape.width * shape.inputs
-    row_of_frame = shape.framed[1] * shape.inputs
-    begin = shape.padding[0] * row_of_frame + shape.padding[1] * shape.inputs
-
-    def row(r):
-        source = e.at(image, e.times(r, length))
-        target = e.at(frame, e.plus(e.times(r, row_of_frame), begin))
-        done = 0
-        for lanes in (16, 8, 4, 2, 1):
-            count = (length - done) // lanes
-            if count:
-                base = done
-
-                def piece(i, lanes=lanes, base=base):
-                    offset = e.plus(e.times(i, lanes), base)
-                    e.store(e.load(e.at(source, offset), lanes), e.at(target, offset))
-
-                e.loop(count, piece)
-                done += count * lanes
-
-    e.loop(shape.height, row)
 
 
 def _image(e: Emitter, shape: Shape, tile: Tile, x, w, y, bias) -> None:

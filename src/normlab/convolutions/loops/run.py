@@ -53,12 +53,7 @@ def fits_weights(walk: Walk, shape: Shape, images: int) -> bool:
 
 def forward(walk: Walk, shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution of a channels-last map (N, C, H, W); weight channels-last, (K, C, kh, kw)."""
-    y = torch.empty(
-        (len(x), shape.outputs, *shape.out_size),
-        dtype=x.dtype,
-        device=x.device,
-        memory_format=torch.channels_last,
-    )
+    y = empty(x, shape.outputs, shape.out_size)
     shape, images = _flat(shape, len(x))
     _convolve(walk, shape, False, images, x, weight, y, bias)
     return y
@@ -66,12 +61,7 @@ def forward(walk: Walk, shape: Shape, x: Tensor, weight: Tensor, bias: Tensor | 
 
 def input_gradient(walk: Walk, shape: Shape, dy: Tensor, weight: Tensor) -> Tensor:
     """The gradient of the map from that of the result, channels-last both."""
-    dx = torch.empty(
-        (len(dy), shape.inputs, shape.height, shape.width),
-        dtype=dy.dtype,
-        device=dy.device,
-        memory_format=torch.channels_last,
-    )
+    dx = empty(dy, shape.inputs, (shape.height, shape.width))
     shape, images = _flat(shape, len(dy))
     _convolve(walk, shape, True, images, dy, weight, dx, None)
     return dx
@@ -81,25 +71,39 @@ def weight_gradient(walk: Walk, shape: Shape, x: Tensor, dy: Tensor) -> Tensor:
     """The gradient of the weights, (K, C, kh, kw), channels-last where C is a multiple of 8."""
     kernel = shape.kernel
     shape, images = _flat(shape, len(x))
-    threads = _threads(shape, images)
-    address, over_outputs = _weights_plan(walk, shape)
-    sums = torch.zeros((threads, shape.weights), dtype=x.dtype, device=x.device)
-    frames = _frames(shape, threads) if walk == "rows" else 0
-    fields = threads, images, x.data_ptr(), dy.data_ptr(), sums.data_ptr(), frames
-    _run(address, threads, fields)
-    total = sums[0] if threads == 1 else sums.sum(0)
+    threads = threads_for(shape, images)
+    half = x.dtype is torch.bfloat16
+    address, over_outputs = _weights_plan(walk, shape, half)
+    sums = torch.zeros((threads, shape.weights), dtype=torch.float32, device=x.device)
+    framed, wide = frames(shape, threads, _frame(walk, shape, half)), outs(shape, threads, x.dtype)
+    fields = (
+        threads, images, x.data_ptr(), dy.data_ptr(), sums.data_ptr(), framed,
+        0 if wide is None else wide.data_ptr(),
+    )  # fmt: skip
+    call(address, threads, fields)
+    total = (sums[0] if threads == 1 else sums.sum(0)).to(x.dtype)
     if over_outputs:
         return total.view(*kernel, shape.inputs, shape.outputs).permute(3, 2, 0, 1)
     return total.view(shape.outputs, *kernel, shape.inputs).permute(0, 3, 1, 2)
 
 
-def prepare(walk: Walk, shape: Shape, images: int, which: str) -> None:
+def empty(like: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
+    """A channels-last map for as many images as another has."""
+    return torch.empty(
+        (len(like), channels, *size),
+        dtype=like.dtype,
+        device=like.device,
+        memory_format=torch.channels_last,
+    )
+
+
+def prepare(walk: Walk, shape: Shape, images: int, which: str, dtype: torch.dtype) -> None:
     """Compile or load what a pass needs: `forward`, `input` or `weight`."""
     shape, images = _flat(shape, images)
     if which == "weight":
-        _weights_plan(walk, shape)
+        _weights_plan(walk, shape, dtype is torch.bfloat16)
     else:
-        _plan(walk, shape, which == "input", min(images, 16))
+        _plan(walk, shape, which == "input", min(images, 16), dtype is torch.bfloat16)
 
 
 def _flat(shape: Shape, images: int) -> tuple[Shape, int]:
@@ -109,7 +113,8 @@ def _flat(shape: Shape, images: int) -> tuple[Shape, int]:
     return shape, images
 
 
-def _threads(shape: Shape, images: int) -> int:
+def threads_for(shape: Shape, images: int) -> int:
+    """How many threads share a batch."""
     if images * shape.out_pixels * shape.weights < SHARED_FROM or team.openmp() is None:
         return 1
     return min(torch.get_num_threads(), images)
@@ -125,17 +130,25 @@ def _convolve(
     y: Tensor,
     bias: Tensor | None,
 ) -> None:
-    threads = _threads(shape, images)
-    plan = _plan(walk, shape, turned, min(images, 16))
-    packed = torch.empty(shape.weights, dtype=x.dtype, device=x.device)
-    _alone(plan.pack, array("q", (weight.data_ptr(), packed.data_ptr())))
-    if bias is None:
-        bias = _zeros(shape.inputs if turned else shape.outputs)
-    frames = _frames(plan.seen, threads) if walk == "rows" else 0
+    threads = threads_for(shape, images)
+    half, weight = x.dtype is torch.bfloat16, weight.float()
+    plan = _plan(walk, shape, turned, min(images, 16), half)
+    packed = torch.empty_like(weight)
+    alone(plan.pack, array("q", (weight.data_ptr(), packed.data_ptr())))
+    written = shape.inputs if turned else shape.outputs
+    bias = zeros(written) if bias is None else bias.float()
+    framed = frames(plan.seen, threads, _frame(walk, plan.seen, half))
+    wide = outs(plan.seen, threads, x.dtype)
     fields = (
-        threads, images, x.data_ptr(), packed.data_ptr(), y.data_ptr(), bias.data_ptr(), frames,
+        threads, images, x.data_ptr(), packed.data_ptr(), y.data_ptr(), bias.data_ptr(), framed,
+        0 if wide is None else wide.data_ptr(),
     )  # fmt: skip
-    _run(plan.address, threads, fields)
+    call(plan.address, threads, fields)
+
+
+def _frame(walk: Walk, shape: Shape, half: bool) -> int:
+    """Numbers of a frame: the walk over rows needs one, for padding and to widen bfloat16."""
+    return shape.frame if walk == "rows" and (shape.is_padded or half) else 0
 
 
 class _Plan(NamedTuple):
@@ -145,7 +158,7 @@ class _Plan(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def _plan(walk: Walk, shape: Shape, turned: bool, images: int) -> _Plan:
+def _plan(walk: Walk, shape: Shape, turned: bool, images: int, half: bool) -> _Plan:
     from normlab.convolutions.loops import pixels, rows, tiles, weights
 
     lanes, registers = compiled.lanes(), compiled.registers()
@@ -155,7 +168,7 @@ def _plan(walk: Walk, shape: Shape, turned: bool, images: int) -> _Plan:
     if walk == "rows":
         seen = shape.turned() if turned else shape
         tile = tiles.of_rows(written, seen.out_size, seen.kernel[1], lanes, registers)
-        make = lambda name: rows.forward(name, seen, tile)  # noqa: E731
+        make = lambda name: rows.forward(name, seen, tile, half=half)  # noqa: E731
     else:
         met = meetings(shape)
         read, channels = shape.pixels, (shape.inputs, shape.outputs)
@@ -169,32 +182,32 @@ def _plan(walk: Walk, shape: Shape, turned: bool, images: int) -> _Plan:
     pack = compiled.function(
         "pack",
         (sizes, tile, turned, laid),
-        _source(),
+        source(),
         lambda name: weights.pack(
             name, sizes, tile.channels, turned=turned, rows=laid, lanes=tile.lanes
         ),
     )
-    address = compiled.function(walk, (shape, turned, tile), _source(), make)
+    address = compiled.function(walk, (shape, turned, tile, half), source(), make)
     return _Plan(address, pack, seen)
 
 
 @lru_cache(maxsize=1024)
-def _weights_plan(walk: Walk, shape: Shape) -> tuple[int, bool]:
+def _weights_plan(walk: Walk, shape: Shape, half: bool) -> tuple[int, bool]:
     from normlab.convolutions.loops import weights
 
     lanes = compiled.lanes()
     if walk == "rows":
         address = compiled.function(
             "weights_rows",
-            (shape, lanes),
-            _source(),
-            lambda name: weights.by_rows(name, shape, lanes),
+            (shape, lanes, half),
+            source(),
+            lambda name: weights.by_rows(name, shape, lanes, half=half),
         )
         return address, weights.is_over_outputs(shape)
     address = compiled.function(
         "weights_pixels",
         (shape, lanes),
-        _source(),
+        source(),
         lambda name: weights.by_pixels(
             name,
             meetings(shape),
@@ -207,7 +220,7 @@ def _weights_plan(walk: Walk, shape: Shape) -> tuple[int, bool]:
 
 
 @cache
-def _source() -> str:
+def source() -> str:
     """Of all the code that writes loops."""
     here = Path(__file__).parent
     emitter = Path(compiled.__file__).parent / "emitter.py"
@@ -222,26 +235,35 @@ class _Kept(threading.local):
     """Frames of zeros, by what they are of: a loop writes inside of them alone."""
 
     def __init__(self) -> None:
-        self.frames: dict[tuple[Shape, int], Tensor] = {}
+        self.frames: dict[tuple[Shape, int, int], Tensor] = {}
 
 
 _kept = _Kept()
 
 
-def _frames(shape: Shape, threads: int) -> int:
-    """The address of a frame for each thread."""
-    if not shape.is_padded:
+def frames(shape: Shape, threads: int, size: int) -> int:
+    """The address of a frame of so many numbers for each thread; 0 for none."""
+    if not size:
         return 0
-    key = shape._replace(outputs=0), threads
+    key = shape._replace(outputs=0), threads, size
     found = _kept.frames.get(key)
     if found is None:
-        found = torch.zeros(shape.frame * threads, dtype=torch.float32, device="cpu")
+        found = torch.zeros(size * threads, dtype=torch.float32, device="cpu")
         _kept.frames[key] = found
     return found.data_ptr()
 
 
+def outs(shape: Shape, threads: int, dtype: torch.dtype) -> Tensor | None:
+    """Room for a result in float32 for each thread; None where maps are float32 themselves."""
+    if dtype is torch.float32:
+        return None
+    count = threads * shape.out_pixels * shape.outputs
+    return torch.empty(count, dtype=torch.float32, device="cpu")
+
+
 @cache
-def _zeros(count: int) -> Tensor:
+def zeros(count: int) -> Tensor:
+    """So many; nobody writes them."""
     return torch.zeros(count, dtype=torch.float32, device="cpu")
 
 
@@ -250,14 +272,15 @@ def _callable(address: int) -> Any:
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
 
 
-def _alone(address: int, fields: array[int]) -> None:
+def alone(address: int, fields: array[int]) -> None:
+    """Call a function with the address of its arguments."""
     _callable(address)(fields.buffer_info()[0])
 
 
-def _run(address: int, threads: int, fields: tuple[int, ...]) -> None:
+def call(address: int, threads: int, fields: tuple[int, ...]) -> None:
     """Call a loop; the first of its arguments tells a thread its number, if there is a team."""
     if threads == 1:
-        _alone(address, array("q", (0, *fields)))
+        alone(address, array("q", (0, *fields)))
     else:
         given = array("q", (team.thread_number(), *fields))
         team.on_team(address, given.buffer_info()[0], threads)

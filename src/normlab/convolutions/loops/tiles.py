@@ -63,8 +63,8 @@ def of_rows(channels: int, size: tuple[int, int], kernel: int, lanes: int, regis
 
 
 def of_images(channels: int, images: int, lanes: int, registers: int) -> Tile:
-    """A tile of images, at most as many as there are."""
+    """A tile of images, or of anything else: equal parts of as many as there are."""
     lanes = lanes_for(channels, lanes)
     vectors = 2 if registers >= 32 and channels % (2 * lanes) == 0 else 1
     most = 8 if vectors == 2 or registers < 32 else 16
-    return Tile(lanes, 1, vectors, 1, min(most, images))
+    return Tile(lanes, 1, vectors, 1, ceil(images / ceil(images / most)))

@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
-from normlab.convolutions.loops.rows import to_frame
+from normlab.convolutions.loops import maps
 from normlab.convolutions.loops.tiles import LEAST
 from normlab.convolutions.meetings import Meetings
 from normlab.convolutions.shape import Shape
 from normlab.native.emitter import Emitter
 
 PACK_ARGUMENTS = ("weight", "packed")
-ROWS_ARGUMENTS = ("thread_number", "threads", "images", "x", "dy", "dweight", "frames")
+ROWS_ARGUMENTS = ("thread_number", "threads", "images", "x", "dy", "dweight", "frames", "outs")
 PIXELS_ARGUMENTS = ("thread_number", "threads", "images", "x", "dy", "dweight")
 
 IMAGES = 64
@@ -96,7 +96,7 @@ def _pack_part(e: Emitter, source, target, read: int, steps: tuple[int, int, int
             e.builder.store(value, e.at(target, r * step + j))
 
 
-def by_rows(name: str, shape: Shape, lanes: int) -> str:
+def by_rows(name: str, shape: Shape, lanes: int, *, half: bool) -> str:
     """Gradient of weights over rows of pixels, added to (K, kh, kw, C) of each thread.
 
     A row of taps is a row of numbers in a channels-last map: a vector of it times one gradient.
@@ -104,17 +104,23 @@ def by_rows(name: str, shape: Shape, lanes: int) -> str:
     """
     e = Emitter(name)
     threads, images, thread = e.argument(1), e.argument(2), e.thread(0)
-    x, dy, dw, frames = (e.address(i) for i in range(3, 7))
+    x, dy = (maps.address(e, i, half) for i in (3, 4))
+    dw, frames, outs = (e.address(i) for i in (5, 6, 7))
+    count = shape.out_pixels * shape.outputs
     frame = e.at(frames, e.times(thread, shape.frame))
+    wide = e.at(outs, e.times(thread, count))
     own = e.at(dw, e.times(thread, shape.weights))
     first, last = e.share(images, threads, thread)
 
     def image(n):
         inside = e.at(x, e.times(n, shape.pixels * shape.inputs))
-        if shape.is_padded:
-            to_frame(e, shape, inside, frame)
+        if shape.is_padded or half:
+            maps.to_frame(e, shape, inside, frame, shape.framed[1], half)
             inside = frame
-        gradient = e.at(dy, e.times(n, shape.out_pixels * shape.outputs))
+        gradient = e.at(dy, e.times(n, count))
+        if half:
+            maps.read(e, count, gradient, wide, half)
+            gradient = wide
         if is_over_outputs(shape):
             _over_outputs(e, shape, inside, gradient, own, lanes)
         else:
