@@ -16,6 +16,7 @@ from normlab.norms import MomentNorm, kernels
 from normlab.recipe import Recipe
 from normlab.study.plan import Arm
 from normlab.train import keep_freed_memory
+from normlab.train.precision import maps_dtype
 from normlab.train.speed import Load, Speed, time_training
 
 _STEPS = 4.0
@@ -219,7 +220,7 @@ def _norms_at_hand(subjects: Sequence[Subject], device: str) -> Iterator[bool]:
         Whether it does.
     """
     dtypes = {
-        torch.float64 if one.arm.recipe.precision == "float64" else torch.float32
+        maps_dtype(one.arm.recipe.precision)
         for one in subjects
         if isinstance(one.arm.model.norm, MomentNorm)
     }

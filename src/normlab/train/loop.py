@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -33,6 +32,8 @@ from normlab.train.losses import LOSSES
 from normlab.train.marks import Marks
 from normlab.train.metrics import confusion, scores
 from normlab.train.optimizer import Updater
+from normlab.train.precision import computing, exact_products, maps_dtype, weights_dtype
+from normlab.train.provenance import computes
 from normlab.train.stopping import is_stale
 from normlab.train.streams import generator, initialize, order, random_layers, reseed_dropout
 
@@ -42,10 +43,12 @@ class EpochDone:
     """A whole epoch is done; `checkpoint` continues from here.
 
     The checkpoint shares memory with the model that trains on: use it before the next epoch.
+    `computes` says how: the layout of the maps, the precision and the kernels.
     """
 
     record: EpochRecord
     checkpoint: Checkpoint
+    computes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,14 @@ class Finished:
         weights: Parameters and buffers by name.
         predictions: Class predicted for each test image, and `confidences`: its probability;
             shape (N,) each, on the CPU.
+        computes: As in `EpochDone`.
     """
 
     result: TrialResult
     weights: dict[str, Tensor]
     predictions: Tensor
     confidences: Tensor
+    computes: dict[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -98,7 +103,7 @@ def train(
     while not trainer.is_over(history):
         record = trainer.epoch(len(history) + 1)
         history = (*history, record)
-        yield EpochDone(record, trainer.checkpoint(history))
+        yield EpochDone(record, trainer.checkpoint(history), trainer.computes())
     yield trainer.finish(history)
 
 
@@ -116,21 +121,21 @@ class Trainer:
             torch.cuda.reset_peak_memory_stats(device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
-        self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        self.dtype = weights_dtype(recipe.precision)
         built = build(recipe, splits.shape, splits.num_classes)
-        products = torch.bfloat16 if recipe.precision == "bfloat16" else self.dtype
-        self.layout = layout(built.model, device, products)
+        maps = maps_dtype(recipe.precision)
+        self.layout = layout(built.model, device, maps)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
         initialize(built.model, seed, recipe.init)
-        model = built.model.to(device=device, dtype=self.dtype)
-        self.model: nn.Module = model.to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
-            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
+            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
         if self.layout is torch.channels_last and device.type == "cpu":
-            _prepare_convolutions(recipe, splits.shape, splits.num_classes, products)
+            _prepare_convolutions(recipe, splits.shape, splits.num_classes, maps)
         self.random = random_layers(self.model)
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
@@ -156,10 +161,7 @@ class Trainer:
 
     def epoch(self, epoch: int) -> EpochRecord:
         """Train one epoch (1 for the first), then evaluate."""
-        # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
+        with exact_products():
             return self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> EpochRecord:
@@ -209,7 +211,7 @@ class Trainer:
             self.marks.begin()
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
-                layer.progress = progress
+                layer.progress = progress  # type: ignore[assignment]
             reseed_dropout(self.random, self.seed, step, self.device)
             # A batch is made when it is wanted. A thread that makes the next one meanwhile needs a
             # core, and workers use all of theirs: it gained nothing (0.91 to 0.99 of the speed,
@@ -227,6 +229,7 @@ class Trainer:
             if probe is None:
                 self.updater.step(step, self.marks.stage)
             else:
+                probe.loss(loss.detach())
                 probe.gradients()
                 probe.batch(images, given.images)
                 self.marks.done("liveness")
@@ -254,7 +257,7 @@ class Trainer:
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """What the model says of images, in the mode it is in."""
-        with self._precision():
+        with computing(self.recipe.precision, self.device.type):
             logits: Tensor = self.model(inputs)
         return logits.to(self.dtype)
 
@@ -274,7 +277,7 @@ class Trainer:
         if self.updater.largest_norm is not None:
             means["largest_norm"] = float(self.updater.largest_norm)
         images, _ = self.validation if len(self.validation[1]) else self.train
-        with self._precision():
+        with computing(self.recipe.precision, self.device.type):
             found = diagnostics.collect(self.recipe, self.model, images, means)
         if "train" in self.recipe.diagnostics:
             scored = self._evaluate(self.train)
@@ -290,7 +293,12 @@ class Trainer:
             norms=self.declared_norms,
             trained=[p for group in self.updater.optimizer.param_groups for p in group["params"]],
             lr=lambda: self.updater.lr,
+            state=self.updater.state_dict,
         )
+
+    def computes(self) -> dict[str, str]:
+        """How the model computes; see `normlab.train.provenance`."""
+        return computes(self.model, self.train[0], self.recipe.precision)
 
     def checkpoint(self, history: tuple[EpochRecord, ...]) -> Checkpoint:
         """The state after the last epoch of `history`; shares memory with the model."""
@@ -311,7 +319,8 @@ class Trainer:
         self.checks = (*self.checks, *found)
         reason = why_invalid(self.checks)
         # A trial that was only to be finished has not been tested in this process yet.
-        train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
+        with exact_products():
+            train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
         assert train is not None
         assert test is not None
         ended: Literal["diverged", "complete"] = "diverged" if diverged else "complete"
@@ -330,17 +339,13 @@ class Trainer:
             flops=flops(self.recipe, self.shape, self.num_classes),
             peak_memory=peak_memory(self.device),
         )
-        return Finished(result, weights, test.predictions.cpu(), test.confidences.cpu())
+        said = test.predictions.cpu(), test.confidences.cpu()
+        return Finished(result, weights, *said, self.computes())
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
         inputs = torch.from_numpy(split.inputs).to(device=self.device, dtype=self.dtype)
         inputs = inputs.contiguous(memory_format=self.layout)
         return inputs, torch.from_numpy(split.labels).to(self.device)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.recipe.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _clock(self) -> float:
         if self.device.type == "cuda":

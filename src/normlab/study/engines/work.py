@@ -26,6 +26,7 @@ from normlab.study.engines.engine import (
     Failed,
     Faulted,
     Message,
+    Placed,
     Started,
     Task,
 )
@@ -68,6 +69,7 @@ def _perform(task: Task, device: str) -> Iterator[Message]:
             resume = None
         history = resume.history if resume else ()
         own = {"own_code": task.code} if task.code else {}
+        placed = False
         yield Started(task.trial_id, {**place, **own}, len(history), anew)
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
@@ -80,6 +82,9 @@ def _perform(task: Task, device: str) -> Iterator[Message]:
         if task.code is not None:
             remember_loaded(task.recipe, task.code)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
+            if not placed:
+                placed = True
+                yield Placed(task.trial_id, {**place, **own, **event.computes})
             if isinstance(event, EpochDone):
                 save_checkpoint(replace(event.checkpoint, place=place), task.checkpoint)
                 yield EpochTrained(task.trial_id, event.record)
