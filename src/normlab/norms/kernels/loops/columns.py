@@ -10,6 +10,7 @@ the row.
 
 import numpy as np
 
+from normlab.norms.kernels.loops.bfloat16 import number_of
 from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
 
 LEAST = 256
@@ -36,7 +37,7 @@ def four_rows(x, at, L, j0, j1):
 @ordered
 def column_sums(x, L, first, last, j0, j1, total):
     """Sums over rows first to last of columns j0 to j1."""
-    number = x.dtype.type
+    number = number_of(x)
     fours = first + (last - first) // 4 * 4
     for j in range(j1 - j0):
         total[j] = number(0)
@@ -53,7 +54,7 @@ def column_sums(x, L, first, last, j0, j1, total):
 @ordered
 def column_deviations(x, L, first, last, j0, j1, center, left, square):
     """Sums of deviations from `center`, and of their squares; as `column_sums`."""
-    number = x.dtype.type
+    number = number_of(x)
     fours = first + (last - first) // 4 * 4
     for j in range(j1 - j0):
         left[j] = number(0)
@@ -89,7 +90,7 @@ def channel_centers(x, L, C, size, total, center):
 
     The columns are `L // C` times all channels of channels_last maps.
     """
-    number = x.dtype.type
+    number = number_of(x)
     column_sums(x, L, 0, len(x) // L, 0, L, total)
     rest = short_row(x, L)
     for j in range(len(rest)):
@@ -114,7 +115,7 @@ def channel_centers(x, L, C, size, total, center):
 @ordered
 def channel_moments(x, L, C, size, total, center, left, square, M, E, V):
     """Mean M + E and biased variance V of runs of channels; four arrays of L for scratch."""
-    number = x.dtype.type
+    number = number_of(x)
     channel_centers(x, L, C, size, total, center)
     column_deviations(x, L, 0, len(x) // L, 0, L, center, left, square)
     rest = short_row(x, L)
@@ -147,7 +148,7 @@ def piece_moments(x, L, K, D, Q, add, left, square):
     so far as in Chan, Golub & LeVeque 1979. The last row may be short. The last three arguments are
     scratch of L values each.
     """
-    number = x.dtype.type
+    number = number_of(x)
     rows = len(x) // L
     tail = len(x) - rows * L
     for j0 in range(0, L, BESIDE):
@@ -204,7 +205,7 @@ def join_moments(n, m, L, tail_n, tail_m, K, D, Q, K2, D2, Q2):
 @ordered
 def piece_affine(x, y, s, a, b, L, relu):
     """y = a * (x - s) + b by columns, then ReLU."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
@@ -234,7 +235,7 @@ def piece_sums(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
 @ordered
 def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
     """`piece_sums`, compiled once with ReLU and once without."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     rows = len(x) // L
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
@@ -279,7 +280,7 @@ def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
 @ordered
 def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
     """As `row_dx`, with factors by columns."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
