@@ -218,8 +218,9 @@ def _norms_at_hand(subjects: Sequence[Subject], device: str) -> Iterator[bool]:
     Yields:
         Whether it does.
     """
+    of_maps = {"float64": torch.float64, "bfloat16": torch.bfloat16}
     dtypes = {
-        torch.float64 if one.arm.recipe.precision == "float64" else torch.float32
+        of_maps.get(one.arm.recipe.precision, torch.float32)
         for one in subjects
         if isinstance(one.arm.model.norm, MomentNorm)
     }

@@ -118,7 +118,9 @@ class Trainer:
         self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
-            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
+            half = recipe.precision == "bfloat16"  # of the maps; parameters are as self.dtype
+            dtype = torch.bfloat16 if half else self.dtype
+            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=dtype, device=device))
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
             torch.from_numpy(ends).to(device=device, dtype=self.dtype)

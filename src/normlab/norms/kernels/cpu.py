@@ -4,6 +4,9 @@ Numba compiles without a compiler on the machine, once per machine (it keeps a c
 maps it is calls that norms cost, not arithmetic: so a whole forward or backward is one call through
 ctypes with the addresses of the tensors (`normlab.norms.kernels.boundary`). Torch's own OpenMP team
 shares the images of a large map.
+
+bfloat16 maps are read and written as they are; all that is computed of them is float32, parameters
+and running statistics too, as under autocast.
 """
 
 from __future__ import annotations

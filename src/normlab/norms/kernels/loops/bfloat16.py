@@ -54,7 +54,7 @@ class BFloat16Model(models.PrimitiveModel):
         return builder.bitcast(builder.shl(builder.zext(value, _WORD), _WORD(16)), _FLOAT)
 
     def as_data(self, builder, value):
-        """Round. Integers do it: vectors have them everywhere. The sum could make a NaN infinite."""
+        """Round with integers, which fill vectors everywhere; the sum would spoil a NaN."""
         bits = builder.bitcast(value, _WORD)
         odd = builder.and_(builder.lshr(bits, _WORD(16)), _WORD(1))
         up = builder.add(builder.add(bits, _WORD(0x7FFF)), odd)

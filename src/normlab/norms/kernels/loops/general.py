@@ -30,7 +30,7 @@ def _image_columns(C, P):
 
 @inlined
 def row_factors(number, mean, scale, shift):
-    """Center, scale and shift as numbers of that dtype; what rounding the mean leaves is in the shift."""
+    """Center, scale and shift as numbers; what rounding the mean leaves is in the shift."""
     s = number(mean)
     return s, number(scale), number(shift - scale * (mean - np.float64(s)))
 
