@@ -40,6 +40,7 @@ Way = Literal["rows", "columns", "segments", "gated"]
 _SHARED_FROM = 1 << 15
 # Pixels below which a loop over one channel's pixels is mostly beginning and end (measured so too).
 _FEW = 64
+# Pixels up to which columns pay with any number of images.
 _FEWER = 4
 # The tasks of most kinds.
 _PREPARED = tuple(
@@ -266,14 +267,19 @@ def _run(
         raise RuntimeError(f"the loops cannot read what '{name}' was given for {x.dtype} maps")
 
 
-def way(spec: Spec, C: int, P: int, nhwc: bool) -> Way:
+def way(spec: Spec, N: int, C: int, P: int, nhwc: bool) -> Way:
     """How a pooled kind walks over maps: decided by what is pooled, the layout and the pixels."""
     size, each = spec.pooling.channels, spec.pooling.images == "each"
     if spec.gate:
         return "gated"
     if each and (size == C if nhwc else P < _FEW):
         return "segments"
-    if nhwc or (not each and size == 1 and P <= _FEWER):
+    if nhwc:
+        return "columns"
+    # What a split has to do once for each column, all its images share.
+    images = N if spec.pooling.images == "all" else min(spec.pooling.sizes(N))
+    enough = P <= _FEWER or images >= P
+    if not each and size == 1 and P < _FEW and enough:
         return "columns"
     return "rows"
 
@@ -331,7 +337,7 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
         )
     bounds = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
     eps = (ctypes.c_double * 1)(spec.eps)
-    walk, splits = way(spec, C, P, nhwc), len(sizes)
+    walk, splits = way(spec, N, C, P, nhwc), len(sizes)
     width, copies = columns_of.py_func(C, P, nhwc, splits == N)
     # Each thread by itself has room for a split; a team that shares splits for all of them.
     rooms = splits if splits < threads else threads

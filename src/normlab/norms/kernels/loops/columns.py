@@ -11,7 +11,7 @@ the row.
 import numpy as np
 
 from normlab.norms.kernels.loops.bfloat16 import number_of
-from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
+from normlab.norms.kernels.loops.compiled import inlined, loop, ordered, where
 
 LEAST = 256
 """Values in a row, at least: below, loops are all beginning and end."""
@@ -253,28 +253,32 @@ def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
                 g0, g1, g2, g3 = four_rows(dy, i * L, L, j0, j1)
                 for j in range(some):
                     u0, u1, u2, u3 = x0[j] - ss[j], x1[j] - ss[j], x2[j] - ss[j], x3[j] - ss[j]
-                    e0 = zero if relu and u0 * aa[j] + bb[j] <= zero else g0[j]
-                    e1 = zero if relu and u1 * aa[j] + bb[j] <= zero else g1[j]
-                    e2 = zero if relu and u2 * aa[j] + bb[j] <= zero else g2[j]
-                    e3 = zero if relu and u3 * aa[j] + bb[j] <= zero else g3[j]
+                    o0 = relu and u0 * aa[j] + bb[j] <= zero
+                    o1 = relu and u1 * aa[j] + bb[j] <= zero
+                    o2 = relu and u2 * aa[j] + bb[j] <= zero
+                    o3 = relu and u3 * aa[j] + bb[j] <= zero
+                    e0, f0 = where(o0, zero, g0[j]), where(o0, zero, g0[j] * u0)
+                    e1, f1 = where(o1, zero, g1[j]), where(o1, zero, g1[j] * u1)
+                    e2, f2 = where(o2, zero, g2[j]), where(o2, zero, g2[j] * u2)
+                    e3, f3 = where(o3, zero, g3[j]), where(o3, zero, g3[j] * u3)
                     t0[j] += (e0 + e1) + (e2 + e3)
-                    t1[j] += (e0 * u0 + e1 * u1) + (e2 * u2 + e3 * u3)
+                    t1[j] += (f0 + f1) + (f2 + f3)
             for i in range(fours, stop):
                 row, grad = x[i * L + j0 : i * L + j1], dy[i * L + j0 : i * L + j1]
                 for j in range(some):
                     t = row[j] - ss[j]
-                    e = zero if relu and t * aa[j] + bb[j] <= zero else grad[j]
-                    t0[j] += e
-                    t1[j] += e * t
+                    off = relu and t * aa[j] + bb[j] <= zero
+                    t0[j] += where(off, zero, grad[j])
+                    t1[j] += where(off, zero, grad[j] * t)
             for j in range(some):
                 d0[j0 + j] += t0[j]
                 d1[j0 + j] += t1[j]
     row, grad = x[rows * L :], dy[rows * L :]
     for j in range(len(row)):
         t = row[j] - s[j]
-        e = zero if relu and t * a[j] + b[j] <= zero else grad[j]
-        d0[j] += e
-        d1[j] += e * t
+        off = relu and t * a[j] + b[j] <= zero
+        d0[j] += where(off, zero, grad[j])
+        d1[j] += where(off, zero, grad[j] * t)
 
 
 @ordered
@@ -294,8 +298,8 @@ def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
             if relu:
                 for j in range(length):
                     t = row[j] - ss[j]
-                    e = zero if t * aa[j] + bb[j] <= zero else grad[j]
-                    out[j] = ga[j] * e + gb[j] * (t * gr[j]) + gc[j]
+                    rest = gb[j] * (t * gr[j]) + gc[j]
+                    out[j] = where(t * aa[j] + bb[j] <= zero, rest, ga[j] * grad[j] + rest)
             else:
                 for j in range(length):
                     t = row[j] - ss[j]

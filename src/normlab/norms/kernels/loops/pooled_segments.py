@@ -10,7 +10,7 @@ instead of one over each channel's pixels.
 from normlab.norms.kernels.loops.bfloat16 import number_of, numbers
 from normlab.norms.kernels.loops.blocks import finish
 from normlab.norms.kernels.loops.columns import fold_sums, tile
-from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
+from normlab.norms.kernels.loops.compiled import inlined, loop, ordered, where
 from normlab.norms.kernels.loops.memory import split_blocks
 from normlab.norms.kernels.loops.pooled_rows import image_blocks
 
@@ -67,11 +67,12 @@ def segment_sums(x, dy, s, root, left, gain, bias, dgain, dbias, relu):
     s0, s1 = zero, zero
     for j in range(len(x)):
         xhat = (x[j] - s) * root - left
-        e = zero if relu and xhat * gain[j] + bias[j] <= zero else dy[j]
+        off = relu and xhat * gain[j] + bias[j] <= zero
+        e, f = where(off, zero, dy[j]), where(off, zero, dy[j] * xhat)
         dbias[j] += e
-        dgain[j] += e * xhat
+        dgain[j] += f
         s0 += e * gain[j]
-        s1 += e * gain[j] * xhat
+        s1 += f * gain[j]
     return s0, s1
 
 
@@ -81,8 +82,8 @@ def segment_dx(x, dy, out, s, root, left, gain, bias, slope, level, relu):
     zero = number_of(x)(0)
     for j in range(len(x)):
         xhat = (x[j] - s) * root - left
-        e = zero if relu and xhat * gain[j] + bias[j] <= zero else dy[j]
-        out[j] = root * gain[j] * e + slope * xhat + level
+        off, rest = relu and xhat * gain[j] + bias[j] <= zero, slope * xhat + level
+        out[j] = where(off, rest, root * gain[j] * dy[j] + rest)
 
 
 @ordered

@@ -6,7 +6,7 @@
 import numpy as np
 
 from normlab.norms.kernels.loops.bfloat16 import number_of
-from normlab.norms.kernels.loops.compiled import loop, ordered
+from normlab.norms.kernels.loops.compiled import loop, ordered, where
 
 PIECE = 1 << 11
 """Values summed in their own precision before they join a float64 sum."""
@@ -72,9 +72,9 @@ def piece_sums(row, grad, s, a, b, relu):
     if relu:
         for p in range(len(row)):
             t = row[p] - s
-            e = zero if t * a + b <= zero else grad[p]
-            p0 += e
-            p1 += e * t
+            off = t * a + b <= zero
+            p0 += where(off, zero, grad[p])
+            p1 += where(off, zero, grad[p] * t)
     else:
         for p in range(len(row)):
             p0 += grad[p]
@@ -107,8 +107,8 @@ def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
     if relu:
         for p in range(len(row)):
             t = row[p] - s
-            e = zero if t * a + b <= zero else grad[p]
-            to[p] = fa * e + fb * (t * root) + fc
+            rest = fb * (t * root) + fc
+            to[p] = where(t * a + b <= zero, rest, fa * grad[p] + rest)
     else:
         for p in range(len(row)):
             to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc
