@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -67,8 +68,12 @@ def test_output_and_gradients_are_those_of_float64_rounded_once(
         wide = x.detach().double().requires_grad_()
         y, z = layer.train(training)(x), exact.train(training)(wide)
         assert "Pooled" in type(y.grad_fn).__name__ or "Affine" in type(y.grad_fn).__name__
-        found = torch.autograd.grad(y, [x, *layer.parameters()], dy, allow_unused=True)
-        wanted = torch.autograd.grad(z, [wide, *exact.parameters()], dy.double(), allow_unused=True)
+        found: tuple[Tensor | None, ...] = torch.autograd.grad(
+            y, [x, *layer.parameters()], dy, allow_unused=True
+        )
+        wanted: tuple[Tensor | None, ...] = torch.autograd.grad(
+            z, [wide, *exact.parameters()], dy.double(), allow_unused=True
+        )
         assert is_rounded_once(y, z)
         assert found[0] is not None
         assert wanted[0] is not None
@@ -107,12 +112,12 @@ def test_threads_agree(kind: str, layout: torch.memory_format) -> None:
 
 
 def test_numbers_are_widened_and_rounded_as_torch_does() -> None:
-    import numba
     from numba import types
 
     from normlab.norms.kernels.loops.bfloat16 import bfloat16
 
-    carray: Any = numba.carray
+    numba: Any = import_module("numba")
+    carray = numba.carray
     address: Any = types.CPointer
 
     def work(narrow: Any, wide: Any, count: int) -> None:
@@ -122,7 +127,7 @@ def test_numbers_are_widened_and_rounded_as_torch_does() -> None:
             x[count + i] = y[i]
 
     signature = types.void(address(bfloat16), address(types.float32), types.intp)
-    compiled: Any = numba.cfunc(signature)(work)
+    compiled = numba.cfunc(signature)(work)
     run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(compiled.address)
     every = torch.arange(1 << 16, dtype=torch.int32)
     narrow = torch.stack([every.to(torch.int16).view(torch.bfloat16)] * 2)
