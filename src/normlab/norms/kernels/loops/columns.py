@@ -25,7 +25,7 @@ BESIDE = 1 << 9
 
 @inlined
 def four_rows(x, at, L, j0, j1):
-    """Columns j0 to j1 of four rows, the first of which begins at `at`."""
+    """Columns j0 to j1 of four rows, the first of which begins at `at`, the next ones L after."""
     return (
         x[at + j0 : at + j1],
         x[at + L + j0 : at + L + j1],
@@ -234,23 +234,27 @@ def piece_sums(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
 
 @ordered
 def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
-    """`piece_sums`, compiled once with ReLU and once without."""
+    """`piece_sums`, compiled once with ReLU and once without.
+
+    The four rows that are taken at a time lie a quarter of the piece apart: each quarter is read
+    from its beginning to its end, which a processor sees coming where it would not see four rows
+    that follow each other.
+    """
     zero = number_of(x)(0)
     rows = len(x) // L
+    quarter = rows // 4
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         some, t0, t1 = j1 - j0, p0[j0:j1], p1[j0:j1]
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
-        step = max(4, CACHED // some // 4 * 4)
-        for start in range(0, rows, step):
-            stop = min(start + step, rows)
-            fours = start + (stop - start) // 4 * 4
+        step = max(1, CACHED // some // 4)
+        for start in range(0, quarter, step):
             for j in range(some):
                 t0[j] = zero
                 t1[j] = zero
-            for i in range(start, fours, 4):
-                x0, x1, x2, x3 = four_rows(x, i * L, L, j0, j1)
-                g0, g1, g2, g3 = four_rows(dy, i * L, L, j0, j1)
+            for i in range(start, min(start + step, quarter)):
+                x0, x1, x2, x3 = four_rows(x, i * L, quarter * L, j0, j1)
+                g0, g1, g2, g3 = four_rows(dy, i * L, quarter * L, j0, j1)
                 for j in range(some):
                     u0, u1, u2, u3 = x0[j] - ss[j], x1[j] - ss[j], x2[j] - ss[j], x3[j] - ss[j]
                     o0 = relu and u0 * aa[j] + bb[j] <= zero
@@ -263,22 +267,17 @@ def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
                     e3, f3 = where(o3, zero, g3[j]), where(o3, zero, g3[j] * u3)
                     t0[j] += (e0 + e1) + (e2 + e3)
                     t1[j] += (f0 + f1) + (f2 + f3)
-            for i in range(fours, stop):
-                row, grad = x[i * L + j0 : i * L + j1], dy[i * L + j0 : i * L + j1]
-                for j in range(some):
-                    t = row[j] - ss[j]
-                    off = relu and t * aa[j] + bb[j] <= zero
-                    t0[j] += where(off, zero, grad[j])
-                    t1[j] += where(off, zero, grad[j] * t)
             for j in range(some):
                 d0[j0 + j] += t0[j]
                 d1[j0 + j] += t1[j]
-    row, grad = x[rows * L :], dy[rows * L :]
-    for j in range(len(row)):
-        t = row[j] - s[j]
-        off = relu and t * a[j] + b[j] <= zero
-        d0[j] += where(off, zero, grad[j])
-        d1[j] += where(off, zero, grad[j] * t)
+    # What is left: up to three rows and the short one.
+    for first in range(4 * quarter * L, len(x), L):
+        row, grad = x[first : first + L], dy[first : first + L]
+        for j in range(len(row)):
+            t = row[j] - s[j]
+            off = relu and t * a[j] + b[j] <= zero
+            d0[j] += where(off, zero, grad[j])
+            d1[j] += where(off, zero, grad[j] * t)
 
 
 @ordered
