@@ -36,7 +36,7 @@ Found = dict[tuple[str, int], Counter[tuple[Shape, bool]]]
 TABLE = Path(convolutions.__file__).parent / "table.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GAIN = 1.05
-FLUSH = torch.empty(16_000_000)  # 64 MB: more than the caches of a core
+FLUSH = torch.empty(4_000_000)  # 16 MB: more than the caches of a core by itself
 
 
 def shapes_of(recipe: Recipe) -> Counter[tuple[Shape, bool]]:

@@ -69,6 +69,7 @@ toctree_of = {
             "docs/api/recipe",
             "docs/api/norms",
             "docs/api/conformance",
+            "docs/api/convolutions",
             "docs/api/models",
             "docs/api/regularizers",
             "docs/api/augment",
