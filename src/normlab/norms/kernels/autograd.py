@@ -50,6 +50,8 @@ def pooled(
         The normalized map; and, if `observed`, the blocks' means and variances, each (splits,
         groups), unless the backend has moved the running statistics by them.
     """
+    if x.dtype is torch.bfloat16:  # loops read float32 beside such maps
+        weight, bias, gate = _widened(weight), _widened(bias), _widened(gate)
     found: list[Any] = []  # beside the outputs: one less for autograd to wrap
     fixed = backend, spec, running, found  # one argument: autograd looks at each
     y: Tensor = _apply_pooled(fixed, x, weight, bias, gate)
@@ -85,6 +87,12 @@ def affine(
     """``scale * (x - mean) + shift`` with factors per channel, (C,): norms in eval mode."""
     y: Tensor = _Affine.apply(backend, None, relu, None, x, mean, scale, shift)  # type: ignore[no-untyped-call]
     return y
+
+
+def _widened(parameter: Tensor | None) -> Tensor | None:
+    """A bfloat16 parameter in float32, under autograd; any other as it is."""
+    narrow = parameter is not None and parameter.dtype is torch.bfloat16
+    return parameter.float() if parameter is not None and narrow else parameter
 
 
 class _Pooled(Function):
