@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from normlab.errors import UserError, unknown
+from normlab.native.tensors import is_traced
 from normlab.norms.kernels import reference
 from normlab.norms.kernels.boundary import (
     check_device,
     check_numbers,
     check_state,
-    is_traced,
     lies,
 )
 from normlab.norms.kernels.pooling import Pooling, mixed

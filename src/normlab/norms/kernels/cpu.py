@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from normlab.native import team
 from normlab.norms.kernels.boundary import Assumed, call, lies
 from normlab.norms.kernels.spec import Running, Spec
 
@@ -49,28 +50,11 @@ _PREPARED = tuple(
 
 
 @cache
-def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP runtime torch runs on, if it is GNU's; without it every loop has one thread.
-
-    A team of torch's own threads is the only one that does not contend with them: between two
-    operations they wait at full speed.
-    """
-    root = Path(torch.__file__).parent
-    for folder in (root / "lib", root.parent / "torch.libs"):
-        for path in sorted(folder.glob("libgomp*.so*")):
-            try:
-                return ctypes.CDLL(str(path))
-            except OSError:
-                continue
-    return None
-
-
-@cache
 def _symbols() -> list[object]:
     """Give the loops the functions of a team; returns what must stay alive."""
     from llvmlite import binding
 
-    runtime = _openmp()
+    runtime = team.openmp()
     kept: list[Any] = []
     for name, real, alone in (
         ("normlab_thread_number", "omp_get_thread_num", lambda: 0),
@@ -103,17 +87,13 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
     made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
     compiled: Any = made(task)
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
-    runtime, at = _openmp(), compiled.address
-    team: Any = runtime.GOMP_parallel if runtime else None
-    if team is not None:
-        team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-        team.restype = None
+    at = compiled.address
 
     def run(arguments: int, threads: int, keep: object = compiled) -> None:
         if threads == 1:
             alone(arguments)
         else:
-            team(at, arguments, threads, 0)
+            team.on_team(at, arguments, threads)
 
     return run
 
@@ -169,7 +149,7 @@ def supports(x: Tensor) -> bool:
 
 
 def _threads(x: Tensor, images: int) -> int:
-    if x.numel() < _SHARED_FROM or _openmp() is None:
+    if x.numel() < _SHARED_FROM or team.openmp() is None:
         return 1
     return min(torch.get_num_threads(), images)
 
