@@ -4,7 +4,7 @@ The net is written layer by layer after the plain torch one (`plain_nets.py`), w
 logits are held against it before anything is timed. As a script it answers every line of its input with a
 line: seconds of a step, from Keras' own begin to its end of an epoch.
 
-    python benchmarks/keras_side.py "resnet, float32" 1
+    python benchmarks/keras_side.py "resnet, float32" 1 wall
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ class Written:
         return conv(x)
 
 
-def fitted(case: Any) -> Callable[[], float]:
+def fitted(case: Any, now: Callable[[], float]) -> Callable[[], float]:
     """A window of a case: seconds of a step of an epoch of `fit`."""
     import keras
     import torch
@@ -155,7 +154,7 @@ def fitted(case: Any) -> Callable[[], float]:
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    clock = _clock(keras)
+    clock = _clock(keras, now)
     size = case.recipe.batch_size
     if case.augment:
         given: dict[str, Any] = {"x": _pictures(keras, images.pictures(case.augment), size)}
@@ -170,15 +169,15 @@ def fitted(case: Any) -> Callable[[], float]:
     return window
 
 
-def _clock(keras: Any) -> Any:
+def _clock(keras: Any, now: Callable[[], float]) -> Any:
     class Clock(keras.callbacks.Callback):  # type: ignore[misc]
         """Seconds of the last epoch."""
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            self.begun = time.perf_counter()
+            self.begun = now()
 
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            self.seconds = time.perf_counter() - self.begun
+            self.seconds = now() - self.begun
 
     return Clock()
 
@@ -212,10 +211,10 @@ def serve() -> None:
     name, threads = sys.argv[1], int(sys.argv[2])
     one_pool(threads)
     import torch
-    from step_cases import cases
+    from step_cases import CLOCKS, cases
 
     torch.set_num_threads(threads)
-    window = fitted(next(case for case in cases() if case.name == name))
+    window = fitted(next(case for case in cases() if case.name == name), CLOCKS[sys.argv[3]])
     print(json.dumps(True), file=answers, flush=True)
     for _ in sys.stdin:
         print(json.dumps(window()), file=answers, flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,14 @@ from torch import Tensor, nn, optim
 class Clock(lightning.Callback):
     """Seconds of the last epoch."""
 
-    seconds = 0.0
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.now, self.seconds = now, 0.0
 
     def on_train_epoch_start(self, *_: object) -> None:
-        self.begun = time.perf_counter()
+        self.begun = self.now()
 
     def on_train_epoch_end(self, *_: object) -> None:
-        self.seconds = time.perf_counter() - self.begun
+        self.seconds = self.now() - self.begun
 
 
 class Module(lightning.LightningModule):
@@ -46,10 +46,12 @@ class Module(lightning.LightningModule):
         return self.training_options.made(self.net)
 
 
-def fitted(net: nn.Module, batches: Any, training: Training, steps: int) -> Callable[[], float]:
+def fitted(
+    net: nn.Module, batches: Any, training: Training, steps: int, now: Callable[[], float]
+) -> Callable[[], float]:
     """A window: seconds of a step of an epoch of `fit`; what stands around the epoch is not timed."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    module, clock = Module(net, training), Clock()
+    module, clock = Module(net, training), Clock(now)
     bfloat16 = training.precision == "bfloat16"
 
     def window() -> float:

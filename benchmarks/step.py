@@ -22,6 +22,9 @@ is not counted. After two rounds, variants of a side that take a quarter more th
 A row shows milliseconds of normlab's step, and for each side its best variant with the median of its ratio
 to normlab's window of the same round: above 1 normlab is faster. All torch sides keep freed memory, as
 normlab's workers do. A side that could not be run is named, with the reason.
+
+On a machine that others use, `--clock cpu` takes the seconds of the side's process on a processor instead of those
+on the wall. Those of a DataLoader's workers are not among them, as if each had a core of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ from typing import Any
 import torch
 from plain_loops import LAYOUTS, Training, batched, loader, loader_epoch, tensor_epoch
 from plain_nets import Unknown, plain_net
-from step_cases import Case, Made, cases, made
+from step_cases import CLOCKS, Case, Made, cases, made
 from timing import begin, keep, options
 from torch import nn
 
@@ -98,26 +101,30 @@ class Child:
         self.process.wait()
 
 
-def ours(case: Case, images: Made) -> Window:
+def ours(case: Case, images: Made, clock: str) -> Window:
     """normlab's own training, an epoch at a time."""
     events = train(case.recipe, 0, images.splits(case.classes))
 
     def window() -> float:
+        begun = time.process_time()
         done = next(events)
         if not isinstance(done, EpochDone):
             raise TypeError(f"{case.name} has ended: {done.result.reason or done.result.state}")
-        return done.record.seconds / case.steps
+        # The processor's seconds have the test of two images in them, the epoch's own have not.
+        seconds = time.process_time() - begun if clock == "cpu" else done.record.seconds
+        return seconds / case.steps
 
     return window
 
 
-def clocked(run: Callable[[], object], steps: int) -> Window:
+def clocked(run: Callable[[], object], steps: int, clock: str) -> Window:
     """A window of a loop without a clock of its own."""
+    now = CLOCKS[clock]
 
     def window() -> float:
-        begun = time.perf_counter()
+        begun = now()
         run()
-        return (time.perf_counter() - begun) / steps
+        return (now() - begun) / steps
 
     return window
 
@@ -128,11 +135,10 @@ class Sides:
     Nets are shared: a variant trains on where the other of its layout has stopped.
     """
 
-    def __init__(self, case: Case, images: Made, threads: int) -> None:
-        self.case, self.images, self.threads = case, images, threads
+    def __init__(self, case: Case, images: Made, threads: int, clock: str) -> None:
+        self.case, self.images, self.threads, self.clock = case, images, threads, clock
         self.children: list[Child] = []
         self.nets: dict[str, nn.Module] = {}
-        self.small = case.shape[0] == 1
         own = case.recipe.precision
         self.precisions = dict.fromkeys((own, "float32"))
         # As people write it: one layout; only for the large nets the better one is sought.
@@ -169,7 +175,7 @@ class Sides:
             for workers in (0, 1, 2) if training.precision == case.recipe.precision else (0,):
                 batches = loader(pictures, case.recipe.batch_size, workers=workers)
                 run = partial(loader_epoch, net, batches, optimizer, training)
-                yield f"{workers} workers, {name}", clocked(run, case.steps)
+                yield f"{workers} workers, {name}", clocked(run, case.steps, self.clock)
 
     def _tensors(self) -> Iterator[tuple[str, Window]]:
         case = self.case
@@ -186,7 +192,7 @@ class Sides:
                     tensor_epoch, net, images, labels, optimizer, training,
                     batch_size=case.recipe.batch_size, augment=augment,
                 )  # fmt: skip
-                yield f"{form}, {name}", clocked(run, case.steps)
+                yield f"{form}, {name}", clocked(run, case.steps, self.clock)
 
     def _lightning(self) -> Iterator[tuple[str, Window]]:
         from lightning_side import fitted
@@ -196,11 +202,11 @@ class Sides:
             for workers in (0, 1):
                 batches = loader(pictures, case.recipe.batch_size, workers=workers)
                 training = case.training(layout, case.recipe.precision)
-                window = fitted(self.net(layout), batches, training, case.steps)
+                window = fitted(self.net(layout), batches, training, case.steps, CLOCKS[self.clock])
                 yield f"{workers} workers, {layout}", window
 
     def _keras(self) -> Iterator[tuple[str, Window]]:
-        child = Child(self.case.name, str(self.threads))
+        child = Child(self.case.name, str(self.threads), self.clock)
         self.children.append(child)
         yield "fit", child
 
@@ -238,8 +244,8 @@ def _near_the_best(key: tuple[str, str], times: dict[tuple[str, str], list[float
 def measure(case: Case, wanted: list[str], given: argparse.Namespace) -> Row:
     """A row: normlab's step, and each side's best variant beside it."""
     images = made(case)
-    made_sides = Sides(case, images, given.threads)
-    windows: dict[tuple[str, str], Window] = {("normlab", ""): ours(case, images)}
+    made_sides = Sides(case, images, given.threads, given.clock)
+    windows: dict[tuple[str, str], Window] = {("normlab", ""): ours(case, images, given.clock)}
     absent: dict[str, str] = {}
     try:
         for side in wanted:
@@ -260,6 +266,7 @@ def measure(case: Case, wanted: list[str], given: argparse.Namespace) -> Row:
         "precision": case.recipe.precision,
         "transforms": [spec["kind"] for spec in case.augment],
         "steps": case.steps,
+        "clock": given.clock,
         "rounds": len(base),
         "normlab_ms": round(1000 * median(base), 2),
         "absent": absent,
@@ -323,6 +330,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"))
     parser.add_argument("--sides", nargs="*", choices=SIDES, default=list(SIDES))
     parser.add_argument("--seconds", type=float, default=120, help="for a row, about")
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--check", action="store_true", help="accuracies after a short training")
     parser.add_argument("--images", type=int, default=6000, help="for --check: at most so many")
     parser.set_defaults(threads=1)

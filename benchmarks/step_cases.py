@@ -6,6 +6,8 @@ time whatever the images show. The transforms are those of source C.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,9 @@ BATCH = {"mnist-7288": 128, "mnist-7704": 128, "resnet50": 64, "resnet50-as-publ
 
 STEPS = {"digits-small": 120, "resnet50": 1, "resnet50-as-published": 4}
 """Steps of a window; of the others 24."""
+
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""What the seconds of a window are: all that pass, or those of its process on a processor."""
 
 BFLOAT16 = ("resnet", "resnet50-as-published")
 """Models that are timed in bfloat16 as well."""
