@@ -4,7 +4,7 @@ The net is written layer by layer after the plain torch one (`plain_nets.py`), w
 logits are held against it before anything is timed. As a script it answers every line of its input with a
 line: seconds of a step, from Keras' own begin to its end of an epoch.
 
-    python benchmarks/keras_side.py "resnet, float32" 1 wall
+    python benchmarks/keras_side.py "resnet, float32" 1 wall 24
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Written:
         """The model, images (N, H, W, C) to logits (N, classes) in float32, with the net's weights.
 
         Raises:
-            Unknown: It has a layer that is not known here.
+            UnknownLayerError: It has a layer that is not known here.
         """
         channels, height, width = shape
         images = self.keras.Input((height, width, channels))
@@ -61,9 +62,9 @@ class Written:
             layer.set_weights(weights)
         return model
 
-    def applied(self, layer: Any, x: Any) -> Any:
+    def applied(self, layer: Any, x: Any) -> Any:  # noqa: PLR0911, PLR0912 - a case for each kind
         """What Keras' layer of the same kind makes of x."""
-        from plain_nets import Block, Pad, Unknown
+        from plain_nets import Block, Pad, UnknownLayerError
         from torch import nn
 
         made = self.layers
@@ -109,11 +110,13 @@ class Written:
                 return made.AveragePooling2D(layer.kernel_size, layer.stride, padding=side)(x)
             case nn.AdaptiveAvgPool2d() if layer.output_size == 1:
                 return made.GlobalAveragePooling2D(keepdims=True)(x)
-        raise Unknown(f"{layer}: not known as a layer of Keras")
+        raise UnknownLayerError(f"{layer}: not known as a layer of Keras")
 
     def _conv(self, layer: Any, x: Any) -> Any:
         pads, strides = layer.padding, layer.stride
-        same = strides == (1, 1) and all(2 * p + 1 == k for p, k in zip(pads, layer.kernel_size))
+        same = strides == (1, 1) and all(
+            2 * p + 1 == k for p, k in zip(pads, layer.kernel_size, strict=True)
+        )
         if any(pads) and not same:
             x = self.layers.ZeroPadding2D(pads)(x)
         conv = self.layers.Conv2D(
@@ -124,7 +127,9 @@ class Written:
             use_bias=layer.bias is not None,
         )
         weights = [layer.weight.detach().numpy().transpose(2, 3, 1, 0)]
-        self.filled.append((conv, weights + ([] if layer.bias is None else [layer.bias.detach().numpy()])))
+        self.filled.append(
+            (conv, weights + ([] if layer.bias is None else [layer.bias.detach().numpy()]))
+        )
         return conv(x)
 
 
@@ -144,7 +149,9 @@ def fitted(case: Any, now: Callable[[], float]) -> Callable[[], float]:
     with torch.no_grad():
         wanted = net.eval()(some).numpy()
     found = np.asarray(model(some.permute(0, 2, 3, 1).contiguous().numpy(), training=False))
-    if not np.allclose(found, wanted, atol=0.05 if bfloat16 else 1e-3, rtol=0.05 if bfloat16 else 1e-3):
+    if not np.allclose(
+        found, wanted, atol=0.05 if bfloat16 else 1e-3, rtol=0.05 if bfloat16 else 1e-3
+    ):
         raise SystemExit(f"Keras' {case.name} has other logits: {abs(found - wanted).max()} apart")
     sgd = training.optimizer == "sgd"
     optimizer = (
@@ -214,7 +221,8 @@ def serve() -> None:
     from step_cases import CLOCKS, cases
 
     torch.set_num_threads(threads)
-    window = fitted(next(case for case in cases() if case.name == name), CLOCKS[sys.argv[3]])
+    case = next(case for case in cases() if case.name == name)
+    window = fitted(replace(case, steps=int(sys.argv[4])), CLOCKS[sys.argv[3]])
     print(json.dumps(True), file=answers, flush=True)
     for _ in sys.stdin:
         print(json.dumps(window()), file=answers, flush=True)

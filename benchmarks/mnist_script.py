@@ -1,7 +1,6 @@
 """One trial of the MNIST study as a plain script, with nothing of normlab: a process of `study.py`.
 
-    python benchmarks/mnist_script.py --arm '{"norm": "ghost", "l1": 0.0001}' --seed 0 \\
-        --images images.npz --epochs 3 --out results/
+    python benchmarks/mnist_script.py --arm '{"splits": 2}' --images images.npz --out results/
 
 The net of 7,288 parameters, a DataLoader over pictures, SGD; the test images after every epoch; weights,
 predictions and a line of JSON for each epoch are stored.
@@ -30,7 +29,9 @@ class Chunks(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Any batch (N, C, H, W)."""
-        return torch.cat([super(Chunks, self).forward(x_) for x_ in x.chunk(self.splits if self.training else 1)])
+        return torch.cat(
+            [super(Chunks, self).forward(x_) for x_ in x.chunk(self.splits if self.training else 1)]
+        )
 
 
 class Net(nn.Module):
@@ -54,7 +55,7 @@ class Net(nn.Module):
 
 
 def trial(
-    arm: dict[str, Any], seed: int, images: str, epochs: int, out: str, threads: int = 1
+    arm: dict[str, Any], seed: int, images: str, out: str, *, epochs: int = 3, threads: int = 1
 ) -> list[dict[str, float]]:
     """Train, test after every epoch, store; the lines that were written.
 
@@ -62,8 +63,8 @@ def trial(
         arm: `splits` of ghost batch norm, `batch_size`, `l1`, `l2`; each may be left out.
         seed: Of all randomness.
         images: File with `train_images`, `train_labels`, `test_images`, `test_labels`, uint8.
-        epochs: How many.
         out: Folder for what is stored.
+        epochs: How many.
         threads: Of torch.
     """
     torch.set_num_threads(threads)
@@ -116,7 +117,9 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    lines = trial(given.arm, given.seed, given.images, given.epochs, given.out, given.threads)
+    lines = trial(
+        given.arm, given.seed, given.images, given.out, epochs=given.epochs, threads=given.threads
+    )
     print(json.dumps(lines[-1]))
 
 

@@ -180,11 +180,9 @@ def loader_epoch(
     net.train()
     total, right, seen = 0.0, 0, 0
     for images, labels in batches:
-        if training.layout != "contiguous":
-            images = images.to(memory_format=LAYOUTS[training.layout])
         optimizer.zero_grad()
         with training.autocast():
-            logits = net(images)
+            logits = net(images.to(memory_format=LAYOUTS[training.layout]))
         loss = training.loss(net, logits.float(), labels)
         loss.backward()
         optimizer.step()
@@ -250,7 +248,9 @@ def tensor_epoch(
     return float(total) / len(labels), float(right) / len(labels)
 
 
-def batched(specs: Sequence[dict[str, Any]], low: Tensor, high: Tensor) -> Callable[[Tensor], Tensor]:
+def batched(
+    specs: Sequence[dict[str, Any]], low: Tensor, high: Tensor
+) -> Callable[[Tensor], Tensor]:
     """The same transforms on a whole batch by `grid_sample`, as those write them who have measured.
 
     Args:
@@ -271,7 +271,9 @@ def batched(specs: Sequence[dict[str, Any]], low: Tensor, high: Tensor) -> Calla
         cos, sin = angle.cos() / scale, angle.sin() / scale
         across, down = between(count, -shift, shift), between(count, -shift, shift)
         rows = (cos - lean * sin, sin + lean * cos, across, -sin, cos, down)
-        grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
+        grid = F.affine_grid(
+            torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False
+        )
         mode = spec.get("interpolation", "nearest")
         return F.grid_sample(images - low, grid, mode, "zeros", align_corners=False) + low
 

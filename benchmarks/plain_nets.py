@@ -24,7 +24,7 @@ from normlab.train.streams import initialize
 COPIED = (nn.ReLU, nn.Flatten, nn.Identity)
 
 
-class Unknown(TypeError):
+class UnknownLayerError(TypeError):
     """A layer that cannot be written as torch's, or as a peer's."""
 
 
@@ -74,11 +74,13 @@ class Pad(nn.Module):
         return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.new))
 
 
-def plain_net(recipe: Recipe, shape: tuple[int, int, int], classes: int, seed: int = 0) -> nn.Module:
+def plain_net(
+    recipe: Recipe, shape: tuple[int, int, int], classes: int, seed: int = 0
+) -> nn.Module:
     """The recipe's net of `torch.nn` alone, with the weights that its trial of this seed begins with.
 
     Raises:
-        Unknown: It has a layer that is not known here.
+        UnknownLayerError: It has a layer that is not known here.
     """
     bare = recipe.model_copy(update={"precision": "float32"})
     net = build(bare, shape, classes).model
@@ -86,11 +88,11 @@ def plain_net(recipe: Recipe, shape: tuple[int, int, int], classes: int, seed: i
     return written(net)
 
 
-def written(layer: nn.Module) -> nn.Module:
+def written(layer: nn.Module) -> nn.Module:  # noqa: PLR0911 - a case for each kind
     """A layer of normlab's as torch's; with the same weights.
 
     Raises:
-        Unknown: Nothing of torch's does the same, as far as is known here.
+        UnknownLayerError: Nothing of torch's does the same, as far as is known here.
     """
     match layer:
         case ConvNet():
@@ -141,7 +143,7 @@ def _layer_of_torch(layer: nn.Module) -> nn.Module:
             return nn.AdaptiveAvgPool2d(layer.output_size)
     if type(layer) in COPIED:
         return type(layer)()
-    raise Unknown(f"{type(layer).__name__}: not known as a layer of torch.nn")
+    raise UnknownLayerError(f"{type(layer).__name__}: not known as a layer of torch.nn")
 
 
 def _idle(layer: nn.Module) -> bool:

@@ -35,6 +35,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -43,7 +44,7 @@ from typing import Any
 
 import torch
 from plain_loops import LAYOUTS, Training, batched, loader, loader_epoch, tensor_epoch
-from plain_nets import Unknown, plain_net
+from plain_nets import UnknownLayerError, plain_net
 from step_cases import CLOCKS, Case, Made, cases, made
 from timing import begin, keep, options
 from torch import nn
@@ -102,7 +103,7 @@ class Child:
 
 
 def ours(case: Case, images: Made, clock: str) -> Window:
-    """normlab's own training, an epoch at a time."""
+    """The real training loop, an epoch at a time."""
     events = train(case.recipe, 0, images.splits(case.classes))
 
     def window() -> float:
@@ -206,7 +207,7 @@ class Sides:
                 yield f"{workers} workers, {layout}", window
 
     def _keras(self) -> Iterator[tuple[str, Window]]:
-        child = Child(self.case.name, str(self.threads), self.clock)
+        child = Child(self.case.name, str(self.threads), self.clock, str(self.case.steps))
         self.children.append(child)
         yield "fit", child
 
@@ -253,7 +254,7 @@ def measure(case: Case, wanted: list[str], given: argparse.Namespace) -> Row:
                 windows |= {(side, name): window for name, window in made_sides.of(side)}
             except ImportError as error:
                 absent[side] = f"not installed ({error.name})"
-            except (RuntimeError, Unknown) as error:
+            except (RuntimeError, UnknownLayerError) as error:
                 absent[side] = str(error)
         times = in_windows(windows, given.seconds)
     finally:
@@ -330,6 +331,7 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=("float32", "bfloat16"))
     parser.add_argument("--sides", nargs="*", choices=SIDES, default=list(SIDES))
     parser.add_argument("--seconds", type=float, default=120, help="for a row, about")
+    parser.add_argument("--steps", type=int, help="of a window; else as many as its model needs")
     parser.add_argument("--clock", choices=list(CLOCKS), default="wall")
     parser.add_argument("--check", action="store_true", help="accuracies after a short training")
     parser.add_argument("--images", type=int, default=6000, help="for --check: at most so many")
@@ -341,11 +343,15 @@ def main() -> None:
 
         keep(check(given.models or ["mnist-7288", "resnet"], given.images), given)
         return
-    print(f"{'step':48}{'batch':>6}{'ours, ms':>10}{''.join(f'{side:>10}' for side in SIDES)}{'rounds':>7}")
+    print(
+        f"{'step':48}{'batch':>6}{'ours, ms':>10}{''.join(f'{side:>10}' for side in SIDES)}{'rounds':>7}"
+    )
     rows = []
     for case in cases(given.models):
         if given.precisions and case.recipe.precision not in given.precisions:
             continue
+        if given.steps:
+            case = replace(case, steps=given.steps)
         rows.append(measure(case, given.sides, given))
         print(*text(rows[-1]), sep="\n", flush=True)
         keep(rows, given)

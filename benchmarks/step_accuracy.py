@@ -106,7 +106,9 @@ def plainly(case: Case, recipe: Recipe) -> list[float]:
     """The same of the plain loop, for each seed."""
     dataset = load(recipe.data)
     test, train_images = (
-        images[:, 0] if dataset.shape[0] == 1 else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        images[:, 0]
+        if dataset.shape[0] == 1
+        else np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         for images in (dataset.test_images, dataset.train_images)
     )
     pixels = dataset.train_images / np.float32(255)
@@ -117,7 +119,9 @@ def plainly(case: Case, recipe: Recipe) -> list[float]:
         torch.manual_seed(seed)
         net = plain_net(recipe, dataset.shape, len(dataset.class_names), seed)
         optimizer = training.made(net)
-        batches = loader(Pictures(train_images, dataset.train_labels, (), mean, std), recipe.batch_size)
+        batches = loader(
+            Pictures(train_images, dataset.train_labels, (), mean, std), recipe.batch_size
+        )
         tests = loader(Pictures(test, dataset.test_labels, (), mean, std), 1000, shuffle=False)
         for _ in range(EPOCHS):
             loader_epoch(net, batches, optimizer, training)

@@ -135,7 +135,9 @@ def cases(models: list[str] | None = None) -> list[Case]:
         # The model as its study has it, where one has it without options of its own.
         mine.sort(key=lambda recipe: len(recipe.model.model_dump(exclude_defaults=True)))
         study = mine[0]
-        base = study.model_dump(mode="json", include={"data", "model", "optimizer", "lr", "dropout"})
+        base = study.model_dump(
+            mode="json", include={"data", "model", "optimizer", "lr", "dropout"}
+        )
         norm = study.norm.model_dump(mode="json") if study.norm.kind == "batch" else "batch"
         batch = BATCH.get(kind) or min(r.batch_size for r in mine if r.batch_size >= 32)
         values = {**base, "norm": norm, "batch_size": batch, "validation": 0, "epochs": 1_000_000}

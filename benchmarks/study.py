@@ -78,7 +78,9 @@ class Ran:
 
 def smallest(size: Size) -> Size:
     """One trial of about one step."""
-    return Size(size.arms[:1], 1, 1, min(size.images, 100), min(size.test_images, 100), size.workers)
+    return Size(
+        size.arms[:1], 1, 1, min(size.images, 100), min(size.test_images, 100), size.workers
+    )
 
 
 class Memory(threading.Thread):
@@ -168,7 +170,9 @@ def by_normlab(size: Size, folder: Path) -> Ran:
 
 def plain_trials(size: Size, folder: Path, threads: int) -> list[dict[str, Any]]:
     """The arguments of each trial of the plain script; its images are written beside."""
-    dataset = load(Recipe.parse({"data": {"kind": "mnist", **limits(size)}, "model": "mnist-7288"}).data)
+    dataset = load(
+        Recipe.parse({"data": {"kind": "mnist", **limits(size)}, "model": "mnist-7288"}).data
+    )
     images = folder / "images.npz"
     np.savez(
         images,
@@ -233,7 +237,7 @@ def script(trial: dict[str, Any]) -> list[str]:
 
 
 def by_peer(name: str, size: Size, folder: Path) -> Ran:
-    """joblib or Ray Tune."""
+    """By joblib or Ray Tune."""
     trials = plain_trials(size, folder, 1)
     listed = folder / "trials.json"
     listed.write_text(json.dumps(trials))
@@ -270,8 +274,10 @@ def once(way: str, size: Size) -> Ran | None:
             return None
 
 
-def row(way: str, size: Size, ran: list[Ran], start: float, ours: list[Ran], our_start: float) -> Row:
+def row(way: str, size: Size, found: dict[str, list[Ran]], starts: dict[str, float]) -> Row:
     """A line of the table."""
+    ran, start = found[way], starts[way]
+    ours, our_start = found.get("normlab", []), starts.get("normlab", 0.0)
     seconds = median(r.seconds for r in ran)
     ratios = [a.seconds / b.seconds for a, b in zip(ran, ours, strict=False)]
     warm = [(a.seconds - start) / (b.seconds - our_start) for a, b in zip(ran, ours, strict=False)]
@@ -289,7 +295,9 @@ def row(way: str, size: Size, ran: list[Ran], start: float, ours: list[Ran], our
 
 def main() -> None:
     labels = [arm.label or "" for arm in Study.load(STUDY).arms]
-    parser = argparse.ArgumentParser(description="A whole study beside plain scripts, joblib, Ray Tune.")
+    parser = argparse.ArgumentParser(
+        description="A whole study beside plain scripts, joblib, Ray Tune."
+    )
     parser.add_argument("--images", type=int, default=10_000, help="for training")
     parser.add_argument("--test-images", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=4)
@@ -301,8 +309,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     given = parser.parse_args()
     given.threads = 1
-    size = Size(given.arms, given.seeds, given.epochs, given.images, given.test_images, given.workers)
-    print(" ".join(filter(None, machine().values())), f"{size.workers} workers,", f"{size.trials} trials")
+    size = Size(
+        given.arms, given.seeds, given.epochs, given.images, given.test_images, given.workers
+    )
+    print(
+        " ".join(filter(None, machine().values())),
+        f"{size.workers} workers,",
+        f"{size.trials} trials",
+    )
     starts: dict[str, float] = {}
     found: dict[str, list[Ran]] = {}
     for way in given.schemes:
@@ -315,9 +329,10 @@ def main() -> None:
                 continue
             found[way].append(ran)
             print(f"{way}: {ran.seconds:.1f} s", flush=True)
-    ours = found.get("normlab", [])
-    rows = [row(w, size, ran, starts[w], ours, starts.get("normlab", 0)) for w, ran in found.items()]
-    print(f"\n{'way':30}{'trials/h':>10}{'/ normlab':>11}{'no start':>10}{'start s':>9}{'MiB':>7}{'accuracy':>10}")
+    rows = [row(way, size, found, starts) for way in found]
+    print(
+        f"\n{'way':30}{'trials/h':>10}{'/ normlab':>11}{'no start':>10}{'start s':>9}{'MiB':>7}{'accuracy':>10}"
+    )
     for line in rows:
         beside = (line["over_normlab"] or 0, line["over_normlab_without_start"] or 0)
         print(
