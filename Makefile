@@ -2,7 +2,7 @@
 # make test   install into .venv, then lint, types, documentation and all tests
 # make test-all    the same, then the long checks: before a release, after a change of a layer
 # make wheel  build the wheel, install it elsewhere, run the demo study from it
-# make peers  install into .venv what the benchmarks of a step and of a study stand beside
+# make peers  install into .venv what benchmarks/step.py and study.py stand beside
 # make docs   install into .venv, build the documentation site into build/docs
 PYTHON ?= python3
 BIN := .venv/bin

@@ -350,9 +350,7 @@ def main() -> None:
     for case in cases(given.models):
         if given.precisions and case.recipe.precision not in given.precisions:
             continue
-        if given.steps:
-            case = replace(case, steps=given.steps)
-        rows.append(measure(case, given.sides, given))
+        rows.append(measure(replace(case, steps=given.steps or case.steps), given.sides, given))
         print(*text(rows[-1]), sep="\n", flush=True)
         keep(rows, given)
 

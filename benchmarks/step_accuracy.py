@@ -99,7 +99,7 @@ def describe_images(recipe: Recipe) -> int:
 def trained(recipe: Recipe, seed: int) -> float:
     """Percent of test images that normlab's net gets right after the last epoch."""
     done = [e for e in train(recipe, seed, splits(recipe)) if isinstance(e, EpochDone)]
-    return float(done[-1].record.test_accuracy)
+    return 100 * float(done[-1].record.test_accuracy)
 
 
 def plainly(case: Case, recipe: Recipe) -> list[float]:

@@ -42,6 +42,7 @@ from timing import keep, machine
 
 import normlab
 from normlab.data import load
+from normlab.errors import UserError
 from normlab.recipe import Recipe
 from normlab.study.spec import Study
 
@@ -130,7 +131,7 @@ def called(words: list[str], **more: Any) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False, **more)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
-        raise RuntimeError(f"{words[1]}: {said[-1] if said else done.returncode}")
+        raise RuntimeError(f"{' '.join(words[1:3])}: {said[-1] if said else done.returncode}")
 
 
 def study_file(size: Size, folder: Path) -> Path:
@@ -164,7 +165,7 @@ def by_normlab(size: Size, folder: Path) -> Ran:
     ran = watched(lambda: called([*words, "--runs", str(folder / "runs")]))
     epochs = normlab.results(Study.load(path), runs=folder / "runs").epochs
     last = epochs[epochs["epoch"] == epochs["epoch"].max()]
-    ran.accuracies = last["test_accuracy"].tolist()
+    ran.accuracies = (100 * last["test_accuracy"]).tolist()
     return ran
 
 
@@ -269,7 +270,7 @@ def once(way: str, size: Size) -> Ran | None:
     with tempfile.TemporaryDirectory() as folder:
         try:
             return WAYS[way](size, Path(folder))
-        except RuntimeError as error:
+        except (RuntimeError, UserError) as error:
             print(f"{way} is left out: {error}", flush=True)
             return None
 
