@@ -105,6 +105,8 @@ class Written:
                 return made.Flatten()(made.Permute((3, 1, 2))(x) if max(x.shape[1:3]) > 1 else x)
             case nn.MaxPool2d() if not layer.padding:
                 return made.MaxPooling2D(layer.kernel_size, layer.stride)(x)
+            case nn.AvgPool2d() if layer.ceil_mode and max(x.shape[1:3]) == 1:
+                return x  # the mean of one pixel, of which Keras on JAX makes four times it
             case nn.AvgPool2d() if not layer.padding:
                 side = "same" if layer.ceil_mode else "valid"
                 return made.AveragePooling2D(layer.kernel_size, layer.stride, padding=side)(x)
