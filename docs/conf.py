@@ -38,6 +38,7 @@ CONTENTS = {
         "docs/figures",
         "docs/lint",
         "docs/from-python",
+        "docs/performance",
     ],
     "Background": [
         "docs/statistics",
@@ -68,6 +69,7 @@ toctree_of = {
             "docs/api/recipe",
             "docs/api/norms",
             "docs/api/conformance",
+            "docs/api/convolutions",
             "docs/api/models",
             "docs/api/regularizers",
             "docs/api/augment",

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         lint,
         load_study,
         plan,
+        profile,
         published,
         report,
         results,
@@ -58,17 +59,19 @@ if TYPE_CHECKING:
         verify,
     )
     from normlab.errors import UserError
-    from normlab.models import swap_norm
+    from normlab.models import swap_convolutions, swap_norm
     from normlab.recipe import Recipe
     from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.costs import Costs
+    from normlab.study.profiling import Profile
     from normlab.study.spec import Study
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
+    "Profile": "normlab.study.profiling",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
     "Scoreboard": "normlab.sentences",
@@ -76,6 +79,7 @@ _HOMES = {
     "Study": "normlab.study.spec",
     "UserError": "normlab.errors",
     "Verified": "normlab.answers",
+    "swap_convolutions": "normlab.models",
     "swap_norm": "normlab.models",
 }
 _MODULES = {
@@ -88,6 +92,7 @@ _MODULES = {
 __all__ = [
     "Comparison",
     "Costs",
+    "Profile",
     "Recipe",
     "Results",
     "Scoreboard",
@@ -106,12 +111,14 @@ __all__ = [
     "lint",
     "load_study",
     "plan",
+    "profile",
     "published",
     "report",
     "results",
     "run",
     "scoreboard",
     "status",
+    "swap_convolutions",
     "swap_norm",
     "trust_study",
     "verify",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from normlab.study import probing
+from normlab.study import fast_path, probing
+from normlab.train.fast_path import Bfloat16Speed
 from normlab.train.speed import Speed
 from normlab.wording import bytes_text, flops_text, hours_text
 
@@ -115,3 +116,36 @@ def test_operations_and_bytes_have_three_digits() -> None:
     assert flops_text(None) == "–"
     assert bytes_text(3 * 2**29) == "1.50 GiB"
     assert bytes_text(433 * 2**20 + 5) == "433 MiB"
+
+
+SLOW = """
+question: q
+base: {data: {kind: digits, limit: 10, test_limit: 5}, model: digits-small, epochs: 1}
+factors: {precision: [float32, bfloat16]}
+seeds: 1
+"""
+
+
+def test_a_processor_without_a_fast_path_for_bfloat16_is_warned_of(
+    normlab: Run, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def speed(processor: str, threads: int, *, measure: bool = True) -> Bfloat16Speed:
+        asked.append(measure)
+        return Bfloat16Speed(0.04, 0.18)
+
+    monkeypatch.setattr(fast_path, "bfloat16_speed", speed)
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    code, out, _ = normlab("plan", "slow.yaml")
+    (line,) = (line for line in out.splitlines() if "fast path" in line)
+    assert code == 0
+    assert line.startswith("warning: bfloat16 has no fast path on ")
+    assert "1 of 2 arms trains in bfloat16 all the same" in line
+    _, out, _ = normlab("plan", "slow.yaml", "--no-probe", "--json")
+    assert json.loads(out)["warnings"] == [line.removeprefix("warning: ")]
+    assert asked == [True, False]
+    assert "fast path" not in normlab("plan", study)[1]
+    _, out, _ = normlab("run", "slow.yaml", "--workers", "1")
+    assert out.count(line) == 1
+    assert out.index(line) < out.index("training 2 trials")

@@ -171,6 +171,19 @@ def test_a_trial_started_over_forgets_later_epochs_and_remembers_where_it_ran(st
     assert store.epochs_done(["a"]) == {}
 
 
+def test_what_is_known_later_of_a_place_is_told_instead(store: Store) -> None:
+    whole, other = {"machine": 1, "layout": "x"}, {"machine": 2, "layout": "x"}
+    store.start("a", {"machine": 1}, 0)
+    store.place("a", whole)
+    assert store.places(["a"]) == {"a": [whole]}
+    store.start("a", {"machine": 2}, 1)
+    store.place("a", other)
+    assert store.places(["a"]) == {"a": [whole, other]}
+    store.start("a", {"machine": 1}, 2)  # back again: two places, and not three
+    store.place("a", whole)
+    assert store.places(["a"]) == {"a": [other, whole]}
+
+
 def test_a_database_damaged_inside_is_the_user_s_to_mend(store: Store, tmp_path: Path) -> None:
     for index in range(300):
         store.record_plan(plan_of(question=f"{index}?"), [row(f"t{index}")])

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from normlab.models import build
 from normlab.places import DECIDING, difference_text, differing
+from normlab.reports import write_report
 from normlab.store import Store
 from normlab.study.engines import Ended, EpochTrained, Started, Task
 from normlab.study.engines.provenance import provenance
@@ -20,6 +22,8 @@ from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
 from normlab.train import load_checkpoint, save_checkpoint
+from normlab.train.precision import maps_dtype
+from normlab.train.provenance import kernel_set
 
 
 def plan(name: str = "s", **values: Any) -> Plan:
@@ -168,3 +172,30 @@ def test_differences_in_words_leave_the_sample_s_bits_to_the_last() -> None:
     text = difference_text(one, other, differing(one, other))
     assert text == "bits of a sample computation a against b"
     assert differing({"chip": "A"}, {"threads": 1}, known=True) == []
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float64"])
+def test_how_a_trial_computed_is_part_of_where_it_ran(tmp_path: Path, precision: str) -> None:
+    base = {"data": "digits", "model": "digits-small", "epochs": 1, "precision": precision}
+    made = plan(base=base)
+    run_plan(made, tmp_path)
+    with Store.read(tmp_path / "s") as store:
+        ((place,),) = store.places(list(made.trials)).values()
+    assert differing(place, provenance("cpu")) == []
+    assert place["layout"] in {"contiguous", "channels_last"}
+    assert place["precision"] == {"bfloat16": "bfloat16 autocast"}.get(precision, precision)
+    model = build(made.arms[0].recipe, (1, 8, 8), 10).model
+    assert place["kernels"] == kernel_set(model, "cpu", maps_dtype(precision))
+    page = write_report(tmp_path / "s").read_text(encoding="utf-8")
+    assert f"{place['precision']}, {place['layout']}; {place['kernels']}" in page
+
+
+def test_a_trial_trained_anew_for_its_files_says_how_it_computed(tmp_path: Path) -> None:
+    made = plan()
+    run_plan(made, tmp_path)
+    moved(tmp_path / "s", chip="Z80")
+    run_plan(made, tmp_path, RunOptions(same_machine=True))
+    with Store.read(tmp_path / "s") as store:
+        ((place,),) = store.places(list(made.trials)).values()
+    assert place["chip"] != "Z80"
+    assert place["precision"] == "float32"

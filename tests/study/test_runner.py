@@ -17,7 +17,7 @@ from normlab.errors import MachineError, UserError
 from normlab.files import write_whole
 from normlab.frames import claim_table, load_frames
 from normlab.store import DATABASE, Store
-from normlab.study.engines import Started, Task, work
+from normlab.study.engines import Placed, Started, Task, work
 from normlab.study.events import EpochEnded, Event, TrialStarted
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
@@ -472,13 +472,15 @@ def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_res
     task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
     assert task.checkpoint == tmp_path / "checkpoints" / f"{trial.id}.pt"
     stopped = work.perform(task, "cpu")
-    _, first = next(stopped), next(stopped)
+    _, _, first = next(stopped), next(stopped), next(stopped)
     stopped.close()  # type: ignore[attr-defined]
-    started, again, second, ended = work.perform(task, "cpu")
+    started, again, placed, second, ended = work.perform(task, "cpu")
     assert isinstance(started, Started)
     assert started.epochs == 1
     assert again == first  # seconds of training included
-    _, *records, last = work.perform(task, "cpu")
+    assert isinstance(placed, Placed)
+    _, *records, placed, last = work.perform(task, "cpu")
+    assert isinstance(placed, Placed)
     assert records == [first, second]
     assert last == ended
 

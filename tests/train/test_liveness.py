@@ -59,7 +59,14 @@ def test_an_honest_trial_of_every_norm_is_live(kind: str) -> None:
     values = {"norm": named(kind), "dropout": 0.1, "l1": 1e-4, "l2": 1e-3, "agc": 0.02, "epochs": 1}
     found = result(values)
     assert found.state == "complete"
-    assert {check.name for check in found.checks} == {"norm", "dropout", "l1", "l2", "agc"}
+    assert {check.name for check in found.checks} == {
+        "norm",
+        "dropout",
+        "l1",
+        "l2",
+        "agc",
+        "precision",
+    }
 
 
 HONEST: list[dict[str, object]] = [
@@ -234,6 +241,130 @@ class InstanceInDisguise(BatchNorm):
 def test_a_layer_that_computes_another_kind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NORMS, "batch", InstanceInDisguise)
     assert "0 of 3 do in the first step" in refused({"norm": "batch"})
+
+
+# -- precision --------------------------------------------------------------------------------
+
+
+def test_the_layers_that_ran_in_bfloat16_are_counted() -> None:
+    values = {"precision": "bfloat16", "model": {"kind": "resnet", "n": 1, "width": 4}}
+    (check,) = [c for c in result({**values, "epochs": 1}).checks if c.name == "precision"]
+    assert check.declared == "bfloat16 in convolutions and linear layers, float32 weights"
+    assert check.found == (
+        "7 of 7 convolutions, 1 of 1 linear layers and 7 of 7 norms in bfloat16; "
+        "weights, statistics, loss and optimizer state float32"
+    )
+    assert check.live
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_other_precisions_are_confirmed(precision: str) -> None:
+    values = {"precision": precision, "norm": "layer", "momentum": 0.0, "epochs": 1}
+    (check,) = [c for c in result(values).checks if c.name == "precision"]
+    assert check.declared == f"{precision} throughout"
+    assert check.found == (
+        f"3 of 3 convolutions, 1 of 1 linear layers and 3 of 3 norms in {precision}; "
+        f"weights and loss {precision}"
+    )
+    assert check.live
+
+
+def in_float32(net: ConvNet) -> None:
+    class Wide(ConvNet):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x)
+
+    net.__class__ = Wide
+
+
+def test_a_model_that_leaves_bfloat16_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_model(monkeypatch, in_float32)
+    reason = refused({"precision": "bfloat16"})
+    assert "0 of 3 convolutions, 0 of 1 linear layers and 0 of 3 norms in bfloat16" in reason
+    assert "layers.conv1 computed in float32" in reason
+
+
+def partly_in_float32(net: ConvNet) -> None:
+    class Wide(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+
+    net.head.__class__ = Wide
+
+
+def test_a_model_that_is_in_bfloat16_in_part_is_live_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant_model(monkeypatch, partly_in_float32)
+    found = result({"precision": "bfloat16", "epochs": 1})
+    assert found.state == "complete"
+    (check,) = [c for c in found.checks if c.name == "precision"]
+    assert "3 of 3 convolutions, 0 of 1 linear layers" in check.found
+
+
+def narrow_in_float32(net: ConvNet) -> None:
+    class Narrow(ConvNet):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return super().forward(x)
+
+    net.__class__ = Narrow
+
+
+def test_a_model_that_is_not_in_float32_where_that_is_declared_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant_model(monkeypatch, narrow_in_float32)
+    reason = refused({})
+    assert "precision: declared float32 throughout; found 0 of 3 convolutions" in reason
+    assert "layers.conv1 computed in bfloat16, and 6 more" in reason
+
+
+def narrow_weights(net: ConvNet) -> None:
+    net.float = net.to = lambda *_, **__: nn.Module.bfloat16(net)  # type: ignore[method-assign]
+
+
+def test_master_weights_that_are_narrow_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_model(monkeypatch, narrow_weights)
+    reason = refused({"precision": "bfloat16", "norm": "torch_batch"})
+    assert "layers.conv1.weight is bfloat16, and " in reason
+
+
+def test_float32_products_with_fewer_bits_are_found() -> None:
+    torch.set_float32_matmul_precision("medium")
+    try:
+        reason = refused({})
+        assert result({"precision": "float64", "epochs": 1}).state == "complete"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert "torch.set_float32_matmul_precision is 'medium'" in reason
+
+
+class ByHand(ConvNet):
+    """The same net, its convolutions and head by torch's functions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _name, layer in self.layers.named_children():
+            if isinstance(layer, nn.Conv2d):
+                x = nn.functional.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding)
+            elif isinstance(layer, nn.Linear):
+                x = nn.functional.linear(x, layer.weight, layer.bias)
+            else:
+                x = layer(x)
+        return x
+
+
+def test_layers_that_only_lend_their_weights_are_no_proof_against_a_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant_model(monkeypatch, lambda net: setattr(net, "__class__", ByHand))
+    found = result({"precision": "bfloat16", "epochs": 1, "norm": "layer"})
+    assert found.state == "complete"
+    (check,) = [c for c in found.checks if c.name == "precision"]
+    assert "0 of 3 convolutions, " in check.found
+    assert "3 of 3 norms in bfloat16" in check.found
 
 
 # -- dropout ----------------------------------------------------------------------------------

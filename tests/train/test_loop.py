@@ -53,6 +53,15 @@ STATEFUL: list[dict[str, object]] = [
     {"dropout": 0.2, "schedule": "one_cycle"},
     {"optimizer": "adamw", "weight_decay": 0.1, "norm": "layer"},
     {"precision": "bfloat16", "l1": 1e-4},
+    {
+        "precision": "bfloat16",
+        "norm": "batch_renorm",
+        "dropout": 0.2,
+        "optimizer": "adamw",
+        "weight_decay": 0.1,
+        "schedule": "one_cycle",
+        "augment": ["mixup"],
+    },
     {"precision": "float64"},
 ]
 

@@ -101,7 +101,13 @@ def _bilinear(images: Tensor, u: Tensor, v: Tensor) -> Tensor:
 def _bordered(images: Tensor, low: Tensor) -> Tensor:
     """Images with a border of one black pixel."""
     count, channels, height, width = images.shape
-    made = images.new_empty(count, channels, height + 2, width + 2)
+    last = _lies_channels_last(images)
+    made = torch.empty(
+        (count, channels, height + 2, width + 2),
+        dtype=images.dtype,
+        device=images.device,
+        memory_format=torch.channels_last if last else torch.contiguous_format,
+    )
     made.copy_(low[:, None, None])
     made[:, :, 1:-1, 1:-1] = images
     return made
@@ -128,6 +134,15 @@ def _mirrored(place: Tensor, size: int) -> Tensor:
 def _taken(images: Tensor, index: Tensor) -> Tensor:
     """The pixels at index (N, H, W), counted row by row, of every channel."""
     count, channels = images.shape[:2]
+    if _lies_channels_last(images):
+        flat = index.view(count, -1, 1).expand(-1, -1, channels)
+        taken = images.permute(0, 2, 3, 1).reshape(count, -1, channels).gather(1, flat)
+        return taken.view(*index.shape, channels).permute(0, 3, 1, 2)
     flat = index.view(count, 1, -1).expand(-1, channels, -1)
     taken = images.reshape(count, channels, -1).gather(2, flat)
     return taken.view(count, channels, *index.shape[1:])
+
+
+def _lies_channels_last(images: Tensor) -> bool:
+    last = images.is_contiguous(memory_format=torch.channels_last)
+    return last and not images.is_contiguous()

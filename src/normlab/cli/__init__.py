@@ -13,6 +13,7 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.data import build_data
+from normlab.cli.profile import profile
 from normlab.cli.published import published
 from normlab.cli.run import run
 from normlab.cli.scoreboard import scoreboard
@@ -33,6 +34,7 @@ data = typer.Typer(help="Make data sets.", no_args_is_help=True)
 show = typer.Typer(help="Show one thing in detail.", no_args_is_help=True)
 app.command("list")(list_)
 app.command()(plan)
+app.command()(profile)
 app.command()(run)
 app.command()(status)
 app.command()(verify)

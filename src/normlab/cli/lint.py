@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ def print_findings(findings: Sequence[Finding]) -> None:
         for finding in its:
             console.print(f"warning: {finding.says}", soft_wrap=True)
         console.print(f"  {rule}: {its[0].why} ({its[0].reference})", soft_wrap=True)
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """What makes a run slow on this machine, a line each."""
+    from normlab.terminal import console
+
+    for warning in warnings:
+        console.print(f"warning: {warning}", soft_wrap=True)
 
 
 def findings_record(findings: Sequence[Finding]) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import typer
 
 from normlab import streams
-from normlab.cli.lint import print_findings
+from normlab.cli.lint import print_findings, print_warnings
 from normlab.cli.options import (
     DEFAULT_RUNS,
     Quick,
@@ -28,7 +28,7 @@ from normlab.errors import UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from normlab.study.events import Event
+    from normlab.study.events import Event, RunPlanned
     from normlab.study.plan import Plan
     from normlab.study.spec import Study
 
@@ -139,7 +139,7 @@ class _Narrator:
 
         self.progress(event)
         if isinstance(event, RunPlanned):
-            self._introduce(event.plan, event.code_changes)
+            self._introduce(event)
         elif isinstance(event, RunEnded) and self.plan is not None:
             print_summary(self.plan, event.summary)
 
@@ -155,14 +155,17 @@ class _Narrator:
     ) -> None:
         self.progress.__exit__(kind, error, trace)
 
-    def _introduce(self, plan: Plan, code_changes: tuple[str, ...]) -> None:
+    def _introduce(self, planned: RunPlanned) -> None:
         """Once, warn of what the plan cannot settle and of what looks like a slip."""
         from normlab import api
         from normlab.study.stored import claim_plans, other_rule
         from normlab.terminal import console
 
-        for line in code_changes:
+        plan = planned.plan
+        for line in planned.code_changes:
             console.print(line, soft_wrap=True)
+        if self.plan is None:
+            print_warnings(planned.warnings)
         if self.plan is None:
             print_lost_lines(plan.record)
         if self.plan is None and (rule := other_rule(plan, self.runs)) is not None:

@@ -10,7 +10,7 @@ import typer
 
 from normlab.cli.costs import costs_record, print_costs, telling
 from normlab.cli.data import data_records, print_data
-from normlab.cli.lint import findings_record, print_findings
+from normlab.cli.lint import findings_record, print_findings, print_warnings
 from normlab.cli.lost import print_lost
 from normlab.cli.options import (
     DEFAULT_RUNS,
@@ -58,6 +58,7 @@ def plan(
     from normlab import api
     from normlab.study import stored
     from normlab.study.costs import costs_of
+    from normlab.study.fast_path import slow_bfloat16
     from normlab.terminal import console, print_json
     from normlab.wording import counted, state_counts
 
@@ -75,6 +76,8 @@ def plan(
     findings = api.lint(made)
     with telling() as told:
         costs = costs_of(made, runs, claims=claims, probing=not no_probe, told=told)
+    slow = slow_bfloat16(made, costs.device, costs.threads, measure=not no_probe)
+    warnings = [slow] if slow else []
     claims = claims.assign(hours=costs.claims["hours"])
     if json:
         plans = without_nan(claims.to_dict("records"))
@@ -83,6 +86,7 @@ def plan(
             "states": states,
             "claim_plans": plans,
             "findings": findings_record(findings),
+            "warnings": warnings,
             "code_changes": stored.changed_code(made, runs),
             "data": data_records(made),
             "costs": costs_record(costs),
@@ -107,6 +111,7 @@ def plan(
         console.print(line, soft_wrap=True)
     console.print()
     print_costs(costs)
+    print_warnings(warnings)
     if len(claims):
         console.print()
         print_claim_plans(claims)

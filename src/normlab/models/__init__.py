@@ -2,7 +2,7 @@
 
 from normlab.models.build import MODELS, Built, build, drops_before_norm
 from normlab.models.roles import head_of, roles, select
-from normlab.models.surgery import Change, swap_norm
+from normlab.models.surgery import Change, swap_convolutions, swap_norm
 from normlab.models.table import LayerRow, layer_count, layer_table, parameter_count
 from normlab.models.units import Units, units
 
@@ -20,6 +20,7 @@ __all__ = [
     "parameter_count",
     "roles",
     "select",
+    "swap_convolutions",
     "swap_norm",
     "units",
 ]

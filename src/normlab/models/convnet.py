@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from normlab.models.pooling import AveragePool, GlobalAveragePool
 from normlab.models.slots import Slots
 
 
@@ -52,7 +53,7 @@ def digits_small(slots: Slots, shape: tuple[int, int, int], num_classes: int) ->
         if index == 2:
             layers.append(("pool", nn.MaxPool2d(2)))
     layers += [
-        ("average", nn.AdaptiveAvgPool2d(1)),
+        ("average", GlobalAveragePool()),
         ("flatten", nn.Flatten()),
         ("head", nn.Linear(channels, num_classes)),
     ]
@@ -73,7 +74,7 @@ def mnist_7288(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
             layers.append(("pool", nn.MaxPool2d(2)))
     layers += [
         ("head", slots.conv(channels, num_classes, 1, before_norm=False)),
-        ("average", nn.AvgPool2d(5, stride=1)),
+        ("average", AveragePool(5, stride=1)),
     ]
     return ConvNet(layers)
 
@@ -106,7 +107,7 @@ def mnist_7704(slots: Slots, shape: tuple[int, int, int], num_classes: int) -> C
         if index == 2:
             layers.append(("pool", nn.MaxPool2d(2)))
         if index == 6:
-            layers.append(("average", nn.AvgPool2d(6)))
+            layers.append(("average", AveragePool(6)))
     head = slots.conv(channels, num_classes, 1, before_norm=False)
     return ConvNet([*layers, ("head", head)])
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from torch import nn
 
+from normlab.convolutions import Conv2d
 from normlab.models.residual import Scale, ZeroPad
 from normlab.norms import NoNorm, is_norm
 from normlab.norms.activations import ACTIVATIONS
@@ -18,6 +19,8 @@ ACTIVATION_TYPES: tuple[type[nn.Module], ...] = (
     ScaledActivation,
     *(type(make()) for make in ACTIVATIONS.values()),
 )
+
+_CONVOLUTIONS = (nn.Conv2d, Conv2d)
 
 EMPTY_NORM = Part("norm", "norm slot: empty", is_slot=True, is_filled=False)
 
@@ -33,7 +36,7 @@ def parts_of(module: nn.Module, name: str, channels: int) -> Iterator[Part]:
     if isinstance(module, nn.Conv2d):
         text = f"{convolution_text(module)}, {_share(module.out_channels, channels)}"
         # Under a parametrization the convolution is where the norm is.
-        yield Part("convolution", text, is_slot=type(module) is not nn.Conv2d)
+        yield Part("convolution", text, is_slot=type(module) not in _CONVOLUTIONS)
     elif is_norm(module) or isinstance(module, NoNorm):
         filled = Part("norm", f"norm slot: {type(module).__name__}", is_slot=True)
         yield EMPTY_NORM if isinstance(module, NoNorm) else filled
@@ -52,7 +55,7 @@ def parts_of(module: nn.Module, name: str, channels: int) -> Iterator[Part]:
 def convolution_text(module: nn.Conv2d) -> str:
     """Kernel, kind and stride of a convolution."""
     kernel, stride = _side(module.kernel_size), _side(module.stride)
-    what = "convolution" if type(module) is nn.Conv2d else type(module).__name__
+    what = "convolution" if type(module) in _CONVOLUTIONS else type(module).__name__
     return f"{kernel}x{kernel} {what}" + (f", stride {stride}" if stride > 1 else "")
 
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 from torch.nn import functional as F
+
+from normlab.native.tensors import is_traced
 
 
 class Scale(nn.Module):
@@ -39,12 +46,45 @@ class ZeroPad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, C, H, W) to (N, C + new, H / stride, W / stride), sides rounded up."""
-        thinned = x[:, :, :: self.stride, :: self.stride]
-        return F.pad(thinned, (0, 0, 0, 0, 0, self.new_channels))
+        if is_traced(x):
+            thinned = x[:, :, :: self.stride, :: self.stride]
+            return F.pad(thinned, (0, 0, 0, 0, 0, self.new_channels))
+        y: Tensor = _ZeroPad.apply(x, self.new_channels, self.stride)  # type: ignore[no-untyped-call]
+        return y
 
     def extra_repr(self) -> str:
         """Its options, as torch prints them."""
         return f"{self.new_channels}, stride={self.stride}"
+
+
+class _ZeroPad(Function):
+    """The same, and its transpose, with maps lying as they came: torch's slices do not keep it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, new_channels: int, stride: int) -> Tensor:
+        """Pad with zeros what is left of x."""
+        ctx.fixed = x.shape[1:], stride
+        thinned = x[:, :, ::stride, ::stride]
+        channels, size = x.shape[1], thinned.shape[2:]
+        y = _empty((len(x), channels + new_channels, *size), x)
+        y[:, :channels] = thinned
+        y[:, channels:].zero_()
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None, None]:
+        """Put the gradients of what was left where it was."""
+        shape, stride = ctx.fixed
+        dx = _empty((len(dy), *shape), dy).zero_()
+        dx[:, :, ::stride, ::stride] = dy[:, : shape[0]]
+        return dx, None, None
+
+
+def _empty(shape: Sequence[int], like: Tensor) -> Tensor:
+    """A map that lies as another."""
+    last = like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous()
+    form = torch.channels_last if last else torch.contiguous_format
+    return torch.empty(tuple(shape), dtype=like.dtype, device=like.device, memory_format=form)
 
 
 class ResidualBlock(nn.Module):

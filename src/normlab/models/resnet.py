@@ -22,6 +22,7 @@ from torch import nn
 
 from normlab.models.blocks import Blocks, Layers, Step, in_a_row
 from normlab.models.convnet import ConvNet
+from normlab.models.pooling import GlobalAveragePool
 from normlab.models.slots import Slots
 from normlab.recipe.models import Residual, ResNet, ResNet50
 
@@ -91,7 +92,7 @@ def _net(
         layers.append((f"stage{number}", in_a_row(made)))
     if blocks.pre:
         layers.append(("final", in_a_row(blocks.entry(channels, normed=normed))))
-    pool: nn.Module = nn.AdaptiveAvgPool2d(1)
+    pool: nn.Module = GlobalAveragePool()
     sides = [1, 1]
     if same_pool:
         # A window that runs over the edge averages the pixels it has, as "same" does in Keras.

@@ -7,6 +7,7 @@ from typing import Any, cast
 from torch import nn
 
 from normlab import norms
+from normlab.convolutions import Conv2d
 from normlab.errors import UserError
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.scaled_ws import ScaledActivation
@@ -82,7 +83,7 @@ class Slots:
         """
         bias = self._conv_bias(before_norm=before_norm)
         normed = before_norm if normed is None else normed
-        make: type[nn.Conv2d] = nn.Conv2d
+        make: type[nn.Conv2d] = Conv2d
         if normed and self.traits.is_parametrization:
             self.norms += 1
             make = cast("type[nn.Conv2d]", self.kind)

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from normlab.convolutions import Conv2d
 from normlab.norms.activations import ACTIVATIONS
 from normlab.norms.kernels import check_state
 from normlab.norms.kernels.reference import statistics_dtype
@@ -40,7 +41,7 @@ def standardize(weight: Tensor, gain: Tensor | None = None) -> Tensor:
     return (offset * scale).view_as(weight).to(weight.dtype)
 
 
-class ScaledWSConv2d(nn.Conv2d):
+class ScaledWSConv2d(Conv2d):
     """A convolution by its scaled standardized weight; arguments as `torch.nn.Conv2d`.
 
     `gain` is learned per output channel and starts at 1. Models scale the activation behind it

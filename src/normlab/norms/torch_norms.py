@@ -24,6 +24,7 @@ class _Activated:
     def forward(self, x: Tensor) -> Tensor:
         """As torch's layer, then the activation."""
         y: Tensor = super().forward(x)  # type: ignore[misc]
+        y = y.to(x.dtype)  # autocast makes float32 of a group norm's result
         return y if self.activation is None else self.activation(y)
 
 

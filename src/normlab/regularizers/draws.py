@@ -66,7 +66,24 @@ def bernoulli(
     x: Tensor, shape: tuple[int, ...], p: float, dtype: torch.dtype, source: torch.Generator | None
 ) -> Tensor:
     """As `keep`, drawn here and now: what `draw` is to be given."""
-    return x.new_empty(shape, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
+    last = lies_channels_last(x, shape)
+    drawn = (shape[0], *shape[2:], shape[1]) if last else shape
+    factors = x.new_empty(drawn, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
+    return factors.permute(0, 3, 1, 2) if last else factors
+
+
+def lies_channels_last(x: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether factors of a shape are to lie channels-last, as x does: drawn in the order of memory.
+
+    A product of two tensors that lie differently takes ten times as long.
+    """
+    return (
+        len(shape) == x.ndim == 4
+        and shape[2:] == x.shape[2:]
+        and not is_traced(x)
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
 
 
 def is_traced(x: Tensor) -> bool:

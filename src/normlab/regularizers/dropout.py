@@ -8,7 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from normlab.regularizers.draws import bernoulli, check_p, draw, is_traced, real_dtype
+from normlab.regularizers.draws import (
+    bernoulli,
+    check_p,
+    draw,
+    is_traced,
+    lies_channels_last,
+    real_dtype,
+)
 from normlab.regularizers.layer import RandomLayer
 
 RARE = 0.2
@@ -27,7 +34,10 @@ def _factors(x: Tensor, p: float, dtype: torch.dtype, source: torch.Generator | 
     if not 0 < p <= RARE or x.device.type != "cpu" or is_traced(x):
         return bernoulli(x, x.shape, p, dtype, source)
     factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
-    return factors.index_fill_(0, _hits(x.numel(), p, source), 0).view(x.shape)
+    factors.index_fill_(0, _hits(x.numel(), p, source), 0)
+    if lies_channels_last(x, x.shape):
+        return factors.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    return factors.view(x.shape)
 
 
 def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:

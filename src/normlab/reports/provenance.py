@@ -17,7 +17,19 @@ from normlab.records import FINISHED
 from normlab.source import source_hash
 
 UNKNOWN = "unknown"
-_KEYS = ("device", "chip", "threads", "backend", "torch", "normlab", "code", "python", "platform")
+_HOW = ("layout", "precision", "kernels")
+_KEYS = (
+    "device",
+    "chip",
+    "threads",
+    "backend",
+    *_HOW,
+    "torch",
+    "normlab",
+    "code",
+    "python",
+    "platform",
+)
 
 
 def where_it_ran(frames: Frames) -> list[dict[str, object]]:

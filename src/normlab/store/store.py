@@ -206,6 +206,15 @@ class Store:
                 "DELETE FROM epochs WHERE trial_id = ? AND epoch > ?", (trial_id, epochs)
             )
 
+    def place(self, trial_id: str, provenance: Place) -> None:
+        """More is known of the place where this trial runs: it replaces those that tell less."""
+        known = dict(provenance)
+        with self._transaction():
+            row = self._one("SELECT provenance FROM trials WHERE id = ?", (trial_id,))
+            before = json.loads(row["provenance"]) if row and row["provenance"] else []
+            others = [place for place in before if {**known, **place} != known]
+            self._set(trial_id, "provenance = ?", (json.dumps([*others, known]),))
+
     def add_epoch(self, trial_id: str, record: EpochRecord) -> None:
         """Store an epoch's record; the same epoch again, after a resume, replaces it."""
         columns = ", ".join(_EPOCH_COLUMNS)

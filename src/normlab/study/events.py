@@ -28,10 +28,12 @@ class RunPlanned:
     Attributes:
         plan: What it trains.
         code_changes: A sentence for each set of own modules that changed since the last run.
+        warnings: A sentence for each thing that makes the run slow on this machine.
     """
 
     plan: Plan
     code_changes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from normlab.norms import MomentNorm, kernels
 from normlab.recipe import Recipe
 from normlab.study.plan import Arm
 from normlab.train import keep_freed_memory
+from normlab.train.precision import maps_dtype
 from normlab.train.speed import Load, Speed, time_training
 
 _STEPS = 4.0
@@ -132,7 +133,7 @@ def probe(
     # One arm of those that differ in nothing that matters.
     open_ = list({subjects[i].traits: i for i in reversed(wanted)}.values())[::-1]
     kinds = len(open_)
-    with _as_trials(threads, device), _norms_at_hand([subjects[i] for i in open_], device) as plain:
+    with as_trials(threads, device), _norms_at_hand([subjects[i] for i in open_], device) as plain:
         away = {i: far for i in open_ if (far := _least(subjects, i, known))}
         while away:
             left = seconds - (time.perf_counter() - begun)
@@ -198,7 +199,7 @@ def _too_large(one: Subject, device: str) -> str | None:
 
 
 @contextmanager
-def _as_trials(threads: int, device: str) -> Iterator[None]:
+def as_trials(threads: int, device: str) -> Iterator[None]:
     """Threads and memory as a worker has them."""
     before = torch.get_num_threads()
     keep_freed_memory()
@@ -219,7 +220,7 @@ def _norms_at_hand(subjects: Sequence[Subject], device: str) -> Iterator[bool]:
         Whether it does.
     """
     dtypes = {
-        torch.float64 if one.arm.recipe.precision == "float64" else torch.float32
+        maps_dtype(one.arm.recipe.precision)
         for one in subjects
         if isinstance(one.arm.model.norm, MomentNorm)
     }

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from normlab.errors import UserError
 from normlab.store import Store
+from normlab.study.engines import resolve_device
 from normlab.study.events import Listener, LookTaken, NextLook, RunPlanned
+from normlab.study.fast_path import slow_bfloat16
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
@@ -84,8 +86,16 @@ def train(
 
 
 def _run(plan: Plan, runs: Path, options: RunOptions | None, listener: Listener) -> Summary:
-    listener(RunPlanned(plan=plan, code_changes=tuple(changed_code(plan, runs))))
-    return run_plan(plan, runs, options, listener)
+    chosen = options or RunOptions()
+    slow = slow_bfloat16(plan, resolve_device(chosen.device), chosen.threads)
+    listener(
+        RunPlanned(
+            plan=plan,
+            code_changes=tuple(changed_code(plan, runs)),
+            warnings=(slow,) if slow else (),
+        )
+    )
+    return run_plan(plan, runs, chosen, listener)
 
 
 def _next(plan: Plan, frames: Frames, wanted: Set[str], seeds: int) -> NextLook:

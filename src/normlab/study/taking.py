@@ -8,7 +8,16 @@ from collections.abc import Set as AbstractSet
 from normlab.errors import MachineError
 from normlab.records import EpochRecord
 from normlab.store import Store
-from normlab.study.engines import Ended, EpochTrained, Failed, Faulted, Message, Started, Task
+from normlab.study.engines import (
+    Ended,
+    EpochTrained,
+    Failed,
+    Faulted,
+    Message,
+    Placed,
+    Started,
+    Task,
+)
 from normlab.study.summary import Summary
 
 
@@ -74,6 +83,8 @@ class Taking:
             case Started():
                 self.running.add(message.trial_id)
                 self.store.start(message.trial_id, message.provenance, message.epochs)
+            case Placed():
+                self.store.place(message.trial_id, message.provenance)
             case EpochTrained():
                 self.store.add_epoch(message.trial_id, message.record)
             case Ended():
@@ -87,6 +98,8 @@ class Taking:
         match message:
             case Started():
                 self.places[trial], self.records[trial] = message.provenance, {}
+            case Placed():
+                self.places[trial] = message.provenance
             case EpochTrained():
                 self.records[trial][message.record.epoch] = message.record
             case Ended():

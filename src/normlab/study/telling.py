@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from normlab.records import EpochRecord
-from normlab.study.engines import Ended, EpochTrained, Failed, Faulted, Message, Started, Task
+from normlab.study.engines import (
+    Ended,
+    EpochTrained,
+    Failed,
+    Faulted,
+    Message,
+    Placed,
+    Started,
+    Task,
+)
 from normlab.study.events import (
     EpochEnded,
     Event,
@@ -36,10 +45,11 @@ class Telling:
         self.listener(RunBegan(study=self.study, trials=len(tasks), epochs=epochs, workers=workers))
 
     def tell(self, message: Message) -> None:
-        """Tell one message, after it is stored."""
-        self.listener(self._event(message))
+        """Tell one message, after it is stored; how a trial computes is no event."""
+        if not isinstance(message, Placed):
+            self.listener(self._event(message))
 
-    def _event(self, message: Message) -> Event:
+    def _event(self, message: Started | EpochTrained | Ended | Failed | Faulted) -> Event:
         trial = self.trials[message.trial_id]
         its: dict[str, Any] = {
             "id": trial.id,

@@ -16,6 +16,7 @@ from normlab.models import build
 from normlab.recipe import Recipe
 from normlab.recipe.training import OneCycle, Sgd
 from normlab.train.losses import LOSSES
+from normlab.train.precision import weights_dtype
 
 
 class Step(NamedTuple):
@@ -66,7 +67,7 @@ def follow_step(
     Returns:
         None for a model that cannot be followed without values.
     """
-    dtype, ledger = _dtype(recipe), _Ledger()
+    dtype, ledger = weights_dtype(recipe.precision), _Ledger()
     try:
         model = _model(recipe, shape, num_classes).train()
         with torch.enable_grad(), ledger:
@@ -87,7 +88,7 @@ def follow_scoring(
     try:
         model = _model(recipe, shape, num_classes).eval()
         with torch.no_grad(), ledger:
-            model(torch.empty(images, *shape, dtype=_dtype(recipe), device="meta"))
+            model(torch.empty(images, *shape, dtype=weights_dtype(recipe.precision), device="meta"))
     except _CANNOT:
         return None
     return Scoring(
@@ -101,12 +102,9 @@ def follow_scoring(
 _CANNOT = (RuntimeError, NotImplementedError, ValueError, TypeError)
 
 
-def _dtype(recipe: Recipe) -> torch.dtype:
-    return torch.float64 if recipe.precision == "float64" else torch.float32
-
-
 def _model(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    return build(recipe, shape, num_classes, device="meta").model.to(dtype=_dtype(recipe))
+    model = build(recipe, shape, num_classes, device="meta").model
+    return model.to(dtype=weights_dtype(recipe.precision))
 
 
 def remembered(recipe: Recipe) -> int:

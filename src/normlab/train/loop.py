@@ -9,16 +9,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from normlab.augment import Pipeline
+from normlab.convolutions import prepare, shapes
 from normlab.data import Split, Splits
-from normlab.models import build, parameter_count
+from normlab.models import MODELS, build, parameter_count
 from normlab.norms import MomentNorm, kernels, traits
 from normlab.recipe import Recipe
 from normlab.records import Check, EpochRecord, TrialResult
@@ -26,10 +26,14 @@ from normlab.train import diagnostics
 from normlab.train.checkpoint import Checkpoint, weights_sha256
 from normlab.train.cost import flops, peak_memory
 from normlab.train.evaluation import Evaluated, evaluate, finite
+from normlab.train.layout import layout, take
 from normlab.train.liveness import Probe, over_the_trial, why_invalid
 from normlab.train.losses import LOSSES
+from normlab.train.marks import Marks
 from normlab.train.metrics import confusion, scores
 from normlab.train.optimizer import Updater
+from normlab.train.precision import computing, exact_products, maps_dtype, weights_dtype
+from normlab.train.provenance import computes
 from normlab.train.stopping import is_stale
 from normlab.train.streams import generator, initialize, order, reseed_dropout
 
@@ -39,10 +43,12 @@ class EpochDone:
     """A whole epoch is done; `checkpoint` continues from here.
 
     The checkpoint shares memory with the model that trains on: use it before the next epoch.
+    `computes` says how: the layout of the maps, the precision and the kernels.
     """
 
     record: EpochRecord
     checkpoint: Checkpoint
+    computes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,14 @@ class Finished:
         weights: Parameters and buffers by name.
         predictions: Class predicted for each test image, and `confidences`: its probability;
             shape (N,) each, on the CPU.
+        computes: As in `EpochDone`.
     """
 
     result: TrialResult
     weights: dict[str, Tensor]
     predictions: Tensor
     confidences: Tensor
+    computes: dict[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -95,12 +103,16 @@ def train(
     while not trainer.is_over(history):
         record = trainer.epoch(len(history) + 1)
         history = (*history, record)
-        yield EpochDone(record, trainer.checkpoint(history))
+        yield EpochDone(record, trainer.checkpoint(history), trainer.computes())
     yield trainer.finish(history)
 
 
 class Trainer:
-    """Model, data and optimizer of one trial on its device."""
+    """Model, data and optimizer of one trial on its device.
+
+    Attributes:
+        marks: Told as each part of a step is done.
+    """
 
     def __init__(
         self, recipe: Recipe, seed: int, splits: Splits, device: torch.device, *, probes: bool
@@ -109,16 +121,21 @@ class Trainer:
             torch.cuda.reset_peak_memory_stats(device)
         self.recipe, self.seed, self.device = recipe, seed, device
         self.shape, self.num_classes = splits.shape, splits.num_classes
-        self.dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        self.dtype = weights_dtype(recipe.precision)
+        built = build(recipe, splits.shape, splits.num_classes)
+        maps = maps_dtype(recipe.precision)
+        self.layout = layout(built.model, device, maps)
         self.train = self._on_device(splits.train)
         self.validation = self._on_device(splits.validation)
         self.test = self._on_device(splits.test)
-        built = build(recipe, splits.shape, splits.num_classes)
         initialize(built.model, seed, recipe.init)
         self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
-            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=self.dtype, device=device))
+            kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
+        if self.layout is torch.channels_last and device.type == "cpu":
+            _prepare_convolutions(recipe, splits.shape, splits.num_classes, maps)
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
         low, high = (
             torch.from_numpy(ends).to(device=device, dtype=self.dtype)
@@ -129,6 +146,7 @@ class Trainer:
         self.steps_per_epoch = math.ceil(len(splits.train) / recipe.batch_size)
         self.updater = Updater(recipe, self.model, self.steps_per_epoch)
         self.declared_norms, self.probes = built.norms, probes
+        self.marks = Marks()
         self.checks: tuple[Check, ...] = ()
         self.tested: Evaluated | None = None
 
@@ -142,10 +160,7 @@ class Trainer:
 
     def epoch(self, epoch: int) -> EpochRecord:
         """Train one epoch (1 for the first), then evaluate."""
-        # float32 means float32: cudnn's default is TF32, with 10 bits of mantissa.
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        ):
+        with exact_products():
             return self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> EpochRecord:
@@ -156,11 +171,14 @@ class Trainer:
                 trained = self._train(epoch, probe)
             if probe is not None:
                 probe.evaluating()
+            self.marks.begin()
             validation, test = self._evaluate(self.validation), self._evaluate(self.test)
+            self.marks.done("evaluation")
             self.tested = test
             if probe is not None:
                 losses = (trained["train_loss"], validation.scores.loss if validation else 0.0)
                 self.checks = probe.conclude(finite=None not in losses)
+                self.marks.done("liveness")
         finally:
             if probe is not None:
                 probe.close()
@@ -169,7 +187,10 @@ class Trainer:
         for name, found in (("validation", validation), ("test", test)):
             for metric in ("loss", "accuracy", "macro_f1", "micro_f1", "ece"):
                 scored[f"{name}_{metric}"] = getattr(found.scores, metric) if found else None
-        return EpochRecord(epoch=epoch, **trained, **scored, details=self._details())
+        self.marks.begin()
+        details = self._details()
+        self.marks.done("diagnostics")
+        return EpochRecord(epoch=epoch, **trained, **scored, details=details)
 
     def _train(self, epoch: int, probe: Probe | None) -> dict[str, Any]:
         """The steps of an epoch; fields of its record."""
@@ -185,26 +206,36 @@ class Trainer:
         self.model.train()
         start = self._clock()
         for step, batch in enumerate(batches, start=(epoch - 1) * self.steps_per_epoch):
+            self.marks.begin()
             progress = step / (self.steps_per_epoch * self.recipe.epochs)
             for layer in self.following:
                 layer.progress = progress  # type: ignore[assignment]
             reseed_dropout(self.model, self.seed, step, self.device)
-            images = inputs.index_select(0, batch)  # a quarter of the time of inputs[batch]
+            images = take(inputs, batch)
             given = self.augment(images, labels[batch], augmentation)
-            logits = self._logits(given.images)
+            laid = given.images.contiguous(memory_format=self.layout)
+            self.marks.done("input")
+            logits = self._logits(laid)
+            self.marks.done("forward")
             loss = self.loss(logits, given.labels if given.targets is None else given.targets)
+            self.marks.done("loss")
             loss.backward()  # type: ignore[no-untyped-call]
+            self.marks.done("backward")
             if probe is None:
-                self.updater.step(step)
+                self.updater.step(step, self.marks.stage)
             else:
+                probe.loss(loss.detach())
                 probe.gradients()
                 probe.batch(images, given.images)
+                self.marks.done("liveness")
                 # Amid the epoch: in its last step a schedule may have taken the rate to 0.
                 is_watched = step == self.steps_per_epoch // 2
                 self.updater.step(step, probe.updated if is_watched else probe.ignore)
+            self.marks.done("optimizer")
             loss_sum += loss.detach() * len(batch)
             shown.append(given.labels)
             predicted.append(logits.detach().argmax(dim=1))
+            self.marks.done("metrics")
         seconds = self._clock() - start
         running = scores(confusion(torch.cat(shown), torch.cat(predicted), self.num_classes))
         means_something = not self.augment.mixes  # a mixed image has no one right class
@@ -221,7 +252,7 @@ class Trainer:
 
     def _logits(self, inputs: Tensor) -> Tensor:
         """What the model says of images, in the mode it is in."""
-        with self._precision():
+        with computing(self.recipe.precision, self.device.type):
             logits: Tensor = self.model(inputs)
         return logits.to(self.dtype)
 
@@ -241,7 +272,7 @@ class Trainer:
         if self.updater.largest_norm is not None:
             means["largest_norm"] = float(self.updater.largest_norm)
         images, _ = self.validation if len(self.validation[1]) else self.train
-        with self._precision():
+        with computing(self.recipe.precision, self.device.type):
             found = diagnostics.collect(self.recipe, self.model, images, means)
         if "train" in self.recipe.diagnostics:
             scored = self._evaluate(self.train)
@@ -257,7 +288,12 @@ class Trainer:
             norms=self.declared_norms,
             trained=[p for group in self.updater.optimizer.param_groups for p in group["params"]],
             lr=lambda: self.updater.lr,
+            state=self.updater.state_dict,
         )
+
+    def computes(self) -> dict[str, str]:
+        """How the model computes; see `normlab.train.provenance`."""
+        return computes(self.model, self.train[0], self.recipe.precision)
 
     def checkpoint(self, history: tuple[EpochRecord, ...]) -> Checkpoint:
         """The state after the last epoch of `history`; shares memory with the model."""
@@ -278,7 +314,8 @@ class Trainer:
         self.checks = (*self.checks, *found)
         reason = why_invalid(self.checks)
         # A trial that was only to be finished has not been tested in this process yet.
-        train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
+        with exact_products():
+            train, test = self._evaluate(self.train), self.tested or self._evaluate(self.test)
         assert train is not None
         assert test is not None
         ended: Literal["diverged", "complete"] = "diverged" if diverged else "complete"
@@ -297,21 +334,29 @@ class Trainer:
             flops=flops(self.recipe, self.shape, self.num_classes),
             peak_memory=peak_memory(self.device),
         )
-        return Finished(result, weights, test.predictions.cpu(), test.confidences.cpu())
+        said = test.predictions.cpu(), test.confidences.cpu()
+        return Finished(result, weights, *said, self.computes())
 
     def _on_device(self, split: Split) -> tuple[Tensor, Tensor]:
         inputs = torch.from_numpy(split.inputs).to(device=self.device, dtype=self.dtype)
+        inputs = inputs.contiguous(memory_format=self.layout)
         return inputs, torch.from_numpy(split.labels).to(self.device)
-
-    def _precision(self) -> AbstractContextManager[object]:
-        if self.recipe.precision == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
 
     def _clock(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
+
+
+def _prepare_convolutions(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, dtype: torch.dtype
+) -> None:
+    """Compile or load what normlab's models run; a model of the user's does so as it trains."""
+    if recipe.model.kind not in MODELS:
+        return
+    model = build(recipe, shape, num_classes, device="meta").model
+    batch = recipe.batch_size
+    prepare(shapes(model, (batch, *shape)), batch, dtype)
 
 
 def _diverged(record: EpochRecord) -> bool:

@@ -7,22 +7,17 @@ long, two smaller ones are timed and the line through them is followed.
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from normlab.data import Split, Splits
 from normlab.recipe import Recipe
-from normlab.recipe.regularizers import EarlyStopping
 from normlab.train.evaluation import BATCH
 from normlab.train.loop import Trainer
+from normlab.train.stand_in import made_up, own_randomness, still
 
 _SMALL = 4e9
 """Floating point operations of a step that is timed whatever it takes: well below a second."""
@@ -32,7 +27,6 @@ _GROWTH = 4
 """From one batch size to the next."""
 _ENOUGH = 0.2
 """Seconds for one batch size."""
-_LEAST = 1e-6  # learning rate: the made-up images teach nothing, and nothing must diverge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +97,7 @@ def time_training(
     end = time.perf_counter() + seconds
     most = max(min(images, load.most), 1)
     batch = min(most, first or max(int(_SMALL / max(load.step_flops, 1.0)), 2))
-    with _own_randomness(device):
+    with own_randomness(device):
         timing = _Timing(recipe, shape, num_classes, load, most=most, device=device)
         found = [timing.step(batch, end)]
         while (batch := _next(found[-1], most, end - time.perf_counter())) > found[-1].images:
@@ -157,10 +151,9 @@ class _Timing:
     ) -> None:
         self.load = load
         scored = int(min(max(_SMALL / 2 / max(load.flops, 1.0), 2), load.most, BATCH))
-        self.data = _made_up(shape, num_classes, max(most, self._images(most)), scored)
-        still = {"lr": _LEAST, "epochs": 1_000_000, "early_stopping": EarlyStopping()}
+        self.data = made_up(shape, num_classes, max(most, self._images(most)), scored)
         before = time.perf_counter()
-        recipe = recipe.model_copy(update={**still, "diagnostics": ()})
+        recipe = still(recipe).model_copy(update={"diagnostics": ()})
         self.trainer = Trainer(recipe, 0, self.data, torch.device(device), probes=False)
         self.start = time.perf_counter() - before
         self.inputs, self.labels = self.trainer.train
@@ -188,37 +181,3 @@ class _Timing:
             if len(epochs) > 1 and (now - begun > _ENOUGH or now + (now - before) > end):
                 break
         return _Step(batch, median(epochs[1:]) / steps, median(rests[1:]) / scored)
-
-
-def _made_up(shape: tuple[int, int, int], num_classes: int, images: int, scored: int) -> Splits:
-    draw = np.random.default_rng(0)
-
-    def some(count: int) -> Split:
-        return Split(
-            inputs=draw.random((count, *shape), dtype=np.float32),
-            labels=draw.integers(num_classes, size=count),
-        )
-
-    ends = np.ones(shape[0], np.float32)
-    return Splits(
-        train=some(images),
-        validation=some(0),
-        test=some(scored),
-        num_classes=num_classes,
-        class_names=tuple(map(str, range(num_classes))),
-        low=0 * ends,
-        high=ends,
-    )
-
-
-@contextmanager
-def _own_randomness(device: str) -> Iterator[None]:
-    """Layers draw values that nobody uses as they are made: no state of the caller's moves."""
-    kept, legacy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if device == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(kept)
-        np.random.set_state(legacy)

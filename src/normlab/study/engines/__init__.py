@@ -13,6 +13,7 @@ from normlab.study.engines.engine import (
     Failed,
     Faulted,
     Message,
+    Placed,
     Started,
     Task,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "Failed",
     "Faulted",
     "Message",
+    "Placed",
     "ProcessEngine",
     "SerialEngine",
     "Started",

@@ -46,6 +46,19 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """The model is there: how the trial computes is now known too.
+
+    `provenance` is that of `Started` with what only the model tells; see
+    `normlab.train.provenance`. Sent before the first epoch that is trained here, or before the end
+    where none was left.
+    """
+
+    trial_id: str
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class EpochTrained:
     """An epoch is done and its checkpoint written; sent again for epochs done before a resume."""
 
@@ -86,7 +99,7 @@ class Faulted:
     may_help_alone: bool
 
 
-Message = Started | EpochTrained | Ended | Failed | Faulted
+Message = Started | Placed | EpochTrained | Ended | Failed | Faulted
 
 
 class Engine(Protocol):
@@ -97,6 +110,7 @@ class Engine(Protocol):
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Train every task; each gives `Started`, its epochs, then `Ended`, `Failed`, `Faulted`.
 
-        A trial that is taken up again starts again.
+        `Placed` comes before the first epoch that is trained here. A trial that is taken up again
+        starts again.
         """
         ...

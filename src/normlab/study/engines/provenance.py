@@ -22,7 +22,17 @@ from torch.nn import functional as F
 from normlab.norms.kernels import choose
 from normlab.source import source_hash
 
-_TRAINING = ("augment", "data", "models", "norms", "recipe", "regularizers", "train")
+_TRAINING = (
+    "augment",
+    "convolutions",
+    "data",
+    "models",
+    "native",
+    "norms",
+    "recipe",
+    "regularizers",
+    "train",
+)
 """The packages of normlab that decide what a training computes."""
 
 _ONEDNN = (
@@ -77,10 +87,15 @@ def chip_name(device: str) -> str:
     return torch.cuda.get_device_name(device) if device == "cuda" else _cpu_name()
 
 
+def instructions() -> str:
+    """The instructions of the CPU that torch's libraries use."""
+    return "; ".join(filter(None, [torch.backends.cpu.get_cpu_capability(), _onednn()]))
+
+
 def _kernels(device: str) -> str:
     """The norms' backend, and the instructions that it and torch's libraries use."""
     norms = choose(torch.empty(0, device=device)).NAME
-    used = [torch.backends.cpu.get_cpu_capability(), _onednn()]
+    used = [instructions()]
     if norms == "cpu":
         used.append(_numba())
     used += [f"{name}={os.environ[name]}" for name in _SWITCHES if os.environ.get(name)]
@@ -141,8 +156,11 @@ def _bits(device: str, threads: int) -> str:
         large = torch.tanh(images.flatten(1) @ images.flatten(1).T / 1000).exp()
         loss = F.cross_entropy(logits, labels) + large.sum().log()
         gradients = torch.autograd.grad(loss, [images, first, second, head, bias])
+        # Other kernels than those of float32, and other units where a chip has them.
+        narrow = F.conv2d(images.bfloat16(), first.bfloat16(), padding=1)
+        narrow = narrow.flatten(1) @ narrow.flatten(1).T
     digest = hashlib.sha256()
-    for tensor in (loss, logits, *gradients):
+    for tensor in (loss, logits, narrow.float(), *gradients):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
 

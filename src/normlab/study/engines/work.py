@@ -7,6 +7,7 @@ import io
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from normlab.study.engines.engine import (
     Failed,
     Faulted,
     Message,
+    Placed,
     Started,
     Task,
 )
@@ -67,6 +69,7 @@ def _perform(task: Task, device: str) -> Iterator[Message]:
             resume = None
         history = resume.history if resume else ()
         own = {"own_code": task.code} if task.code else {}
+        placed = False
         yield Started(task.trial_id, {**place, **own}, len(history), anew)
         # Sent again: the process may have died after the checkpoint and before the store.
         for record in history:
@@ -79,16 +82,14 @@ def _perform(task: Task, device: str) -> Iterator[Message]:
         if task.code is not None:
             remember_loaded(task.recipe, task.code)
         for event in train(task.recipe, task.seed, data, device=device, resume=resume):
+            if not placed:
+                placed = True
+                yield Placed(task.trial_id, {**place, **own, **event.computes})
             if isinstance(event, EpochDone):
                 save_checkpoint(replace(event.checkpoint, place=place), task.checkpoint)
                 yield EpochTrained(task.trial_id, event.record)
             else:
-                weights = to_bytes({name: tensor.cpu() for name, tensor in event.weights.items()})
-                said = _predictions(event, data.test.labels)
-                files = (
-                    _save(task, "weights", weights),
-                    _save(task, "predictions", said),
-                )
+                files = save_files(task.folder, task.trial_id, event, data.test.labels)
                 yield Ended(task.trial_id, event.result, files)
     except Exception as error:
         fault = fault_of_machine(error)
@@ -112,6 +113,25 @@ def _planned_data(task: Task) -> Splits:
     return splits(task.recipe)
 
 
+def save_files(
+    folder: Path, trial: str, finished: Finished, labels: npt.NDArray[np.int64]
+) -> tuple[Artifact, ...]:
+    """Write what a trial leaves: its weights and what it says of each test image.
+
+    Args:
+        folder: The study's.
+        trial: Its id.
+        finished: How it ended.
+        labels: Of the test images, (N,).
+    """
+    weights = to_bytes({name: tensor.cpu() for name, tensor in finished.weights.items()})
+    said = _predictions(finished, labels)
+    return (
+        _save(folder, trial, "weights", weights),
+        _save(folder, trial, "predictions", said),
+    )
+
+
 def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     """The test images' labels, predicted classes and their probabilities, as an npz file."""
     stream = io.BytesIO()
@@ -124,9 +144,9 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     return stream.getvalue()
 
 
-def _save(task: Task, kind: str, content: bytes) -> Artifact:
-    relative = artifact_path(task.trial_id, kind)
-    write_whole(task.folder / relative, content)
+def _save(folder: Path, trial: str, kind: str, content: bytes) -> Artifact:
+    relative = artifact_path(trial, kind)
+    write_whole(folder / relative, content)
     return Artifact(
         kind=kind,
         path=relative,

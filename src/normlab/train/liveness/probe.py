@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from normlab.recipe import Recipe
 from normlab.records import Check
 from normlab.train.liveness.augmentation import AugmentWatcher
 from normlab.train.liveness.norms import NormWatcher
+from normlab.train.liveness.precision import PrecisionWatcher
 from normlab.train.liveness.randomness import RandomnessWatcher
 from normlab.train.liveness.updates import GradientWatcher, UpdateWatcher
 from normlab.train.liveness.watcher import Watcher
@@ -27,6 +29,7 @@ class Probe:
         norms: How many norms the recipe's model asked for.
         trained: The parameters the optimizer has, in all its groups.
         lr: The learning rate of the current step.
+        state: What the optimizer remembers.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Probe:
         norms: int,
         trained: list[nn.Parameter],
         lr: Callable[[], float],
+        state: Callable[[], Mapping[str, Any]],
     ) -> None:
         self.watchers: tuple[Watcher, ...] = (
             NormWatcher(recipe, model, norms),
@@ -45,12 +49,18 @@ class Probe:
             RandomnessWatcher(recipe, model),
             UpdateWatcher(recipe, model, lr),
             AugmentWatcher(recipe, augment),
+            PrecisionWatcher(recipe.precision, model, state),
         )
 
     def batch(self, raw: Tensor, given: Tensor) -> None:
         """The step's images as they are stored, and as the model got them."""
         for watcher in self.watchers:
             watcher.batch(raw, given)
+
+    def loss(self, loss: Tensor) -> None:
+        """The step's loss, a scalar."""
+        for watcher in self.watchers:
+            watcher.loss(loss)
 
     def gradients(self) -> None:
         """Backward is done."""

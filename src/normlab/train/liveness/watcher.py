@@ -18,6 +18,9 @@ class Watcher:
     def batch(self, raw: Tensor, given: Tensor) -> None:
         """The step's images as they are stored and as the model gets them."""
 
+    def loss(self, loss: Tensor) -> None:
+        """The step's loss, a scalar; backward is done."""
+
     def gradients(self) -> None:
         """Backward is done: the gradients are those of the loss alone."""
 

@@ -1,0 +1,335 @@
+"""Gradients of weights, and the order in which the loops read weights."""
+
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+from normlab.convolutions.loops import maps
+from normlab.convolutions.loops.tiles import LEAST
+from normlab.convolutions.meetings import Meetings
+from normlab.convolutions.shape import Shape
+from normlab.native.emitter import Emitter
+
+PACK_ARGUMENTS = ("weight", "packed")
+ROWS_ARGUMENTS = ("thread_number", "threads", "images", "x", "dy", "dweight", "frames", "outs")
+PIXELS_ARGUMENTS = ("thread_number", "threads", "images", "x", "dy", "dweight")
+
+IMAGES = 64
+"""Of a block: its maps stay in the cache while all gradients of the block are made."""
+
+
+def pack(
+    name: str, sizes: tuple[int, int, int], block: int, *, turned: bool, rows: int, lanes: int
+) -> str:
+    """Lay channels-last weights (K, taps, C) as the loops read them.
+
+    (block, ky, channel read, kx, the block's channels written), where `rows` is the number of ky:
+    all taps are in one kx for the walk over pixels, which has the taps outside of the channels.
+
+    Args:
+        name: Of the function.
+        sizes: K, taps and C.
+        block: Channels written of a block.
+        turned: For the gradient of a map: C is written, K is read, and for rows the taps turn.
+        rows: Rows of the kernel for the walk over rows; 0 for the one over pixels.
+        lanes: Of a vector.
+    """
+    e = Emitter(name)
+    w, packed = e.address(0), e.address(1)
+    K, taps, C = sizes
+    read, written = (K, C) if turned else (C, K)
+    step_read, step_written = (taps * C, 1) if turned else (1, taps * C)
+    wide = taps // rows if rows else 1
+    lanes = min(lanes, block)
+
+    def of_tap(tap: int):
+        """Where a tap begins in a block, and the distance between its channels."""
+        if not rows:
+            return tap * read * block, block
+        if turned:
+            tap = taps - 1 - tap
+        ky, kx = divmod(tap, wide)
+        return (ky * read * wide + kx) * block, wide * block
+
+    def one(b):
+        for tap in range(taps):
+            begin, step = of_tap(tap)
+            source = e.at(w, e.plus(e.times(b, block * step_written), tap * C))
+            target = e.at(packed, e.plus(e.times(b, taps * read * block), begin))
+            for part in range(0, block, lanes):
+                _pack_part(
+                    e,
+                    e.at(source, part * step_written),
+                    e.at(target, part),
+                    read,
+                    (step_read, step_written, step),
+                    lanes,
+                )
+
+    e.loop(written // block, one)
+    return e.finish()
+
+
+def _pack_part(e: Emitter, source, target, read: int, steps: tuple[int, int, int], lanes: int):
+    step_read, step_written, step = steps
+    if step_written == 1:
+
+        def row(r):
+            vector = e.load(e.at(source, e.times(r, step_read)), lanes)
+            e.store(vector, e.at(target, e.times(r, step)))
+
+        e.loop(read, row)
+        return
+    squares = read // lanes
+
+    def square(i):
+        base = e.at(source, e.times(i, lanes))
+        columns = [e.load(e.at(base, j * step_written), lanes) for j in range(lanes)]
+        out = e.at(target, e.times(i, lanes * step))
+        for j, vector in enumerate(e.transposed(columns)):
+            e.store(vector, e.at(out, j * step))
+
+    e.loop(squares, square)
+    for r in range(squares * lanes, read):
+        for j in range(lanes):
+            value = e.builder.load(e.at(source, r + j * step_written))
+            e.builder.store(value, e.at(target, r * step + j))
+
+
+def by_rows(name: str, shape: Shape, lanes: int, *, half: bool) -> str:
+    """Gradient of weights over rows of pixels, added to (K, kh, kw, C) of each thread.
+
+    A row of taps is a row of numbers in a channels-last map: a vector of it times one gradient.
+    With fewer than 8 channels vectors go over the outputs, and the sums are (kh, kw, C, K).
+    """
+    e = Emitter(name)
+    threads, images, thread = e.argument(1), e.argument(2), e.thread(0)
+    x, dy = (maps.address(e, i, half) for i in (3, 4))
+    dw, frames, outs = (e.address(i) for i in (5, 6, 7))
+    count = shape.out_pixels * shape.outputs
+    frame = e.at(frames, e.times(thread, shape.frame))
+    wide = e.at(outs, e.times(thread, count))
+    own = e.at(dw, e.times(thread, shape.weights))
+    first, last = e.share(images, threads, thread)
+
+    def image(n):
+        inside = e.at(x, e.times(n, shape.pixels * shape.inputs))
+        if shape.is_padded or half:
+            maps.to_frame(e, shape, inside, frame, shape.framed[1], half)
+            inside = frame
+        gradient = e.at(dy, e.times(n, count))
+        if half:
+            maps.read(e, count, gradient, wide, half)
+            gradient = wide
+        if is_over_outputs(shape):
+            _over_outputs(e, shape, inside, gradient, own, lanes)
+        else:
+            _over_inputs(e, shape, inside, gradient, own, lanes)
+
+    e.loop(last, image, first)
+    return e.finish()
+
+
+def is_over_outputs(shape: Shape) -> bool:
+    """Whether the sums of `by_rows` lie as (kh, kw, C, K)."""
+    return shape.inputs % LEAST != 0
+
+
+def _pieces(length: int, lanes: int) -> list[list[int]]:
+    """A row of numbers in vectors, and these in equal parts of at most six."""
+    vectors = [lanes] * (length // lanes) + [LEAST] * (length % lanes // LEAST)
+    if vectors[-1] != lanes and len(vectors) > 6:
+        vectors = [LEAST] * (length // LEAST)
+    size = max(n for n in range(1, 7) if len(vectors) % n == 0)
+    return [vectors[i : i + size] for i in range(0, len(vectors), size)]
+
+
+def _held(vectors: int, outputs: int, most: int = 24) -> int:
+    """Gradients that share a piece: together at most so many sums."""
+    return max(n for n in range(1, most // vectors + 1) if outputs % n == 0)
+
+
+def _offsets(vectors: list[int]) -> list[tuple[int, int]]:
+    """Where each vector begins, and its lanes."""
+    return [(sum(vectors[:i]), lanes) for i, lanes in enumerate(vectors)]
+
+
+def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
+    (kh, kw), (sh, sw) = shape.kernel, shape.stride
+    (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
+    C, K = shape.inputs, shape.outputs
+    pieces = _pieces(kw * C, lanes)
+    length, places = sum(pieces[0]), _offsets(pieces[0])
+    held = _held(len(places), K)
+    sums = [[e.variable(size) for _, size in places] for _ in range(held)]
+
+    def taps(ky):
+        def piece(part):
+            start = e.at(x, e.plus(e.times(ky, columns * C), e.times(part, length)))
+
+            def outputs(block):
+                for variables in sums:
+                    for variable in variables:
+                        e.clear(variable)
+                gradients = e.at(dy, e.times(block, held))
+
+                def row(r):
+                    at = e.at(start, e.times(r, sh * columns * C))
+                    given = e.at(gradients, e.times(r, out_columns * K))
+
+                    def pixel(p):
+                        _outer(
+                            e,
+                            e.at(at, e.times(p, sw * C)),
+                            e.at(given, e.times(p, K)),
+                            sums,
+                            places,
+                        )
+
+                    e.loop(out_columns, pixel)
+
+                e.loop(out_rows, row)
+                for j, variables in enumerate(sums):
+                    unit = e.times(e.plus(e.times(block, held), j), kh * kw * C)
+                    base = e.plus(unit, e.times(ky, kw * C), e.times(part, length))
+                    _add(e, variables, places, e.at(dw, base))
+
+            e.loop(K // held, outputs)
+
+        e.loop(len(pieces), piece)
+
+    e.loop(kh, taps)
+
+
+def _outer(e: Emitter, numbers, gradients, sums, places) -> None:
+    """Add the products of a row of numbers with some gradients."""
+    vectors = [e.load(e.at(numbers, offset), size) for offset, size in places]
+    for j, variables in enumerate(sums):
+        spread = {size: e.spread([e.at(gradients, j)], size) for size in {s for _, s in places}}
+        for variable, vector, (_, size) in zip(variables, vectors, places, strict=True):
+            e.multiply_add(vector, spread[size], variable)
+
+
+def _add(e: Emitter, variables, places, target) -> None:
+    for variable, (offset, size) in zip(variables, places, strict=True):
+        at = e.at(target, offset)
+        e.store(e.builder.fadd(e.load(at, size), e.builder.load(variable)), at)
+
+
+def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
+    (kh, kw), (sh, sw) = shape.kernel, shape.stride
+    (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
+    C, K = shape.inputs, shape.outputs
+    size = lanes if K % lanes == 0 else LEAST
+    count = kw * C
+    sums = [e.variable(size) for _ in range(count)]
+
+    def taps(ky):
+        def block(k):
+            for variable in sums:
+                e.clear(variable)
+
+            def row(r):
+                at = e.at(x, e.times(e.plus(e.times(r, sh), ky), columns * C))
+                given = e.at(dy, e.plus(e.times(r, out_columns * K), e.times(k, size)))
+
+                def pixel(p):
+                    vector = e.load(e.at(given, e.times(p, K)), size)
+                    for i, variable in enumerate(sums):
+                        value = e.spread([e.at(at, e.plus(e.times(p, sw * C), i))], size)
+                        e.multiply_add(value, vector, variable)
+
+                e.loop(out_columns, pixel)
+
+            e.loop(out_rows, row)
+            for i, variable in enumerate(sums):
+                base = e.plus(e.times(ky, count * K), i * K, e.times(k, size))
+                _add(e, [variable], [(0, size)], e.at(dw, base))
+
+        e.loop(K // size, block)
+
+    e.loop(kh, taps)
+
+
+def by_pixels(
+    name: str, met: Meetings, sizes: tuple[int, int], channels: tuple[int, int], lanes: int
+) -> str:
+    """Gradient of weights over images at one pixel, added to (K, taps, C) of each thread.
+
+    Args:
+        name: Of the function.
+        met: For each output pixel what it is made of.
+        sizes: Pixels of a map, and taps.
+        channels: C and K.
+        lanes: Of a vector.
+    """
+    e = Emitter(name)
+    threads, images, thread = e.argument(1), e.argument(2), e.thread(0)
+    x, dy, dw = (e.address(i) for i in range(3, 6))
+    (pixels, taps), (C, K) = sizes, channels
+    own = e.at(dw, e.times(thread, K * taps * C))
+    by_tap = [[] for _ in range(taps)]
+    for out, pairs in enumerate(met):
+        for inside, tap in pairs:
+            by_tap[tap].append((inside * C, out * K))
+    ends = [0]
+    for pairs in by_tap:
+        ends.append(ends[-1] + len(pairs))
+    flat = [pair for pairs in by_tap for pair in pairs]
+    tables = [
+        e.table(kind, values)
+        for kind, values in (
+            ("ends", ends),
+            ("reads", [inside for inside, _ in flat]),
+            ("outs", [out for _, out in flat]),
+        )
+    ]
+    pieces = _pieces(C, lanes if C % lanes == 0 else LEAST)
+    length, places = sum(pieces[0]), _offsets(pieces[0])
+    held = _held(len(places), K)
+    sums = [[e.variable(size) for _, size in places] for _ in range(held)]
+    first, last = e.share(images, threads, thread)
+    count = e.builder.sub(last, first)
+    blocks = e.builder.sdiv(e.plus(count, IMAGES - 1), e.plus(IMAGES))
+
+    def some(block):
+        begin = e.plus(first, e.times(block, IMAGES))
+        end = e.least(e.plus(begin, IMAGES), last)
+
+        def outputs(k):
+            def piece(part):
+                def tap_of(tap):
+                    for variables in sums:
+                        for variable in variables:
+                            e.clear(variable)
+
+                    def meeting(m):
+                        inside = e.plus(e.look_up(tables[1], m), e.times(part, length))
+                        out = e.plus(e.look_up(tables[2], m), e.times(k, held))
+                        source, gradients = e.at(x, inside), e.at(dy, out)
+
+                        def image(n):
+                            _outer(
+                                e,
+                                e.at(source, e.times(n, pixels * C)),
+                                e.at(gradients, e.times(n, len(met) * K)),
+                                sums,
+                                places,
+                            )
+
+                        e.loop(end, image, begin)
+
+                    e.loop(e.look_up(tables[0], e.plus(tap, 1)), meeting, e.look_up(tables[0], tap))
+                    for j, variables in enumerate(sums):
+                        unit = e.times(e.plus(e.times(k, held), j), taps * C)
+                        base = e.plus(unit, e.times(tap, C), e.times(part, length))
+                        _add(e, variables, places, e.at(own, base))
+
+                e.loop(taps, tap_of)
+
+            e.loop(len(pieces), piece)
+
+        e.loop(K // held, outputs)
+
+    e.loop(blocks, some)
+    return e.finish()
