@@ -43,14 +43,21 @@ def step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], object]:
 
 
 class Checkout:
-    """A checkout of normlab in a process of its own, which works when it is told to."""
+    """A checkout of normlab in a process of its own, which works when it is told to.
 
-    def __init__(self, checkout: Path, threads: int) -> None:
+    Args:
+        checkout: Its folder.
+        threads: CPU threads of the process.
+        script: What runs there, with the arguments `--serve` and the threads: it answers
+            `{"where": true}` with the place of the normlab that it has.
+    """
+
+    def __init__(self, checkout: Path, threads: int, script: Path = Path(__file__)) -> None:
         source = checkout / "src"
         if not (source / "normlab").is_dir():
             raise SystemExit(f"{checkout}: there is no {source / 'normlab'}")
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), str(threads)],
+            [sys.executable, str(script), "--serve", str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -87,7 +94,7 @@ def serve() -> None:
     import normlab
     from normlab.train.memory import keep_freed_memory
 
-    torch.set_num_threads(int(sys.argv[1]))
+    torch.set_num_threads(int(sys.argv[2]))
     keep_freed_memory()
     run: Side | None = None
     for line in sys.stdin:

@@ -14,7 +14,7 @@ from normlab.norms import NORMS, BatchNorm, NoNorm
 from normlab.recipe import MODELS as SPECS
 from normlab.recipe import Recipe
 from normlab.regularizers import RandomLayer
-from normlab.train.streams import initialize, reseed_dropout
+from normlab.train.streams import initialize, random_layers, reseed_dropout
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def test_every_dropout_slot_acts_in_training_alone(kind: str) -> None:
     for slot in SETTINGS[kind].slots:
         model = made(kind, dropout={"p": 0.5, "slots": [slot]}, norm="layer").model
         quiet = made(kind, norm="layer").model
-        reseed_dropout(model, 0, 1, torch.device("cpu"))
+        reseed_dropout(random_layers(model), 0, 1, torch.device("cpu"))
         assert not torch.equal(model(x), quiet(x)), slot
         assert torch.equal(model.eval()(x), quiet.eval()(x)), slot
 

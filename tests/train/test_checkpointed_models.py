@@ -15,7 +15,7 @@ from normlab.recipe import Recipe
 from normlab.records import TrialResult
 from normlab.regularizers import Dropout, RecomputedMaskError, StochasticDepth
 from normlab.train import EpochDone, Finished, train
-from normlab.train.streams import reseed_dropout
+from normlab.train.streams import random_layers, reseed_dropout
 
 # torch says so of a reentrant checkpoint in evaluation, where nothing wants a gradient.
 pytestmark = pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
@@ -148,7 +148,7 @@ def test_a_trial_leaves_torch_s_global_state_alone() -> None:
 
 def masks(seed: int, step: int, names: tuple[str, ...] = ("a", "b")) -> list[Tensor]:
     net = nn.ModuleDict({name: Dropout(0.5) for name in names})
-    reseed_dropout(net, seed, step, torch.device("cpu"))
+    reseed_dropout(random_layers(net), seed, step, torch.device("cpu"))
     return [layer(torch.ones(200)) for layer in net.values() for _ in range(2)]
 
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from normlab.convolutions.choice import choose
 from normlab.convolutions.layer import Conv2d
@@ -41,7 +42,8 @@ def shapes(model: nn.Module, images: tuple[int, ...]) -> Counter[Shape]:
         if isinstance(module, Conv2d)
     ]
     try:
-        with torch.no_grad():
+        # Who counts operations counts those of the training.
+        with torch.no_grad(), _disable_current_modes():
             model(torch.empty(images, device="meta"))
     finally:
         for handle in handles:

@@ -35,11 +35,15 @@ class Units:
     def rows(self) -> list[Tensor]:
         """Views that together make up the parameter, with `grad` a view too; each row is a unit.
 
+        One vector is a row of its own or a tensor of one dimension.
+
         What is written into their gradients is written into the parameter's. Empty without one.
         """
         weight, gradient = self.parameter.detach(), self.parameter.grad
         if gradient is None:
             return []
+        if self.groups == 0 or (self.groups is None and weight.ndim <= 1):
+            return [self.parameter]  # as it is: views cost more than what is done with them
         views = []
         for part, slope in zip(self._views(weight), self._views(gradient), strict=True):
             part.grad = slope
@@ -49,8 +53,6 @@ class Units:
     def _views(self, x: Tensor) -> list[Tensor]:
         if self.groups is None:
             return [x[None]]
-        if not self.groups:
-            return [x.detach()]
         return [group.transpose(0, 1) for group in x.chunk(self.groups)]
 
 

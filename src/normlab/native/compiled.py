@@ -33,12 +33,20 @@ def is_there() -> bool:
 
 @cache
 def processor() -> tuple[str, str]:
-    """The name LLVM has for this processor, and what it can do."""
+    """The name LLVM has for this processor, and what it can do as far as torch makes use of it.
+
+    `ATEN_CPU_CAPABILITY=avx2` holds torch to AVX2, and these functions with it.
+    """
+    import torch
     from llvmlite import binding
 
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     features = binding.get_host_cpu_features()
+    if features.get("avx512f") and torch.backends.cpu.get_cpu_capability() != "AVX512":
+        for name in features:
+            if name.startswith(("avx512", "avx10", "amx", "evex512")):
+                features[name] = False
     wide = ",-prefer-256-bit" if features.get("avx512f") else ""
     return binding.get_host_cpu_name(), features.flatten() + wide
 

@@ -20,6 +20,7 @@ from normlab.regularizers import (
     clip_by_norm,
     decay,
 )
+from normlab.train.fused import FusedStep, can_fuse, lay_out_state
 from normlab.train.schedule import at_step
 
 
@@ -47,7 +48,9 @@ class Updater:
     def __init__(self, recipe: Recipe, model: nn.Module, steps_per_epoch: int) -> None:
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
-        self.optimizer = _optimizer(recipe, model)
+        is_fused = can_fuse(model.parameters())
+        self.optimizer = _optimizer(recipe, model, is_fused=is_fused)
+        self.apply = FusedStep(self.optimizer) if is_fused else self.optimizer.step
         self.l1 = select(model, recipe.l1.roles)
         self.l2 = select(model, recipe.l2.roles)
         self.decayed = select(model, recipe.weight_decay.roles)
@@ -93,11 +96,13 @@ class Updater:
         watch("clip")
         decay(self.decayed, self.recipe.weight_decay.strength, self.lr)
         watch("decay")
-        self.optimizer.step()
+        self.apply()
         for after_step in self.after_step:
             after_step()
         watch("step")
-        self.optimizer.zero_grad(set_to_none=True)
+        # Not kept and zeroed: the next backward pass hands its own tensors over without a copy.
+        for parameter in self.parameters:
+            parameter.grad = None
 
     def begin_epoch(self) -> None:
         """Start the sums of an epoch anew."""
@@ -133,19 +138,21 @@ class Updater:
         for name, parameter in self.named.items():
             parameter.requires_grad_(name not in state["frozen"])
         self.optimizer.load_state_dict({k: v for k, v in state.items() if k != "frozen"})
+        lay_out_state(self.optimizer)
 
 
-def _optimizer(recipe: Recipe, model: nn.Module) -> optim.Optimizer:
+def _optimizer(recipe: Recipe, model: nn.Module, *, is_fused: bool) -> optim.SGD | optim.Adam:
     parameters, spec = _groups(model), recipe.optimizer
+    # On a CPU torch's own default is the slowest form; elsewhere it chooses foreach itself.
+    form: dict[str, Any] = {"fused": True} if is_fused else {"foreach": True}
     match spec:
         case Sgd():
-            return optim.SGD(
-                parameters, lr=recipe.lr, momentum=recipe.momentum, nesterov=spec.nesterov
-            )
+            nesterov, momentum = spec.nesterov, recipe.momentum
+            return optim.SGD(parameters, lr=recipe.lr, momentum=momentum, nesterov=nesterov, **form)
         case Adam() | AdamW():
             # The decay of AdamW is ours (see `step`): over roles, and the same for every optimizer.
             betas = (recipe.momentum, spec.beta2)
-            return optim.Adam(parameters, lr=recipe.lr, betas=betas, eps=spec.eps)
+            return optim.Adam(parameters, lr=recipe.lr, betas=betas, eps=spec.eps, **form)
 
 
 def _after_step(layer: nn.Module) -> Callable[[], None] | None:

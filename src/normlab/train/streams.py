@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -104,13 +104,27 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, "order", epoch))
 
 
-def reseed_dropout(model: nn.Module, seed: int, step: int, device: torch.device) -> None:
+def random_layers(model: nn.Module) -> list[tuple[str, RandomLayer]]:
+    """The layers that may drop something, by name: what `reseed_dropout` takes."""
+    return [(name, m) for name, m in model.named_modules() if isinstance(m, RandomLayer)]
+
+
+def reseed_dropout(
+    layers: Iterable[tuple[str, RandomLayer]], seed: int, step: int, device: torch.device
+) -> None:
     """Give every layer that drops something its own generator for this step.
 
     Its masks hang on the seed, the step, the layer's name and the call within the step alone. Steps
     count from 0 over all epochs.
+
+    Args:
+        layers: Those of a model, see `random_layers`; found once, as a walk through a deep net's
+            modules costs 0.2 ms.
+        seed: Of the trial.
+        step: Its number.
+        device: Of the masks.
     """
-    for name, module in model.named_modules():
+    for name, layer in layers:
         # One that drops nothing keeps its first: a deep net has many, and there are many steps.
-        if isinstance(module, RandomLayer) and (module.p or module.generator is None):
-            module.generator = generator(seed, "dropout", f"{step}/{name}", device)
+        if layer.p or layer.generator is None:
+            layer.generator = generator(seed, "dropout", f"{step}/{name}", device)

@@ -195,25 +195,25 @@ def _plan(walk: Walk, shape: Shape, turned: bool, images: int, half: bool) -> _P
 def _weights_plan(walk: Walk, shape: Shape, half: bool) -> tuple[int, bool]:
     from normlab.convolutions.loops import weights
 
-    lanes = compiled.lanes()
+    vector = weights.Vector(compiled.lanes(), compiled.registers())
     if walk == "rows":
         address = compiled.function(
             "weights_rows",
-            (shape, lanes, half),
+            (shape, vector, half),
             source(),
-            lambda name: weights.by_rows(name, shape, lanes, half=half),
+            lambda name: weights.by_rows(name, shape, vector, half=half),
         )
         return address, weights.is_over_outputs(shape)
     address = compiled.function(
         "weights_pixels",
-        (shape, lanes),
+        (shape, vector),
         source(),
         lambda name: weights.by_pixels(
             name,
             meetings(shape),
             (shape.pixels, shape.taps),
             (shape.inputs, shape.outputs),
-            lanes,
+            vector,
         ),
     )
     return address, False

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from normlab.convolutions.loops import maps
 from normlab.convolutions.loops.tiles import LEAST
 from normlab.convolutions.meetings import Meetings
@@ -96,7 +98,7 @@ def _pack_part(e: Emitter, source, target, read: int, steps: tuple[int, int, int
             e.builder.store(value, e.at(target, r * step + j))
 
 
-def by_rows(name: str, shape: Shape, lanes: int, *, half: bool) -> str:
+def by_rows(name: str, shape: Shape, vector: Vector, *, half: bool) -> str:
     """Gradient of weights over rows of pixels, added to (K, kh, kw, C) of each thread.
 
     A row of taps is a row of numbers in a channels-last map: a vector of it times one gradient.
@@ -122,9 +124,9 @@ def by_rows(name: str, shape: Shape, lanes: int, *, half: bool) -> str:
             maps.read(e, count, gradient, wide, half)
             gradient = wide
         if is_over_outputs(shape):
-            _over_outputs(e, shape, inside, gradient, own, lanes)
+            _over_outputs(e, shape, inside, gradient, own, vector)
         else:
-            _over_inputs(e, shape, inside, gradient, own, lanes)
+            _over_inputs(e, shape, inside, gradient, own, vector)
 
     e.loop(last, image, first)
     return e.finish()
@@ -135,18 +137,36 @@ def is_over_outputs(shape: Shape) -> bool:
     return shape.inputs % LEAST != 0
 
 
-def _pieces(length: int, lanes: int) -> list[list[int]]:
-    """A row of numbers in vectors, and these in equal parts of at most six."""
+class Vector(NamedTuple):
+    """The processor's vectors.
+
+    Attributes:
+        lanes: float32 numbers in one.
+        registers: How many it holds.
+    """
+
+    lanes: int
+    registers: int
+
+    @property
+    def sums(self) -> int:
+        """That are kept in registers: some are left for what is multiplied."""
+        return 24 if self.registers >= 32 else 12
+
+
+def _pieces(length: int, vector: Vector) -> list[list[int]]:
+    """A row of numbers in vectors, and these in equal parts of a quarter of the sums at most."""
+    lanes, most = vector.lanes, vector.sums // 4
     vectors = [lanes] * (length // lanes) + [LEAST] * (length % lanes // LEAST)
-    if vectors[-1] != lanes and len(vectors) > 6:
+    if vectors[-1] != lanes and len(vectors) > most:
         vectors = [LEAST] * (length // LEAST)
-    size = max(n for n in range(1, 7) if len(vectors) % n == 0)
+    size = max(n for n in range(1, most + 1) if len(vectors) % n == 0)
     return [vectors[i : i + size] for i in range(0, len(vectors), size)]
 
 
-def _held(vectors: int, outputs: int, most: int = 24) -> int:
-    """Gradients that share a piece: together at most so many sums."""
-    return max(n for n in range(1, most // vectors + 1) if outputs % n == 0)
+def _held(vectors: int, outputs: int, vector: Vector) -> int:
+    """Gradients that share a piece: as many as there are sums for."""
+    return max(n for n in range(1, vector.sums // vectors + 1) if outputs % n == 0)
 
 
 def _offsets(vectors: list[int]) -> list[tuple[int, int]]:
@@ -154,13 +174,13 @@ def _offsets(vectors: list[int]) -> list[tuple[int, int]]:
     return [(sum(vectors[:i]), lanes) for i, lanes in enumerate(vectors)]
 
 
-def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
+def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
     (kh, kw), (sh, sw) = shape.kernel, shape.stride
     (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
     C, K = shape.inputs, shape.outputs
-    pieces = _pieces(kw * C, lanes)
+    pieces = _pieces(kw * C, vector)
     length, places = sum(pieces[0]), _offsets(pieces[0])
-    held = _held(len(places), K)
+    held = _held(len(places), K, vector)
     sums = [[e.variable(size) for _, size in places] for _ in range(held)]
 
     def taps(ky):
@@ -216,11 +236,11 @@ def _add(e: Emitter, variables, places, target) -> None:
         e.store(e.builder.fadd(e.load(at, size), e.builder.load(variable)), at)
 
 
-def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
+def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
     (kh, kw), (sh, sw) = shape.kernel, shape.stride
     (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
     C, K = shape.inputs, shape.outputs
-    size = lanes if K % lanes == 0 else LEAST
+    size = vector.lanes if K % vector.lanes == 0 else LEAST
     count = kw * C
     sums = [e.variable(size) for _ in range(count)]
 
@@ -252,7 +272,7 @@ def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, lanes: int) -> None:
 
 
 def by_pixels(
-    name: str, met: Meetings, sizes: tuple[int, int], channels: tuple[int, int], lanes: int
+    name: str, met: Meetings, sizes: tuple[int, int], channels: tuple[int, int], vector: Vector
 ) -> str:
     """Gradient of weights over images at one pixel, added to (K, taps, C) of each thread.
 
@@ -261,7 +281,7 @@ def by_pixels(
         met: For each output pixel what it is made of.
         sizes: Pixels of a map, and taps.
         channels: C and K.
-        lanes: Of a vector.
+        vector: The processor's.
     """
     e = Emitter(name)
     threads, images, thread = e.argument(1), e.argument(2), e.thread(0)
@@ -284,9 +304,10 @@ def by_pixels(
             ("outs", [out for _, out in flat]),
         )
     ]
-    pieces = _pieces(C, lanes if C % lanes == 0 else LEAST)
+    own_lanes = vector.lanes if C % vector.lanes == 0 else LEAST
+    pieces = _pieces(C, vector._replace(lanes=own_lanes))
     length, places = sum(pieces[0]), _offsets(pieces[0])
-    held = _held(len(places), K)
+    held = _held(len(places), K, vector)
     sums = [[e.variable(size) for _, size in places] for _ in range(held)]
     first, last = e.share(images, threads, thread)
     count = e.builder.sub(last, first)

@@ -2,7 +2,8 @@
 
 Small trials gain nothing from a second thread, so every worker has one of its own and the speed
 comes from running several. Workers never touch the store: they write their trial's files and send
-messages through a pipe to the one process that does.
+messages through a pipe to the one process that does. A worker trains one task after the other: what
+it imports and compiles, it does once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import cast
 
 from normlab import streams
 from normlab.errors import MachineError
+from normlab.study.engines.cores import keep_to, shares
 from normlab.study.engines.engine import Ended, Failed, Faulted, Message, Task
 
 _HANDLED_BY_PARENT = frozenset(
@@ -28,12 +30,17 @@ _PATIENCE = 5.0  # seconds a worker gets to leave before it is killed
 
 
 class ProcessEngine:
-    """Trains in `workers` processes, each with `threads` CPU threads."""
+    """Trains in `workers` processes, each with `threads` CPU threads.
+
+    Attributes:
+        free: The cores that each worker keeps to and no worker has now; see `cores`.
+    """
 
     def __init__(self, workers: int, *, device: str = "cpu", threads: int = 1) -> None:
         self.workers = workers
         self.device = device
         self.threads = threads
+        self.free = shares(workers, threads) if device == "cpu" else []
 
     def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
         """Hand out the tasks in their order, one to each idle worker.
@@ -71,11 +78,17 @@ class ProcessEngine:
         finally:
             for worker in workers.values():
                 worker.stop()
+                self._take_back(worker)
 
     def _hire(self, workers: dict[Connection, _Worker], waiting: list[Task]) -> None:
-        worker = _Worker(self.device, self.threads)
+        cores = self.free.pop() if self.free else frozenset[int]()
+        worker = _Worker(self.device, self.threads, cores)
         workers[worker.connection] = worker
         worker.give(waiting.pop())
+
+    def _take_back(self, worker: _Worker) -> None:
+        if worker.cores:
+            self.free.append(worker.cores)
 
     def _receive(
         self, connection: Connection, workers: dict[Connection, _Worker], waiting: list[Task]
@@ -85,6 +98,7 @@ class ProcessEngine:
             message: Message = connection.recv()
         except (EOFError, OSError):  # also in the middle of a message
             del workers[connection]
+            self._take_back(worker)
             yield worker.autopsy()
             if waiting:
                 self._hire(workers, waiting)
@@ -97,6 +111,7 @@ class ProcessEngine:
             else:
                 del workers[connection]
                 worker.dismiss()
+                self._take_back(worker)
         yield message
 
 
@@ -112,11 +127,12 @@ class _Worker:
     task: Task
     has_spoken = False
 
-    def __init__(self, device: str, threads: int) -> None:
+    def __init__(self, device: str, threads: int, cores: frozenset[int]) -> None:
+        self.cores = cores
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, device, threads), daemon=True
+            target=_work, args=(theirs, device, threads, cores), daemon=True
         )
         # Ctrl-C and the end of a session reach the whole group of processes and are this one's to
         # handle: what is held back here when a worker starts, never reaches it.
@@ -199,8 +215,9 @@ def _signals_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(connection: Connection, device: str, threads: int) -> None:
+def _work(connection: Connection, device: str, threads: int, cores: frozenset[int]) -> None:
     """What a worker process does: train tasks until the pipe closes."""
+    keep_to(cores)  # before there is a second thread: each keeps to what its maker kept to
     for number in _HANDLED_BY_PARENT:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
