@@ -13,7 +13,6 @@ program written with torch alone does better. `--write` keeps a way other than t
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,8 +23,9 @@ from shapes import bundled_recipes
 from timing import begin, keep, machine, options
 
 from normlab import convolutions
-from normlab.convolutions import choice, ways
+from normlab.convolutions import choice, table, ways
 from normlab.convolutions.shape import Shape
+from normlab.convolutions.table import TABLE
 from normlab.data import describe
 from normlab.models import MODELS, build
 from normlab.recipe import Recipe
@@ -33,7 +33,6 @@ from normlab.recipe import Recipe
 Found = dict[tuple[str, int], Counter[tuple[Shape, bool]]]
 """Model, and images of its batch -> shapes, whether the gradient of the map is wanted, and how often."""
 
-TABLE = Path(convolutions.__file__).parent / "table.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 GAIN = 1.05
 FLUSH = torch.empty(4_000_000)  # 16 MB: more than the caches of a core by itself
@@ -154,10 +153,16 @@ def report(model: str, sums: Counter[str]) -> None:
 
 def write(kind: str, listed: dict[str, str]) -> None:
     """Put the best ways of a kind of processor into the table."""
-    table = json.loads(TABLE.read_text())
-    table[kind] = {**table.get(kind, {}), **dict(sorted(listed.items()))}
-    TABLE.write_text(json.dumps(dict(sorted(table.items())), indent=1) + "\n")
-    print(f"{TABLE}: {len(listed)} shapes of {kind}")
+    known = {**TABLE, kind: {**TABLE.get(kind, {}), **listed}}
+    path = Path(table.__file__)
+    begin, _, _ = path.read_text().partition("TABLE: ")
+    lines = ["TABLE: dict[str, dict[str, str]] = {"]
+    for processor, shapes in sorted(known.items()):
+        lines += [f'    "{processor}": {{']
+        lines += [f'        "{shape}": "{ways}",' for shape, ways in sorted(shapes.items())]
+        lines += ["    },"]
+    path.write_text(begin + "\n".join([*lines, "}", ""]))
+    print(f"{path}: {len(listed)} shapes of {kind}")
 
 
 def main() -> None:

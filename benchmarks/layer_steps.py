@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from normlab.norms import make
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-def maps(shape: tuple[int, ...], layout: str) -> tuple[Tensor, Tensor]:
+def maps(shape: tuple[int, ...], layout: str, dtype: str = "float32") -> tuple[Tensor, Tensor]:
     """A map that wants a gradient, and the gradient of the output."""
     source = torch.Generator().manual_seed(0)
     x, dy = (
-        torch.randn(shape, generator=source).contiguous(memory_format=LAYOUTS[layout])
+        torch.randn(shape, generator=source).to(DTYPES[dtype], memory_format=LAYOUTS[layout])
         for _ in range(2)
     )
     return x.requires_grad_(), dy
@@ -77,9 +78,12 @@ class Checkout:
             raise SystemExit("a child has ended: see its error above")
         return json.loads(line)
 
-    def side(self, kind: str, shape: tuple[int, ...], layout: str, options: dict[str, Any]) -> Side:
+    def side(
+        self, kind: str, shape: tuple[int, ...], layout: str, dtype: str, options: dict[str, Any]
+    ) -> Side:
         """The same step there; what it returns is timed by the child's own clock."""
-        self.ask({"kind": kind, "shape": shape, "layout": layout, "options": options})
+        order = {"kind": kind, "shape": shape, "layout": layout, "dtype": dtype}
+        self.ask({**order, "options": options})
         return lambda steps: float(self.ask({"steps": steps}))
 
     def close(self) -> None:
@@ -108,7 +112,7 @@ def serve() -> None:
         else:
             shape = tuple(order["shape"])
             layer = make(order["kind"], shape[1], **order["options"])
-            run = timed(step(layer, *maps(shape, order["layout"])))
+            run = timed(step(layer, *maps(shape, order["layout"], order["dtype"])))
         print(json.dumps(answer), flush=True)
 
 

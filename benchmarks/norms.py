@@ -6,13 +6,15 @@
     python benchmarks/norms.py --before ../normlab-before    # the same rows for that checkout as well
     python benchmarks/norms.py --compiled        # torch.nn under torch.compile as well (needs a C++ compiler)
     python benchmarks/norms.py --copy            # beside a copy of the map
+    python benchmarks/norms.py --dtype bfloat16  # bfloat16 maps, as under autocast; ours in float32 beside them
 
 Maps are those of the bundled models at the batch sizes of their studies (`shapes.py` asks the models),
 each shape timed once, contiguous and channels_last. Kinds are those of the catalog. Sides take turns
 within one run; a row shows the median of each side and the median of
 the ratios turn by turn: above 1 ours is faster. `theirs` is torch's layer of that kind and a ReLU, for
 ghost batch norm a loop of F.batch_norm over torch.chunk; kinds that torch has not stand beside our
-batch norm. With `--before` two more processes take part, one for each checkout, each with its own
+batch norm. With `--dtype bfloat16` the maps of all sides are bfloat16 and the parameters stay float32;
+`float32/ours` then compares with our layer on the same maps in float32. With `--before` two more processes take part, one for each checkout, each with its own
 clock: `before/ours` compares these two. How exact that is on a machine, `--before .` tells: the same
 code against itself.
 
@@ -30,7 +32,7 @@ from statistics import geometric_mean, median
 from typing import Any
 
 import torch
-from layer_steps import LAYOUTS, Checkout, maps, step
+from layer_steps import DTYPES, LAYOUTS, Checkout, maps, step
 from shapes import Shape, bundled_shapes
 from timing import Side, begin, in_turns, keep, options, ratio, timed
 from torch import Tensor, nn
@@ -126,6 +128,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--kinds", nargs="*", default=[*KINDS, OWN], choices=[*KINDS, OWN])
     parser.add_argument("--models", nargs="*", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--shapes", choices=("small", "large", "all"), default="all")
+    parser.add_argument("--dtype", default="float32", choices=list(DTYPES), help="of the maps")
     parser.add_argument("--layouts", nargs="*", default=list(LAYOUTS), choices=list(LAYOUTS))
     parser.add_argument("--seconds", type=float, default=0.4, help="for a row, about")
     parser.add_argument("--before", type=Path, help="another checkout to time beside this one")
@@ -156,7 +159,7 @@ def measure(
     shape: Shape, layout: str, given: argparse.Namespace, checkouts: dict[str, Checkout]
 ) -> Iterator[Row]:
     """A row per kind on one shape and layout."""
-    x, dy = maps(shape, layout)
+    x, dy = maps(shape, layout, given.dtype)
     channels = shape[1]
     for kind in given.kinds:
         layer = ours(kind, channels)
@@ -170,14 +173,16 @@ def measure(
                 sides["compiled"] = timed(step(torch.compile(other), x, dy))
         else:
             sides["batch"] = timed(step(ours("batch", channels), x, dy))
+        if given.dtype != "float32":
+            sides["float32"] = timed(step(ours(kind, channels), *maps(shape, layout)))
         if kind != OWN:
             for name, checkout in checkouts.items():
-                sides[name] = checkout.side(kind, shape, layout, options_of(kind))
+                sides[name] = checkout.side(kind, shape, layout, given.dtype, options_of(kind))
         if given.copy:
             room = torch.empty_like(x)
             sides["copy"] = timed(lambda room=room: room.detach().copy_(x.detach()))
         times = in_turns(sides, least=10, most=given.rounds, seconds=given.seconds)
-        row: Row = {"shape": list(shape), "layout": layout, "kind": kind}
+        row: Row = {"shape": list(shape), "layout": layout, "kind": kind, "dtype": given.dtype}
         row["backend"] = kernels.choose(x).NAME
         row["rounds"] = len(times["ours"])
         row |= {f"{name}_us": round(1e6 * median(taken), 1) for name, taken in times.items()}
@@ -195,7 +200,7 @@ def text(row: Row) -> str:
     marks = {"theirs": "", "batch": " (batch)"}
     extra = "".join(
         f"  {name} {row[f'{name}/ours']:.2f}"
-        for name in ("compiled", "copy")
+        for name in ("float32", "compiled", "copy")
         if f"{name}/ours" in row
     )
     earlier = f"{row['before/ours']:.2f}" if "before/ours" in row else ""
@@ -211,6 +216,7 @@ def summary(rows: list[Row]) -> Iterator[str]:
     for title, column in (
         ("theirs / ours", "theirs/ours"),
         ("our batch norm / ours", "batch/ours"),
+        ("ours in float32 / ours", "float32/ours"),
         ("before / ours", "before/ours"),
     ):
         timed_rows = [row for row in rows if column in row]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
 
 from normlab.convolutions import Conv2d, prepare, shapes
-from normlab.convolutions.loops import run
+from normlab.convolutions.loops import run, run_winograd
 from normlab.models import build
 from normlab.native import compiled
 from normlab.recipe import Recipe
@@ -37,9 +38,9 @@ def test_nothing_is_compiled_as_it_trains(monkeypatch: pytest.MonkeyPatch) -> No
         return real(name, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(compiled, "function", noted)
-    for plan in ("_plan", "_weights_plan"):
-        fresh = cache(getattr(run, plan).__wrapped__)
-        monkeypatch.setattr(run, plan, fresh)
+    for module, plan in product((run, run_winograd), ("_plan", "_weights_plan")):
+        fresh = cache(getattr(module, plan).__wrapped__)
+        monkeypatch.setattr(module, plan, fresh)
     values = {"data": "digits", "model": "digits-small", "batch_size": 20}
     recipe = Recipe.parse(values, "a test")
     trainer = Trainer(recipe, 0, splits_of((1, 8, 8), 10, 20), torch.device("cpu"), probes=False)

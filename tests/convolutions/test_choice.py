@@ -8,15 +8,16 @@ import pytest
 import torch
 
 from normlab.convolutions import ways
-from normlab.convolutions.choice import TORCH, choose, rule, table, text
+from normlab.convolutions.choice import TORCH, choose, rule, text
 from normlab.convolutions.shape import Shape
+from normlab.convolutions.table import TABLE
 
 SHAPE = Shape(16, 32, 8, 9, (3, 3), (2, 2), (1, 1))
 
 
 def test_the_table_names_ways_of_all_passes() -> None:
     name = re.compile(r"\d+>\d+ \d+x\d+ k[\dx]+ s[\dx]+ p[\dx]+")
-    for kind, listed in table().items():
+    for kind, listed in TABLE.items():
         processor, dtype = kind.split()
         assert processor in {"amx", "avx512_bf16", "avx512", "avx2", "default"}
         assert dtype in {"float32", "bfloat16"}

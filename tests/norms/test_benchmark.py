@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -60,12 +61,12 @@ def test_maps_by_hand_are_among_them(
     assert shape in found
 
 
-def test_rows_stand_beside_torch_and_beside_another_checkout(tmp_path: Path) -> None:
-    rows = tmp_path / "rows.json"
+def rows_of(folder: Path, *asked: str) -> list[dict[str, Any]]:
+    """The rows of a short run on the smallest model's maps."""
+    rows = folder / "rows.json"
     command = [
-        sys.executable, "benchmarks/norms.py", "--models", "digits-small", "--kinds", "batch", "rms",
-        "--layouts", "contiguous", "--threads", "1", "--seconds", "0", "--before", str(ROOT),
-        "--json", str(rows),
+        sys.executable, "benchmarks/norms.py", "--models", "digits-small", "--layouts", "contiguous",
+        "--threads", "1", "--seconds", "0", "--json", str(rows), *asked,
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -74,9 +75,21 @@ def test_rows_stand_beside_torch_and_beside_another_checkout(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     kept = json.loads(rows.read_text())
     assert {"processor", "vectors", "torch", "threads"} <= kept.keys()
-    by_kind = {(row["kind"], tuple(row["shape"])): row for row in kept["rows"]}
-    assert by_kind.keys() == {
+    found: list[dict[str, Any]] = kept["rows"]
+    return found
+
+
+def test_rows_stand_beside_torch_and_beside_another_checkout(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "--kinds", "batch", "rms", "--before", str(ROOT))
+    assert {(row["kind"], tuple(row["shape"])) for row in rows} == {
         (kind, shape) for kind in ("batch", "rms") for shape in ((32, 16, 8, 8), (32, 32, 4, 4))
     }
-    assert all(row["before/ours"] > 0 and row["rounds"] >= 10 for row in kept["rows"])
-    assert all(("theirs/ours" in row) == (row["kind"] == "batch") for row in kept["rows"])
+    assert all(row["before/ours"] > 0 and row["rounds"] >= 10 for row in rows)
+    assert all(("theirs/ours" in row) == (row["kind"] == "batch") for row in rows)
+
+
+def test_bfloat16_rows_stand_beside_float32(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, "--kinds", "batch", "--dtype", "bfloat16")
+    assert rows
+    assert all(row["dtype"] == "bfloat16" and row["backend"] == "cpu" for row in rows)
+    assert all(row["float32/ours"] > 0 and row["theirs/ours"] > 0 for row in rows)

@@ -35,7 +35,7 @@ def maps(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     [
         (torch.float32, "cpu"),
         (torch.float64, "cpu"),
-        (torch.bfloat16, "reference"),
+        (torch.bfloat16, "cpu"),
         (torch.float16, "reference"),
     ],
 )

@@ -7,13 +7,12 @@ whatever runs beside it.
 
 from __future__ import annotations
 
-import json
 from functools import cache, lru_cache
-from pathlib import Path
 
 import torch
 
 from normlab.convolutions.shape import Shape
+from normlab.convolutions.table import TABLE
 from normlab.convolutions.ways import PASSES, Way, Ways, can
 
 TORCH = Ways("torch", "torch", "torch")
@@ -31,7 +30,7 @@ def choose(shape: Shape, images: int, dtype: torch.dtype) -> Ways:
     """
     if dtype not in _NAMES:
         return TORCH
-    listed = table().get(kind(dtype), {}).get(text(shape))
+    listed = TABLE.get(kind(dtype), {}).get(text(shape))
     wanted = Ways(*listed.split()) if listed else rule(shape, dtype)  # type: ignore[arg-type]
     return Ways(
         *(
@@ -53,6 +52,8 @@ def rule(shape: Shape, dtype: torch.dtype) -> Ways:
     few = shape.taps == 1 or max(shape.pixels, shape.out_pixels) <= 4
     if dtype is torch.bfloat16 and few:
         return Ways("product", "product", "product") if fast_bfloat16() else TORCH
+    if dtype is torch.bfloat16 and processor() == "amx":
+        return TORCH
     if shape.kernel == (3, 3) and shape.padding == (1, 1) and shape.stride == (1, 1) and not few:
         return Ways("winograd", "winograd", "winograd")
     if dtype is torch.bfloat16:
@@ -63,8 +64,11 @@ def rule(shape: Shape, dtype: torch.dtype) -> Ways:
 
 
 def kind(dtype: torch.dtype) -> str:
-    """The part of the table that is for this processor."""
-    return f"{processor()} {_NAMES[dtype]}"
+    """The part of the table that is for this processor; float32 asks for vectors alone."""
+    name = processor()
+    if dtype is torch.float32 and name in {"amx", "avx512_bf16"}:
+        name = "avx512"
+    return f"{name} {_NAMES[dtype]}"
 
 
 @cache
@@ -85,14 +89,6 @@ def fast_bfloat16() -> bool:
 def has_loops() -> bool:
     """Whether the loops have been measured on such processors."""
     return processor() in {"amx", "avx512_bf16", "avx512", "avx2"}
-
-
-@cache
-def table() -> dict[str, dict[str, str]]:
-    """Kind of processor and dtype -> shape -> the ways of its three passes."""
-    path = Path(__file__).parent / "table.json"
-    found: dict[str, dict[str, str]] = json.loads(path.read_text())
-    return found
 
 
 def text(shape: Shape) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from normlab.norms import kernels
-from normlab.norms.kernels import Pooling, Running, Spec, autograd
+from normlab.norms.kernels import Pooling, Running, Spec, autograd, reference
 from normlab.norms.moments import MomentNorm
 from normlab.norms.running import RunningStats, widened
 
@@ -128,7 +128,7 @@ class RunningPooledNorm(PooledNorm, RunningStats):
             and mean is not None
             and var is not None
             and batches is not None
-            and mean.dtype is var.dtype is x.dtype
+            and mean.dtype is var.dtype is reference.statistics_dtype(x)
             and batches.dtype is torch.int64
             and batches.is_cpu
         ):

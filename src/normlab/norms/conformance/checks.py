@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from normlab.norms.conformance import backward, derivatives, modes, refusals, state, values
+from normlab.norms.conformance import backward, derivatives, modes, narrow, refusals, state, values
 from normlab.norms.conformance.subject import Check, Subject, first_line
 
 CHECKS: dict[str, Check] = {
@@ -33,9 +33,9 @@ CHECKS: dict[str, Check] = {
     "large offset": values.large_offset,
     "very large maps": values.very_large_maps,
     "constant input": values.constant_input,
-    "bfloat16": values.bfloat16,
-    "half": values.half,
-    "small eps in half": values.small_eps_in_half,
+    "bfloat16": narrow.bfloat16,
+    "half": narrow.half,
+    "small eps in half": narrow.small_eps_in_half,
     "statistics beyond half": state.statistics_beyond_half,
     "state dict": state.state_round_trip,
     "older state dict": state.older_state_dict,

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
-from normlab.norms.conformance.definitions import DEFINITIONS
 from normlab.norms.conformance.subject import (
     FLOAT32,
     FLOAT64,
@@ -21,7 +18,6 @@ from normlab.norms.conformance.subject import (
     images,
     outcome,
     says,
-    state_of,
 )
 
 
@@ -162,26 +158,6 @@ def constant_input(subject: Subject) -> str | None:
     return None
 
 
-def bfloat16(subject: Subject) -> str | None:
-    """bfloat16 inputs with float32 parameters: within 1e-2 of float64 on the same inputs."""
-    layer = subject.layer(torch.float32)
-    x = images(subject, (6, 8, 8), torch.bfloat16, mean=1.0)
-    y = layer(x)
-    if y.dtype is not torch.bfloat16 and subject.definition is None:
-        return f"the output of a bfloat16 input is {y.dtype}"
-    twin = subject.layer(torch.float64)
-    expected = (
-        subject.defined(x.double(), *state_of(twin)) if subject.definition else twin(x.double())
-    )
-    wrong = error(y, expected)
-    return (
-        None
-        if wrong <= 1e-2
-        else f"the output in bfloat16 is off by {wrong:.1e}, allowed 1e-02: "
-        "statistics belong in float32"
-    )
-
-
 def layouts(subject: Subject) -> str | None:
     """Inputs that lie otherwise in memory, channels_last and strided, give the same."""
     x = images(subject, (4, 6, 5), torch.float32)
@@ -220,39 +196,3 @@ def limits(subject: Subject) -> str | None:
             with_gate = "" if gate is None else f" with its gate at {gate:g}"
             return f"{own or 'it'}{with_gate} must equal {kind}, and is off by {wrong:.1e}"
     return None
-
-
-def half(subject: Subject) -> str | None:
-    """A layer in half or bfloat16 in eval: as exact as one rounding of the output allows."""
-    if subject.is_torchs:  # its instance norm rounds more than that
-        return None
-    for dtype, allowed in ((torch.float16, 4e-4), (torch.bfloat16, 3e-3)):
-        layer = subject.layer(torch.float32).train()
-        for step in range(3):
-            layer(images(subject, (7, 3, 3), torch.float32, mean=3.0, seed=step))
-        layer = layer.to(dtype).eval()
-        x = images(subject, (6, 8, 8), dtype, mean=3.0)
-        wrong = error(layer(x), copy.deepcopy(layer).double()(x.double()))
-        if wrong > allowed:
-            name = str(dtype).removeprefix("torch.")
-            what = f"the output of a {name} layer in eval is off by {wrong:.1e}"
-            return f"{what}, allowed {allowed:.0e}: statistics and factors belong in float32"
-    return None
-
-
-def small_eps_in_half(subject: Subject) -> str | None:
-    """eps 1e-8, which half cannot hold, on maps of 1e-4: it counts, and nothing is infinite."""
-    definition = subject.definition
-    if definition is None or definition is DEFINITIONS["none"]:
-        return None
-    layer = subject.layer(torch.float32, eps=1e-8).half()
-    for name, buffer in layer.named_buffers():
-        if name == "running_var":
-            buffer.zero_()
-    layer.eval()
-    x = (1e-4 * images(subject, (4, 6, 6), torch.float64)).half()
-    parameters, buffers = state_of(layer)
-    options = {**subject.full_options(), "eps": 1e-8}
-    expected = definition.forward(x.double(), parameters, options, buffers, False)
-    wrong = error(layer(x), expected)
-    return None if wrong <= 1e-2 else f"the output in half with eps 1e-8 is off by {wrong:.1e}"

@@ -3,7 +3,7 @@
 | backend | what | for |
 | --- | --- | --- |
 | reference | plain torch | every device and dtype; double backward; torch.compile, which fuses it |
-| cpu | loops compiled by Numba | float32 and float64 on the CPU, where Numba is installed |
+| cpu | loops compiled by Numba | float32, float64, bfloat16 on the CPU, where Numba is installed |
 | cuda | Triton kernels | contiguous maps on a GPU; on request alone, until it is measured on one |
 
 The choice is a fixed table over device, dtype and layout, so that a trial always takes the same
@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from normlab.errors import UserError, unknown
+from normlab.native.tensors import is_traced
 from normlab.norms.kernels import reference
 from normlab.norms.kernels.boundary import (
     check_device,
     check_numbers,
     check_state,
-    is_traced,
     lies,
 )
 from normlab.norms.kernels.pooling import Pooling, mixed
@@ -44,6 +44,7 @@ BACKENDS = {
 TABLE: dict[tuple[str, torch.dtype], str] = {
     ("cpu", torch.float32): "cpu",
     ("cpu", torch.float64): "cpu",
+    ("cpu", torch.bfloat16): "cpu",  # with parameters in float32, as under autocast
 }
 
 

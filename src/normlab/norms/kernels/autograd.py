@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from normlab.native.tensors import is_looked_at
 from normlab.norms.kernels import reference
-from normlab.norms.kernels.boundary import check_state, is_traced
+from normlab.norms.kernels.boundary import check_state
 from normlab.norms.kernels.spec import Running, Spec
 
 Gradients = tuple[Tensor | None, ...]
@@ -50,6 +51,8 @@ def pooled(
         The normalized map; and, if `observed`, the blocks' means and variances, each (splits,
         groups), unless the backend has moved the running statistics by them.
     """
+    if x.dtype is torch.bfloat16:  # loops read float32 beside such maps
+        weight, bias, gate = _widened(weight), _widened(bias), _widened(gate)
     found: list[Any] = []  # beside the outputs: one less for autograd to wrap
     fixed = backend, spec, running, found  # one argument: autograd looks at each
     y: Tensor = _apply_pooled(fixed, x, weight, bias, gate)
@@ -85,6 +88,12 @@ def affine(
     """``scale * (x - mean) + shift`` with factors per channel, (C,): norms in eval mode."""
     y: Tensor = _Affine.apply(backend, None, relu, None, x, mean, scale, shift)  # type: ignore[no-untyped-call]
     return y
+
+
+def _widened(parameter: Tensor | None) -> Tensor | None:
+    """A bfloat16 parameter in float32, under autograd; any other as it is."""
+    narrow = parameter is not None and parameter.dtype is torch.bfloat16
+    return parameter.float() if parameter is not None and narrow else parameter
 
 
 class _Pooled(Function):
@@ -124,7 +133,7 @@ class _Pooled(Function):
         """Gradients of x, gain, bias and gate."""
         backend, spec, plan, stats, own = ctx.fixed
         x, weight, bias, gate = ctx.saved_tensors
-        if stats is not None and not _is_looked_at(dy):
+        if stats is not None and not is_looked_at(dy):
             dy = dy if dy.dtype is x.dtype else dy.to(x.dtype)
             made = backend.pooled_backward(plan, x, dy, stats, own, weight, bias, gate)
             if made is not None:
@@ -223,7 +232,7 @@ class _Affine(Function):
         saved = x, mean, scale, shift = ctx.saved_tensors
         if link is not None:
             link.give()
-        if _is_looked_at(dy) or not _is_readable(backend, saved):
+        if is_looked_at(dy) or not _is_readable(backend, saved):
             forward = partial(reference.affine, relu=relu)
             again = _differentiated(forward, saved, ctx.needs_input_grad[4:], dy)
             return None, None, None, None, *again
@@ -247,11 +256,6 @@ def _is_readable(backend: ModuleType, saved: tuple[Tensor, ...]) -> bool:
     x, *factors = saved
     wide = backend.moments_dtype(x)
     return backend.supports(x) and all(f.dtype is wide and f.device == x.device for f in factors)
-
-
-def _is_looked_at(dy: Tensor) -> bool:
-    """Whether the backward itself is differentiated, watched, or done for a batch of gradients."""
-    return torch.is_grad_enabled() or is_traced(dy) or not torch._C._has_storage(dy)
 
 
 def _differentiated(

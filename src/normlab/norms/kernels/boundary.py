@@ -18,11 +18,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch._C._functorch import peek_interpreter_stack
-from torch.autograd import forward_ad
 
-PLAIN = frozenset((Tensor, torch.nn.Parameter))
-"""Tensors with memory of their own; what a subclass holds is its own affair."""
+from normlab.native.tensors import PLAIN
 
 
 class Assumed(NamedTuple):
@@ -187,19 +184,3 @@ def check_state(x: Tensor, state: Iterable[tuple[str, Tensor | None, tuple[int, 
             raise RuntimeError(
                 f"{name} has dtype {tensor.dtype}: a real floating point dtype is needed"
             )
-
-
-def is_traced(x: Tensor) -> bool:
-    """Whether somebody looks at operations one by one, and so must see torch's.
-
-    torch.compile, torch.export, jit tracing, torch.func, forward-mode derivatives, a mode for
-    operations (fake tensors, counting), or a subclass of Tensor.
-    """
-    return (
-        torch.compiler.is_compiling()
-        or type(x) not in PLAIN
-        or peek_interpreter_stack() is not None
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or forward_ad._current_level >= 0
-    )

@@ -4,6 +4,9 @@ Numba compiles without a compiler on the machine, once per machine (it keeps a c
 maps it is calls that norms cost, not arithmetic: so a whole forward or backward is one call through
 ctypes with the addresses of the tensors (`normlab.norms.kernels.boundary`). Torch's own OpenMP team
 shares the images of a large map.
+
+bfloat16 maps are read and written as they are; all that is computed of them is float32, parameters
+and running statistics too, as under autocast.
 """
 
 from __future__ import annotations
@@ -21,17 +24,24 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
+from normlab.native import team
 from normlab.norms.kernels.boundary import Assumed, call, lies
 from normlab.norms.kernels.spec import Running, Spec
 
 NAME = "cpu"
-DTYPES = (torch.float32, torch.float64)
+# The dtype of maps -> that of what is computed of them: parameters, statistics, gradients of gains.
+DTYPES = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.bfloat16: torch.float32,
+}
 Way = Literal["rows", "columns", "segments", "gated"]
 
 # Values below which a second thread costs more than it brings (measured: benchmarks/norms.py).
 _SHARED_FROM = 1 << 15
 # Pixels below which a loop over one channel's pixels is mostly beginning and end (measured so too).
 _FEW = 64
+# Pixels up to which columns pay with any number of images.
 _FEWER = 4
 # The tasks of most kinds.
 _PREPARED = tuple(
@@ -40,28 +50,11 @@ _PREPARED = tuple(
 
 
 @cache
-def _openmp() -> ctypes.CDLL | None:
-    """The OpenMP runtime torch runs on, if it is GNU's; without it every loop has one thread.
-
-    A team of torch's own threads is the only one that does not contend with them: between two
-    operations they wait at full speed.
-    """
-    root = Path(torch.__file__).parent
-    for folder in (root / "lib", root.parent / "torch.libs"):
-        for path in sorted(folder.glob("libgomp*.so*")):
-            try:
-                return ctypes.CDLL(str(path))
-            except OSError:
-                continue
-    return None
-
-
-@cache
 def _symbols() -> list[object]:
     """Give the loops the functions of a team; returns what must stay alive."""
     from llvmlite import binding
 
-    runtime = _openmp()
+    runtime = team.openmp()
     kept: list[Any] = []
     for name, real, alone in (
         ("normlab_thread_number", "omp_get_thread_num", lambda: 0),
@@ -94,17 +87,13 @@ def _task(name: str, dtype: torch.dtype) -> Callable[[int, int], None]:
     made = cfunc(signature, cache=True, fastmath=FASTMATH, error_model="numpy")
     compiled: Any = made(task)
     alone: Any = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(compiled.address)
-    runtime, at = _openmp(), compiled.address
-    team: Any = runtime.GOMP_parallel if runtime else None
-    if team is not None:
-        team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
-        team.restype = None
+    at = compiled.address
 
     def run(arguments: int, threads: int, keep: object = compiled) -> None:
         if threads == 1:
             alone(arguments)
         else:
-            team(at, arguments, threads, 0)
+            team.on_team(at, arguments, threads)
 
     return run
 
@@ -113,11 +102,13 @@ def _to_compile(name: str, dtype: torch.dtype) -> tuple[Callable[..., None], Any
     """A task by name, and its signature for a dtype."""
     from numba import types
 
+    from normlab.norms.kernels.loops.bfloat16 import bfloat16
     from normlab.norms.kernels.loops.tasks import entry_points
 
     address: Any = types.CPointer
-    # The type of the pointer tells a task the type of the numbers; what it points to are integers.
-    signature = types.void(address(types.float32 if dtype is torch.float32 else types.float64))
+    kinds = {torch.float32: types.float32, torch.float64: types.float64, torch.bfloat16: bfloat16}
+    # The type of the pointer tells a task the type of the maps; what it points to are integers.
+    signature = types.void(address(kinds[dtype]))
     tasks: dict[str, Callable[..., None]] = entry_points(_stamp())  # type: ignore[no-untyped-call]
     return tasks[name], signature
 
@@ -128,7 +119,7 @@ def probe() -> None:
 
 
 def prepare(dtype: torch.dtype) -> None:
-    """Compile or load what most kinds run on numbers of this dtype, so that no step pays for it."""
+    """Compile or load what most kinds run on maps of this dtype, so that no step pays for it."""
     for name in _PREPARED:
         _task(name, dtype)
 
@@ -158,7 +149,7 @@ def supports(x: Tensor) -> bool:
 
 
 def _threads(x: Tensor, images: int) -> int:
-    if x.numel() < _SHARED_FROM or _openmp() is None:
+    if x.numel() < _SHARED_FROM or team.openmp() is None:
         return 1
     return min(torch.get_num_threads(), images)
 
@@ -256,14 +247,19 @@ def _run(
         raise RuntimeError(f"the loops cannot read what '{name}' was given for {x.dtype} maps")
 
 
-def way(spec: Spec, C: int, P: int, nhwc: bool) -> Way:
+def way(spec: Spec, N: int, C: int, P: int, nhwc: bool) -> Way:
     """How a pooled kind walks over maps: decided by what is pooled, the layout and the pixels."""
     size, each = spec.pooling.channels, spec.pooling.images == "each"
     if spec.gate:
         return "gated"
     if each and (size == C if nhwc else P < _FEW):
         return "segments"
-    if nhwc or (not each and size == 1 and P <= _FEWER):
+    if nhwc:
+        return "columns"
+    # What a split has to do once for each column, all its images share.
+    images = N if spec.pooling.images == "all" else min(spec.pooling.sizes(N))
+    enough = P <= _FEWER or images >= P
+    if not each and size == 1 and P < _FEW and enough:
         return "columns"
     return "rows"
 
@@ -321,14 +317,14 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
         )
     bounds = (ctypes.c_int64 * (len(sizes) + 1))(0, *accumulate(sizes))
     eps = (ctypes.c_double * 1)(spec.eps)
-    walk, splits = way(spec, C, P, nhwc), len(sizes)
+    walk, splits = way(spec, N, C, P, nhwc), len(sizes)
     width, copies = columns_of.py_func(C, P, nhwc, splits == N)
     # Each thread by itself has room for a split; a team that shares splits for all of them.
     rooms = splits if splits < threads else threads
     columns = PARTS * C * width * copies * rooms if walk == "columns" else 0
     stats, own = 4 * splits * (C // size), 4 * N * C if spec.gate else 0
-    shape, channels, form = tuple(shape), (C,), _form(nhwc)
-    parameters = tuple(Assumed(name, channels, dtype) for name in ("weight", "bias", spec.gate))
+    shape, channels, form, number = tuple(shape), (C,), _form(nhwc), DTYPES[dtype]
+    parameters = tuple(Assumed(name, channels, number) for name in ("weight", "bias", spec.gate))
     return Plan(
         threads=threads,
         forward=f"{walk}_forward",
@@ -346,8 +342,8 @@ def _plan(spec: Spec, shape: tuple[int, ...], dtype: torch.dtype, nhwc: bool, th
         reads=(
             Assumed("x", shape, dtype, form=form),
             *parameters,
-            Assumed("running_mean", channels, dtype, written=True),
-            Assumed("running_var", channels, dtype, written=True),
+            Assumed("running_mean", channels, number, written=True),
+            Assumed("running_var", channels, number, written=True),
             Assumed("num_batches_tracked", (), torch.int64, written=True),
         ),
         returns=(
@@ -394,7 +390,7 @@ def pooled_forward(
     Running statistics, if given, are moved in the same call. None if the loops cannot read it all.
     """
     y = torch.empty_like(x)
-    stats = torch.empty(plan.stats, dtype=x.dtype, device="cpu")
+    stats = torch.empty(plan.stats, dtype=DTYPES[x.dtype], device="cpu")
     own = _wide(x, plan.own) if plan.own else None
     room = _scratch.of(plan.room)
     moves = _STILL  # held until the task is done: it has the number whose address goes in

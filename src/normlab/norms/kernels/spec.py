@@ -31,7 +31,7 @@ class Running(NamedTuple):
     """Running statistics that a backend moves with a forward pass.
 
     Attributes:
-        mean: Shape (C,), as `var`, in the maps' dtype.
+        mean: Shape (C,), as `var`; in the maps' dtype, or float32 for bfloat16 maps.
         var: Unbiased.
         batches: How often they moved: int64, no dimension.
         momentum: Share of the new statistics; None for the plain mean.

@@ -9,6 +9,7 @@ and R, 1 / sqrt(V + eps). Arrays M, E, V and R hold the blocks of one split.
 
 import numpy as np
 
+from normlab.norms.kernels.loops.bfloat16 import number_of
 from normlab.norms.kernels.loops.compiled import called, loop
 
 LARGE = 1e37
@@ -23,14 +24,14 @@ def wide_moments(x, nhwc, C, P, n0, n1, c0, c1):
     for n in range(n0, n1):
         for c in range(c0, c1):
             for p in range(P):
-                total += np.float64(x[n * C * P + c * step_c + p * step_p])
+                total += x[n * C * P + c * step_c + p * step_p]
     count = (n1 - n0) * (c1 - c0) * P
     mean = total / count
     square = 0.0
     for n in range(n0, n1):
         for c in range(c0, c1):
             for p in range(P):
-                d = np.float64(x[n * C * P + c * step_c + p * step_p]) - mean
+                d = x[n * C * P + c * step_c + p * step_p] - mean
                 square += d * d
     return mean, square / count
 
@@ -38,7 +39,7 @@ def wide_moments(x, nhwc, C, P, n0, n1, c0, c1):
 @loop
 def finish(x, w, first, last, b):
     """The roots of one split's blocks, images first to last; anew where the variance overflowed."""
-    number = x.dtype.type
+    number = number_of(x)
     eps, one, top = number(w.eps), number(1), number(0)
     for g in range(w.C // w.size):
         b.R[g] = one / np.sqrt(b.V[g] + eps)

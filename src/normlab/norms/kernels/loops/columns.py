@@ -10,7 +10,8 @@ the row.
 
 import numpy as np
 
-from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
+from normlab.norms.kernels.loops.bfloat16 import number_of
+from normlab.norms.kernels.loops.compiled import inlined, loop, ordered, where
 
 LEAST = 256
 """Values in a row, at least: below, loops are all beginning and end."""
@@ -24,7 +25,7 @@ BESIDE = 1 << 9
 
 @inlined
 def four_rows(x, at, L, j0, j1):
-    """Columns j0 to j1 of four rows, the first of which begins at `at`."""
+    """Columns j0 to j1 of four rows, the first of which begins at `at`, the next ones L after."""
     return (
         x[at + j0 : at + j1],
         x[at + L + j0 : at + L + j1],
@@ -36,7 +37,7 @@ def four_rows(x, at, L, j0, j1):
 @ordered
 def column_sums(x, L, first, last, j0, j1, total):
     """Sums over rows first to last of columns j0 to j1."""
-    number = x.dtype.type
+    number = number_of(x)
     fours = first + (last - first) // 4 * 4
     for j in range(j1 - j0):
         total[j] = number(0)
@@ -53,7 +54,7 @@ def column_sums(x, L, first, last, j0, j1, total):
 @ordered
 def column_deviations(x, L, first, last, j0, j1, center, left, square):
     """Sums of deviations from `center`, and of their squares; as `column_sums`."""
-    number = x.dtype.type
+    number = number_of(x)
     fours = first + (last - first) // 4 * 4
     for j in range(j1 - j0):
         left[j] = number(0)
@@ -89,7 +90,7 @@ def channel_centers(x, L, C, size, total, center):
 
     The columns are `L // C` times all channels of channels_last maps.
     """
-    number = x.dtype.type
+    number = number_of(x)
     column_sums(x, L, 0, len(x) // L, 0, L, total)
     rest = short_row(x, L)
     for j in range(len(rest)):
@@ -114,7 +115,7 @@ def channel_centers(x, L, C, size, total, center):
 @ordered
 def channel_moments(x, L, C, size, total, center, left, square, M, E, V):
     """Mean M + E and biased variance V of runs of channels; four arrays of L for scratch."""
-    number = x.dtype.type
+    number = number_of(x)
     channel_centers(x, L, C, size, total, center)
     column_deviations(x, L, 0, len(x) // L, 0, L, center, left, square)
     rest = short_row(x, L)
@@ -147,7 +148,7 @@ def piece_moments(x, L, K, D, Q, add, left, square):
     so far as in Chan, Golub & LeVeque 1979. The last row may be short. The last three arguments are
     scratch of L values each.
     """
-    number = x.dtype.type
+    number = number_of(x)
     rows = len(x) // L
     tail = len(x) - rows * L
     for j0 in range(0, L, BESIDE):
@@ -204,7 +205,7 @@ def join_moments(n, m, L, tail_n, tail_m, K, D, Q, K2, D2, Q2):
 @ordered
 def piece_affine(x, y, s, a, b, L, relu):
     """y = a * (x - s) + b by columns, then ReLU."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
@@ -233,53 +234,56 @@ def piece_sums(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
 
 @ordered
 def piece_sums_of(x, dy, s, a, b, d0, d1, p0, p1, L, relu):
-    """`piece_sums`, compiled once with ReLU and once without."""
-    zero = x.dtype.type(0)
+    """`piece_sums`, compiled once with ReLU and once without.
+
+    The four rows that are taken at a time lie a quarter of the piece apart: each quarter is read
+    from its beginning to its end, which a processor sees coming where it would not see four rows
+    that follow each other.
+    """
+    zero = number_of(x)(0)
     rows = len(x) // L
+    quarter = rows // 4
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         some, t0, t1 = j1 - j0, p0[j0:j1], p1[j0:j1]
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
-        step = max(4, CACHED // some // 4 * 4)
-        for start in range(0, rows, step):
-            stop = min(start + step, rows)
-            fours = start + (stop - start) // 4 * 4
+        step = max(1, CACHED // some // 4)
+        for start in range(0, quarter, step):
             for j in range(some):
                 t0[j] = zero
                 t1[j] = zero
-            for i in range(start, fours, 4):
-                x0, x1, x2, x3 = four_rows(x, i * L, L, j0, j1)
-                g0, g1, g2, g3 = four_rows(dy, i * L, L, j0, j1)
+            for i in range(start, min(start + step, quarter)):
+                x0, x1, x2, x3 = four_rows(x, i * L, quarter * L, j0, j1)
+                g0, g1, g2, g3 = four_rows(dy, i * L, quarter * L, j0, j1)
                 for j in range(some):
                     u0, u1, u2, u3 = x0[j] - ss[j], x1[j] - ss[j], x2[j] - ss[j], x3[j] - ss[j]
-                    e0 = zero if relu and u0 * aa[j] + bb[j] <= zero else g0[j]
-                    e1 = zero if relu and u1 * aa[j] + bb[j] <= zero else g1[j]
-                    e2 = zero if relu and u2 * aa[j] + bb[j] <= zero else g2[j]
-                    e3 = zero if relu and u3 * aa[j] + bb[j] <= zero else g3[j]
+                    o0 = relu and u0 * aa[j] + bb[j] <= zero
+                    o1 = relu and u1 * aa[j] + bb[j] <= zero
+                    o2 = relu and u2 * aa[j] + bb[j] <= zero
+                    o3 = relu and u3 * aa[j] + bb[j] <= zero
+                    e0, f0 = where(o0, zero, g0[j]), where(o0, zero, g0[j] * u0)
+                    e1, f1 = where(o1, zero, g1[j]), where(o1, zero, g1[j] * u1)
+                    e2, f2 = where(o2, zero, g2[j]), where(o2, zero, g2[j] * u2)
+                    e3, f3 = where(o3, zero, g3[j]), where(o3, zero, g3[j] * u3)
                     t0[j] += (e0 + e1) + (e2 + e3)
-                    t1[j] += (e0 * u0 + e1 * u1) + (e2 * u2 + e3 * u3)
-            for i in range(fours, stop):
-                row, grad = x[i * L + j0 : i * L + j1], dy[i * L + j0 : i * L + j1]
-                for j in range(some):
-                    t = row[j] - ss[j]
-                    e = zero if relu and t * aa[j] + bb[j] <= zero else grad[j]
-                    t0[j] += e
-                    t1[j] += e * t
+                    t1[j] += (f0 + f1) + (f2 + f3)
             for j in range(some):
                 d0[j0 + j] += t0[j]
                 d1[j0 + j] += t1[j]
-    row, grad = x[rows * L :], dy[rows * L :]
-    for j in range(len(row)):
-        t = row[j] - s[j]
-        e = zero if relu and t * a[j] + b[j] <= zero else grad[j]
-        d0[j] += e
-        d1[j] += e * t
+    # What is left: up to three rows and the short one.
+    for first in range(4 * quarter * L, len(x), L):
+        row, grad = x[first : first + L], dy[first : first + L]
+        for j in range(len(row)):
+            t = row[j] - s[j]
+            off = relu and t * a[j] + b[j] <= zero
+            d0[j] += where(off, zero, grad[j])
+            d1[j] += where(off, zero, grad[j] * t)
 
 
 @ordered
 def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
     """As `row_dx`, with factors by columns."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for j0 in range(0, L, BESIDE):
         j1 = min(j0 + BESIDE, L)
         ss, aa, bb = s[j0:j1], a[j0:j1], b[j0:j1]
@@ -293,8 +297,8 @@ def piece_dx(x, dy, to, s, a, b, fa, root, fb, fc, L, relu):
             if relu:
                 for j in range(length):
                     t = row[j] - ss[j]
-                    e = zero if t * aa[j] + bb[j] <= zero else grad[j]
-                    out[j] = ga[j] * e + gb[j] * (t * gr[j]) + gc[j]
+                    rest = gb[j] * (t * gr[j]) + gc[j]
+                    out[j] = where(t * aa[j] + bb[j] <= zero, rest, ga[j] * grad[j] + rest)
             else:
                 for j in range(length):
                     t = row[j] - ss[j]

@@ -5,7 +5,8 @@ In a loop, float(x) of a float32 stays float32 with Numba: np.float64(x) is what
 
 # mypy: ignore-errors
 
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
 
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 """Sums may be reordered to use vector units; NaN and infinity keep their meaning."""
@@ -25,3 +26,18 @@ inlined = njit(inline="always", **_INSIDE)
 
 called = njit(error_model="numpy", inline="never", **_INSIDE)
 """For what runs rarely: a call, so that it is not compiled into every loop."""
+
+
+@intrinsic
+def where(context, condition, yes, no):
+    """`yes if condition else no`, of which both are read, whatever the condition.
+
+    Without it a loop reads dy under the mask of a ReLU, and so waits for x before it asks the
+    memory for dy: half as fast where both come from far away.
+    """
+
+    def generate(context, builder, signature, arguments):
+        return builder.select(*arguments)
+
+    number = yes if isinstance(yes, types.Float) else no
+    return number(types.boolean, number, number), generate

@@ -8,6 +8,7 @@ y = scale * (x - mean) + shift, with arrays of (N, C) or, for fixed statistics, 
 
 import numpy as np
 
+from normlab.norms.kernels.loops.bfloat16 import number_of, numbers
 from normlab.norms.kernels.loops.blocks import LARGE, wide_moments
 from normlab.norms.kernels.loops.columns import (
     SINGLE,
@@ -29,7 +30,7 @@ def _image_columns(C, P):
 
 @inlined
 def row_factors(number, mean, scale, shift):
-    """Center, scale and shift in the map's dtype; what rounding the mean leaves is in the shift."""
+    """Center, scale and shift as numbers; what rounding the mean leaves is in the shift."""
     s = number(mean)
     return s, number(scale), number(shift - scale * (mean - np.float64(s)))
 
@@ -58,7 +59,7 @@ def moments_nchw(x, mean, var, C, P, n0, n1):
 def moments_nhwc(x, mean, var, C, P, n0, n1):
     """As `moments_nchw`, for channels_last maps."""
     copies, L = _image_columns(C, P)
-    t = np.empty((6, L), x.dtype)
+    t = numbers((6, L), x)
     K, D, Q = t[0], t[1], t[2]
     for n in range(n0, n1):
         piece_moments(x[n * C * P : (n + 1) * C * P], L, K, D, Q, t[3], t[4], t[5])
@@ -101,7 +102,7 @@ def affine_of(nhwc, x, mean, scale, shift, y, C, P, step, relu, n0, n1):
     """y = scale * (x - mean) + shift, then ReLU; step is C for factors per (n, c), else 0."""
     if nhwc:
         copies, L = _image_columns(C, P)
-        t = np.empty((3, L), x.dtype)
+        t = numbers((3, L), x)
         for n in range(n0, n1):
             f = slice(n * step, n * step + C)
             if step or n == n0:
@@ -113,7 +114,7 @@ def affine_of(nhwc, x, mean, scale, shift, y, C, P, step, relu, n0, n1):
             for c in range(C):
                 r, f = n * C + c, n * step + c
                 row = slice(r * P, (r + 1) * P)
-                s, a, b = row_factors(x.dtype.type, mean[f], scale[f], shift[f])
+                s, a, b = row_factors(number_of(x), mean[f], scale[f], shift[f])
                 row_affine(x[row], y[row], s, a, b, relu)
 
 
@@ -122,7 +123,7 @@ def sums_of(nhwc, x, dy, mean, scale, shift, d0, d1, C, P, step, relu, n0, n1):
     """Sums over pixels of dy and of dy * (x - mean) of every (n, c), dy through the ReLU."""
     if nhwc:
         copies, L = _image_columns(C, P)
-        t = np.empty((7, L), x.dtype)
+        t = numbers((7, L), x)
         for n in range(n0, n1):
             f = slice(n * step, n * step + C)
             if step or n == n0:
@@ -142,7 +143,7 @@ def sums_of(nhwc, x, dy, mean, scale, shift, d0, d1, C, P, step, relu, n0, n1):
             for c in range(C):
                 r, f = n * C + c, n * step + c
                 row = slice(r * P, (r + 1) * P)
-                s, a, b = row_factors(x.dtype.type, mean[f], scale[f], shift[f])
+                s, a, b = row_factors(number_of(x), mean[f], scale[f], shift[f])
                 s0, s1 = row_sums(x[row], dy[row], s, a, b, relu)
                 d0[r] = s0
                 d1[r] = s1 - (mean[f] - np.float64(s)) * s0
@@ -166,11 +167,11 @@ def dx_of(nhwc, x, dy, mean, scale, shift, var, dmean, dvar, out, C, P, step, sl
 
     Without `sloped` the moments have no gradient. Factors as in `affine_of`.
     """
-    number = x.dtype.type
+    number = number_of(x)
     zero = number(0)
     if nhwc:
         copies, L = _image_columns(C, P)
-        t = np.empty((6, L), x.dtype)
+        t = numbers((6, L), x)
         t[3:] = 0
         for n in range(n0, n1):
             f = slice(n * step, n * step + C)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from numba import carray, types
 from numba.extending import intrinsic
 
+from normlab.norms.kernels.loops.bfloat16 import bfloat16
 from normlab.norms.kernels.loops.compiled import inlined, loop
 
 thread_number = types.ExternalFunction("normlab_thread_number", types.int32())
@@ -94,6 +95,17 @@ def _integers(context, pointer):
 
 
 @intrinsic
+def _computed(context, pointer):
+    """The same pointer, to numbers of the dtype that its values are computed in."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(signature.return_type))
+
+    number = types.float32 if pointer.dtype == bfloat16 else pointer.dtype
+    return types.CPointer(number)(pointer), generate
+
+
+@intrinsic
 def _doubles(context, pointer):
     """The same pointer, to float64 numbers."""
 
@@ -111,8 +123,14 @@ def arguments(q_, count):
 
 @inlined
 def array(q_, address, count):
-    """The numbers at an address, of the type the task is compiled for: that of its q_."""
+    """The values of a map at an address, of the type the task is compiled for: that of its q_."""
     return carray(_number_at(q_, address), count)
+
+
+@inlined
+def computed(q_, address, count):
+    """Parameters, statistics or scratch at an address: of the dtype that maps are computed in."""
+    return carray(_computed(_number_at(q_, address)), count)
 
 
 @inlined

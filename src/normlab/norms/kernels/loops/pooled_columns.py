@@ -8,6 +8,7 @@ For channels_last maps, and for single channels pooled over images of few pixels
 
 import numpy as np
 
+from normlab.norms.kernels.loops.bfloat16 import numbers
 from normlab.norms.kernels.loops.blocks import channel_factors, channel_slopes, finish
 from normlab.norms.kernels.loops.columns import (
     CACHED,
@@ -73,7 +74,7 @@ def forward(x, y, w, blocks, given, scratch, starts):
     groups = w.C // w.size
     width, copies = columns_of(w.C, w.P, w.nhwc, w.splits == w.N)
     L = w.C * width * copies
-    tiles, channels = np.empty((6, L), x.dtype), np.empty((3, w.C), x.dtype)
+    tiles, channels = numbers((6, L), x), numbers((3, w.C), x)
     images_of_runs = w.splits == w.N and w.size > 1 and w.C * w.P <= RUNS
     for i in range(w.i0, w.i1):
         first, length = starts[i] * w.C * w.P, (starts[i + 1] - starts[i]) * w.C * w.P
@@ -125,7 +126,7 @@ def backward(x, dy, out, w, blocks, given, gradients, scratch, starts):
     groups = w.C // w.size
     width, copies = columns_of(w.C, w.P, w.nhwc, w.splits == w.N)
     L = w.C * width * copies
-    tiles, channels = np.empty((10, L), x.dtype), np.empty((6, w.C), x.dtype)
+    tiles, channels = numbers((10, L), x), numbers((6, w.C), x)
     totals = np.empty((2, w.C), np.float64)
     for i in range(w.i0, w.i1):
         first, length = starts[i] * w.C * w.P, (starts[i + 1] - starts[i]) * w.C * w.P

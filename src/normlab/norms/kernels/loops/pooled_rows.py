@@ -5,6 +5,7 @@
 
 import numpy as np
 
+from normlab.norms.kernels.loops.bfloat16 import number_of, numbers
 from normlab.norms.kernels.loops.blocks import channel_factors, channel_slopes, finish
 from normlab.norms.kernels.loops.columns import CACHED
 from normlab.norms.kernels.loops.compiled import inlined, loop
@@ -43,14 +44,14 @@ def image_blocks(x, w, blocks, n0, n1):
     run, groups = w.size * w.P, w.C // w.size
     for k in range(n0 * groups, n1 * groups):
         blocks.M[k], blocks.E[k], squares = row_moments(x[k * run : (k + 1) * run])
-        blocks.V[k] = squares / x.dtype.type(run)
+        blocks.V[k] = squares / number_of(x)(run)
 
 
 @loop
 def forward(x, y, w, blocks, given, own, starts):
     """Statistics, then the map; `own` is room for means and variances of the (n, c)."""
     groups, rows = w.C // w.size, w.N * w.C
-    factors = np.empty((3, w.C), x.dtype)
+    factors = numbers((3, w.C), x)
     s, a, b = factors[0], factors[1], factors[2]
     n0, n1 = w.n0, w.n1
     for i in range(w.i0, w.i1, together(w)):
@@ -112,7 +113,7 @@ def image_dx(x, dy, out, w, n, s, a, b, root, slope, level):
 def backward(x, dy, out, w, blocks, given, gradients, sums, starts):
     """Sums, then dx; `sums` is room for 2 * N * C of float64."""
     groups, rows = w.C // w.size, w.N * w.C
-    s, a, b, root, slope, level = six(np.empty((6, w.C), x.dtype))
+    s, a, b, root, slope, level = six(numbers((6, w.C), x))
     if w.splits == w.N:
         for n in range(w.n0, w.n1):
             d0, d1 = sums[n * w.C : (n + 1) * w.C], sums[rows + n * w.C : rows + (n + 1) * w.C]

@@ -7,18 +7,17 @@ instead of one over each channel's pixels.
 # Numba reads these functions' source: annotations and asserts would be compiled too.
 # mypy: ignore-errors
 
-import numpy as np
-
+from normlab.norms.kernels.loops.bfloat16 import number_of, numbers
 from normlab.norms.kernels.loops.blocks import finish
 from normlab.norms.kernels.loops.columns import fold_sums, tile
-from normlab.norms.kernels.loops.compiled import inlined, loop, ordered
+from normlab.norms.kernels.loops.compiled import inlined, loop, ordered, where
 from normlab.norms.kernels.loops.memory import split_blocks
 from normlab.norms.kernels.loops.pooled_rows import image_blocks
 
 PIECE = 1 << 10
 """Values of a channels_last image that are taken at a time."""
 ROUND = 16
-"""Images whose gradients of gains are summed in the maps' dtype."""
+"""Images whose gradients of gains are summed before they join a float64 sum."""
 SHORT = 16
 """Values of a block below which a loop over it alone is mostly beginning and end."""
 
@@ -51,7 +50,7 @@ def gains(w, given, tiles):
 @loop
 def segment_affine(x, y, s, root, left, gain, bias, relu):
     """y = gain * ((x - s) * root - left) + bias, then ReLU."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     if relu:
         for j in range(len(x)):
             v = ((x[j] - s) * root - left) * gain[j] + bias[j]
@@ -64,32 +63,33 @@ def segment_affine(x, y, s, root, left, gain, bias, relu):
 @loop
 def segment_sums(x, dy, s, root, left, gain, bias, dgain, dbias, relu):
     """Sums of e = gain * dy and of e * xhat; adds to the gradients of gains and biases."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     s0, s1 = zero, zero
     for j in range(len(x)):
         xhat = (x[j] - s) * root - left
-        e = zero if relu and xhat * gain[j] + bias[j] <= zero else dy[j]
+        off = relu and xhat * gain[j] + bias[j] <= zero
+        e, f = where(off, zero, dy[j]), where(off, zero, dy[j] * xhat)
         dbias[j] += e
-        dgain[j] += e * xhat
+        dgain[j] += f
         s0 += e * gain[j]
-        s1 += e * gain[j] * xhat
+        s1 += f * gain[j]
     return s0, s1
 
 
 @loop
 def segment_dx(x, dy, out, s, root, left, gain, bias, slope, level, relu):
     """dx = root * gain * dy + slope * xhat + level, dy through the ReLU."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for j in range(len(x)):
         xhat = (x[j] - s) * root - left
-        e = zero if relu and xhat * gain[j] + bias[j] <= zero else dy[j]
-        out[j] = root * gain[j] * e + slope * xhat + level
+        off, rest = relu and xhat * gain[j] + bias[j] <= zero, slope * xhat + level
+        out[j] = where(off, rest, root * gain[j] * dy[j] + rest)
 
 
 @ordered
 def run_moments(x, run, M, E, V):
     """Mean M + E and biased variance V of each row of `run` values."""
-    number = x.dtype.type
+    number = number_of(x)
     size = number(run)
     for g in range(len(M)):
         total, left, square = number(0), number(0), number(0)
@@ -109,7 +109,7 @@ def run_moments(x, run, M, E, V):
 @ordered
 def run_affine(x, y, run, b, gain, bias, relu):
     """`segment_affine` of each row of `run` values; gain and bias have rows too."""
-    zero = x.dtype.type(0)
+    zero = number_of(x)(0)
     for g in range(len(b.M)):
         s, root = b.M[g], b.R[g]
         left = b.E[g] * root
@@ -121,7 +121,7 @@ def run_affine(x, y, run, b, gain, bias, relu):
 @ordered
 def run_backward(x, dy, out, run, b, gain, bias, dgain, dbias, relu):
     """`segment_sums` and `segment_dx` of each row of `run` values."""
-    number = x.dtype.type
+    number = number_of(x)
     zero, size = number(0), number(run)
     for g in range(len(b.M)):
         s, root = b.M[g], b.R[g]
@@ -184,7 +184,7 @@ def runs_backward(x, dy, out, w, blocks, tiles, n0, n1, run):
 def forward(x, y, w, blocks, given):
     """Statistics and map, image by image."""
     (width, copies), run = columns(w), w.size * w.P
-    tiles = np.empty((2, w.C * width * copies), x.dtype)
+    tiles = numbers((2, w.C * width * copies), x)
     gains(w, given, tiles)
     # Numbers that the compiler knows: it unrolls a block's loop and fills vectors with others.
     if run == 4:
@@ -201,7 +201,7 @@ def forward(x, y, w, blocks, given):
 def backward(x, dy, out, w, blocks, given, gradients):
     """Sums and dx, image by image."""
     (width, copies), run = columns(w), w.size * w.P
-    tiles = np.empty((4, w.C * width * copies), x.dtype)
+    tiles = numbers((4, w.C * width * copies), x)
     gains(w, given, tiles)
     for first in range(w.n0, w.n1, ROUND):
         last = min(first + ROUND, w.n1)
@@ -238,7 +238,7 @@ def long_forward(x, y, w, blocks, tiles):
 @loop
 def long_backward(x, dy, out, w, blocks, tiles, n0, n1):
     """`backward` block by block, images n0 to n1."""
-    number = x.dtype.type
+    number = number_of(x)
     groups, (run, length) = w.C // w.size, pieces(w)
     for k in range(n0 * groups, n1 * groups):
         first = 0 if w.nhwc else k % groups * run

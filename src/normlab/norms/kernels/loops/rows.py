@@ -5,7 +5,8 @@
 
 import numpy as np
 
-from normlab.norms.kernels.loops.compiled import loop, ordered
+from normlab.norms.kernels.loops.bfloat16 import number_of
+from normlab.norms.kernels.loops.compiled import loop, ordered, where
 
 PIECE = 1 << 11
 """Values summed in their own precision before they join a float64 sum."""
@@ -14,7 +15,7 @@ PIECE = 1 << 11
 @loop
 def row_moments(row):
     """A number near the mean, what it is short of the mean, and the squares' sum about the mean."""
-    number = row.dtype.type
+    number = number_of(row)
     count = len(row)
     # 1, which no compiler knows. Without the product a sum that may be reordered becomes
     # (part + row[p]) - center, and the digits that are left over are lost.
@@ -53,7 +54,7 @@ def row_moments(row):
 @ordered
 def row_affine(row, out, s, a, b, relu):
     """y = a * (x - s) + b, then ReLU."""
-    zero = row.dtype.type(0)
+    zero = number_of(row)(0)
     if relu:
         for p in range(len(row)):
             v = (row[p] - s) * a + b
@@ -66,14 +67,14 @@ def row_affine(row, out, s, a, b, relu):
 @loop
 def piece_sums(row, grad, s, a, b, relu):
     """`row_sums` of a piece, in its own precision."""
-    zero = row.dtype.type(0)
+    zero = number_of(row)(0)
     p0, p1 = zero, zero
     if relu:
         for p in range(len(row)):
             t = row[p] - s
-            e = zero if t * a + b <= zero else grad[p]
-            p0 += e
-            p1 += e * t
+            off = t * a + b <= zero
+            p0 += where(off, zero, grad[p])
+            p1 += where(off, zero, grad[p] * t)
     else:
         for p in range(len(row)):
             p0 += grad[p]
@@ -102,12 +103,12 @@ def row_dx(row, grad, to, s, a, b, fa, root, fb, fc, relu):
 
     The root is a factor of its own: with fb it may be too small for float32.
     """
-    zero = row.dtype.type(0)
+    zero = number_of(row)(0)
     if relu:
         for p in range(len(row)):
             t = row[p] - s
-            e = zero if t * a + b <= zero else grad[p]
-            to[p] = fa * e + fb * (t * root) + fc
+            rest = fb * (t * root) + fc
+            to[p] = where(t * a + b <= zero, rest, fa * grad[p] + rest)
     else:
         for p in range(len(row)):
             to[p] = fa * grad[p] + fb * ((row[p] - s) * root) + fc

@@ -14,7 +14,7 @@ from normlab.norms.kernels.loops import (
     pooled_segments,
 )
 from normlab.norms.kernels.loops.blocks import update_running
-from normlab.norms.kernels.loops.compiled import loop
+from normlab.norms.kernels.loops.compiled import inlined, loop
 from normlab.norms.kernels.loops.general import affine_of, dx_of, moments_of, sums_of
 from normlab.norms.kernels.loops.memory import (
     Blocks,
@@ -24,6 +24,7 @@ from normlab.norms.kernels.loops.memory import (
     arguments,
     array,
     barrier,
+    computed,
     doubles,
     integers,
     share,
@@ -117,7 +118,7 @@ def _work(q, starts, eps):
 def _blocks(q_, address, w):
     """The blocks' statistics of a pooled task."""
     count = w.splits * (w.C // w.size)
-    stats = array(q_, address, 4 * count)
+    stats = computed(q_, address, 4 * count)
     return Blocks(
         stats[:count], stats[count : 2 * count], stats[2 * count : 3 * count], stats[3 * count :]
     )
@@ -132,11 +133,17 @@ def _begin(q_, count):
     return q, starts, w, _blocks(q_, q[13], w), doubles(q_, q[14], 4 * w.N * w.C)
 
 
+@inlined
+def _parameters(q_, weight, bias, gate, C):
+    """Gain, bias and gate at their addresses."""
+    return Parameters(computed(q_, weight, C), computed(q_, bias, C), computed(q_, gate, C))
+
+
 @loop
 def _forward(q_):
     q, starts, w, blocks, own = _begin(q_, 24)
     y, x = array(q_, q[16], w.N * w.C * w.P), array(q_, q[17], w.N * w.C * w.P)
-    given = Parameters(array(q_, q[18], w.C), array(q_, q[19], w.C), array(q_, q[20], w.C))
+    given = _parameters(q_, q[18], q[19], q[20], w.C)
     return q, starts, w, blocks, own, x, y, given
 
 
@@ -148,7 +155,7 @@ def _end_forward(q_, q, starts, w, blocks):
             barrier()
         if w.thread == 0:
             update_running(
-                w, blocks, starts, array(q_, q[21], w.C), array(q_, q[22], w.C),
+                w, blocks, starts, computed(q_, q[21], w.C), computed(q_, q[22], w.C),
                 integers(q_, q[23], 1), doubles(q_, q[12], 1)[0], q[11] & 2 != 0, q[11] & 4 != 0,
             )  # fmt: skip
 
@@ -158,7 +165,7 @@ def _backward(q_):
     q, starts, w, blocks, own = _begin(q_, 25)
     values, threads = w.N * w.C * w.P, q[11]
     out, x, dy = array(q_, q[16], values), array(q_, q[20], values), array(q_, q[21], values)
-    given = Parameters(array(q_, q[22], w.C), array(q_, q[23], w.C), array(q_, q[24], w.C))
+    given = _parameters(q_, q[22], q[23], q[24], w.C)
     sums = doubles(q_, q[15], q[12])
     mine = sums[3 * w.C * w.thread : 3 * w.C * (w.thread + 1)]
     mine[:] = 0
@@ -175,7 +182,7 @@ def _end_backward(q_, q, w, sums):
         # Where threads share splits, each has summed up the whole by itself.
         for k in range(3):
             if q[17 + k]:
-                wanted = array(q_, q[17 + k], w.C)
+                wanted = computed(q_, q[17 + k], w.C)
                 for c in range(w.C):
                     total = sums[k * w.C + c]
                     for other in range(1, w.team if w.alone else 1):
@@ -200,14 +207,14 @@ def _rows_backward(q_):
 @loop
 def _columns_forward(q_):
     q, starts, w, blocks, own, x, y, given = _forward(q_)
-    pooled_columns.forward(x, y, w, blocks, given, array(q_, q[15], ANY), starts)
+    pooled_columns.forward(x, y, w, blocks, given, computed(q_, q[15], ANY), starts)
     _end_forward(q_, q, starts, w, blocks)
 
 
 @loop
 def _columns_backward(q_):
     q, starts, w, blocks, own, x, dy, out, given, gradients, sums, first = _backward(q_)
-    room = array(q_, q[15] + 8 * q[12], ANY)
+    room = computed(q_, q[15] + 8 * q[12], ANY)
     pooled_columns.backward(x, dy, out, w, blocks, given, gradients, room, starts)
     _end_backward(q_, q, w, sums)
 
