@@ -2,12 +2,13 @@
 # make test   install into .venv, then lint, types, documentation and all tests
 # make test-all    the same, then the long checks: before a release, after a change of a layer
 # make wheel  build the wheel, install it elsewhere, run the demo study from it
+# make peers  install into .venv what benchmarks/step.py and study.py stand beside
 # make docs   install into .venv, build the documentation site into build/docs
 PYTHON ?= python3
 BIN := .venv/bin
 WORKERS ?= auto
 
-.PHONY: demo test test-all wheel lint types docs check format clean
+.PHONY: demo test test-all wheel peers lint types docs check format clean
 
 demo: .venv/demo
 	$(BIN)/normlab run digits-norms --workers $(WORKERS)
@@ -22,6 +23,8 @@ test-all: test wheel
 
 wheel: .venv/demo
 	$(BIN)/python benchmarks/wheel.py
+
+peers: .venv/peers
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
@@ -60,4 +63,8 @@ clean:
 
 .venv/docs: .venv/demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[docs]
+	@touch $@
+
+.venv/peers: .venv/demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[peers]
 	@touch $@

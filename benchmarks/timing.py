@@ -28,8 +28,9 @@ def options(description: str, rounds: int) -> argparse.ArgumentParser:
 
 
 def machine() -> dict[str, str]:
-    """The processor's name and its widest vectors, as far as the system says."""
-    known = {"processor": platform.processor() or platform.machine(), "vectors": ""}
+    """The processor's name, its widest vectors and its bfloat16, as far as the system says."""
+    name = platform.processor() or platform.machine()
+    known = {"processor": name, "vectors": "", "bfloat16": ""}
     info = Path("/proc/cpuinfo")
     if info.exists():
         lines = (line.partition(":") for line in info.read_text().splitlines())
@@ -38,6 +39,7 @@ def machine() -> dict[str, str]:
         flags = set(facts.get("flags", facts.get("Features", "")).split())
         found = (name for name in ("avx512f", "avx2", "avx", "sve", "asimd") if name in flags)
         known["vectors"] = next(found, "")
+        known["bfloat16"] = next((n for n in ("amx_bf16", "avx512_bf16", "bf16") if n in flags), "")
     return known
 
 
