@@ -117,10 +117,14 @@ def _draw(
     make: Callable[[torch.Generator | None], Tensor], generator: torch.Generator | None
 ) -> Tensor:
     # torch's own state needs no help: checkpointing puts it back, compilers know it.
-    return make(None) if generator is None else _draw_from_own_generator(make, generator)
+    if generator is None:
+        return make(None)
+    if torch.compiler.is_compiling():
+        drawn: Tensor = _outside_of_graphs(make, generator)
+        return drawn
+    return _draw_from_own_generator(make, generator)
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _draw_from_own_generator(
     make: Callable[[torch.Generator | None], Tensor], generator: torch.Generator
 ) -> Tensor:
@@ -136,6 +140,12 @@ def _draw_from_own_generator(
         return make(generator)
     finally:
         generator.set_state(now)
+
+
+# `torch.compiler.disable` would import the compiler here: a second of every worker's start.
+_outside_of_graphs = torch._disable_dynamo(  # type: ignore[attr-defined]
+    _draw_from_own_generator
+)
 
 
 def _state_at(calls: OrderedDict[int, Tensor | None], ticket: int) -> Tensor:
