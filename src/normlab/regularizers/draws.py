@@ -66,24 +66,32 @@ def bernoulli(
     x: Tensor, shape: tuple[int, ...], p: float, dtype: torch.dtype, source: torch.Generator | None
 ) -> Tensor:
     """As `keep`, drawn here and now: what `draw` is to be given."""
-    last = lies_channels_last(x, shape)
-    drawn = (shape[0], *shape[2:], shape[1]) if last else shape
-    factors = x.new_empty(drawn, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
-    return factors.permute(0, 3, 1, 2) if last else factors
+    if not is_of_maps(x, shape):
+        return x.new_empty(shape, dtype=dtype).bernoulli_(1 - p, generator=source).div_(1 - p)
+    drawn = x.new_empty(channels_last(shape), dtype=dtype).bernoulli_(1 - p, generator=source)
+    return lying_as(x, drawn.div_(1 - p))
 
 
-def lies_channels_last(x: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether factors of a shape are to lie channels-last, as x does: drawn in the order of memory.
+def is_of_maps(x: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether factors of a shape are one for each value of maps (N, C, H, W).
+
+    Those are drawn pixel by pixel, so that maps in either layout get the same ones.
+    """
+    return len(shape) == x.ndim == 4 and shape[2:] == x.shape[2:] and not is_traced(x)
+
+
+def channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """(N, H, W, C) of maps (N, C, H, W)."""
+    return (shape[0], *shape[2:], shape[1])
+
+
+def lying_as(x: Tensor, drawn: Tensor) -> Tensor:
+    """Factors (N, H, W, C) as (N, C, H, W), lying as x does.
 
     A product of two tensors that lie differently takes ten times as long.
     """
-    return (
-        len(shape) == x.ndim == 4
-        and shape[2:] == x.shape[2:]
-        and not is_traced(x)
-        and not x.is_contiguous()
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
+    factors = drawn.permute(0, 3, 1, 2)
+    return factors.contiguous() if x.is_contiguous() else factors
 
 
 def is_traced(x: Tensor) -> bool:

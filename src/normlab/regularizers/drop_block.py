@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from normlab.regularizers.draws import check_p, draw, lies_channels_last, real_dtype
+from normlab.regularizers.draws import (
+    channels_last,
+    check_p,
+    draw,
+    is_of_maps,
+    lying_as,
+    real_dtype,
+)
 from normlab.regularizers.layer import RandomLayer
 
 
@@ -45,13 +52,11 @@ def drop_block(
     gamma = min(p / (tall * wide) * (height * width) / (corners[0] * corners[1]), 1.0)
 
     def made(source: torch.Generator | None) -> Tensor:
-        if lies_channels_last(x, x.shape):
-            seeds = x.new_empty(len(x), *corners, x.shape[1], dtype=dtype)
-        else:
-            seeds = x.new_empty(*x.shape[:2], *corners, dtype=dtype)
-        seeds.bernoulli_(gamma, generator=source)
-        if lies_channels_last(x, x.shape):
-            seeds = seeds.permute(0, 3, 1, 2)
+        shape = (*x.shape[:2], *corners)
+        of_maps = is_of_maps(x, x.shape)
+        drawn = x.new_empty(channels_last(shape) if of_maps else shape, dtype=dtype)
+        drawn.bernoulli_(gamma, generator=source)
+        seeds = lying_as(x, drawn) if of_maps else drawn
         # A block is named by its first corner: a corner at or before a pixel hides it.
         padded = F.pad(seeds, (wide - 1, wide - 1, tall - 1, tall - 1))
         keep = 1 - F.max_pool2d(padded, (tall, wide), stride=1)

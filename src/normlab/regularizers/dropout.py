@@ -12,10 +12,12 @@ from torch import Tensor
 
 from normlab.regularizers.draws import (
     bernoulli,
+    channels_last,
     check_p,
     draw,
+    is_of_maps,
     is_traced,
-    lies_channels_last,
+    lying_as,
     real_dtype,
 )
 from normlab.regularizers.layer import RandomLayer
@@ -37,8 +39,8 @@ def _factors(x: Tensor, p: float, dtype: torch.dtype, source: torch.Generator | 
         return bernoulli(x, x.shape, p, dtype, source)
     factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
     factors.index_fill_(0, _hits(x.numel(), p, source), 0)
-    if lies_channels_last(x, x.shape):
-        return factors.view(x.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+    if is_of_maps(x, x.shape):
+        return lying_as(x, factors.view(channels_last(x.shape)))
     return factors.view(x.shape)
 
 
