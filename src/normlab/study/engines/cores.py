@@ -18,7 +18,7 @@ def shares(workers: int, threads: int) -> list[frozenset[int]]:
         workers: Processes that train side by side.
         threads: CPU threads of each.
     """
-    if not hasattr(os, "sched_setaffinity"):
+    if not (hasattr(os, "sched_getaffinity") and hasattr(os, "sched_setaffinity")):
         return []
     own = sorted(os.sched_getaffinity(0))
     if len(own) != os.cpu_count() or workers * threads != len(own):
