@@ -90,6 +90,19 @@ class Emitter:
         b.cbranch(b.icmp_signed("<", following, stop), head, after)
         b.position_at_end(after)
 
+    def is_equal(self, a, b):
+        """Whether two numbers are."""
+        b = const(b) if isinstance(b, int) else b
+        return self.builder.icmp_signed("==", a, b)
+
+    def either(self, condition, then: Callable, otherwise: Callable) -> None:
+        """`then()` where a condition holds, else `otherwise()`."""
+        with self.builder.if_else(condition) as (yes, no):
+            with yes:
+                then()
+            with no:
+                otherwise()
+
     def times(self, value, factor: int):
         """A product with a constant."""
         return value if factor == 1 else self.builder.mul(value, const(factor))

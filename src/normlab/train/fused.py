@@ -8,7 +8,9 @@ measured at most 1e-7 of a parameter's norm.
 
 The fused loops walk through memory as it lies and look at no strides. A gradient or a buffer laid
 out otherwise than its parameter (channels_last beside contiguous) is paired with the wrong weights,
-without a word, and a parameter with gaps overwrites what lies in them. Here both are looked at.
+without a word, and a parameter with gaps overwrites what lies in them. Here both are looked at. And
+Adam's copies every gradient that is not contiguous (10 ms for one of 512 x 512 x 3 x 3), so all are
+handed over as the rows of numbers that they are in memory.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class FusedStep:
 def _sgd(
     group: dict[str, Any], parameters: list[Tensor], gradients: list[Tensor], states: list[_State]
 ) -> None:
-    buffers = []
+    buffers: list[Tensor] = []
     if group["momentum"]:
         for parameter, state in zip(parameters, states, strict=True):
             if state.get("momentum_buffer") is None:
@@ -68,9 +70,9 @@ def _sgd(
                 state["momentum_buffer"] = torch.zeros_like(parameter)
         buffers = [state["momentum_buffer"] for state in states]
     torch._fused_sgd_(
-        parameters,
-        gradients,
-        buffers,
+        _in_memory(parameters),
+        _in_memory(gradients),
+        _in_memory(buffers),
         weight_decay=0.0,
         momentum=group["momentum"],
         lr=group["lr"],
@@ -93,10 +95,10 @@ def _adam(
     torch._foreach_add_(steps, 1)
     beta1, beta2 = group["betas"]
     torch._fused_adam_(
-        parameters,
-        gradients,
-        [state["exp_avg"] for state in states],
-        [state["exp_avg_sq"] for state in states],
+        _in_memory(parameters),
+        _in_memory(gradients),
+        _in_memory(state["exp_avg"] for state in states),
+        _in_memory(state["exp_avg_sq"] for state in states),
         [],
         steps,
         lr=group["lr"],
@@ -116,6 +118,11 @@ def lay_out_state(optimizer: optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[name] = _laid_as(value, parameter)
+
+
+def _in_memory(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Dense tensors as they lie: those that are not contiguous as one row of numbers."""
+    return [x if x.is_contiguous() else x.as_strided((x.numel(),), (1,)) for x in tensors]
 
 
 def _laid_as(x: Tensor, parameter: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def weight_gradient(walk: Walk, shape: Shape, x: Tensor, dy: Tensor) -> Tensor:
     threads = threads_for(shape, images)
     half = x.dtype is torch.bfloat16
     address, over_outputs = _weights_plan(walk, shape, half)
-    sums = torch.zeros((threads, shape.weights), dtype=torch.float32, device=x.device)
+    sums = torch.empty((threads, shape.weights), dtype=torch.float32, device=x.device)
     framed, wide = frames(shape, threads, _frame(walk, shape, half)), outs(shape, threads, x.dtype)
     fields = (
         threads, images, x.data_ptr(), dy.data_ptr(), sums.data_ptr(), framed,

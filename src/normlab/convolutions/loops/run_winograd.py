@@ -44,7 +44,7 @@ def weight_gradient(shape: Shape, x: Tensor, dy: Tensor) -> Tensor:
     """The gradient of the weights, (K, C, 3, 3), channels-last."""
     plan, images = _weights_plan(shape, x.dtype is torch.bfloat16), len(x)
     threads = run.threads_for(shape, images)
-    sums = torch.zeros((threads, plan.sums), dtype=torch.float32, device=x.device)
+    sums = torch.empty((threads, plan.sums), dtype=torch.float32, device=x.device)
     frames = run.frames(shape, threads, plan.frame)
     room = torch.empty(plan.room * threads, dtype=torch.float32, device=x.device)
     outs = run.outs(shape, threads, x.dtype)

@@ -99,7 +99,7 @@ def _pack_part(e: Emitter, source, target, read: int, steps: tuple[int, int, int
 
 
 def by_rows(name: str, shape: Shape, vector: Vector, *, half: bool) -> str:
-    """Gradient of weights over rows of pixels, added to (K, kh, kw, C) of each thread.
+    """Gradient of weights over rows of pixels: (K, kh, kw, C) of each thread.
 
     A row of taps is a row of numbers in a channels-last map: a vector of it times one gradient.
     With fewer than 8 channels vectors go over the outputs, and the sums are (kh, kw, C, K).
@@ -124,9 +124,9 @@ def by_rows(name: str, shape: Shape, vector: Vector, *, half: bool) -> str:
             maps.read(e, count, gradient, wide, half)
             gradient = wide
         if is_over_outputs(shape):
-            _over_outputs(e, shape, inside, gradient, own, vector)
+            _over_outputs(e, shape, inside, gradient, own, vector, e.is_equal(n, first))
         else:
-            _over_inputs(e, shape, inside, gradient, own, vector)
+            _over_inputs(e, shape, inside, gradient, own, vector, e.is_equal(n, first))
 
     e.loop(last, image, first)
     return e.finish()
@@ -174,7 +174,7 @@ def _offsets(vectors: list[int]) -> list[tuple[int, int]]:
     return [(sum(vectors[:i]), lanes) for i, lanes in enumerate(vectors)]
 
 
-def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
+def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector, is_first) -> None:
     (kh, kw), (sh, sw) = shape.kernel, shape.stride
     (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
     C, K = shape.inputs, shape.outputs
@@ -188,9 +188,18 @@ def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
             start = e.at(x, e.plus(e.times(ky, columns * C), e.times(part, length)))
 
             def outputs(block):
-                for variables in sums:
-                    for variable in variables:
-                        e.clear(variable)
+                kept = [
+                    e.at(
+                        dw,
+                        e.plus(
+                            e.times(e.plus(e.times(block, held), j), kh * kw * C),
+                            e.times(ky, kw * C),
+                            e.times(part, length),
+                        ),
+                    )
+                    for j in range(held)
+                ]
+                start_sums(e, is_first, sums, places, kept)
                 gradients = e.at(dy, e.times(block, held))
 
                 def row(r):
@@ -209,10 +218,7 @@ def _over_inputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
                     e.loop(out_columns, pixel)
 
                 e.loop(out_rows, row)
-                for j, variables in enumerate(sums):
-                    unit = e.times(e.plus(e.times(block, held), j), kh * kw * C)
-                    base = e.plus(unit, e.times(ky, kw * C), e.times(part, length))
-                    _add(e, variables, places, e.at(dw, base))
+                keep_sums(e, sums, places, kept)
 
             e.loop(K // held, outputs)
 
@@ -230,13 +236,40 @@ def _outer(e: Emitter, numbers, gradients, sums, places) -> None:
             e.multiply_add(vector, spread[size], variable)
 
 
-def _add(e: Emitter, variables, places, target) -> None:
-    for variable, (offset, size) in zip(variables, places, strict=True):
-        at = e.at(target, offset)
-        e.store(e.builder.fadd(e.load(at, size), e.builder.load(variable)), at)
+def start_sums(
+    e: Emitter, is_first, variables: list, places: list[tuple[int, int]], at: list
+) -> None:
+    """Sums from zero the first time, and later from where they are kept.
+
+    Args:
+        e: Writes.
+        is_first: Whether it is the first time.
+        variables: Rows of sums.
+        places: Offset and lanes of each of a row.
+        at: Where each row is kept.
+    """
+
+    def clear() -> None:
+        for row in variables:
+            for variable in row:
+                e.clear(variable)
+
+    def load() -> None:
+        for row, kept in zip(variables, at, strict=True):
+            for variable, (offset, size) in zip(row, places, strict=True):
+                e.builder.store(e.load(e.at(kept, offset), size), variable)
+
+    e.either(is_first, clear, load)
 
 
-def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
+def keep_sums(e: Emitter, variables: list, places: list[tuple[int, int]], at: list) -> None:
+    """Put sums where they are kept."""
+    for row, kept in zip(variables, at, strict=True):
+        for variable, (offset, _) in zip(row, places, strict=True):
+            e.store(e.builder.load(variable), e.at(kept, offset))
+
+
+def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector, is_first) -> None:
     (kh, kw), (sh, sw) = shape.kernel, shape.stride
     (out_rows, out_columns), columns = shape.out_size, shape.framed[1]
     C, K = shape.inputs, shape.outputs
@@ -246,8 +279,12 @@ def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
 
     def taps(ky):
         def block(k):
-            for variable in sums:
-                e.clear(variable)
+            rows = [[variable] for variable in sums]
+            kept = [
+                e.at(dw, e.plus(e.times(ky, count * K), i * K, e.times(k, size)))
+                for i in range(count)
+            ]
+            start_sums(e, is_first, rows, [(0, size)], kept)
 
             def row(r):
                 at = e.at(x, e.times(e.plus(e.times(r, sh), ky), columns * C))
@@ -262,9 +299,7 @@ def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
                 e.loop(out_columns, pixel)
 
             e.loop(out_rows, row)
-            for i, variable in enumerate(sums):
-                base = e.plus(e.times(ky, count * K), i * K, e.times(k, size))
-                _add(e, [variable], [(0, size)], e.at(dw, base))
+            keep_sums(e, rows, [(0, size)], kept)
 
         e.loop(K // size, block)
 
@@ -274,7 +309,7 @@ def _over_outputs(e: Emitter, shape: Shape, x, dy, dw, vector: Vector) -> None:
 def by_pixels(
     name: str, met: Meetings, sizes: tuple[int, int], channels: tuple[int, int], vector: Vector
 ) -> str:
-    """Gradient of weights over images at one pixel, added to (K, taps, C) of each thread.
+    """Gradient of weights over images at one pixel: (K, taps, C) of each thread.
 
     Args:
         name: Of the function.
@@ -320,9 +355,18 @@ def by_pixels(
         def outputs(k):
             def piece(part):
                 def tap_of(tap):
-                    for variables in sums:
-                        for variable in variables:
-                            e.clear(variable)
+                    kept = [
+                        e.at(
+                            own,
+                            e.plus(
+                                e.times(e.plus(e.times(k, held), j), taps * C),
+                                e.times(tap, C),
+                                e.times(part, length),
+                            ),
+                        )
+                        for j in range(held)
+                    ]
+                    start_sums(e, e.is_equal(block, 0), sums, places, kept)
 
                     def meeting(m):
                         inside = e.plus(e.look_up(tables[1], m), e.times(part, length))
@@ -341,10 +385,7 @@ def by_pixels(
                         e.loop(end, image, begin)
 
                     e.loop(e.look_up(tables[0], e.plus(tap, 1)), meeting, e.look_up(tables[0], tap))
-                    for j, variables in enumerate(sums):
-                        unit = e.times(e.plus(e.times(k, held), j), taps * C)
-                        base = e.plus(unit, e.times(tap, C), e.times(part, length))
-                        _add(e, variables, places, e.at(own, base))
+                    keep_sums(e, sums, places, kept)
 
                 e.loop(taps, tap_of)
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from normlab.convolutions.loops import maps
 from normlab.convolutions.loops.tiles import Tile
+from normlab.convolutions.loops.weights import keep_sums, start_sums
 from normlab.convolutions.shape import Shape
 from normlab.native.emitter import Emitter
 
@@ -302,7 +303,7 @@ def _gather(e: Emitter, shape: Shape, plan: Strips, top, products, y, bias, lane
 
 
 def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, half: bool) -> str:
-    """The 16 sums of each weight, added to (place, K, C) of each thread; `unpack` makes gradients.
+    """The 16 sums of each weight, (place, K, C) of each thread; `unpack` makes gradients.
 
     Strips do not overlap here: `plan.strip` divides the rows of tiles.
     """
@@ -322,6 +323,7 @@ def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, hal
     vectors = C // lanes
     wide = max(n for n in (4, 3, 2, 1) if vectors % n == 0)
     sums = [[e.variable(lanes) for _ in range(wide)] for _ in range(held)]
+    places = [(u * lanes, lanes) for u in range(wide)]
 
     def image(n):
         maps.to_frame(e, shape, e.at(x, e.times(n, shape.pixels * C)), frame, columns, half)
@@ -331,6 +333,7 @@ def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, hal
             given = wide_dy
 
         def strip(s):
+            is_first = e.builder.and_(e.is_equal(n, first), e.is_equal(s, 0))
             top = e.times(s, plan.strip)
             _spread(e, frame, columns, C, plan, top, numbers, lanes)
             _spread_gradients(e, shape, plan, top, given, gradients, lanes)
@@ -342,11 +345,9 @@ def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, hal
 
                 def outputs(k):
                     def part(v):
-                        begin = e.at(target, e.plus(e.times(k, held * C), e.times(v, wide * lanes)))
-                        for h in range(held):
-                            for u in range(wide):
-                                at = e.at(begin, h * C + u * lanes)
-                                e.builder.store(e.load(at, lanes), sums[h][u])
+                        corner = e.plus(e.times(k, held * C), e.times(v, wide * lanes))
+                        kept = [e.at(target, e.plus(corner, h * C)) for h in range(held)]
+                        start_sums(e, is_first, sums, places, kept)
 
                         def tile(t):
                             at = e.at(source, e.plus(e.times(t, C), e.times(v, wide * lanes)))
@@ -358,10 +359,7 @@ def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, hal
                                     e.multiply_add(read[u], value, sums[h][u])
 
                         e.loop(plan.tiles, tile)
-                        for h in range(held):
-                            for u in range(wide):
-                                at = e.at(begin, h * C + u * lanes)
-                                e.store(e.builder.load(sums[h][u]), at)
+                        keep_sums(e, sums, places, kept)
 
                     e.loop(vectors // wide, part)
 
