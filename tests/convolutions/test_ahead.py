@@ -14,7 +14,7 @@ from normlab.models import build
 from normlab.native import compiled
 from normlab.recipe import Recipe
 from normlab.train.loop import Trainer
-from tests.train.made_up import splits_of
+from normlab.train.stand_in import made_up
 
 
 def test_a_shape_is_found_for_each_convolution_that_has_ways() -> None:
@@ -43,7 +43,7 @@ def test_nothing_is_compiled_as_it_trains(monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(module, plan, fresh)
     values = {"data": "digits", "model": "digits-small", "batch_size": 20}
     recipe = Recipe.parse(values, "a test")
-    trainer = Trainer(recipe, 0, splits_of((1, 8, 8), 10, 20), torch.device("cpu"), probes=False)
+    trainer = Trainer(recipe, 0, made_up((1, 8, 8), 10, 20, 20), torch.device("cpu"), probes=False)
     prepared = build(recipe, (1, 8, 8), 10, device="meta").model
     prepare(shapes(prepared, (20, 1, 8, 8)), 20, torch.float32)
     ahead = len(compiling)

@@ -6,7 +6,6 @@ import inspect
 
 import pytest
 import torch
-from tests.train.made_up import splits_of
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -19,6 +18,7 @@ from normlab.recipe import Recipe
 from normlab.regularizers import DROPOUTS
 from normlab.train.layout import layout, take
 from normlab.train.loop import Trainer
+from normlab.train.stand_in import made_up
 
 LAST = torch.channels_last
 
@@ -26,7 +26,7 @@ LAST = torch.channels_last
 def trainer(recipe: dict[str, object], images: int) -> Trainer:
     parsed = Recipe.parse({"batch_size": images, **recipe}, "a test")
     facts = describe(parsed.data)
-    splits = splits_of(facts.shape, facts.num_classes, images)
+    splits = made_up(facts.shape, facts.num_classes, images, images)
     return Trainer(parsed, 0, splits, torch.device("cpu"), probes=False)
 
 

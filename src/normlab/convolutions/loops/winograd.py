@@ -15,6 +15,7 @@ the error is that of a sum about four times as long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 from typing import NamedTuple
 
@@ -263,10 +264,27 @@ def _products(e: Emitter, channels, count: int, tile: Tile, sums, numbers, w, pr
     e.loop(PLACES, place)
 
 
+def _each_tile(e: Emitter, shape: Shape, plan: Strips, top, one: Callable) -> None:
+    """`one(row, column, height, width)` for each tile of a strip, with the outputs that it has."""
+    last_row, last_column = (size % 2 for size in shape.out_size)
+
+    def row(r, height: int) -> None:
+        e.loop(plan.columns - last_column, lambda q: one(r, q, height, 2))
+        if last_column:
+            one(r, e.plus(plan.columns - 1), height, 1)
+
+    if not last_row:
+        e.loop(plan.strip, lambda r: row(r, 2))
+        return
+    # The last row of tiles has one row of outputs; only the last strip has it.
+    whole = e.least(e.builder.sub(e.plus(plan.rows - 1), top), plan.strip)
+    e.loop(whole, lambda r: row(r, 2))
+    e.loop(plan.strip, lambda r: row(r, 1), whole)
+
+
 def _gather(e: Emitter, shape: Shape, plan: Strips, top, products, y, bias, lanes: int) -> None:
     """Outputs from the products of a strip; what lies beyond an odd size is left out."""
     K, (_, out_columns) = shape.outputs, shape.out_size
-    last_row, last_column = (size % 2 for size in shape.out_size)
 
     def one(r, q, height: int, width: int) -> None:
         tile = e.times(e.plus(e.times(r, plan.columns), q), K)
@@ -288,18 +306,7 @@ def _gather(e: Emitter, shape: Shape, plan: Strips, top, products, y, bias, lane
 
         e.loop(K // lanes, vector)
 
-    def row(r, height: int) -> None:
-        e.loop(plan.columns - last_column, lambda q: one(r, q, height, 2))
-        if last_column:
-            one(r, e.plus(plan.columns - 1), height, 1)
-
-    if not last_row:
-        e.loop(plan.strip, lambda r: row(r, 2))
-        return
-    # The last row of tiles has one row of outputs; only the last strip has it.
-    whole = e.least(e.builder.sub(e.plus(plan.rows - 1), top), plan.strip)
-    e.loop(whole, lambda r: row(r, 2))
-    e.loop(plan.strip, lambda r: row(r, 1), whole)
+    _each_tile(e, shape, plan, top, one)
 
 
 def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, half: bool) -> str:
@@ -376,7 +383,6 @@ def weights(name: str, shape: Shape, plan: Strips, lanes: int, held: int, *, hal
 def _spread_gradients(e: Emitter, shape: Shape, plan: Strips, top, dy, to, lanes: int) -> None:
     """The 16 numbers of each tile of gradients: (place, tile, written); zeros beyond the map."""
     K, (_, out_columns) = shape.outputs, shape.out_size
-    last_row, last_column = (size % 2 for size in shape.out_size)
 
     def one(r, q, height: int, width: int) -> None:
         tile = e.times(e.plus(e.times(r, plan.columns), q), K)
@@ -399,17 +405,7 @@ def _spread_gradients(e: Emitter, shape: Shape, plan: Strips, top, dy, to, lanes
 
         e.loop(K // lanes, vector)
 
-    def row(r, height: int) -> None:
-        e.loop(plan.columns - last_column, lambda q: one(r, q, height, 2))
-        if last_column:
-            one(r, e.plus(plan.columns - 1), height, 1)
-
-    if not last_row:
-        e.loop(plan.strip, lambda r: row(r, 2))
-        return
-    whole = e.least(e.builder.sub(e.plus(plan.rows - 1), top), plan.strip)
-    e.loop(whole, lambda r: row(r, 2))
-    e.loop(plan.strip, lambda r: row(r, 1), whole)
+    _each_tile(e, shape, plan, top, one)
 
 
 def unpack(name: str, channels: tuple[int, int], lanes: int) -> str:
