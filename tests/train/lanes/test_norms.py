@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from normlab import norms
+from normlab.norms.scaled_ws import ScaledWSConv2d
 from normlab.train.lanes.norms import LaneNorm, why_not
 
 CHANNELS, SIDE, LANES, IMAGES = 6, 5, 4, 7
@@ -99,7 +100,7 @@ def test_lane_equals_its_module_in_float64(kind: str, offset: float) -> None:
         assert {view.dtype, dy.dtype} == {np.dtype(np.float32)}
         assert set(gradients) == {name for name, _ in modules[0].named_parameters()}
         for lane, module in enumerate(modules):
-            module.activation = None
+            module.activation = None  # type: ignore[assignment]
             module.double().zero_grad()
             x = torch.from_numpy(y[..., lane].reshape(images, CHANNELS, SIDE, SIDE)).double()
             x.requires_grad_()
@@ -153,7 +154,7 @@ def test_every_kind_has_a_form_or_a_reason() -> None:
     for kind, reason in refused.items():
         options = {"groups": 2} if kind == "evonorm_s0" else {}
         assert reason in (why_not(norms.make(kind, CHANNELS, **options)) or "")
-    assert "convolutions" in (why_not(norms.ScaledWSConv2d(2, 2, 3)) or "")
+    assert "convolutions" in (why_not(ScaledWSConv2d(2, 2, 3)) or "")
 
 
 class Doubled(norms.BatchNorm):

@@ -45,13 +45,13 @@ def why_not(module: nn.Module) -> str | None:
     parameters = [p for p in module._parameters.values() if p is not None]
     buffers = {name for name, buffer in module._buffers.items() if buffer is not None}
     tracks = isinstance(kind, norms.BatchNorm) and getattr(module, "track_running_stats", False)
+    tracked = {*_STATISTICS, _COUNT} if tracks else set()
     reasons = {
         "changes how convolutions are computed": is_a.is_parametrization,
         "follows the progress of the training": is_a.follows_progress,
         "contains its activation": is_a.contains_activation,
         "is not a norm by the statistics of blocks alone": kind is None,
-        "has other statistics than its kind": buffers
-        != ({*_STATISTICS, _COUNT} if tracks else set()),
+        "has other statistics than its kind": buffers != tracked,
         "has a frozen parameter": not all(p.requires_grad for p in parameters),
         "is not of float32": any(p.dtype is not float32 for p in parameters),
     }
@@ -78,7 +78,7 @@ class LaneNorm:
         pixels: H * W of its map.
 
     Attributes:
-        names: Its parameters.
+        names: Its parameters, each (C, L).
         buffers: What `forward` moves. `num_batches_tracked`, (L,), is among them where it matters:
             without momentum, or if a batch counts more than once; else the caller counts batches.
 
@@ -95,9 +95,9 @@ class LaneNorm:
         self._momentum: float | None = getattr(kind, "momentum", None)
         self._per_split = getattr(kind, "running", "") == "per_split"
         self.names = tuple(name for name, p in module._parameters.items() if p is not None)
-        counts = self._momentum is None or self._per_split
-        buffers = (*_STATISTICS, _COUNT) if counts else _STATISTICS
-        self.buffers = buffers if module._buffers.get(_COUNT) is not None else ()
+        counts = (_COUNT,) if self._momentum is None or self._per_split else ()
+        tracks = module._buffers.get(_COUNT) is not None
+        self.buffers: tuple[str, ...] = (*_STATISTICS, *counts) if tracks else ()
 
     def forward(
         self, sums: Narrow, parameters: Mapping[str, Narrow], buffers: Mapping[str, NDArray[Any]]
