@@ -93,8 +93,10 @@ def test_lane_equals_its_module_in_float64(kind: str, offset: float) -> None:
         y = maps(offset, images)
         g = np.random.default_rng(3).normal(size=y.shape).astype(np.float32)
         coefs = norm.forward(sums_of(y), parameters, buffers)
+        assert len(coefs) == (images if norm.per_image else 1)
         m, a, b = (coefs[:, :, i, None] for i in range(3))
         dcoefs, gradients = norm.backward(summed(g, g * (y - m)))
+        assert dcoefs.shape == coefs.shape
         slope, by_map, shift = (dcoefs[:, :, i, None] for i in range(3))
         view, dy = (y - m) * a + b, slope * g + by_map * (y - m) + shift
         assert {view.dtype, dy.dtype} == {np.dtype(np.float32)}

@@ -81,6 +81,7 @@ class LaneNorm:
         names: Its parameters, each (C, L).
         buffers: What `forward` moves. `num_batches_tracked`, (L,), is among them where it matters:
             without momentum, or if a batch counts more than once; else the caller counts batches.
+        per_image: Whether each image has coefficients of its own; else all share them.
 
     Raises:
         ValueError: `why_not` knows a reason.
@@ -94,6 +95,7 @@ class LaneNorm:
         self._gate: str = getattr(kind, "gate", "")
         self._momentum: float | None = getattr(kind, "momentum", None)
         self._per_split = getattr(kind, "running", "") == "per_split"
+        self.per_image = type(kind) is not norms.BatchNorm
         self.names = tuple(name for name, p in module._parameters.items() if p is not None)
         counts = (_COUNT,) if self._momentum is None or self._per_split else ()
         tracks = module._buffers.get(_COUNT) is not None
@@ -111,7 +113,7 @@ class LaneNorm:
             buffers: Each (C, L), but for the count; changed in place.
 
         Returns:
-            m, a and b: (S, C, 3, L), where S is 1 if all images share them, else N.
+            m, a and b: (S, C, 3, L), S is N if `per_image`, else 1.
 
         Raises:
             ValueError: The batch is too small for the kind.
@@ -135,7 +137,7 @@ class LaneNorm:
                 gate = parameters[self._gate].astype(np.float64)
                 self._shares = [gate, 1 - gate]
                 self._parts += [_Part(Pooling("each", 1), kind.eps, pixels, center, squares)]
-            elif pooling.images == "all":
+            elif not self.per_image:
                 center = self._parts[0].mean
             self._center = center.astype(np.float32).astype(np.float64)
             self._scale, shift = np.zeros(()), np.asarray(parameters.get("bias", 0.0), np.float64)
