@@ -28,15 +28,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from llvmlite import ir
+
 from normlab.native import compiled
-from normlab.native.emitter import const
-from normlab.train.lanes.graph import Conv
+from normlab.native.emitter import I64, const
+from normlab.train.lanes.graph import Conv, Map
 from normlab.train.lanes.memory import Slots, by_rows
 from normlab.train.lanes.views import Reader, Writer
 from normlab.train.lanes.writer import LaneWriter
 
 Meetings = list[list[tuple[int, int]]]
 """For each column of what is made: the columns of what is read, each with its kernel column."""
+
+
+_LINE = 64
+"""Bytes of a cache's line."""
 
 
 def registers() -> int:
@@ -61,9 +67,9 @@ def tile(outputs: int, width: int, kernel: int) -> tuple[int, int]:
                 continue
             made = many * longest * kernel
             loads = longest + kernel - 1 + kernel * many
-            # Two loads and two multiply-adds can start in a cycle, and each takes four.
+            # Two multiply-adds can start in a cycle and each takes four: eight must be under way.
             waits = 8 / min(many * longest, 8)
-            best = max(best, (1 / max(loads / made, waits), many, longest))
+            best = max(best, (made / loads / waits, many, longest))
     return best[1:]
 
 
@@ -93,6 +99,42 @@ def met_backward(conv: Conv) -> Meetings:
             met[column].append((x, k))
     # In the order of the kernel from its end: from left to right in the map.
     return [sorted(pairs) for pairs in met]
+
+
+class Fetch:
+    """Asks for memory that is wanted soon, a few lines in every turn of an inner loop.
+
+    The maps of all lanes come from main memory; so they do while the core multiplies.
+
+    Args:
+        writer: Of the function.
+        turns: How many there will be.
+        areas: Address and number of vectors of each.
+    """
+
+    def __init__(self, writer: LaneWriter, turns: int, areas: list) -> None:
+        self.writer = w = writer
+        size = 4 * w.lanes
+        bytes_ = ir.IntType(8).as_pointer()
+        self.areas = []
+        for address, vectors in areas:
+            lines = -(-vectors * size // _LINE)
+            self.areas.append((w.builder.bitcast(address, bytes_), -(-lines // turns)))
+        if areas:
+            with w.builder.goto_entry_block():
+                self.turn = w.builder.alloca(I64)
+            w.builder.store(const(0), self.turn)
+
+    def __call__(self) -> None:
+        """The lines of one turn."""
+        if not self.areas:
+            return
+        w = self.writer
+        turn = w.builder.load(self.turn)
+        for address, lines in self.areas:
+            for line in range(lines):
+                w.prefetch(w.place(address, (turn, lines * _LINE), line * _LINE))
+        w.builder.store(w.index(turn, 1), self.turn)
 
 
 class Nest:
@@ -147,12 +189,32 @@ class Nest:
         """Whether every row of the kernel meets the map, for every row that is made."""
         return not self.is_gradient and not self.conv.padding[0]
 
-    def row(self, row, first_output, pixels, emit: Callable) -> None:
+    @property
+    def turns(self) -> int:
+        """Turns of the inner loop for one row of all outputs."""
+        parts = self.made.channels // self.outputs
+        return parts * len(runs(self.made.width, self.columns)) * self.read.channels
+
+    def all_outputs(self, row, pixels, emit: Callable, fetch: Fetch) -> None:
+        """One row of every output."""
+        with self.writer.each(0, self.made.channels // self.outputs) as part:
+            self.row(row, self.writer.index((part, self.outputs)), pixels, emit, fetch)
+
+    def whole(self, pixels, emit: Callable, fetch: Fetch) -> None:
+        """All rows, with the outputs in the outer loop."""
+        w = self.writer
+        with w.each(0, self.made.channels // self.outputs) as part:
+            first = w.index((part, self.outputs))
+            with w.each(0, self.made.height) as row:
+                self.row(row, first, pixels, emit, fetch)
+
+    def row(self, row, first_output, pixels, emit: Callable, fetch: Fetch) -> None:
         """`emit(row, channel, x, values)` for the runs of one row, from an output channel on."""
         w, x = self.writer, 0
         for length in runs(self.made.width, self.columns):
             sums = w.variables(self.outputs * length)
             with w.each(0, self.read.channels) as channel:
+                fetch()
                 if self.meets_all_rows:
                     for tap in range(self.conv.kernel[0]):
                         self._row_of_kernel(row, const(tap), channel, first_output, x, length, pixels, sums)
@@ -185,7 +247,7 @@ class Nest:
                         w.accumulate(sums[output * length + t], loaded[pairs[k]], weight)
 
 
-def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients) -> None:
+def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, areas=()) -> None:
     """Add what some rows of the result's gradient give to the gradient of the weights.
 
     Args:
@@ -194,15 +256,18 @@ def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients) -> N
         rows: First row, and the one behind the last: one chain of additions.
         pixels: The source's view.
         gradients: The gradient of the result.
+        areas: What to fetch meanwhile, see `Fetch`.
     """
     source, out = conv.source.map, conv.out
     (height, columns), padding = conv.kernel, conv.padding[0]
     outputs = largest_part(out.channels, max(1, min(8, (registers() - 4) // columns)))
     meetings, taps = met_forward(conv), height * columns
     weights = w.place(w.array("d"), conv.weight)
+    fetch = Fetch(w, out.channels // outputs * source.channels * height, list(areas))
     with w.each(0, out.channels // outputs) as part:
         first = w.index((part, outputs))
         with w.each(0, source.channels) as channel, w.each(0, height) as tap:
+            fetch()
             sums = w.variables(outputs * columns)
             begin, end = rows
             if padding:  # rows of the result whose window's row lies in the map
@@ -235,54 +300,57 @@ def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients) -> N
                     w.put(total, weights, where, at)
 
 
-def forward(w: LaneWriter, conv: Conv, slots: Slots) -> None:
-    """The function of a convolution."""
+def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None:
+    """The function of a convolution; `beside` is the map that is read before the next image."""
     nest = Nest(w, conv, is_gradient=False)
-    source_map, out_map = conv.source.map, conv.out
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", conv.source, slots, image)
-        out = Writer(w, "o", out_map, slots, image)
+        out = Writer(w, "o", conv.out, slots, image)
         out.begin()
         pixels = source.y if conv.source.is_plain else w.array("scratch0")
 
-        def emit(row, channel, x, values, out=out):
+        def emit(row, channel, x, values):
             bias = None if conv.bias is None else w.get(w.array("p"), conv.bias, channel)
             out.emit(row, channel, x, values, bias)
 
-        def outputs(row, pixels=pixels):
-            with w.each(0, out_map.channels // nest.outputs) as part:
-                nest.row(row, w.index((part, nest.outputs)), pixels, emit)
-
         if by_rows(conv):
-            reach = conv.kernel[0] - conv.padding[0]
-            with w.each(0, out_map.height) as row:
-                if not conv.source.is_plain:  # the rows that this one is the first to meet
-                    b = w.builder
-                    low = w.clamp(w.index((row, conv.stride), reach - conv.stride), 0, source_map.height)
-                    low = b.select(w.is_equal(row, 0), const(0), low)
-                    high = w.clamp(w.index((row, conv.stride), reach), 0, source_map.height)
+            line = source.map.channels * source.map.width
+            with w.each(0, conv.out.height) as row:
+                low, high = _rows_completed(w, conv, row)
+                if not conv.source.is_plain:
                     with w.each(low, high) as met:
                         source.row(met, pixels)
-                outputs(row)
+                following = w.place(source.y, (high, line))
+                fetch = Fetch(w, nest.turns, [(following, conv.stride * line)])
+                nest.all_outputs(row, pixels, emit, fetch)
         else:
-            if not conv.source.is_plain:
-                with w.each(0, source_map.height) as row:
-                    source.row(row, pixels)
-            with w.each(0, out_map.channels // nest.outputs) as part:
-                with w.each(0, out_map.height) as row:
-                    nest.row(row, w.index((part, nest.outputs)), pixels, emit)
+            source.rows(pixels)
+            areas = [(w.place(source.y, source.map.size), source.map.size)]
+            if beside:
+                following = w.place(w.array("b_y"), (image, beside.size), beside.size)
+                areas = [(following, beside.size)]
+            nest.whole(pixels, emit, Fetch(w, nest.turns * conv.out.height, areas))
 
 
-def backward(w: LaneWriter, conv: Conv, slots: Slots, *, has_raw: bool) -> None:
-    """The function of its gradients: of the weights, and of what it reads unless that are images."""
-    source_map, out_map = conv.source.map, conv.out
-    is_last = not source_map.number
-    nest = None if is_last else Nest(w, conv, is_gradient=True)
-    last_image = w.index(w.count("count"), -1)
-    with w.each(0, w.count("count")) as turn:
-        image = w.builder.sub(last_image, turn)
+def _rows_completed(w: LaneWriter, conv: Conv, row):
+    """Rows of the source that this row of the result meets, or skips, and no earlier one does."""
+    height, reach = conv.source.map.height, conv.kernel[0] - conv.padding[0]
+    low = w.clamp(w.index((row, conv.stride), reach - conv.stride), 0, height)
+    low = w.builder.select(w.is_equal(row, 0), const(0), low)
+    return low, w.clamp(w.index((row, conv.stride), reach), 0, height)
+
+
+def backward(
+    w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool
+) -> None:
+    """The function of its gradients: of the weights, and of what it reads unless that are images.
+
+    `beside` is the map that the image's next operation reads, and whose gradient it writes.
+    """
+    nest = Nest(w, conv, is_gradient=True) if conv.source.map.number else None
+    with w.images(backwards=True) as image:
         source = Reader(w, "a", conv.source, slots, image)
-        out = Writer(w, "o", out_map, slots, image)
+        out = Writer(w, "o", conv.out, slots, image)
         out.has_raw = has_raw
         gradients = w.array("scratch1")
         pixels = source.y if conv.source.is_plain else w.array("scratch0")
@@ -290,44 +358,62 @@ def backward(w: LaneWriter, conv: Conv, slots: Slots, *, has_raw: bool) -> None:
         if nest:
             source.begin_back()
 
-        def emit(row, channel, x, values, source=source, pixels=pixels):
+        def emit(row, channel, x, values):
             offset = source.offset(row, channel, x)
             source.back(row, channel, const(x), values, lambda i: w.get(pixels, offset, i))
 
-        if not by_rows(conv):
-            with w.each(0, out_map.height) as row:
-                out.gradient_row(row, gradients, bias)
-            if not conv.source.is_plain:
-                with w.each(0, source_map.height) as row:
-                    source.row(row, pixels)
-            add_weight_gradient(w, conv, (const(0), const(out_map.height)), pixels, gradients)
-            if nest:
-                with w.each(0, source_map.channels // nest.outputs) as part:
-                    with w.each(0, source_map.height) as row:
-                        nest.row(row, w.index((part, nest.outputs)), gradients, emit)
+        if by_rows(conv):
+            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit)
         else:
-            reach = conv.kernel[0] - conv.padding[0]
-            with w.each(0, out_map.height) as down:
-                row, b = w.builder.sub(const(out_map.height - 1), down), w.builder
+            with w.each(0, conv.out.height) as row:
                 out.gradient_row(row, gradients, bias)
-                # Rows of the source that no earlier row of the result meets: they are complete.
-                low = w.clamp(w.index((row, conv.stride), reach - conv.stride), 0, source_map.height)
-                low = b.select(w.is_equal(row, 0), const(0), low)
-                high = w.clamp(w.index((row, conv.stride), reach), 0, source_map.height)
-                high = b.select(w.is_equal(down, 0), const(source_map.height), high)
-                if not conv.source.is_plain:
-                    # The weights' gradient meets rows from `first` on; the later ones are there.
-                    # Where the stride leaves rows out, no later row than those completed here.
-                    begin = min(0, conv.kernel[0] - conv.stride) - conv.padding[0]
-                    first = w.clamp(w.index((row, conv.stride), begin), 0, source_map.height)
-                    until = w.clamp(
-                        w.index((row, conv.stride), begin + conv.stride), 0, source_map.height
-                    )
-                    until = b.select(w.is_equal(down, 0), const(source_map.height), until)
-                    first = b.select(w.is_equal(row, 0), const(0), first)
-                    with w.each(first, until) as met:
-                        source.row(met, pixels)
-                add_weight_gradient(w, conv, (row, w.index(row, 1)), pixels, gradients)
-                if nest:
-                    with w.each(low, high) as made, w.each(0, source_map.channels // nest.outputs) as part:
-                        nest.row(made, w.index((part, nest.outputs)), gradients, emit)
+            source.rows(pixels)
+            rows = const(0), const(conv.out.height)
+            areas = [(w.place(map.y, -map.map.size), map.map.size) for map in (source, out)]
+            areas.append((w.place(out.g, -slots.stride(conv.out)), conv.out.size))
+            if beside:
+                areas = [
+                    (w.place(w.array("b_y"), (image, beside.size)), beside.size),
+                    (w.place(w.array("b_g"), (image, slots.stride(beside))), beside.size),
+                ]
+            add_weight_gradient(w, conv, rows, pixels, gradients, () if nest else areas)
+            if nest:
+                fetch = Fetch(w, nest.turns * source.map.height, areas)
+                nest.whole(gradients, emit, fetch)
+
+
+def _backward_by_rows(
+    w: LaneWriter, conv: Conv, nest: Nest | None, source, out, pixels, gradients, bias, emit
+) -> None:
+    height, line = source.map.height, source.map.channels * source.map.width
+    line_out = out.map.channels * out.map.width
+    with w.each(0, out.map.height) as down:
+        row, b = w.builder.sub(const(out.map.height - 1), down), w.builder
+        out.gradient_row(row, gradients, bias)
+        # What no earlier row of the result meets is complete with this one.
+        low, high = _rows_completed(w, conv, row)
+        high = b.select(w.is_equal(down, 0), const(height), high)
+        # Where the stride leaves rows out, the view is wanted of no later row than is completed.
+        begin = min(0, conv.kernel[0] - conv.stride) - conv.padding[0]
+        first = w.clamp(w.index((row, conv.stride), begin), 0, height)
+        first = b.select(w.is_equal(row, 0), const(0), first)
+        until = w.clamp(w.index((row, conv.stride), begin + conv.stride), 0, height)
+        until = b.select(w.is_equal(down, 0), const(height), until)
+        if not conv.source.is_plain:
+            with w.each(first, until) as met:
+                source.row(met, pixels)
+        # Before row 0 comes the last one of the image before.
+        over = w.index((row, line_out), -line_out)
+        gap = out.slots.stride(out.map) - out.map.size
+        g = b.select(w.is_equal(row, 0), w.index(over, -gap), over)
+        areas = [
+            (w.place(out.g, g), line_out),
+            (w.place(out.y, over), line_out),
+            (w.place(source.y, (first, line), -conv.stride * line), conv.stride * line),
+        ]
+        rows = (row, w.index(row, 1))
+        add_weight_gradient(w, conv, rows, pixels, gradients, () if nest else areas)
+        if nest:
+            fetch = Fetch(w, nest.turns, areas)
+            with w.each(low, high) as made:
+                nest.all_outputs(made, gradients, emit, fetch)

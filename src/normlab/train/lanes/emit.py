@@ -28,7 +28,9 @@ def text(
     operation: Operation | None,
     map: Map,
     slots: Slots,
+    *,
     has_raw: bool,
+    beside: Map | None,
 ) -> str:
     """The module of a function in LLVM's language.
 
@@ -40,12 +42,14 @@ def text(
         map: The images of `pack`, the logits of `loss`.
         slots: Where gradients lie.
         has_raw: Whether the map that the operation writes is also read raw.
+        beside: What is read with the same image before a convolution, or after it on the way back.
     """
     w = LaneWriter(symbol, lanes)
+    more = {"beside": beside} if isinstance(operation, Conv) else {}
     if name == "forward":
-        _FORWARD[type(operation)](w, operation, slots)
+        _FORWARD[type(operation)](w, operation, slots, **more)
     elif name == "backward":
-        _BACKWARD[type(operation)](w, operation, slots, has_raw=has_raw)
+        _BACKWARD[type(operation)](w, operation, slots, has_raw=has_raw, **more)
     elif name == "pack":
         pointwise.pack(w, map.channels, map.height, map.width)
     else:

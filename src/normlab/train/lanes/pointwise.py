@@ -16,7 +16,7 @@ from normlab.train.lanes.writer import LaneWriter
 def pool_forward(w: LaneWriter, pool: Pool, slots: Slots) -> None:
     """Maximum or average over each window."""
     (rows, columns), map = pool.window, pool.source.map
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", pool.source, slots, image)
         out = Writer(w, "o", pool.out, slots, image)
         out.begin()
@@ -61,7 +61,7 @@ def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> 
     (rows, columns), map, out_map = pool.window, pool.source.map, pool.out
     part = w.constant(1 / (rows * columns), w.lanes)
     ones = ir.Constant(ir.VectorType(ir.IntType(1), w.lanes), [1] * w.lanes)
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", pool.source, slots, image)
         out = Writer(w, "o", out_map, slots, image)
         out.has_raw = has_raw
@@ -101,7 +101,7 @@ def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> 
 
 def add_forward(w: LaneWriter, add: Add, slots: Slots) -> None:
     """Branch and shortcut, pixel by pixel."""
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", add.source, slots, image)
         shortcut = Reader(w, "b", add.shortcut, slots, image)
         out = Writer(w, "o", add.out, slots, image)
@@ -130,7 +130,7 @@ def _parts(add: Add) -> list[tuple[int, int, bool]]:
 def add_backward(w: LaneWriter, add: Add, slots: Slots, *, has_raw: bool) -> None:
     """The gradient goes to both."""
     out_map, thin = add.out, add.shortcut.map
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", add.source, slots, image)
         shortcut = Reader(w, "b", add.shortcut, slots, image)
         out = Writer(w, "o", out_map, slots, image)
@@ -176,7 +176,7 @@ def pack(w: LaneWriter, channels: int, height: int, width: int) -> None:
     batches = [
         b.inttoptr(b.load(w.place(addresses, lane)), FLOATS) for lane in range(w.lanes)
     ]
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         with w.each(0, channels) as channel, w.each(0, height) as row:
             line = w.index((image, size), (channel, height * width), (row, width))
             made = w.index((image, size), (row, channels * width), (channel, width))
@@ -204,7 +204,7 @@ def softmax_loss(w: LaneWriter, read: Read, slots: Slots) -> None:
     """
     classes = read.map.channels
     share = w.get(w.array("p"))
-    with w.each(0, w.count("count")) as image:
+    with w.images() as image:
         source = Reader(w, "a", read, slots, image)
         targets = w.place(w.array("extra"), (image, classes))
         told = w.place(w.array("d"), (image, LOSS_ROWS))

@@ -28,6 +28,10 @@ _ROOM = 64
 """Bytes between arrays, so that equal places of two do not fall on one line of a cache."""
 
 
+_CHUNK = 4096
+"""Values of an image and lane that are worked on before the next operation has its turn."""
+
+
 class Arena:
     """Zeros on large pages: maps on small ones are scattered, and thrash the caches' tags."""
 
@@ -78,6 +82,7 @@ class Program:
         self.gradients: Floats = self.arena.zeros((rows, lanes))
         self.slots = assign(graph, lambda name: self.norms[name].per_image)
         self.rows = _rows(graph)
+        self.segments = _segments(graph)
         self.buffers: dict[str, dict[str, Floats]] = {name: {} for name in self.norms}
         self.bits: dict[str, npt.NDArray[Any]] = {}
         self.scales: dict[str, Floats] = {}
@@ -119,25 +124,38 @@ class Program:
         for lane, batch in enumerate(images):
             assert batch.is_contiguous() and batch.dtype is torch.float32, "a batch as it lies"
             self._addresses[lane] = batch.data_ptr()
-        self._pack(count)
-        for operation, run in zip(self.graph.operations, self._forward, strict=True):
-            run(count)
-            self._normalize(operation.out, count)
+        self._pack(0, count)
+        for segment in self.segments:
+            self._in_chunks(self._forward, segment, count)
+            self._normalize(self.graph.operations[segment[-1]].out, count)
         self._share[:] = np.float32(1 / count)
-        self._targets[: count] = targets
-        self._loss(count)
+        self._targets[:count] = targets
+        self._loss(0, count)
         self.gradients[:] = 0
-        for operation, run in zip(
-            reversed(self.graph.operations), reversed(self._backward), strict=True
-        ):
-            self._normalize_back(operation.out, count)
-            run(count)
+        for segment in reversed(self.segments):
+            self._normalize_back(self.graph.operations[segment[-1]].out, count)
+            self._in_chunks(self._backward, segment[::-1], count)
         where, total, product, weight = self._told[:count].transpose(1, 0, 2).astype(np.float64)
         with np.errstate(all="ignore"):
             losses = (np.log(total) * weight - product).sum(axis=0) / count
         return losses, where.astype(np.int64) if np.isfinite(where).all() else np.zeros(
             where.shape, np.int64
         )
+
+    def _in_chunks(
+        self, functions: list[Callable[[int, int], None]], segment: Sequence[int], count: int
+    ) -> None:
+        """Operations without a norm between them, some images at a time: what one writes the next
+        one finds in the caches."""
+        chunk = count
+        if len(segment) > 1:
+            maps = [self.graph.operations[i].source.map for i in segment]
+            chunk = max(1, _CHUNK // max(map.size for map in maps))
+        starts = range(0, count, chunk)
+        backwards = functions is self._backward
+        for first in reversed(starts) if backwards else starts:
+            for i in segment:
+                functions[i](first, min(first + chunk, count))
 
     def _normalize(self, map: Map, count: int) -> None:
         if map.norm is None:
@@ -209,7 +227,7 @@ class Program:
 
     def _function(
         self, name: str, operation: Operation | None, raw: set[int]
-    ) -> Callable[[int], None]:
+    ) -> Callable[[int, int], None]:
         from normlab.train.lanes.writer import ARGUMENTS
 
         address = self._compiled(name, operation, raw)
@@ -228,6 +246,8 @@ class Program:
             roles = {
                 role: read.map for role, read in zip("ab", reads(operation), strict=False)
             } | {"o": operation.out}
+            if (beside := self._beside(operation)) is not None:
+                roles["b"] = beside
         for role, map in roles.items():
             given |= {
                 f"{role}_{part}": array for part, array in self._arrays[map.number].items()
@@ -238,11 +258,20 @@ class Program:
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address)
         at = numbers.ctypes.data
 
-        def run(count: int) -> None:
-            numbers[0] = count
+        def run(first: int, last: int) -> None:
+            numbers[0], numbers[1] = first, last
             call(at)
 
         return run
+
+    def _beside(self, operation: Operation) -> Map | None:
+        """What the operation before a convolution reads, if both are done image by image."""
+        if not isinstance(operation, Conv):
+            return None
+        makers = [o for o in self.graph.operations if o.out == operation.source.map]
+        if not makers or makers[0].out.norm or isinstance(makers[0], Conv):
+            return None
+        return makers[0].source.map
 
     def _compiled(self, name: str, operation: Operation | None, raw: set[int]) -> int:
         maps = self.graph.maps
@@ -254,12 +283,19 @@ class Program:
         )
         strides = [self.slots.stride(map) for map in used]
         own = [self.slots.of_image(map) for map in used]
-        key = (self.lanes, repr(operation or used), strides, own, has_raw)
+        beside = None if operation is None else self._beside(operation)
+        if beside is not None:
+            strides.append(self.slots.stride(beside))
+        key = (self.lanes, repr(operation or used), strides, own, has_raw, beside)
 
         def make(symbol: str) -> str:
             from normlab.train.lanes import emit
 
-            return emit.text(symbol, self.lanes, name, operation, used[0], self.slots, has_raw)
+            return emit.text(
+                *(symbol, self.lanes, name, operation, used[0], self.slots),
+                has_raw=has_raw,
+                beside=beside,
+            )
 
         return compiled.function(f"lanes_{name}", key, _source(), make)
 
@@ -271,6 +307,16 @@ def _rows(graph: Graph) -> dict[str, tuple[int, int]]:
         rows[name] = (at, at + size)
         at += size
     return rows
+
+
+def _segments(graph: Graph) -> list[list[int]]:
+    """Numbers of operations that can go image by image: a norm waits for the whole batch."""
+    segments: list[list[int]] = [[]]
+    for number, operation in enumerate(graph.operations):
+        segments[-1].append(number)
+        if operation.out.norm:
+            segments.append([])
+    return [segment for segment in segments if segment]
 
 
 def _loss_rows() -> int:

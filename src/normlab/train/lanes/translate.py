@@ -130,14 +130,16 @@ def _layer(
 ) -> _Value:
     value = given[0]
     channels, height, width = making.shapes[value.map]
-    if isinstance(module, nn.Identity | NoNorm | nn.Flatten):
+    if isinstance(module, nn.Identity | nn.Flatten):
         return value
     if isinstance(module, AddLayer):
         return _sum(making, given)
-    if is_norm(module):
-        if reason := why_not(module):
-            raise NoLanes(f"{name}: {reason}")
-        steps = (*value.steps, ("norm", name))
+    if is_norm(module) or isinstance(module, NoNorm):
+        steps = value.steps
+        if not isinstance(module, NoNorm):
+            if reason := why_not(module):
+                raise NoLanes(f"{name}: it {reason}")
+            steps = (*steps, ("norm", name))
         activation = getattr(module, "activation", None)
         if activation is not None:
             steps = (*steps, *_activation(name, activation))

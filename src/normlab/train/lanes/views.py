@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from normlab.native.emitter import const
 from normlab.train.lanes.graph import Map, Read
-from normlab.train.lanes.memory import Slots
+from normlab.train.lanes.memory import LARGE, Slots
 from normlab.train.lanes.writer import LaneWriter
 
 _RUN = 4
@@ -36,7 +36,7 @@ class Side:
     """
 
     def __init__(self, writer: LaneWriter, name: str, map: Map, slots: Slots, image) -> None:
-        self.writer, self.map = writer, map
+        self.writer, self.map, self.slots = writer, map, slots
         w = writer
 
         def at(part, stride):
@@ -110,6 +110,12 @@ class Reader(Side):
                 self.value(row, channel, w.index(offset, x), 0, affine), scratch, offset, x
             ))
 
+    def rows(self, scratch) -> None:
+        """All rows; nothing where the map is read as it is stored."""
+        if not self.read.is_plain:
+            with self.writer.each(0, self.map.height) as row:
+                self.row(row, scratch)
+
     def begin_back(self) -> None:
         """Before an image's gradient: its sums are 0, unless another reader began them."""
         if self.map.norm and not self.read.raw and self.read.is_first:
@@ -171,8 +177,10 @@ class Writer(Side):
             values = [w.add(v, bias) for v in values]
         if self.map.rectified:
             values = [w.relu(v) for v in values]
+        # Behind a norm of batches a map is read when all images are made: not from the caches.
+        past_caches = self.map.norm is not None and self.map.size >= LARGE
         for i, v in enumerate(values):
-            w.put(v, self.y, offset, i)
+            w.put(v, self.y, offset, i, past_caches=past_caches)
         if not self.map.norm:
             return
         pivot, total, square = (w.get(self.sums, (channel, 3), i) for i in range(3))

@@ -17,11 +17,12 @@ from normlab.native.emitter import F32, I32, I64, Emitter, const
 
 _PARTS = ("y", "sums", "coefs", "dcoefs", "bits", "scale", "g", "raw", "gsums")
 ARGUMENTS = (
-    *("count", "p", "d", "extra", "scratch0", "scratch1", "scratch2"),
+    *("first", "last", "p", "d", "extra", "scratch0", "scratch1", "scratch2"),
     *(f"{map}_{part}" for map in "abo" for part in _PARTS),
 )
-"""What every function is given: the batch size, then addresses. `p` are the parameters and `d` their
-gradients; a and b are the maps that an operation reads, o is the one it writes; see `memory`."""
+"""What every function is given: the first of the images it is for and the one behind the last, then
+addresses. `p` are the parameters and `d` their gradients; a and b are the maps that an operation
+reads, o is the one it writes; see `memory`."""
 
 LOG2_E, LN2_HIGH, LN2_LOW = 1.44269504088896341, 0.693359375, -2.12194440e-4
 _EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5)
@@ -38,6 +39,7 @@ class LaneWriter(Emitter):
         self.integers = ir.VectorType(I32, lanes)
         self.zero = self.constant(0.0, lanes)
         self._arguments: dict = {}
+        self._prefetch = None
 
     def array(self, name: str):
         """An argument that is the address of vectors."""
@@ -80,9 +82,29 @@ class LaneWriter(Emitter):
         """A vector from memory."""
         return self.builder.load(self.place(pointer, *terms), align=4 * self.lanes)
 
-    def put(self, value, pointer, *terms) -> None:
-        """A vector to memory."""
-        self.builder.store(value, self.place(pointer, *terms), align=4 * self.lanes)
+    def put(self, value, pointer, *terms, past_caches: bool = False) -> None:
+        """A vector to memory; past the caches, where it is read only after much else."""
+        stored = self.builder.store(value, self.place(pointer, *terms), align=4 * self.lanes)
+        if past_caches:
+            mark = self.module.add_metadata([ir.Constant(I32, 1)])
+            stored.set_metadata("nontemporal", mark)
+
+    def images(self, *, backwards: bool = False):
+        """A loop over the images, as `each`."""
+        return self._backwards() if backwards else self.each(self.count("first"), self.count("last"))
+
+    @contextmanager
+    def _backwards(self) -> Iterator:
+        end = self.index(self.count("first"), self.count("last"), -1)
+        with self.each(self.count("first"), self.count("last")) as i:
+            yield self.builder.sub(end, i)
+
+    def prefetch(self, address) -> None:
+        """Ask for a line of memory, to be in the second cache."""
+        if self._prefetch is None:
+            kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), I32, I32, I32])
+            self._prefetch = ir.Function(self.module, kind, "llvm.prefetch.p0")
+        self.builder.call(self._prefetch, [address, *(ir.Constant(I32, v) for v in (0, 2, 1))])
 
     def bits(self, name: str):
         """An argument that is the address of one bit per lane and element."""
