@@ -1,0 +1,1 @@
+"""Several trials of one shape side by side, one in each lane of a core's vector instructions."""
