@@ -46,6 +46,12 @@ def trainer(images: Splits, seed: int, values: Values) -> Trainer:
     return made
 
 
+def updater(trainers: Sequence[Trainer], lanes: int) -> LaneUpdater:
+    rows = sum(parameter.numel() for parameter in trainers[0].model.parameters())
+    p, g = (np.full((rows, lanes), np.nan, np.float32) for _ in range(2))
+    return LaneUpdater(trainers, p, g)
+
+
 def gradient(seed: int, step: int, name: str, like: Tensor) -> Tensor:
     # Named, not numbered by lane: a trial has the same wherever it stands.
     source = torch.Generator().manual_seed(1000 * seed + step + 7919 * sum(map(ord, name)))
@@ -157,7 +163,7 @@ def assert_alike(found: Trainer, expected: Trainer, exact: bool = False) -> None
 def test_equals_the_updater_s(name: str, images: Splits) -> None:
     ours = [trainer(images, seed, values) for seed, values in enumerate(CASES[name])]
     torch_s = [trainer(images, seed, values) for seed, values in enumerate(CASES[name])]
-    lanes = LaneUpdater(ours, 8)
+    lanes = updater(ours, 8)
     # The trials are not at the same step: the last is an epoch ahead.
     starts = [0] * (len(ours) - 1) + [ours[0].steps_per_epoch]
     for epoch in range(2):
@@ -187,7 +193,7 @@ def test_a_round_trip_changes_no_bit(name: str, images: Splits) -> None:
         for one in (*ours, *same):
             for step in range(steps):
                 torch_step(one, step)
-        lanes = LaneUpdater(ours, 4 if len(ours) <= 4 else 8)
+        lanes = updater(ours, 4 if len(ours) <= 4 else 8)
         lanes.load()
         lanes.p[:, len(ours) :] = np.nan
         lanes.unload()
@@ -228,13 +234,13 @@ def bits(
     recipes = [*companions[:lane], alone, *companions[lane:]]
     seeds = [*range(10, 10 + lane), 3, *range(30, 30 + len(companions) - lane)]
     every = [trainer(images, seed, values) for seed, values in zip(seeds, recipes, strict=True)]
-    lanes = LaneUpdater(every, count)
+    lanes = updater(every, count)
     lanes.load()
     others = np.arange(count) != lane if len(every) > 1 else np.zeros(count, bool)
     lanes.p[:500:3, others] = np.nan
     lanes.p[1:500:3, others] = -np.inf
     # Its own numbers are odd enough: zeros of both signs and, in a norm's bias, infinities.
-    for value, at in ((0.0, 3), (-0.0, 4), (np.inf, 150), (-np.inf, 151)):
+    for value, at in ((0.0, 3), (-0.0, 7), (np.inf, 150), (-np.inf, 151)):
         lanes.p[at, lane if len(every) > 1 else slice(None)] = value
     for step in range(3):
         for index, one in enumerate(every):
@@ -301,4 +307,4 @@ def test_trials_of_other_forms_do_not_share_lanes(images: Splits) -> None:
     every = [trainer(images, 0, values) for values in ({}, {"optimizer": "adam"})]
     assert [form(one.recipe) for one in every] == ["sgd", "adam"]
     with pytest.raises(ValueError, match="adam, sgd"):
-        LaneUpdater(every, 4)
+        updater(every, 4)

@@ -69,8 +69,7 @@ class _Piece(NamedTuple):
     p: Floats
     g: Floats
     memory: list[Floats]
-    t: Floats
-    u: Floats
+    scratch: list[Floats]
 
 
 class LaneUpdater:
@@ -81,43 +80,45 @@ class LaneUpdater:
 
     Args:
         trainers: One per lane, of one `form`; the lanes beyond them repeat the first.
-        lanes: L.
+        p: Where the parameters are to be, (P, L) in the order of `named_parameters`.
+        g: Where their gradients will be before each step, which overwrites them; as `p`.
 
     Attributes:
-        p: Parameters, (P, L) in the order of `named_parameters`; begins at a multiple of 64 bytes.
-        g: Gradients for the next step, which overwrites them; as `p`.
         rows: Rows of each parameter by its name.
+
+    Raises:
+        ValueError: Forms differ.
     """
 
-    def __init__(self, trainers: Sequence[Trainer], lanes: int) -> None:
-        self.trainers = list(trainers)
+    def __init__(self, trainers: Sequence[Trainer], p: Floats, g: Floats) -> None:
+        self.trainers, self.p, self.g, lanes = list(trainers), p, g, p.shape[1]
         self._lanes = [*trainers, *[trainers[0]] * (lanes - len(trainers))]
         forms = {form(trainer.recipe) for trainer in trainers}
         if len(forms) > 1:
             raise ValueError(f"optimizers of {', '.join(sorted(forms))} cannot share their steps")
         (self._form,) = forms
         first = trainers[0].updater
-        ends = np.cumsum([0, *(p.numel() for p in first.named.values())]).tolist()
+        ends = np.cumsum([0, *(each.numel() for each in first.named.values())]).tolist()
         self.rows = dict(zip(first.named, (slice(*at) for at in pairwise(ends)), strict=True))
-        self.p, self.g = _aligned(ends[-1], lanes), _aligned(ends[-1], lanes)
         names = ["exp_avg", "exp_avg_sq"] if self._form == "adam" else ["momentum_buffer"]
         self._memory = {name: np.zeros_like(self.p) for name in names}
         self._scratch = [np.empty((_ROWS, lanes), np.float32) for _ in range(2)]
-        factors = {id(p): g["lr_factor"] for g in first.optimizer.param_groups for p in g["params"]}
-        self._all = self._pieces([(factors[id(p)],) * lanes for p in first.named.values()])
+        groups = first.optimizer.param_groups
+        factors = {id(each): group["lr_factor"] for group in groups for each in group["params"]}
+        self._all = self._pieces([(factors[id(each)],) * lanes for each in first.named.values()])
         self._factors = {piece.key for piece in self._all}
         self._l1, self._l2 = self._acted("l1", "l1"), self._acted("l2", "l2")
         self._decayed = self._acted("decayed", "weight_decay")
-        self._clipping = LaneClipping(self._lanes, self.rows, self.p, self.g)
+        self._clipping = LaneClipping(self._lanes, self.rows, p, g)
         self._gates = [
-            self.p[self.rows[f"{name}.rho" if name else "rho"]]
+            p[self.rows[f"{name}.rho"]]
             for name, module in trainers[0].model.named_modules()
             if isinstance(module, BatchInstanceNorm)
         ]
         self._spreads: dict[object, tuple[list[float], Floats]] = {}
         self._off: dict[tuple[float, ...], list[NDArray[np.uint32]]] = {}
         self._updates = [0] * lanes
-        self._remembers = [False] * lanes
+        self._remembers = np.zeros(lanes, bool)
         self._steps: list[int] = []
 
     def load(self) -> None:
@@ -180,7 +181,7 @@ class LaneUpdater:
                 np.minimum(np.maximum(gates, 0, out=gates), 1, out=gates)
 
     def _penalize(self, pieces: list[_Piece], *, is_l1: bool) -> None:
-        for key, p, g, _, t, _ in pieces:
+        for key, p, g, _, (t, _) in pieces:
             factor = np.sign(p, out=t) if is_l1 else p
             np.multiply(factor, self._spread(key, list(key))[: len(p)], out=t)
             if 0.0 in key:  # by bits, in a fourth of the time of a `where`
@@ -203,58 +204,39 @@ class LaneUpdater:
         moves, is_mixed = bool(on.any()), bool(on.any() and not on.all())
         # A lane's momentum may be 0 in single steps of its schedule: they leave its memory alone.
         mask = np.broadcast_to(on, decay.shape)
-        for key, p, g, (buffer,), t, new in self._all:
+        for key, p, g, (buffer,), (t, new) in self._all:
             n, by = len(p), g
             if moves:
                 by = new if is_mixed else buffer
-                np.multiply(buffer, decay[:n], out=by)
-                np.add(by, g, out=by)
+                np.add(np.multiply(buffer, decay[:n], out=by), g, out=by)
                 if is_mixed:
                     np.copyto(buffer, by, where=mask[:n])
                 if self._form == "nesterov":
-                    np.multiply(by, decay[:n], out=t)
-                    by = np.add(g, t, out=t)
+                    by = np.add(g, np.multiply(by, decay[:n], out=t), out=t)
                 if is_mixed:
                     np.copyto(by, g, where=~mask[:n])
-            np.multiply(by, rates[key][:n], out=t)
-            np.subtract(p, t, out=p)
-        self._remembers = [
-            known or m != 0 for known, m in zip(self._remembers, momentum, strict=True)
-        ]
+            np.subtract(p, np.multiply(by, rates[key][:n], out=t), out=p)
+        self._remembers |= on
 
-    def _adam(self, lr: list[float], momentum: list[float]) -> None:
+    def _adam(self, lr: list[float], beta1: list[float]) -> None:
         self._updates = [count + 1 for count in self._updates]
-        self._remembers = [True] * len(momentum)
+        self._remembers[:] = True
         options = [trainer.updater.optimizer.param_groups[0] for trainer in self._lanes]
-        beta2 = [group["betas"][1] for group in options]
-        bias1, bias2 = (
-            [1 - b**count for b, count in zip(beta, self._updates, strict=True)]
-            for beta in (momentum, beta2)
-        )
-        rates = {
-            key: self._rates([-x / b for x, b in zip(lr, bias1, strict=True)], key)
-            for key in self._factors
-        }
-        spreads = [
-            momentum,
-            [1 - b for b in momentum],
-            beta2,
-            [1 - b for b in beta2],
-            [b**0.5 for b in bias2],
-            [group["eps"] for group in options],
-        ]
-        tiles = [self._spread(f"adam {i}", values) for i, values in enumerate(spreads)]
-        for key, p, g, (mean, square), t, u in self._all:
-            b1, c1, b2, c2, root, eps, rate = (tile[: len(p)] for tile in (*tiles, rates[key]))
-            np.multiply(mean, b1, out=mean)
-            np.add(mean, np.multiply(g, c1, out=t), out=mean)
-            np.multiply(square, b2, out=square)
-            np.multiply(np.multiply(g, c2, out=t), g, out=t)
-            np.add(square, t, out=square)
-            np.divide(np.sqrt(square, out=t), root, out=t)
-            np.add(t, eps, out=t)
-            np.divide(np.multiply(mean, rate, out=u), t, out=u)
-            np.add(p, u, out=p)
+        beta2, eps = [each["betas"][1] for each in options], [each["eps"] for each in options]
+        new1, new2 = [1 - b for b in beta1], [1 - b for b in beta2]
+        biases = [[1 - b**k for b, k in zip(x, self._updates, strict=True)] for x in (beta1, beta2)]
+        root = [b**0.5 for b in biases[1]]
+        lr = [-rate / bias for rate, bias in zip(lr, biases[0], strict=True)]
+        rates = {key: self._rates(lr, key) for key in self._factors}
+        numbers = enumerate((beta1, new1, beta2, new2, root, eps))
+        spreads = [self._spread(f"adam {i}", values) for i, values in numbers]
+        for key, p, g, (mean, square), (t, u) in self._all:
+            b1, n1, b2, n2, root_, eps_, rate = (x[: len(p)] for x in (*spreads, rates[key]))
+            np.add(np.multiply(mean, b1, out=mean), np.multiply(g, n1, out=t), out=mean)
+            np.multiply(np.multiply(g, n2, out=t), g, out=t)
+            np.add(np.multiply(square, b2, out=square), t, out=square)
+            np.add(np.divide(np.sqrt(square, out=t), root_, out=t), eps_, out=t)
+            np.add(p, np.divide(np.multiply(mean, rate, out=u), t, out=u), out=p)
 
     def _rates(self, lr: list[float], key: tuple[float, ...]) -> Floats:
         rates = [rate * factor for rate, factor in zip(lr, key, strict=True)]
@@ -287,16 +269,9 @@ class LaneUpdater:
             for start in range(areas[0].start, areas[-1].stop, _ROWS):
                 at = slice(start, min(start + _ROWS, areas[-1].stop))
                 memory = [x[at] for x in self._memory.values()]
-                t, u = (x[: at.stop - at.start] for x in self._scratch)
-                found.append(_Piece(key, self.p[at], self.g[at], memory, t, u))
+                scratch = [x[: at.stop - at.start] for x in self._scratch]
+                found.append(_Piece(key, self.p[at], self.g[at], memory, scratch))
         return found
-
-
-def _aligned(rows: int, lanes: int) -> Floats:
-    """Zeros (rows, lanes) that begin at a multiple of 64 bytes."""
-    raw = np.zeros(rows * lanes + 16, np.float32)
-    start = -(raw.ctypes.data // 4) % 16
-    return raw[start : start + rows * lanes].reshape(rows, lanes)
 
 
 def _flat(x: Tensor) -> Floats:
