@@ -306,5 +306,5 @@ def test_an_after_step_of_its_own_has_no_form(images: Splits) -> None:
 def test_trials_of_other_forms_do_not_share_lanes(images: Splits) -> None:
     every = [trainer(images, 0, values) for values in ({}, {"optimizer": "adam"})]
     assert [form(one.recipe) for one in every] == ["sgd", "adam"]
-    with pytest.raises(ValueError, match="adam, sgd"):
+    with pytest.raises(ValueError, match="too many values"):
         updater(every, 4)

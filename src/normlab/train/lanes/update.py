@@ -93,10 +93,7 @@ class LaneUpdater:
     def __init__(self, trainers: Sequence[Trainer], p: Floats, g: Floats) -> None:
         self.trainers, self.p, self.g, lanes = list(trainers), p, g, p.shape[1]
         self._lanes = [*trainers, *[trainers[0]] * (lanes - len(trainers))]
-        forms = {form(trainer.recipe) for trainer in trainers}
-        if len(forms) > 1:
-            raise ValueError(f"optimizers of {', '.join(sorted(forms))} cannot share their steps")
-        (self._form,) = forms
+        (self._form,) = {form(trainer.recipe) for trainer in trainers}
         first = trainers[0].updater
         ends = np.cumsum([0, *(each.numel() for each in first.named.values())]).tolist()
         self.rows = dict(zip(first.named, (slice(*at) for at in pairwise(ends)), strict=True))
@@ -116,7 +113,6 @@ class LaneUpdater:
             if isinstance(module, BatchInstanceNorm)
         ]
         self._spreads: dict[object, tuple[list[float], Floats]] = {}
-        self._off: dict[tuple[float, ...], list[NDArray[np.uint32]]] = {}
         self._updates = [0] * lanes
         self._remembers = np.zeros(lanes, bool)
         self._steps: list[int] = []
@@ -184,18 +180,9 @@ class LaneUpdater:
         for key, p, g, _, (t, _) in pieces:
             factor = np.sign(p, out=t) if is_l1 else p
             np.multiply(factor, self._spread(key, list(key))[: len(p)], out=t)
-            if 0.0 in key:  # by bits, in a fourth of the time of a `where`
-                bits, (kept, sign) = t.view(np.uint32), self._minus_zero(key)
-                np.bitwise_and(bits, kept[: len(p)], out=bits)
-                np.bitwise_or(bits, sign[: len(p)], out=bits)
+            if 0.0 in key:
+                np.copyto(t, -0.0, where=np.array(key) == 0)
             np.add(g, t, out=g)
-
-    def _minus_zero(self, key: tuple[float, ...]) -> list[NDArray[np.uint32]]:
-        """Bits to keep, then to set, so that -0.0 stands in lanes without a strength."""
-        if key not in self._off:
-            bits = np.where(np.array(key) == 0, [[0], [1 << 31]], [[2**32 - 1], [0]])
-            self._off[key] = [np.tile(each.astype(np.uint32), (_ROWS, 1)) for each in bits]
-        return self._off[key]
 
     def _sgd(self, lr: list[float], momentum: list[float]) -> None:
         rates = {key: self._rates(lr, key) for key in self._factors}
@@ -203,18 +190,17 @@ class LaneUpdater:
         on = np.array(momentum) != 0
         moves, is_mixed = bool(on.any()), bool(on.any() and not on.all())
         # A lane's momentum may be 0 in single steps of its schedule: they leave its memory alone.
-        mask = np.broadcast_to(on, decay.shape)
         for key, p, g, (buffer,), (t, new) in self._all:
             n, by = len(p), g
             if moves:
                 by = new if is_mixed else buffer
                 np.add(np.multiply(buffer, decay[:n], out=by), g, out=by)
                 if is_mixed:
-                    np.copyto(buffer, by, where=mask[:n])
+                    np.copyto(buffer, by, where=on)
                 if self._form == "nesterov":
                     by = np.add(g, np.multiply(by, decay[:n], out=t), out=t)
                 if is_mixed:
-                    np.copyto(by, g, where=~mask[:n])
+                    np.copyto(by, g, where=~on)
             np.subtract(p, np.multiply(by, rates[key][:n], out=t), out=p)
         self._remembers |= on
 
