@@ -247,7 +247,18 @@ class Nest:
                         w.accumulate(sums[output * length + t], loaded[pairs[k]], weight)
 
 
-def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, areas=()) -> None:
+def weight_outputs(conv: Conv) -> int:
+    """Outputs whose weights' gradient is kept in registers, for one channel and kernel row."""
+    return largest_part(conv.out.channels, max(1, min(8, (registers() - 4) // conv.kernel[1])))
+
+
+def weight_turns(conv: Conv) -> int:
+    """Turns of the loops of `add_weight_gradient`."""
+    parts = conv.out.channels // weight_outputs(conv)
+    return parts * conv.source.map.channels * conv.kernel[0]
+
+
+def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, fetch: Fetch) -> None:
     """Add what some rows of the result's gradient give to the gradient of the weights.
 
     Args:
@@ -256,14 +267,13 @@ def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, area
         rows: First row, and the one behind the last: one chain of additions.
         pixels: The source's view.
         gradients: The gradient of the result.
-        areas: What to fetch meanwhile, see `Fetch`.
+        fetch: What to fetch meanwhile.
     """
     source, out = conv.source.map, conv.out
     (height, columns), padding = conv.kernel, conv.padding[0]
-    outputs = largest_part(out.channels, max(1, min(8, (registers() - 4) // columns)))
+    outputs = weight_outputs(conv)
     meetings, taps = met_forward(conv), height * columns
     weights = w.place(w.array("d"), conv.weight)
-    fetch = Fetch(w, out.channels // outputs * source.channels * height, list(areas))
     with w.each(0, out.channels // outputs) as part:
         first = w.index((part, outputs))
         with w.each(0, source.channels) as channel, w.each(0, height) as tap:
@@ -372,13 +382,11 @@ def backward(
             areas = [(w.place(map.y, -map.map.size), map.map.size) for map in (source, out)]
             areas.append((w.place(out.g, -slots.stride(conv.out)), conv.out.size))
             if beside:
-                areas = [
-                    (w.place(w.array("b_y"), (image, beside.size)), beside.size),
-                    (w.place(w.array("b_g"), (image, slots.stride(beside))), beside.size),
-                ]
-            add_weight_gradient(w, conv, rows, pixels, gradients, () if nest else areas)
+                areas = [(w.place(w.array("b_y"), (image, beside.size)), beside.size)]
+            turns = weight_turns(conv) + (nest.turns * source.map.height if nest else 0)
+            fetch = Fetch(w, turns, areas)
+            add_weight_gradient(w, conv, rows, pixels, gradients, fetch)
             if nest:
-                fetch = Fetch(w, nest.turns * source.map.height, areas)
                 nest.whole(gradients, emit, fetch)
 
 
@@ -411,9 +419,8 @@ def _backward_by_rows(
             (w.place(out.y, over), line_out),
             (w.place(source.y, (first, line), -conv.stride * line), conv.stride * line),
         ]
-        rows = (row, w.index(row, 1))
-        add_weight_gradient(w, conv, rows, pixels, gradients, () if nest else areas)
+        fetch = Fetch(w, weight_turns(conv) + (nest.turns if nest else 0), areas)
+        add_weight_gradient(w, conv, (row, w.index(row, 1)), pixels, gradients, fetch)
         if nest:
-            fetch = Fetch(w, nest.turns, areas)
             with w.each(low, high) as made:
                 nest.all_outputs(made, gradients, emit, fetch)

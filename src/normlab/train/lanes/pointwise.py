@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from normlab.native.emitter import FLOATS, I32, I64, const
 from normlab.train.lanes.graph import Add, Pool, Read
-from normlab.train.lanes.memory import Slots
+from normlab.train.lanes.memory import LARGE, Slots
 from normlab.train.lanes.views import Reader, Writer, in_runs
 from normlab.train.lanes.writer import LaneWriter
 
@@ -66,6 +66,7 @@ def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> 
         out = Writer(w, "o", out_map, slots, image)
         out.has_raw = has_raw
         source.begin_back()
+        source.is_far = bool(map.norm) and map.size >= LARGE
         scratch = w.array("scratch0")
         with w.each(0, out_map.height) as row:
             out.gradient_row(row, scratch)

@@ -82,6 +82,9 @@ class Reader(Side):
         super().__init__(writer, name, read.map, slots, image)
         self.read = read
 
+    is_far = False
+    """Whether the gradient is read only after much else, from main memory."""
+
     def affine(self, channel):
         """Center, scale and shift of a channel; None without a norm."""
         if self.read.raw or not self.map.norm:
@@ -152,7 +155,7 @@ class Reader(Side):
                 product = w.fma(g, distance, product)
             if not self.read.is_first:
                 g = w.add(g, w.get(into, offset, i))
-            w.put(g, into, offset, i)
+            w.put(g, into, offset, i, past_caches=self.is_far)
         if normed:
             w.put(total, self.gsums, (channel, 2))
             w.put(product, self.gsums, (channel, 2), 1)
