@@ -67,8 +67,8 @@ def summed(*pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return np.stack([p.sum(2, dtype=np.float64) for p in pixels], 2).astype(np.float32)
 
 
-def sums_of(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    pivot = y[:, :, :1]
+def sums_of(y: np.ndarray[Any, Any], *, per_image: bool = True) -> np.ndarray[Any, Any]:
+    pivot = y[:, :, :1] if per_image else np.broadcast_to(y[:1, :, :1], y[:, :, :1].shape)
     first, second = (summed((y - pivot).astype(np.float64) ** power) for power in (1, 2))
     return np.concatenate([pivot, first, second], 2)
 
@@ -92,7 +92,7 @@ def test_lane_equals_its_module_in_float64(kind: str, offset: float) -> None:
     for images in (IMAGES, 4):  # the second batch is smaller, and meets statistics that have moved
         y = maps(offset, images)
         g = np.random.default_rng(3).normal(size=y.shape).astype(np.float32)
-        coefs = norm.forward(sums_of(y), parameters, buffers)
+        coefs = norm.forward(sums_of(y, per_image=norm.per_image), parameters, buffers)
         assert len(coefs) == (images if norm.per_image else 1)
         m, a, b = (coefs[:, :, i, None] for i in range(3))
         dcoefs, gradients = norm.backward(summed(g, g * (y - m)))

@@ -120,9 +120,7 @@ def _finished(
         return error
     shared = group.together.get(id(trainer), 1)
     memory = found.result.peak_memory
-    result = found.result.model_copy(
-        update={"peak_memory": None if memory is None else memory // shared}
-    )
+    result = replace(found.result, peak_memory=None if memory is None else memory // shared)
     return replace(found, result=result, computes=group.computes(trainer, shared))
 
 

@@ -108,7 +108,8 @@ class LaneNorm:
 
         Args:
             sums: Per image and channel a pivot K near the map's values, and the sums over pixels of
-                y - K and (y - K)^2: (N, C, 3, L).
+                y - K and (y - K)^2: (N, C, 3, L). Unless `per_image` the pivot of the first image
+                is that of all.
             parameters: Each (C, L).
             buffers: Each (C, L), but for the count; changed in place.
 
@@ -119,11 +120,16 @@ class LaneNorm:
             ValueError: The batch is too small for the kind.
         """
         kind, pixels = self._kind, self._pixels
-        kind.check_batch(len(sums), pixels)
+        images = len(sums)
+        kind.check_batch(images, pixels)
         with np.errstate(all="ignore"):  # a lane may have diverged
+            if not self.per_image:  # all images are as one
+                total = _total(sums)
+                total[:, 0] = sums[0, :, 0]
+                sums, pixels, images = total[None], images * pixels, 1
             pivot, first, second = _apart(sums)
             if isinstance(kind, norms.PooledNorm):
-                center, pooling = pivot + first / pixels, kind.pooling(len(sums), pixels)
+                center, pooling = pivot + first / pixels, kind.pooling(images, pixels)
                 squares = second - first * first / pixels
             else:
                 center, pooling = np.zeros_like(pivot), Pooling("each", pivot.shape[1])

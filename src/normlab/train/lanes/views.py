@@ -36,7 +36,7 @@ class Side:
     """
 
     def __init__(self, writer: LaneWriter, name: str, map: Map, slots: Slots, image) -> None:
-        self.writer, self.map, self.slots = writer, map, slots
+        self.writer, self.map, self.slots, self.image = writer, map, slots, image
         w = writer
 
         def at(part, stride):
@@ -46,6 +46,7 @@ class Side:
         if map.norm:
             own = slots.of_image(map)
             self.sums = at("sums", 3 * map.channels)
+            self.pivots = self.sums if own else w.array(f"{name}_sums")
             self.gsums = at("gsums", 2 * map.channels)
             self.coefs = at("coefs", 3 * map.channels * own)
             self.dcoefs = at("dcoefs", 3 * map.channels * own)
@@ -163,14 +164,16 @@ class Writer(Side):
     def begin(self) -> None:
         """Before an image: its sums are 0."""
         if self.map.norm:
-            with self.writer.each(0, 3 * self.map.channels) as i:
-                self.writer.put(self.writer.zero, self.sums, i)
+            with self.writer.each(0, self.map.channels) as channel:
+                for i in (1, 2):
+                    self.writer.put(self.writer.zero, self.sums, (channel, 3), i)
 
     def emit(self, row, channel, x: int, values, bias=None) -> None:
         """Store neighbouring pixels of a row, from column `x` on, and add them to the sums.
 
-        The sums are about the image's first value in the channel, which cannot be far from the
-        mean: a difference of squares of the values themselves would lose a small variance.
+        The sums are about the first value in the channel, of the image or, where images share their
+        statistics, of the first one: it cannot be far from the mean, and a difference of squares of
+        the values themselves would lose a small variance.
         """
         w, offset = self.writer, self.offset(row, channel, x)
         if bias is not None:
@@ -183,10 +186,14 @@ class Writer(Side):
             w.put(v, self.y, offset, i, past_caches=past_caches)
         if not self.map.norm:
             return
-        pivot, total, square = (w.get(self.sums, (channel, 3), i) for i in range(3))
+        total, square = (w.get(self.sums, (channel, 3), i) for i in (1, 2))
+        pivot = w.get(self.pivots, (channel, 3))
         if x == 0:
-            pivot = w.builder.select(w.is_equal(row, 0), values[0], pivot)
-            w.put(pivot, self.sums, (channel, 3))
+            is_first = w.is_equal(row, 0)
+            if not self.slots.of_image(self.map):
+                is_first = w.builder.and_(is_first, w.is_equal(self.image, 0))
+            pivot = w.builder.select(is_first, values[0], pivot)
+            w.put(pivot, self.pivots, (channel, 3))
         for v in values:
             distance = w.subtract(v, pivot)
             total, square = w.add(total, distance), w.fma(distance, distance, square)
