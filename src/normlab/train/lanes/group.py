@@ -198,7 +198,7 @@ class _Epoch:
         lanes = self.program.lanes
         self.order = [*range(len(trainers)), *[0] * (lanes - len(trainers))]
         self.updater = LaneUpdater(trainers, self.program.parameters, self.program.gradients)
-        self.masks = LaneMasks(self.program, trainers)
+        self.masks = LaneMasks(trainers, self.program.bits, self.program.scales)
         self.missed: dict[int, str] = {}
 
     def run(self) -> list[EpochRecord | Exception]:
@@ -243,7 +243,7 @@ class _Epoch:
                 self.unload()
             aside += time.perf_counter() - begun
             images = [given[i].images.contiguous() for i in self.order]
-            self.masks.draw([each.step for each in given])
+            self.masks.draw([each.step for each in given], len(images[0]))
             loss, said = self.program.step(images, self._targets(given))
             begun = time.perf_counter()
             kept = self._compare(watching, given, probes, loss)
