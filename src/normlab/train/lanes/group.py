@@ -44,6 +44,8 @@ values at the kink of a ReLU, which moves a gradient by up to 0.01; a wrong prim
 _UPDATE = 0.2
 """The same of a whole update."""
 
+_COUNT = "num_batches_tracked"
+
 _SMALL = 1e-2
 """A gradient below this share of the whole one is held against the whole one."""
 
@@ -245,6 +247,7 @@ class _Epoch:
             images = [given[i].images.contiguous() for i in self.order]
             self.masks.draw([each.step for each in given], len(images[0]))
             loss, said = self.program.step(images, self._targets(given))
+            self.counted += 1
             begun = time.perf_counter()
             kept = self._compare(watching, given, probes, loss)
             aside += time.perf_counter() - begun
@@ -294,7 +297,13 @@ class _Epoch:
                 )
                 for short in norm.buffers
             }
-        self.counted = 0
+        self.counted = 0  # batches since
+        self.counts = {
+            (name, i): int(self._buffer(i, name, _COUNT))
+            for name, norm in self.program.norms.items()
+            for i in range(len(self.trainers))
+            if norm.buffers
+        }
 
     def unload(self) -> None:
         """Give all back to the trainers."""
@@ -304,6 +313,9 @@ class _Epoch:
                 for short in norm.buffers:
                     moved = self.program.buffers[name][short][..., i]
                     self._buffer(i, name, short).copy_(torch.from_numpy(np.array(moved)))
+                if norm.buffers and _COUNT not in norm.buffers:
+                    batches = self.counts[name, i] + self.counted
+                    self._buffer(i, name, _COUNT).fill_(batches)
 
     def _buffer(self, i: int, layer: str, short: str) -> Tensor:
         return self.trainers[i].model.get_submodule(layer).get_buffer(short)

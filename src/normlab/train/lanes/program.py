@@ -6,6 +6,7 @@ Memory of the maps is that of all lanes; `Program.bytes` says how much there is.
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -136,11 +137,11 @@ class Program:
             self._normalize_back(self.graph.operations[segment[-1]].out, count)
             self._in_chunks(self._backward, segment[::-1], count)
         where, total, product, weight = self._told[:count].transpose(1, 0, 2).astype(np.float64)
+        # Python's logarithm: numpy's hangs on the processor, and maybe on a number's place.
+        logs = np.array([math.log(v) for v in total.ravel().tolist()]).reshape(total.shape)
         with np.errstate(all="ignore"):
-            losses = (np.log(total) * weight - product).sum(axis=0) / count
-        return losses, where.astype(np.int64) if np.isfinite(where).all() else np.zeros(
-            where.shape, np.int64
-        )
+            losses = np.add.reduce(np.ascontiguousarray(logs * weight - product), axis=0) / count
+        return losses, where.astype(np.int64)
 
     def _in_chunks(
         self, functions: list[Callable[[int, int], None]], segment: Sequence[int], count: int

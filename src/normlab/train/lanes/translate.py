@@ -43,6 +43,7 @@ class _Value:
     steps: _Steps = ()
     stride: int = 1
     is_padded: bool = False
+    is_flat: bool = False
 
 
 @dataclass
@@ -105,10 +106,8 @@ def translate(
             values[node] = _layer(making, str(node.target), module, given, rows, dropping)
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
             values[node] = _sum(making, given)
-        elif node.op == "call_function" and node.target is torch.flatten:
-            values[node] = given[0]
-        elif node.op == "call_method" and node.target == "flatten":
-            values[node] = given[0]
+        elif node.target in (torch.flatten, "flatten"):
+            values[node] = replace(given[0], is_flat=True)
         elif node.op == "output":
             result = given[0]
         else:
@@ -130,8 +129,10 @@ def _layer(
 ) -> _Value:
     value = given[0]
     channels, height, width = making.shapes[value.map]
-    if isinstance(module, nn.Identity | nn.Flatten):
+    if isinstance(module, nn.Identity):
         return value
+    if isinstance(module, nn.Flatten):
+        return replace(value, is_flat=True)
     if isinstance(module, AddLayer):
         return _sum(making, given)
     if is_norm(module) or isinstance(module, NoNorm):
@@ -149,6 +150,8 @@ def _layer(
     if isinstance(module, RandomLayer):
         if name not in dropping:
             return value
+        if value.is_flat and (height, width) != (1, 1):
+            raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
         if type(module) not in _UNITS:
             raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
         return replace(value, steps=(*value.steps, ("mask", f"{_UNITS[type(module)]}:{name}")))
