@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -24,22 +24,25 @@ from normlab.study.spec import Study
 Shape = tuple[int, int, int, int]
 
 
-def bundled_recipes() -> list[Recipe]:
-    """A recipe of every network at every batch size in the bundled studies."""
-    found: dict[str, Recipe] = {}
+def every_recipe() -> Iterator[tuple[str, Recipe]]:
+    """The recipe of every arm of every bundled study, with the study's name."""
     for name in bundled():
         study = Study.load(name)
         for _, levels, overrides in cells(study):
             written, values = {**study.base, **levels, **overrides}, {}
             for key in sorted(written, key=lambda key: key.count(".")):
                 values = with_value(values, key, written[key])
-            recipe = Recipe.parse(values, name)
-            if (
-                recipe.norm.kind == "scaled_ws"
-            ):  # its layers are convolutions: no norm would be seen
-                continue
-            network = recipe.model_dump(mode="json", include={"model", "batch_size", "data"})
-            found.setdefault(json.dumps(network, sort_keys=True), recipe)
+            yield name, Recipe.parse(values, name)
+
+
+def bundled_recipes() -> list[Recipe]:
+    """A recipe of every network at every batch size in the bundled studies."""
+    found: dict[str, Recipe] = {}
+    for _, recipe in every_recipe():
+        if recipe.norm.kind == "scaled_ws":  # its layers are convolutions: no norm would be seen
+            continue
+        network = recipe.model_dump(mode="json", include={"model", "batch_size", "data"})
+        found.setdefault(json.dumps(network, sort_keys=True), recipe)
     missing = MODELS.keys() - {recipe.model.kind for recipe in found.values()}
     if missing:
         raise SystemExit(

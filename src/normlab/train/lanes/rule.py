@@ -7,6 +7,7 @@ on how many others wait.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from normlab.models import build
 from normlab.native import compiled
@@ -33,8 +34,33 @@ def lanes_for(trials: int) -> int:
     return next(width for width in _WIDTHS if width >= trials)
 
 
-Form = tuple[object, ...]
-"""What trials must share to train side by side."""
+class Form(NamedTuple):
+    """What trials must share to train side by side.
+
+    Attributes:
+        model, norm, dropout, data: Of the recipe, as JSON; of dropout only its kind.
+        activation: Its name.
+        batch_size: Images of a step, before copies.
+        update: See `normlab.train.lanes.update.form`.
+        copies: The transforms that make several images of one, as JSON.
+        validation: What is held out.
+        shape: (C, H, W) of an image.
+        num_classes: How many classes there are.
+        images: That a trial trains on.
+    """
+
+    model: str
+    norm: str
+    activation: str
+    dropout: str
+    batch_size: int
+    update: str
+    copies: tuple[str, ...]
+    data: str
+    validation: str
+    shape: tuple[int, int, int]
+    num_classes: int
+    images: int
 
 
 def form(
@@ -75,7 +101,7 @@ def _form(
     if (width := widest(graph)) > WIDEST:
         return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
     copies = [spec.model_dump_json() for spec in recipe.augment if getattr(spec, "copies", 1) > 1]
-    return (
+    return Form(
         recipe.model.model_dump_json(),
         recipe.norm.model_dump_json(),
         recipe.activation,
@@ -85,7 +111,9 @@ def _form(
         tuple(copies),
         recipe.data.model_dump_json(),
         repr(recipe.validation),
-        (shape, num_classes, images),
+        shape,
+        num_classes,
+        images,
     )
 
 
