@@ -318,6 +318,8 @@ def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None
         out = Writer(w, "o", conv.out, slots, image)
         out.begin()
         pixels = source.y if conv.source.is_plain else w.array("scratch0")
+        if beside:
+            following = w.place(w.array("b_y"), (image, beside.size), beside.size)
 
         def emit(row, channel, x, values):
             bias = None if conv.bias is None else w.get(w.array("p"), conv.bias, channel)
@@ -330,14 +332,16 @@ def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None
                 if not conv.source.is_plain:
                     with w.each(low, high) as met:
                         source.row(met, pixels)
-                following = w.place(source.y, (high, line))
-                fetch = Fetch(w, nest.turns, [(following, conv.stride * line)])
+                areas = [(w.place(source.y, (high, line)), conv.stride * line)]
+                if beside:
+                    share = -(-beside.size // conv.out.height)
+                    areas = [(w.place(following, (row, share)), share)]
+                fetch = Fetch(w, nest.turns, areas)
                 nest.all_outputs(row, pixels, emit, fetch)
         else:
             source.rows(pixels)
             areas = [(w.place(source.y, source.map.size), source.map.size)]
             if beside:
-                following = w.place(w.array("b_y"), (image, beside.size), beside.size)
                 areas = [(following, beside.size)]
             nest.whole(pixels, emit, Fetch(w, nest.turns * conv.out.height, areas))
 
@@ -373,7 +377,7 @@ def backward(
             source.back(row, channel, const(x), values, lambda i: w.get(pixels, offset, i))
 
         if by_rows(conv):
-            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit)
+            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit, beside)
         else:
             with w.each(0, conv.out.height) as row:
                 out.gradient_row(row, gradients, bias)
@@ -391,7 +395,7 @@ def backward(
 
 
 def _backward_by_rows(
-    w: LaneWriter, conv: Conv, nest: Nest | None, source, out, pixels, gradients, bias, emit
+    w, conv, nest, source, out, pixels, gradients, bias, emit, beside: Map | None
 ) -> None:
     height, line = source.map.height, source.map.channels * source.map.width
     line_out = out.map.channels * out.map.width
@@ -419,6 +423,10 @@ def _backward_by_rows(
             (w.place(out.y, over), line_out),
             (w.place(source.y, (first, line), -conv.stride * line), conv.stride * line),
         ]
+        if beside:
+            share = -(-beside.size // out.map.height)
+            wanted = w.place(w.array("b_y"), (source.image, beside.size), (down, share))
+            areas.append((wanted, share))
         fetch = Fetch(w, weight_turns(conv) + (nest.turns if nest else 0), areas)
         add_weight_gradient(w, conv, (row, w.index(row, 1)), pixels, gradients, fetch)
         if nest:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from normlab.train.lanes.graph import Add, Conv, Graph, Map, Operation, Read
 
-LARGE = 1000
+LARGE = 2000
 """Values of an image and lane from which a map is walked through row by row: two such maps of 16
-lanes (64 kB each) and the weights would not fit into a core's second cache otherwise."""
+lanes (128 kB each) and the weights would not leave a core's second cache room for others."""
 
 
 def by_rows(operation: Conv) -> bool:

@@ -46,9 +46,12 @@ class Arena:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if self.chunk is None or self.used + size > self.chunk.size:
             whole = -(-max(size, 1 << 26) // _PAGE) * _PAGE + _PAGE
-            memory = mmap.mmap(-1, whole)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
+            if hasattr(mmap, "MADV_HUGEPAGE"):  # memory that could be shared has small pages
+                private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+                memory = mmap.mmap(-1, whole, flags=private)
                 memory.madvise(mmap.MADV_HUGEPAGE)
+            else:
+                memory = mmap.mmap(-1, whole)
             chunk = np.frombuffer(memory, np.uint8)
             self.chunk, self.used = chunk[-chunk.ctypes.data % _PAGE :], 0
         first = self.used
