@@ -247,6 +247,11 @@ class Nest:
                         w.accumulate(sums[output * length + t], loaded[pairs[k]], weight)
 
 
+def remake(w: LaneWriter, conv: Conv, row, images, store: Callable) -> None:
+    """One row of a convolution of the images, without its sums."""
+    Nest(w, conv, is_gradient=False).all_outputs(row, images, store, Fetch(w, 1, []))
+
+
 def weight_outputs(conv: Conv) -> int:
     """Outputs whose weights' gradient is kept in registers, for one channel and kernel row."""
     return largest_part(conv.out.channels, max(1, min(8, (registers() - 4) // conv.kernel[1])))
@@ -333,6 +338,8 @@ def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None
                     with w.each(low, high) as met:
                         source.row(met, pixels)
                 areas = [(w.place(source.y, (high, line)), conv.stride * line)]
+                if source.remade:
+                    areas = []
                 if beside:
                     share = -(-beside.size // conv.out.height)
                     areas = [(w.place(following, (row, share)), share)]
@@ -418,11 +425,12 @@ def _backward_by_rows(
         over = w.index((row, line_out), -line_out)
         gap = out.slots.stride(out.map) - out.map.size
         g = b.select(w.is_equal(row, 0), w.index(over, -gap), over)
-        areas = [
-            (w.place(out.g, g), line_out),
-            (w.place(out.y, over), line_out),
-            (w.place(source.y, (first, line), -conv.stride * line), conv.stride * line),
-        ]
+        areas = [(w.place(out.g, g), line_out)]
+        if not out.remade:
+            areas.append((w.place(out.y, over), line_out))
+        if not source.remade:
+            before = w.place(source.y, (first, line), -conv.stride * line)
+            areas.append((before, conv.stride * line))
         if beside:
             share = -(-beside.size // out.map.height)
             wanted = w.place(w.array("b_y"), (source.image, beside.size), (down, share))

@@ -192,7 +192,9 @@ class Program:
 
     def _of_map(self, map: Map) -> dict[str, npt.NDArray[Any]]:
         lanes, zeros = self.lanes, self.arena.zeros
-        made: dict[str, npt.NDArray[Any]] = {"y": zeros((self.batch, map.size, lanes))}
+        made: dict[str, npt.NDArray[Any]] = {}
+        if map.number not in self.slots.remade:
+            made["y"] = zeros((self.batch, map.size, lanes))
         if map.number:
             buffer = self.slots.buffer[map.number]
             made["g"] = self._gradient_buffer(buffer)
@@ -238,6 +240,7 @@ class Program:
         given: dict[str, npt.NDArray[Any]] = {"p": self.parameters, "d": self.gradients}
         given |= {f"scratch{i}": array for i, array in enumerate(self._scratch)}
         images, logits = self.graph.maps[0], self.graph.logits
+        given["images"] = self._arrays[0]["y"]
         if name == "pack":
             roles = {"a": images}
             given["extra"] = self._addresses
@@ -290,7 +293,8 @@ class Program:
         beside = None if operation is None else self._beside(operation)
         if beside is not None:
             strides.append(self.slots.stride(beside))
-        key = (self.lanes, repr(operation or used), strides, own, has_raw, beside)
+        remade = [self.slots.remade.get(map.number) for map in used]
+        key = (self.lanes, repr(operation or used), strides, own, has_raw, beside, remade)
 
         def make(symbol: str) -> str:
             from normlab.train.lanes import emit
