@@ -217,7 +217,9 @@ class Nest:
                 fetch()
                 if self.meets_all_rows:
                     for tap in range(self.conv.kernel[0]):
-                        self._row_of_kernel(row, const(tap), channel, first_output, x, length, pixels, sums)
+                        self._row_of_kernel(
+                            row, const(tap), channel, first_output, x, length, pixels, sums
+                        )
                 else:
                     with w.each(*self.rows_met(row)) as i:
                         self._row_of_kernel(row, i, channel, first_output, x, length, pixels, sums)
@@ -361,9 +363,7 @@ def _rows_completed(w: LaneWriter, conv: Conv, row):
     return low, w.clamp(w.index((row, conv.stride), reach), 0, height)
 
 
-def backward(
-    w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool
-) -> None:
+def backward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool) -> None:
     """The function of its gradients: of the weights, and of what it reads unless that are images.
 
     `beside` is the map that the image's next operation reads, and whose gradient it writes.

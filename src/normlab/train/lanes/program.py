@@ -76,9 +76,7 @@ class Program:
         buffers: Running statistics, by norm and name, (C, lanes).
     """
 
-    def __init__(
-        self, graph: Graph, norms: Mapping[str, LaneNorm], lanes: int, batch: int
-    ) -> None:
+    def __init__(self, graph: Graph, norms: Mapping[str, LaneNorm], lanes: int, batch: int) -> None:
         self.graph, self.norms, self.lanes, self.batch = graph, dict(norms), lanes, batch
         self.arena = Arena()
         rows = sum(int(np.prod(shape)) for _, shape in graph.parameters)
@@ -150,7 +148,8 @@ class Program:
         self, functions: list[Callable[[int, int], None]], segment: Sequence[int], count: int
     ) -> None:
         """Operations without a norm between them, some images at a time: what one writes the next
-        one finds in the caches."""
+        one finds in the caches.
+        """
         chunk = count
         if len(segment) > 1:
             maps = [self.graph.operations[i].source.map for i in segment]
@@ -226,9 +225,7 @@ class Program:
     def _gradient_buffer(self, number: int) -> npt.NDArray[Any]:
         held: dict[int, npt.NDArray[Any]] = self.__dict__.setdefault("_buffers", {})
         if number not in held:
-            held[number] = self.arena.zeros(
-                (self.batch, self.slots.strides[number], self.lanes)
-            )
+            held[number] = self.arena.zeros((self.batch, self.slots.strides[number], self.lanes))
         return held[number]
 
     def _function(
@@ -250,15 +247,13 @@ class Program:
             given |= {"extra": self._targets, "d": self._told, "p": self._share}
         else:
             assert operation is not None
-            roles = {
-                role: read.map for role, read in zip("ab", reads(operation), strict=False)
-            } | {"o": operation.out}
+            roles = {role: read.map for role, read in zip("ab", reads(operation), strict=False)} | {
+                "o": operation.out
+            }
             if (beside := self._beside(operation)) is not None:
                 roles["b"] = beside
         for role, map in roles.items():
-            given |= {
-                f"{role}_{part}": array for part, array in self._arrays[map.number].items()
-            }
+            given |= {f"{role}_{part}": array for part, array in self._arrays[map.number].items()}
         numbers = np.zeros(len(ARGUMENTS), np.int64)
         for argument, array in given.items():
             numbers[ARGUMENTS.index(argument)] = array.ctypes.data
@@ -284,8 +279,10 @@ class Program:
         maps = self.graph.maps
         has_raw = operation is not None and operation.out.number in raw
         used = (
-            [maps[0]] if name == "pack"
-            else [self.graph.logits] if operation is None
+            [maps[0]]
+            if name == "pack"
+            else [self.graph.logits]
+            if operation is None
             else [*(read.map for read in reads(operation)), operation.out]
         )
         strides = [self.slots.stride(map) for map in used]

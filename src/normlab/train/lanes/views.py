@@ -132,9 +132,13 @@ class Reader(Side):
         self.remake(row)
         with w.each(0, self.map.channels) as channel:
             affine, offset = self.affine(channel), self.offset(row, channel)
-            in_runs(w, width, lambda x: w.put(
-                self.value(row, channel, w.index(offset, x), 0, affine), scratch, offset, x
-            ))
+            in_runs(
+                w,
+                width,
+                lambda x: w.put(
+                    self.value(row, channel, w.index(offset, x), 0, affine), scratch, offset, x
+                ),
+            )
 
     def rows(self, scratch) -> None:
         """All rows; nothing where the map is read as it is stored."""
