@@ -26,11 +26,14 @@ from normlab.study.engines import (
     Engine,
     Message,
     Task,
+    Unit,
     choose,
     resolve_device,
+    worker_count,
 )
 from normlab.study.engines.provenance import provenance
 from normlab.study.events import Listener, RunEnded
+from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
 from normlab.study.summary import Summary
@@ -43,7 +46,8 @@ class RunOptions:
     """How to run; no part of what a trial is.
 
     Attributes:
-        workers: Trials trained side by side; "auto" is one per CPU core, and one on a GPU.
+        workers: Processes that train side by side; "auto" is one per CPU core, and one on a GPU.
+            Each takes one trial, or several of one shape together; see `normlab.study.groups`.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
@@ -134,15 +138,10 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         if not tasks:
             telling.begin([], 0)
         else:
-            engine = choose(
-                workers=options.workers,
-                device=device,
-                threads=options.threads,
-                trials=len(tasks),
-            )
+            engine, units = _engine(tasks, options, device, timed=is_timed(plan.study))
             taking = Taking(store, tasks, lost, foreign, summary)
             try:
-                stopped = _train(taking, engine, tasks, telling)
+                stopped = _train(taking, engine, units, telling)
             finally:
                 _sweep(store, keep=lost)
             summary = replace(summary, trained=taking.ended)
@@ -186,13 +185,23 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
     ]
 
 
+def _engine(
+    tasks: list[Task], options: RunOptions, device: str, *, timed: bool
+) -> tuple[Engine, list[Unit]]:
+    """Who trains the tasks, and as which units of work."""
+    threads = options.threads
+    most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
+    units = units_of(tasks, device, most, timed=timed)
+    return choose(workers=most, device=device, threads=threads, units=len(units)), units
+
+
 def _train(
-    taking: Taking, engine: Engine, tasks: list[Task], telling: Telling
+    taking: Taking, engine: Engine, units: list[Unit], telling: Telling
 ) -> KeyboardInterrupt | None:
-    """Train the tasks; what stopped it before its end, if something did."""
-    messages = engine.run(tasks)
+    """Train the units; what stopped it before its end, if something did."""
+    messages = engine.run(units)
     try:
-        telling.begin(tasks, engine.workers)
+        telling.begin(units, engine.workers)
         for message in _stored(messages, taking):
             telling.tell(message)
             interrupts.check()
