@@ -1,14 +1,25 @@
 """Trials that train together: how units are made, and that each trial ends as it would alone."""
 
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from tests import stub_lanes
 
+import normlab
+from normlab.cli.summary import print_arms
+from normlab.frames import arm_table
+from normlab.reports import write_report
+from normlab.reports.notices import shared_seconds
+from normlab.reports.provenance import where_it_ran
+from normlab.reports.typeset import arms_typeset
 from normlab.store import Store
 from normlab.study.engines import (
     Ended,
@@ -29,6 +40,7 @@ from normlab.study.groups import TIMED, divide, is_timed, path_of, units_of
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, _tasks, run_plan
 from normlab.study.spec import Study
+from normlab.study.stored import frames_of
 
 DATA = {"kind": "digits", "limit": 4, "test_limit": 2}
 
@@ -389,3 +401,50 @@ def test_two_workers_train_every_trial_once_and_an_interrupted_run_goes_on(
     for trial in made.trials.values():
         together = {place.get("together") for place in places[trial.id]}
         assert (together == {None}) == (trial.arm.recipe.norm.kind == "layer")
+
+
+def test_a_timed_study_takes_no_trial_over_that_trained_together(tmp_path: Path) -> None:
+    run_plan(plan(factors={"norm": ["batch", "layer"]}, seeds=2), tmp_path)
+    made = make_plan(
+        study(
+            name="timed",
+            factors={"norm": ["batch", "layer"]},
+            seeds=2,
+            claims=[{**SOONER, "than": {"norm": "layer"}}],
+        )
+    )
+    summary = run_plan(made, tmp_path)
+    assert (summary.adopted, summary.trained) == ({"s": 2}, 2)
+    with Store.read(tmp_path / "timed") as store:
+        places = store.places(list(made.trials))
+    assert not any("together" in place for its in places.values() for place in its)
+
+
+def test_every_table_says_where_seconds_are_shares(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sooner = {**SOONER, "than": {"norm": "layer"}}
+    run_plan(plan(factors={"norm": ["batch", "layer"]}, seeds=2), tmp_path)
+    folder = tmp_path / "s"
+    frames = frames_of(folder)
+    table = arm_table(frames).set_index("arm")["together"]
+    assert dict(table) == {"batch": 2, "layer": 1}
+    page = html.unescape(write_report(folder).read_text())
+    rows = re.findall(r"<tr>.*?</tr>", page, re.S)
+    assert [" *" in row for row in rows if "arm-1" in row] == [True]
+    assert [" *" in row for row in rows if "arm-2" in row] == [False]
+    assert page.count("* share of a group's time") == 2
+    assert pd.read_csv(folder / "tables" / "trials.csv")["together"].tolist() == [2, 2, 1, 1]
+    assert set(pd.read_csv(folder / "tables" / "times.csv")["together"]) == {1, 2}
+    typeset = arms_typeset(frames).markdown()
+    assert "Training seconds (\\* share of a group's time)" in typeset
+    assert [row.count("\\*") for row in typeset.splitlines()[2:]] == [1, 0]
+    print_arms(normlab.results("s", runs=tmp_path))
+    shown = capsys.readouterr().out
+    assert "* share of a group's time" in shown
+    (place,) = where_it_ran(frames)
+    assert (place["trials"], place["together"]) == (4, 2)
+    assert list(shared_seconds(frames)) == []
+    timed = make_plan(study(factors={"norm": ["batch", "layer"]}, seeds=2, claims=[sooner]))
+    (notice,) = shared_seconds(replace(frames, plan=timed.record))
+    assert "some trials of batch trained together" in notice
