@@ -11,12 +11,14 @@ brings the end nearer, so that no worker waits for another's large group.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from normlab.data import describe, held_out
 from normlab.recipe import Recipe
 from normlab.study.engines import Task, Unit
+from normlab.study.plan import Plan, PlannedTrial
 from normlab.study.spec import Study
 from normlab.train import lanes
 
@@ -49,10 +51,15 @@ def path_of(recipe: Recipe, device: str, *, timed: bool) -> Path:
     """
     if timed:
         return Path(None, TIMED)
+    found = form_of(recipe, device)
+    return Path(None, found) if isinstance(found, str) else Path(found)
+
+
+def form_of(recipe: Recipe, device: str) -> lanes.Form | str:
+    """The form of a recipe's trials, or why lanes train none of them."""
     facts = describe(recipe.data)
     images = facts.train_images - held_out(facts.train_images, recipe.validation)
-    found = lanes.form(recipe, facts.shape, facts.num_classes, images, device)
-    return Path(None, found) if isinstance(found, str) else Path(found)
+    return lanes.form(recipe, facts.shape, facts.num_classes, images, device)
 
 
 def is_timed(study: Study) -> bool:
@@ -98,6 +105,63 @@ def key_of(form: lanes.Form | None, recipe: Recipe) -> Hashable | None:
 def gain(form: lanes.Form | None, trials: int) -> float:
     """How many times as fast a trial of a group of so many is as on torch's path."""
     return 1.0 if form is None else lanes.gain(form, trials)
+
+
+@dataclass(frozen=True)
+class ArmUnits:
+    """How the trials of an arm train.
+
+    Attributes:
+        path: Which path they take.
+        sizes: For each of its trials, how many its unit has.
+    """
+
+    path: Path
+    sizes: tuple[int, ...]
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast its trials are as on torch's path, as a whole."""
+        if not self.sizes:
+            return 1.0
+        return len(self.sizes) / sum(1 / gain(self.path.form, size) for size in self.sizes)
+
+
+def arm_units(
+    plan: Plan, device: str, workers: int, finished: AbstractSet[str] = frozenset()
+) -> dict[str, ArmUnits]:
+    """How the trials of each arm of a plan would train now, by the arm's label.
+
+    Args:
+        plan: The study's.
+        device: "cpu" or "cuda".
+        workers: Units that are trained side by side.
+        finished: Ids of trials that are trained; an arm with no others is shown as it would be
+            trained from the beginning.
+    """
+    timed = is_timed(plan.study)
+    paths = {arm.label: path_of(arm.recipe, device, timed=timed) for arm in plan.arms}
+    planned = list(plan.trials.values())
+    pending = [trial for trial in planned if trial.id not in finished]
+    every, left = (_sizes(trials, paths, workers) for trials in (planned, pending))
+    return {
+        label: ArmUnits(path, tuple(left.get(label) or every.get(label) or ()))
+        for label, path in paths.items()
+    }
+
+
+def _sizes(
+    trials: Sequence[PlannedTrial], paths: Mapping[str, Path], workers: int
+) -> dict[str, list[int]]:
+    """For each trial of an arm, by the arm's label, how many its unit has."""
+    forms = [paths[trial.arm.label].form for trial in trials]
+    keys = [key_of(form, trial.arm.recipe) for form, trial in zip(forms, trials, strict=True)]
+    weights = [float(trial.arm.recipe.epochs) for trial in trials]
+    found: dict[str, list[int]] = {}
+    for unit in divide(keys, weights, workers, lambda at, count: gain(forms[at], count)):
+        for index in unit:
+            found.setdefault(trials[index].arm.label, []).append(len(unit))
+    return found
 
 
 def divide(
