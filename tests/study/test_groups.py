@@ -420,6 +420,23 @@ def test_a_timed_study_takes_no_trial_over_that_trained_together(tmp_path: Path)
     assert not any("together" in place for its in places.values() for place in its)
 
 
+def test_a_lost_file_is_made_again_on_the_path_that_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    made = plan(seeds=2)
+    first, second = made.trials
+    with monkeypatch.context() as without:
+        without.setattr(stub_lanes, "form", lambda *_: "not yet")
+        run_plan(plan(seeds=1), tmp_path)
+    run_plan(made, tmp_path)
+    assert log() == [{1: 0}]
+    for trial in (first, second):
+        (tmp_path / "s" / "artifacts" / trial / "weights.pt").unlink()
+    summary = run_plan(made, tmp_path, RunOptions(retrain_lost=True))
+    assert summary.mended == {first: True, second: True}
+    assert log() == [{1: 0}, {1: 0}]
+
+
 def test_every_table_says_where_seconds_are_shares(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,7 +75,14 @@ def is_timed(study: Study) -> bool:
     return bool(study.claims) and "seconds" in about
 
 
-def units_of(tasks: Sequence[Task], device: str, workers: int, *, timed: bool) -> list[Unit]:
+def units_of(
+    tasks: Sequence[Task],
+    device: str,
+    workers: int,
+    *,
+    timed: bool,
+    alone: AbstractSet[str] = frozenset(),
+) -> list[Unit]:
     """The units of work of pending trials, in their order.
 
     Args:
@@ -83,10 +90,11 @@ def units_of(tasks: Sequence[Task], device: str, workers: int, *, timed: bool) -
         device: "cpu" or "cuda".
         workers: Units that are trained side by side.
         timed: Whether a claim of the study is about seconds.
+        alone: Ids of trials that torch's path trained before: they keep it.
     """
     recipes = {id(task.recipe): task.recipe for task in tasks}  # an arm's trials share one
     paths = {each: path_of(recipe, device, timed=timed) for each, recipe in recipes.items()}
-    forms = [paths[id(task.recipe)].form for task in tasks]
+    forms = [None if task.trial_id in alone else paths[id(task.recipe)].form for task in tasks]
     keys = [key_of(form, task.recipe) for form, task in zip(forms, tasks, strict=True)]
     ready = [
         task if form is None else replace(task, together=True)

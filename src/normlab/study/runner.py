@@ -145,7 +145,9 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         if not tasks:
             telling.begin([], 0)
         else:
-            engine, units = _engine(plan, tasks, options, device)
+            engine, units = _engine(
+                plan, tasks, options, device, _alone_as_before(store, lost - foreign)
+            )
             taking = Taking(store, tasks, lost, foreign, summary)
             try:
                 stopped = _train(taking, engine, units, telling)
@@ -193,12 +195,12 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
 
 
 def _engine(
-    plan: Plan, tasks: list[Task], options: RunOptions, device: str
+    plan: Plan, tasks: list[Task], options: RunOptions, device: str, alone: AbstractSet[str]
 ) -> tuple[Engine, list[Unit]]:
     """Who trains the tasks, and as which units of work."""
     threads = options.threads
     most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
-    units = units_of(tasks, device, most, timed=is_timed(plan.study))
+    units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
     return choose(workers=most, device=device, threads=threads, units=len(units)), units
 
 
@@ -293,6 +295,11 @@ def _elsewhere(store: Store, trial_ids: Sequence[str], here: Place) -> dict[str,
             if fields := differing(place, here):
                 found[trial_id] = difference_text(place, here, fields)
     return found
+
+
+def _alone_as_before(store: Store, lost: AbstractSet[str]) -> set[str]:
+    """Trials that torch's path trained, whose files are to get the bytes that they had."""
+    return set(lost) - _trained_together(store, list(lost))
 
 
 def _trained_together(store: Store, trial_ids: Sequence[str]) -> set[str]:
