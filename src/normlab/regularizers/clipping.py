@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_TINY = 1e-6
+TINY = 1e-6
 
 
 def unit_norms(x: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def clip_adaptively(weights: Sequence[Tensor], clip: float, eps: float = 1e-3) -
     norm = torch.cat([each.flatten() for each in norms])
     largest = clip * torch.cat([unit_norms(weight).flatten() for weight in clipped]).clamp_min(eps)
     over = norm > largest
-    factors = torch.where(over, largest / norm.clamp_min(_TINY), 1.0)
+    factors = torch.where(over, largest / norm.clamp_min(TINY), 1.0)
     parts = torch.split(factors, [each.numel() for each in norms])
     shaped = [part.view_as(each) for part, each in zip(parts, norms, strict=True)]
     torch._foreach_mul_(gradients, shaped)

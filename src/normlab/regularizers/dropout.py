@@ -38,13 +38,13 @@ def _factors(x: Tensor, p: float, dtype: torch.dtype, source: torch.Generator | 
     if not 0 < p <= RARE or x.device.type != "cpu" or is_traced(x):
         return bernoulli(x, x.shape, p, dtype, source)
     factors = torch.full((x.numel(),), 1 / (1 - p), dtype=dtype, device="cpu")
-    factors.index_fill_(0, _hits(x.numel(), p, source), 0)
+    factors.index_fill_(0, hits(x.numel(), p, source), 0)
     if is_of_maps(x, x.shape):
         return lying_as(x, factors.view(channels_last(x.shape)))
     return factors.view(x.shape)
 
 
-def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:
+def hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:
     """Which of `count` independent draws of probability p hit, in order; int64.
 
     A draw per hit instead of one per element: the distances between hits are geometric (Devroye
@@ -60,8 +60,8 @@ def _hits(count: int, p: float, generator: torch.Generator | None) -> Tensor:
         distances = drawn.neg_().log1p_().mul_(1 / math.log1p(-p)).ceil_().clamp_min_(1)
         parts.append(distances.cumsum_(0).add_(last))
         last = float(parts[-1][-1])
-    hits = torch.cat(parts)
-    return hits[: int(torch.searchsorted(hits, count, right=True))].long().sub_(1)
+    found = torch.cat(parts)
+    return found[: int(torch.searchsorted(found, count, right=True))].long().sub_(1)
 
 
 class Dropout(RandomLayer):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,24 @@ class EpochDone:
     record: EpochRecord
     checkpoint: Checkpoint
     computes: dict[str, str] = field(default_factory=dict)
+
+
+class Given(NamedTuple):
+    """What one step is given.
+
+    Attributes:
+        step: Its number, from 0 over all epochs.
+        raw: The images as they are stored, (N, C, H, W).
+        images: As the model gets them, lying as its maps.
+        labels: Their classes, (N,).
+        targets: The weight of each class, (N, classes), where an augmentation makes such.
+    """
+
+    step: int
+    raw: Tensor
+    images: Tensor
+    labels: Tensor
+    targets: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -112,10 +130,25 @@ class Trainer:
 
     Attributes:
         marks: Told as each part of a step is done.
+
+    Args:
+        recipe: What to train.
+        seed: Of every random stream.
+        splits: The images.
+        device: Where to train.
+        probes: Whether the first epoch is watched.
+        beside: A trainer of the same images: they lie in memory once.
     """
 
     def __init__(
-        self, recipe: Recipe, seed: int, splits: Splits, device: torch.device, *, probes: bool
+        self,
+        recipe: Recipe,
+        seed: int,
+        splits: Splits,
+        device: torch.device,
+        *,
+        probes: bool,
+        beside: Trainer | None = None,
     ) -> None:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -125,9 +158,12 @@ class Trainer:
         built = build(recipe, splits.shape, splits.num_classes)
         maps = maps_dtype(recipe.precision)
         self.layout = layout(built.model, device, maps)
-        self.train = self._on_device(splits.train)
-        self.validation = self._on_device(splits.validation)
-        self.test = self._on_device(splits.test)
+        if beside is not None and (beside.layout, beside.dtype) == (self.layout, self.dtype):
+            self.train, self.validation, self.test = beside.train, beside.validation, beside.test
+        else:
+            self.train = self._on_device(splits.train)
+            self.validation = self._on_device(splits.validation)
+            self.test = self._on_device(splits.test)
         initialize(built.model, seed, recipe.init)
         self.model: nn.Module = built.model.to(device=device, dtype=self.dtype)
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -165,24 +201,28 @@ class Trainer:
             return self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> EpochRecord:
-        probe = self._probe() if self.probes and epoch == 1 else None
+        probe = self.probe(epoch)
         try:
             # Masks take their tickets from torch's global state: what runs beside keeps its own.
             with torch.random.fork_rng(devices=[]):
                 trained = self._train(epoch, probe)
-            if probe is not None:
-                probe.evaluating()
-            self.marks.begin()
-            validation, test = self._evaluate(self.validation), self._evaluate(self.test)
-            self.marks.done("evaluation")
-            self.tested = test
-            if probe is not None:
-                losses = (trained["train_loss"], validation.scores.loss if validation else 0.0)
-                self.checks = probe.conclude(finite=None not in losses)
-                self.marks.done("liveness")
+            return self.evaluated(epoch, trained, probe)
         finally:
             if probe is not None:
                 probe.close()
+
+    def evaluated(self, epoch: int, trained: dict[str, Any], probe: Probe | None) -> EpochRecord:
+        """The record of an epoch whose steps are done, by an evaluation of the model."""
+        if probe is not None:
+            probe.evaluating()
+        self.marks.begin()
+        validation, test = self._evaluate(self.validation), self._evaluate(self.test)
+        self.marks.done("evaluation")
+        self.tested = test
+        if probe is not None:
+            losses = (trained["train_loss"], validation.scores.loss if validation else 0.0)
+            self.checks = probe.conclude(finite=None not in losses)
+            self.marks.done("liveness")
         assert test is not None
         scored: dict[str, Any] = {}
         for name, found in (("validation", validation), ("test", test)):
@@ -195,17 +235,28 @@ class Trainer:
 
     def _train(self, epoch: int, probe: Probe | None) -> dict[str, Any]:
         """The steps of an epoch; fields of its record."""
-        inputs, labels = self.train
-        count = len(labels)
-        shuffled = order(count, self.seed, epoch).to(self.device)
-        batches = torch.split(shuffled, self.recipe.batch_size)
-        labels_of = torch.split(labels.index_select(0, shuffled), self.recipe.batch_size)
-        augmentation = generator(self.seed, "augmentation", epoch, self.device)
         # Of each batch what the scores need, on the device: small, and read once at the end.
-        shown, predicted, losses = [], [], []
+        shown, predicted, losses, sizes = [], [], [], []
         self.updater.begin_epoch()
         self.model.train()
         start = self._clock()
+        for given in self.batches(epoch):
+            loss, logits = self.step(given, probe)
+            losses.append(loss.detach())
+            sizes.append(len(given.raw))
+            shown.append(given.labels)
+            predicted.append(logits.detach().argmax(dim=1))
+            self.marks.done("metrics")
+        seconds = self._clock() - start
+        return self.trained(torch.cat(shown), torch.cat(predicted), losses, sizes, seconds)
+
+    def batches(self, epoch: int) -> Iterator[Given]:
+        """What each step of an epoch is given, made when it is asked for."""
+        inputs, labels = self.train
+        shuffled = order(len(labels), self.seed, epoch).to(self.device)
+        batches = torch.split(shuffled, self.recipe.batch_size)
+        labels_of = torch.split(labels.index_select(0, shuffled), self.recipe.batch_size)
+        augmentation = generator(self.seed, "augmentation", epoch, self.device)
         for number, batch in enumerate(batches):
             step = (epoch - 1) * self.steps_per_epoch + number
             self.marks.begin()
@@ -217,42 +268,67 @@ class Trainer:
             # core, and workers use all of theirs: it gained nothing (0.91 to 0.99 of the speed,
             # two busy cores, one worker, rotation, affine, colors). On a GPU nothing waits.
             images = take(inputs, batch)
-            given = self.augment(images, labels_of[number], augmentation)
-            laid = given.images.contiguous(memory_format=self.layout)
+            made = self.augment(images, labels_of[number], augmentation)
+            laid = made.images.contiguous(memory_format=self.layout)
             self.marks.done("input")
-            logits = self._logits(laid)
-            self.marks.done("forward")
-            loss = self.loss(logits, given.labels if given.targets is None else given.targets)
-            self.marks.done("loss")
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.marks.done("backward")
-            if probe is None:
-                self.updater.step(step, self.marks.stage)
-            else:
-                probe.loss(loss.detach())
-                probe.gradients()
-                probe.batch(images, given.images)
-                self.marks.done("liveness")
-                # Amid the epoch: in its last step a schedule may have taken the rate to 0.
-                is_watched = step == self.steps_per_epoch // 2
-                self.updater.step(step, probe.updated if is_watched else probe.ignore)
-            self.marks.done("optimizer")
-            losses.append(loss.detach())
-            shown.append(given.labels)
-            predicted.append(logits.detach().argmax(dim=1))
-            self.marks.done("metrics")
-        seconds = self._clock() - start
-        running = scores(confusion(torch.cat(shown), torch.cat(predicted), self.num_classes))
+            yield Given(step, images, laid, made.labels, made.targets)
+
+    def step(
+        self, given: Given, probe: Probe | None, look: Callable[[], None] = lambda: None
+    ) -> tuple[Tensor, Tensor]:
+        """Train one step; its loss and its logits. `look` is called as the gradients are there."""
+        logits = self._logits(given.images)
+        self.marks.done("forward")
+        loss = self.loss(logits, given.labels if given.targets is None else given.targets)
+        self.marks.done("loss")
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.marks.done("backward")
+        look()
+        if probe is None:
+            self.updater.step(given.step, self.marks.stage)
+        else:
+            probe.loss(loss.detach())
+            probe.gradients()
+            probe.batch(given.raw, given.images)
+            self.marks.done("liveness")
+            is_watched = given.step % self.steps_per_epoch == self.watched
+            self.updater.step(given.step, probe.updated if is_watched else probe.ignore)
+        self.marks.done("optimizer")
+        return loss, logits
+
+    @property
+    def watched(self) -> int:
+        """The step whose update is watched: amid the epoch, as a schedule may end it at rate 0."""
+        return self.steps_per_epoch // 2
+
+    def trained(
+        self,
+        shown: Tensor,
+        predicted: Tensor,
+        losses: list[Tensor],
+        sizes: list[int],
+        seconds: float,
+    ) -> dict[str, Any]:
+        """What an epoch's steps say of themselves, as fields of its record.
+
+        Args:
+            shown: The labels of all images in the order they came, (N,).
+            predicted: What the model said of them.
+            losses: Of each step.
+            sizes: Images in each.
+            seconds: What the steps took.
+        """
+        running = scores(confusion(shown, predicted, self.num_classes))
         means_something = not self.augment.mixes  # a mixed image has no one right class
         return {
             "lr": self.updater.lr,
-            "train_loss": finite(mean_loss(losses, [len(batch) for batch in batches])),
+            "train_loss": finite(mean_loss(losses, sizes)),
             "train_accuracy": running.accuracy if means_something else None,
             "train_macro_f1": running.macro_f1 if means_something else None,
             "train_micro_f1": running.micro_f1 if means_something else None,
             "seconds": seconds,
             # A clock too coarse, or set back, has measured nothing.
-            "examples_per_second": count * self.augment.copies / seconds if seconds > 0 else 0.0,
+            "examples_per_second": len(shown) / seconds if seconds > 0 else 0.0,
         }
 
     def _logits(self, inputs: Tensor) -> Tensor:
@@ -285,7 +361,10 @@ class Trainer:
             found["train"] = asdict(scored.scores)
         return found
 
-    def _probe(self) -> Probe:
+    def probe(self, epoch: int) -> Probe | None:
+        """What watches an epoch: the first one, where anything does."""
+        if not self.probes or epoch != 1:
+            return None
         return Probe(
             self.recipe,
             self.model,

@@ -77,13 +77,7 @@ class Updater:
             step: Its number.
             watch: Called as each stage is done: `loss`, `l1`, `l2`, `clip`, `decay`, `step`.
         """
-        self.lr, momentum = at_step(self.recipe, step, self.steps_per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr * group["lr_factor"]
-            if "betas" in group:
-                group["betas"] = (momentum, group["betas"][1])
-            else:
-                group["momentum"] = momentum
+        self.set_rates(step)
         for parameter in self.parameters:
             if not parameter.requires_grad:
                 parameter.grad = None  # frozen since its gradient was made
@@ -103,6 +97,16 @@ class Updater:
         # Not kept and zeroed: the next backward pass hands its own tensors over without a copy.
         for parameter in self.parameters:
             parameter.grad = None
+
+    def set_rates(self, step: int) -> None:
+        """Set learning rate and momentum to those of a step."""
+        self.lr, momentum = at_step(self.recipe, step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.lr * group["lr_factor"]
+            if "betas" in group:
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum
 
     def begin_epoch(self) -> None:
         """Start the sums of an epoch anew."""

@@ -1,73 +1,25 @@
-"""Independent trials of one shape, trained side by side in the vector lanes of one core."""
+"""Several trials of one shape side by side, one in each lane of a core's vector instructions.
+
+The rule is at hand without llvmlite; what trains is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from normlab.data import Splits
-from normlab.recipe import Recipe
-from normlab.train.checkpoint import Checkpoint
-from normlab.train.loop import EpochDone, Finished
+from normlab.train.lanes.gain import gain
+from normlab.train.lanes.rule import Form, form, size
 
-
-@dataclass(frozen=True)
-class Form:
-    """What trials have in common that may train together: equal forms may."""
-
-    name: str
+if TYPE_CHECKING:
+    from normlab.train.lanes.group import GroupTrial, train_group
 
 
-@dataclass(frozen=True)
-class GroupTrial:
-    """A trial of a group.
+def __getattr__(name: str) -> Any:
+    if name not in {"GroupTrial", "train_group"}:
+        raise AttributeError(name)
+    from normlab.train.lanes import group
 
-    Attributes:
-        recipe: What to train and how.
-        seed: Of every random stream.
-        splits: The images, scaled.
-        resume: Where an earlier run of this trial stopped.
-    """
-
-    recipe: Recipe
-    seed: int
-    splits: Splits
-    resume: Checkpoint | None = None
+    return getattr(group, name)
 
 
-def form(
-    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, n_train: int, device: str
-) -> Form | str:
-    """The form of a trial, or the sentence why it trains by itself, on torch's path.
-
-    Args:
-        recipe: The trial's.
-        shape: (C, H, W) of an image.
-        num_classes: Number of classes.
-        n_train: Images it trains on.
-        device: "cpu" or "cuda".
-    """
-    return "this version of normlab trains one trial at a time"
-
-
-def size() -> int:
-    """The most trials of a group on this processor."""
-    return 1
-
-
-def gain(form: Form, trials: int) -> float:
-    """Seconds of a training step on torch's path by those of a trial in a group of so many."""
-    return 1.0
-
-
-def train_group(
-    trials: Sequence[GroupTrial], *, device: str = "cpu", probes: bool = True
-) -> Iterator[tuple[int, EpochDone | Finished | Exception]]:
-    """Train trials of one form together.
-
-    Yields:
-        The index of a trial with its event; an exception ends that trial alone. After each epoch
-        of the group every trial that is still on gives its `EpochDone`, whose checkpoint shares
-        memory: use it before the next event of that trial.
-    """
-    raise NotImplementedError
+__all__ = ["Form", "GroupTrial", "form", "gain", "size", "train_group"]

@@ -1,0 +1,104 @@
+"""Which trials train in lanes: a static rule over recipe and processor.
+
+It must not depend on anything else: the two paths round differently, and a trial's bits would hang
+on how many others wait.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from normlab.models import build
+from normlab.native import compiled
+from normlab.recipe import Recipe
+from normlab.train.lanes import update
+from normlab.train.lanes.graph import Conv, Graph
+from normlab.train.lanes.translate import NoLanes, translate
+
+WIDEST = 32
+"""Channels up to which lanes pay: a wider convolution fills a core's vectors by itself."""
+
+_WIDTHS = (4, 8, 16)
+
+
+def size() -> int:
+    """Trials that a group on this processor can have at most; 0 where there are no lanes."""
+    if not compiled.is_there() or "+avx2" not in compiled.processor()[1].split(","):
+        return 0
+    return compiled.lanes()
+
+
+def lanes_for(trials: int) -> int:
+    """The narrowest program for so many trials: all of them give the same bits."""
+    return next(width for width in _WIDTHS if width >= trials)
+
+
+Form = tuple[object, ...]
+"""What trials must share to train side by side."""
+
+
+def form(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int, device: str
+) -> Form | str:
+    """What a trial shares with those it may train beside; or, in words, why it trains on torch.
+
+    Args:
+        recipe: The trial's.
+        shape: (C, H, W) of an image.
+        num_classes: How many classes there are.
+        images: How many images it trains on.
+        device: "cpu" or "cuda".
+    """
+    if device != "cpu":
+        return f"it trains on {device}"
+    if not size():
+        return "this processor has no lanes of 8 numbers, or llvmlite is not installed"
+    return _form(recipe, shape, num_classes, images)
+
+
+@lru_cache(maxsize=4096)
+def _form(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int
+) -> Form | str:
+    if recipe.precision != "float32":
+        return f"its precision is {recipe.precision}"
+    if recipe.loss != "cross_entropy":
+        return f"its loss is {recipe.loss}"
+    model = build(recipe, shape, num_classes).model
+    if reason := update.why_not(recipe, model):
+        return reason
+    dropping = [name for name, layer in _random(model) if layer.p > 0]
+    try:
+        graph = translate(model, shape, dropping)
+    except NoLanes as reason:
+        return str(reason)
+    if (width := widest(graph)) > WIDEST:
+        return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
+    copies = [spec.model_dump_json() for spec in recipe.augment if getattr(spec, "copies", 1) > 1]
+    return (
+        recipe.model.model_dump_json(),
+        recipe.norm.model_dump_json(),
+        recipe.activation,
+        recipe.dropout.kind,
+        recipe.batch_size,
+        update.form(recipe),
+        tuple(copies),
+        recipe.data.model_dump_json(),
+        repr(recipe.validation),
+        (shape, num_classes, images),
+    )
+
+
+def _random(model: object) -> list[tuple[str, object]]:
+    from normlab.train.streams import random_layers
+
+    return random_layers(model)  # type: ignore[arg-type,return-value]
+
+
+def widest(graph: Graph) -> int:
+    """The largest number of channels that a convolution reads or writes, its head's apart."""
+    return max(
+        max(o.source.map.channels, o.out.channels)
+        for o in graph.operations
+        if isinstance(o, Conv)
+    )

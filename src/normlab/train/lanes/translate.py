@@ -1,0 +1,318 @@
+"""From a model to a graph of operations on maps, by its layers; see `normlab.train.lanes.graph`."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from normlab.convolutions import Conv2d
+from normlab.errors import UserError
+from normlab.models.pooling import AveragePool, GlobalAveragePool
+from normlab.models.residual import Add as AddLayer
+from normlab.models.residual import ZeroPad
+from normlab.norms import NoNorm, is_norm
+from normlab.regularizers import Dropout, RandomLayer, SpatialDropout, StochasticDepth
+from normlab.train.lanes.graph import Add, Conv, Graph, Map, Mask, Operation, Pool, Read
+from normlab.train.lanes.norms import why_not
+
+_CONVOLUTIONS = (nn.Conv2d, Conv2d)
+_AVERAGES = (nn.AvgPool2d, AveragePool, nn.AdaptiveAvgPool2d, GlobalAveragePool)
+_UNITS: dict[type[RandomLayer], Any] = {
+    Dropout: "element",
+    SpatialDropout: "map",
+    StochasticDepth: "image",
+}
+_Steps = tuple[tuple[str, str], ...]
+"""What follows a stored map until it is read: ("norm", name), ("relu", ""), ("mask", name)."""
+
+
+class NoLanes(Exception):  # noqa: N818
+    """A model, or a recipe, has no form for lanes; the message says why."""
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A result within the model: a stored map and what follows it so far."""
+
+    map: int
+    steps: _Steps = ()
+    stride: int = 1
+    is_padded: bool = False
+    is_flat: bool = False
+
+
+@dataclass
+class _Making:
+    """The graph in the making; maps get their views at the end."""
+
+    shapes: list[tuple[int, int, int]]
+    operations: list[tuple[type[Operation], dict[str, Any], list[_Value], int]] = field(
+        default_factory=list
+    )
+
+    def write(
+        self, kind: type[Operation], reads: list[_Value], shape: tuple[int, int, int], **options: Any
+    ) -> _Value:
+        """One more operation and its map (C, H, W)."""
+        if any(value.is_padded for value in reads[:1]):
+            raise NoLanes("a thinned shortcut is read by something else than a sum")
+        self.shapes.append(shape)
+        self.operations.append((kind, options, reads, len(self.shapes) - 1))
+        return _Value(len(self.shapes) - 1)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_norm(m) or isinstance(m, NoNorm) or not any(True for _ in m.children())
+
+
+def translate(
+    model: nn.Module, shape: tuple[int, int, int], dropping: Collection[str] = ()
+) -> Graph:
+    """The graph of a model.
+
+    Args:
+        model: In any mode; only its layers and shapes are looked at.
+        shape: (C, H, W) of an image.
+        dropping: The names of the random layers that drop anything.
+
+    Raises:
+        NoLanes: A layer has no form for lanes; the message names it.
+    """
+    try:
+        traced = _Tracer().trace(model)
+    except Exception as error:  # code of the user's that cannot be followed
+        raise NoLanes(f"the model's code cannot be followed: {error}") from None
+    modules = dict(model.named_modules())
+    parameters = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
+    rows, at = {}, 0
+    for name, size in parameters:
+        rows[name] = at
+        at += torch.Size(size).numel()
+    making = _Making([shape])
+    values: dict[fx.Node, _Value] = {}
+    result: _Value | None = None
+    for node in traced.nodes:
+        given = [values[a] for a in node.all_input_nodes]
+        if node.op == "placeholder":
+            values[node] = _Value(0)
+        elif node.op == "call_module":
+            module = modules[str(node.target)]
+            values[node] = _layer(making, str(node.target), module, given, rows, dropping)
+        elif node.op == "call_function" and node.target in (operator.add, torch.add):
+            values[node] = _sum(making, given)
+        elif node.target in (torch.flatten, "flatten"):
+            values[node] = replace(given[0], is_flat=True)
+        elif node.op == "output":
+            result = given[0]
+        else:
+            raise NoLanes(f"the model calls {getattr(node.target, '__name__', node.target)}")
+    if result is None or result.steps or making.shapes[result.map][1:] != (1, 1):
+        raise NoLanes("something follows the layer that makes the logits")
+    if not making.operations or making.operations[-1][3] != result.map:
+        raise NoLanes("the logits are not what the last layer makes")
+    return _finish(making, parameters)
+
+
+def _layer(
+    making: _Making,
+    name: str,
+    module: nn.Module,
+    given: list[_Value],
+    rows: dict[str, int],
+    dropping: Collection[str],
+) -> _Value:
+    value = given[0]
+    channels, height, width = making.shapes[value.map]
+    if isinstance(module, nn.Identity):
+        return value
+    if isinstance(module, nn.Flatten):
+        return replace(value, is_flat=True)
+    if isinstance(module, AddLayer):
+        return _sum(making, given)
+    if is_norm(module) or isinstance(module, NoNorm):
+        steps = value.steps
+        if not isinstance(module, NoNorm):
+            if reason := why_not(module):
+                raise NoLanes(f"{name}: it {reason}")
+            steps = (*steps, ("norm", name))
+        activation = getattr(module, "activation", None)
+        if activation is not None:
+            steps = (*steps, *_activation(name, activation))
+        return replace(value, steps=steps)
+    if isinstance(module, nn.ReLU):
+        return replace(value, steps=(*value.steps, *_activation(name, module)))
+    if isinstance(module, RandomLayer):
+        if name not in dropping:
+            return value
+        if value.is_flat and (height, width) != (1, 1):
+            raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
+        if type(module) not in _UNITS:
+            raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+        return replace(value, steps=(*value.steps, ("mask", f"{_UNITS[type(module)]}:{name}")))
+    if type(module) in _CONVOLUTIONS:
+        return _convolution(making, name, module, value, rows)
+    if type(module) is nn.Linear:
+        if channels * height * width != module.in_features:
+            raise NoLanes(f"{name}: the linear layer does not read a whole map")
+        bias = rows.get(f"{name}.bias")
+        return making.write(
+            Conv,
+            [value],
+            (module.out_features, 1, 1),
+            kernel=(height, width),
+            stride=1,
+            padding=(0, 0),
+            weight=rows[f"{name}.weight"],
+            bias=bias,
+        )
+    if type(module) is nn.MaxPool2d or type(module) in _AVERAGES:
+        return _pool(making, name, module, value)
+    if isinstance(module, ZeroPad):
+        return replace(value, stride=module.stride, is_padded=True)
+    raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+
+
+def _activation(name: str, module: nn.Module) -> _Steps:
+    if type(module) is not nn.ReLU:
+        raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    return (("relu", ""),)
+
+
+def _convolution(
+    making: _Making, name: str, module: nn.Module, value: _Value, rows: dict[str, int]
+) -> _Value:
+    assert isinstance(module, nn.Conv2d)
+    plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
+    if not plain or isinstance(module.padding, str) or module.stride[0] != module.stride[1]:
+        raise NoLanes(f"{name}: groups, dilation or such a padding has no form for lanes")
+    if max(module.kernel_size) > 7 or not all(
+        p < k for p, k in zip(module.padding, module.kernel_size, strict=True)
+    ):
+        raise NoLanes(f"{name}: a kernel of {module.kernel_size} has no form for lanes")
+    _, height, width = making.shapes[value.map]
+    made = [
+        (size + 2 * p - k) // module.stride[0] + 1
+        for size, p, k in zip((height, width), module.padding, module.kernel_size, strict=True)
+    ]
+    return making.write(
+        Conv,
+        [value],
+        (module.out_channels, made[0], made[1]),
+        kernel=module.kernel_size,
+        stride=module.stride[0],
+        padding=module.padding,
+        weight=rows[f"{name}.weight"],
+        bias=rows.get(f"{name}.bias"),
+    )
+
+
+def _pool(making: _Making, name: str, module: nn.Module, value: _Value) -> _Value:
+    channels, height, width = making.shapes[value.map]
+    if isinstance(module, nn.AdaptiveAvgPool2d):
+        if module.output_size not in (1, (1, 1)):
+            raise NoLanes(f"{name}: an average over parts of a map has no form for lanes")
+        window = stride = (height, width)
+    else:
+        assert isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
+        window, stride = _pair(module.kernel_size), _pair(module.stride)
+        if module.ceil_mode or module.padding not in (0, (0, 0)):
+            raise NoLanes(f"{name}: a pool with padding or ceil_mode has no form for lanes")
+    made = [(size - k) // s + 1 for size, k, s in zip((height, width), window, stride, strict=True)]
+    if window != stride and made != [1, 1]:
+        raise NoLanes(f"{name}: a pool whose windows overlap has no form for lanes")
+    return making.write(
+        Pool,
+        [value],
+        (channels, made[0], made[1]),
+        window=window,
+        is_max=isinstance(module, nn.MaxPool2d),
+    )
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[1])
+
+
+def _sum(making: _Making, given: list[_Value]) -> _Value:
+    if len(given) != 2:
+        raise NoLanes("a sum of a map with itself or a number has no form for lanes")
+    branch, shortcut = given
+    if branch.is_padded:
+        branch, shortcut = shortcut, branch
+    return making.write(Add, [branch, shortcut], making.shapes[branch.map], stride=shortcut.stride)
+
+
+def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]) -> Graph:
+    """Give the maps their views and say which reader writes a gradient first."""
+    views: dict[int, set[_Steps]] = {}
+    for _, _, reads, _ in making.operations:
+        for value in reads:
+            views.setdefault(value.map, set()).add(value.steps)
+    maps = tuple(
+        _map(number, shape, views.get(number, set())) for number, shape in enumerate(making.shapes)
+    )
+    masks = tuple((m.mask, m) for m in maps if m.mask)
+    if len({mask for mask, _ in masks}) < len(masks):
+        raise NoLanes("one dropout layer is used twice")
+    if maps[0].norm:
+        raise NoLanes("a norm of the images themselves has no form for lanes")
+    seen: set[tuple[int, bool]] = set()
+    operations: list[Operation] = []
+    for kind, options, reads, number in reversed(making.operations):
+        made = []
+        for value in reads:
+            map = maps[value.map]
+            raw = not value.steps and not map.is_plain
+            own = (map.number, raw and map.norm is not None)
+            made.append(Read(map, raw, own not in seen))
+            seen.add(own)
+        operations.append(_operation(kind, made, maps[number], options))
+    return Graph(maps, tuple(reversed(operations)), parameters, masks)
+
+
+def _operation(
+    kind: type[Operation], reads: list[Read], out: Map, options: dict[str, Any]
+) -> Operation:
+    if kind is Add:
+        return Add(reads[0], reads[1], out, **options)
+    if kind is Pool:
+        return Pool(reads[0], out, **options)
+    return Conv(reads[0], out, **options)
+
+
+def _map(number: int, shape: tuple[int, int, int], views: set[_Steps]) -> Map:
+    channels, height, width = shape
+    own = {steps for steps in views if steps}
+    if len(own) > 1:
+        raise NoLanes("a map is read in two ways, neither of them as it is")
+    steps = own.pop() if own else ()
+    kinds = [kind for kind, _ in steps]
+    rectified = kinds[:2] == ["relu", "norm"] and () not in views
+    if rectified:
+        steps, kinds = steps[1:], kinds[1:]
+    if kinds != [k for k in ("norm", "relu", "mask") if k in kinds]:
+        raise NoLanes(f"{', '.join(kinds)} in this order have no form for lanes")
+    of = dict(steps)
+    unit, _, name = of.get("mask", "").partition(":")
+    mask = Mask(name, unit) if name else None  # type: ignore[arg-type]
+    return Map(
+        number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask
+    )
+
+
+def parameters_of(model: nn.Module) -> list[Tensor]:
+    """The parameters in the order of the graph's rows.
+
+    Raises:
+        UserError: Two names for one tensor.
+    """
+    found = [p for _, p in model.named_parameters(remove_duplicate=False)]
+    if len({id(p) for p in found}) < len(found):
+        raise UserError("parameters are shared between layers")
+    return found
