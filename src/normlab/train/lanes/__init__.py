@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from normlab.train.lanes.gain import gain
+from normlab.train.lanes.gains import gain
 from normlab.train.lanes.rule import Form, form, size
 
 if TYPE_CHECKING:
