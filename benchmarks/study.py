@@ -2,15 +2,19 @@
 
     python benchmarks/study.py                                  # 6 arms x 4 seeds x 3 epochs, 10,000 images
     python benchmarks/study.py --images 1000 --seeds 2 --schemes normlab scripts-side-by-side
+    python benchmarks/study.py --seeds 16 --images 60000 --epochs 2     # what lanes do for a study of many seeds
+    python benchmarks/study.py --study mnist-norms --seeds 16 --schemes normlab normlab-torch
     python benchmarks/study.py --json benchmarks/results/study_epyc.json
 
-The six arms of the bundled `mnist-l1-l2-gbn`: batch norm and ghost batch norm of the 7,288-parameter net with
+The arms of a bundled study, as a rule the six of `mnist-l1-l2-gbn`: batch norm and ghost batch norm of the 7,288-parameter net with
 and without L1 and L2. normlab trains them with its workers, one thread each, checks them, tests after every
 epoch, stores, and writes the report, all of which is in its time. The others run `mnist_script.py`: a plain loop
 over a DataLoader that tests after every epoch and stores weights, predictions and a line an epoch, and makes no
 report:
 
-- `scripts-in-turn`: a process for each trial, one after the other, with 1 and with 2 threads; the better counts;
+- `normlab-torch`: normlab with its lanes switched off (NORMLAB_LANES=0): each trial by itself, on torch's path;
+- `scripts-in-turn`: a process for each trial, one after the other, with 1 and with 2 threads; the better counts. The
+  scripts know the arms of `mnist-l1-l2-gbn` alone; with another study they are left out;
 - `scripts-side-by-side`: as many processes at a time as normlab has workers, one thread each;
 - `joblib`, `ray`: the same function in their processes, one thread each.
 
@@ -25,13 +29,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -44,6 +49,7 @@ import normlab
 from normlab.data import load
 from normlab.errors import UserError
 from normlab.recipe import Recipe
+from normlab.study.files import bundled
 from normlab.study.spec import Study
 
 HERE = Path(__file__).parent
@@ -53,7 +59,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Size:
-    """How much is trained: arms by label, seeds, epochs, images of training and test, workers."""
+    """How much is trained: arms by label, seeds, epochs, images of training and test, workers, study."""
 
     arms: list[str]
     seeds: int
@@ -61,6 +67,7 @@ class Size:
     images: int
     test_images: int
     workers: int
+    study: str = STUDY
 
     @property
     def trials(self) -> int:
@@ -79,9 +86,8 @@ class Ran:
 
 def smallest(size: Size) -> Size:
     """One trial of about one step."""
-    return Size(
-        size.arms[:1], 1, 1, min(size.images, 100), min(size.test_images, 100), size.workers
-    )
+    few = {"images": min(size.images, 100), "test_images": min(size.test_images, 100)}
+    return replace(size, arms=size.arms[:1], seeds=1, epochs=1, **few)
 
 
 class Memory(threading.Thread):
@@ -135,22 +141,28 @@ def called(words: list[str], **more: Any) -> None:
 
 
 def study_file(size: Size, folder: Path) -> Path:
-    """The study of so much, as a file; its claims are those that any number of epochs can settle."""
-    bundled = Study.load(STUDY)
-    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in bundled.arms]
+    """The study of so much, without its claims, as a file."""
+    study = Study.load(size.study)
+    arms = [arm.model_dump(mode="json", exclude_defaults=True) for arm in study.arms]
     values = {
-        "question": "Do penalties or ghost batches help?",
+        "question": study.question,
         "base": {
-            **bundled.base,
+            **study.base,
             "epochs": size.epochs,
-            "data": {"kind": "mnist", **limits(size)},
+            "data": {"kind": kind_of_data(size), **limits(size)},
         },
         "arms": [arm for arm in arms if arm["label"] in size.arms],
         "seeds": size.seeds,
     }
-    path = folder / "mnist-six.yaml"
+    path = folder / "timed.yaml"
     path.write_text(yaml.safe_dump(values, sort_keys=False))
     return path
+
+
+def kind_of_data(size: Size) -> str:
+    """The data set of the study."""
+    data = Study.load(size.study).base["data"]
+    return str(data["kind"] if isinstance(data, dict) else data)
 
 
 def limits(size: Size) -> dict[str, int]:
@@ -158,11 +170,13 @@ def limits(size: Size) -> dict[str, int]:
     return {"limit": max(1, size.images // 10), "test_limit": max(1, size.test_images // 10)}
 
 
-def by_normlab(size: Size, folder: Path) -> Ran:
+def by_normlab(size: Size, folder: Path, *, lanes: bool = True) -> Ran:
     """`normlab run`, its report included."""
+    switch = {} if lanes else {"NORMLAB_LANES": "0"}
     path = study_file(size, folder)
     words = [sys.executable, "-m", "normlab", "run", str(path), "--workers", str(size.workers)]
-    ran = watched(lambda: called([*words, "--runs", str(folder / "runs")]))
+    words += ["--runs", str(folder / "runs")]
+    ran = watched(lambda: called(words, env={**os.environ, **switch}))
     epochs = normlab.results(Study.load(path), runs=folder / "runs").epochs
     last = epochs[epochs["epoch"] == epochs["epoch"].max()]
     ran.accuracies = (100 * last["test_accuracy"]).tolist()
@@ -170,7 +184,13 @@ def by_normlab(size: Size, folder: Path) -> Ran:
 
 
 def plain_trials(size: Size, folder: Path, threads: int) -> list[dict[str, Any]]:
-    """The arguments of each trial of the plain script; its images are written beside."""
+    """The arguments of each trial of the plain script; its images are written beside.
+
+    Raises:
+        UserError: The script knows the arms of one study.
+    """
+    if size.study != STUDY:
+        raise UserError(f"the scripts do not know the arms of {size.study}")
     dataset = load(
         Recipe.parse({"data": {"kind": "mnist", **limits(size)}, "model": "mnist-7288"}).data
     )
@@ -256,6 +276,7 @@ def with_accuracies(ran: Ran, trials: list[dict[str, Any]]) -> Ran:
 
 WAYS: dict[str, Callable[[Size, Path], Ran]] = {
     "normlab": by_normlab,
+    "normlab-torch": lambda size, at: by_normlab(size, at, lanes=False),
     "scripts-in-turn, 1 thread": lambda size, at: by_scripts(size, at, threads=1, at_once=1),
     "scripts-in-turn, 2 threads": lambda size, at: by_scripts(size, at, threads=2, at_once=1),
     "scripts-side-by-side": lambda size, at: by_scripts(size, at, threads=1, at_once=size.workers),
@@ -295,23 +316,28 @@ def row(way: str, size: Size, found: dict[str, list[Ran]], starts: dict[str, flo
 
 
 def main() -> None:
-    labels = [arm.label or "" for arm in Study.load(STUDY).arms]
     parser = argparse.ArgumentParser(
         description="A whole study beside plain scripts, joblib, Ray Tune."
     )
+    parser.add_argument("--study", choices=bundled(), default=STUDY)
     parser.add_argument("--images", type=int, default=10_000, help="for training")
     parser.add_argument("--test-images", type=int, default=10_000)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--arms", nargs="+", choices=labels, default=labels)
+    parser.add_argument("--arms", nargs="+", help="labels of those that are trained")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--schemes", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     given = parser.parse_args()
     given.threads = 1
+    labels = [arm.label or "" for arm in Study.load(given.study).arms]
+    if unknown := set(given.arms or ()) - set(labels):
+        parser.error(f"{given.study} has no arm {', '.join(sorted(unknown))}: {', '.join(labels)}")
     size = Size(
-        given.arms, given.seeds, given.epochs, given.images, given.test_images, given.workers
+        given.arms or labels,
+        *(given.seeds, given.epochs, given.images, given.test_images, given.workers),
+        given.study,
     )
     print(
         " ".join(filter(None, machine().values())),

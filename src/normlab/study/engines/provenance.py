@@ -49,8 +49,11 @@ _ONEDNN = (
 )
 """oneDNN's levels from the highest, each with the flags that a chip needs for it."""
 
-_SWITCHES = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_DEFAULT_FPMATH_MODE")
-"""Variables that change what the libraries compute and that none of them can be asked about."""
+_SWITCHES = (
+    *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_DEFAULT_FPMATH_MODE"),
+    "NORMLAB_LANES",
+)
+"""Variables that change what is computed, and that none of the libraries can be asked about."""
 
 
 def provenance(device: str, threads: int | None = None) -> dict[str, object]:

@@ -29,7 +29,7 @@ def gain(form: Form, trials: int) -> float:
     model, *wanted, batch = key(form)
     rows = [row for row in table if row[0] == model]
     if not rows:
-        return min(_of(gains, trials) for gains in table.values())
+        return min((_of(gains, trials) for gains in table.values()), default=1.0)
 
     def distance(row: Key) -> tuple[bool, bool, float]:
         return row[1] != wanted[0], row[2] != wanted[1], abs(math.log2(row[3] / batch))

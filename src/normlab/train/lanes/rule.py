@@ -6,6 +6,7 @@ on how many others wait.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,9 +25,13 @@ _WIDTHS = (4, 8, 16)
 
 def size() -> int:
     """Trials that a group on this processor can have at most; 0 where there are no lanes."""
-    if not compiled.is_there() or "+avx2" not in compiled.processor()[1].split(","):
+    if _is_off() or not compiled.is_there() or "+avx2" not in compiled.processor()[1].split(","):
         return 0
     return compiled.lanes()
+
+
+def _is_off() -> bool:
+    return os.environ.get("NORMLAB_LANES") == "0"
 
 
 def lanes_for(trials: int) -> int:
@@ -77,6 +82,8 @@ def form(
     """
     if device != "cpu":
         return f"it trains on {device}"
+    if _is_off():
+        return "NORMLAB_LANES=0 switches lanes off"
     if not size():
         return "this processor has no lanes of 8 numbers, or llvmlite is not installed"
     return _form(recipe, shape, num_classes, images)
