@@ -28,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -38,10 +39,12 @@ from shapes import every_recipe
 from timing import begin, keep, options
 
 from normlab.data import Splits, describe
+from normlab.models import build
 from normlab.native import compiled
 from normlab.recipe import Recipe
 from normlab.recipe.regularizers import EarlyStopping
 from normlab.recipe.training import Constant
+from normlab.records import EpochRecord
 from normlab.train.lanes import gains, rule
 from normlab.train.lanes.group import Group
 from normlab.train.lanes.translate import translate
@@ -84,22 +87,21 @@ class Case:
         """Number of classes."""
         return describe(self.recipe.data).num_classes
 
-    @property
-    def name(self) -> str:
-        """Model, norm, batch size and image."""
-        size = "x".join(map(str, self.shape))
-        return f"{model_of(self.recipe)}, {self.recipe.norm.kind}, {self.recipe.batch_size} x {size}"
-
     def least_bytes(self, lanes: int) -> int:
         """Of a group's maps alone."""
-        from normlab.models import build
-
-        graph = translate(build(self.recipe, self.shape, self.classes).model, self.shape)
-        return sum(4 * lanes * self.recipe.batch_size * map.size for map in graph.maps)
+        model = build(self.recipe, self.shape, self.classes, device="meta").model
+        graph = translate(model, self.shape)
+        return sum(4 * lanes * self.recipe.batch_size * each.size for each in graph.maps)
 
     def images(self) -> Splits:
         """Of an epoch."""
         return made_up(self.shape, self.classes, STEPS * self.recipe.batch_size, 1)
+
+
+def name_of(recipe: Recipe) -> str:
+    """Model, norm, batch size and image of a row."""
+    size = "x".join(map(str, describe(recipe.data).shape))
+    return f"{model_of(recipe)}, {recipe.norm.kind}, {recipe.batch_size} x {size}"
 
 
 def model_of(recipe: Recipe) -> str:
@@ -109,12 +111,18 @@ def model_of(recipe: Recipe) -> str:
     return ", ".join([recipe.model.kind, *words])
 
 
-def cases() -> list[Case]:
-    """One for every model, kind of norm, batch size and image of the bundled studies, and further widths."""
+def cases(only: str = "") -> list[Case]:
+    """One for every model, kind of norm, batch size and image of the bundled studies, and further widths.
+
+    Args:
+        only: What a row's name has, a regular expression.
+    """
     found: dict[tuple[object, ...], Case] = {}
     for study, recipe in _recipes():
         model = recipe.model.model_dump_json()
         key = (model, recipe.norm.kind, recipe.batch_size, describe(recipe.data).shape)
+        if not re.search(only, name_of(recipe)):
+            continue
         if key not in found or isinstance(found[key].form, str):
             case = case_of(study, recipe)
             # Of two arms the first that lanes can train.
@@ -145,14 +153,15 @@ def case_of(study: str, recipe: Recipe) -> Case:
     )
     facts = describe(recipe.data)
     given = (recipe, facts.shape, facts.num_classes, STEPS * recipe.batch_size, "cpu")
-    by_rule = rule.form(*given)
-    if not isinstance(by_rule, str):
-        return Case(study, recipe, by_rule, "")
-    with patch.object(rule, "WIDEST", ANY_WIDTH):
+    # Nothing but layers and shapes is looked at: no weights are drawn.
+    with patch.object(rule, "build", partial(build, device="meta")):
         rule._form.cache_clear()
-        anyway = rule.form(*given)
+        by_rule = rule.form(*given)
+        with patch.object(rule, "WIDEST", ANY_WIDTH):
+            rule._form.cache_clear()
+            form = rule.form(*given)
     rule._form.cache_clear()
-    return Case(study, recipe, anyway, by_rule)
+    return Case(study, recipe, form, by_rule if isinstance(by_rule, str) else "")
 
 
 Window = Callable[[], float]
@@ -186,15 +195,18 @@ def lanes_window(case: Case, images: Splits, trials: int, group: Group) -> Windo
     def window() -> float:
         nonlocal epoch
         epoch += 1
-        records = group.epoch(trainers, [epoch] * trials)
-        for record in records:
-            if isinstance(record, Exception):
-                raise RuntimeError(str(record)) from record
-        if group.missed:
-            raise RuntimeError(next(iter(group.missed.values())))
-        return sum(record.seconds for record in records) / trials / STEPS
+        outcomes = group.epoch(trainers, [epoch] * trials)
+        failed = [*filter(None, map(str_of, outcomes)), *group.missed.values()]
+        if failed:
+            raise RuntimeError(failed[0])
+        return sum(r.seconds for r in outcomes if isinstance(r, EpochRecord)) / trials / STEPS
 
     return window
+
+
+def str_of(outcome: EpochRecord | Exception) -> str:
+    """What an exception says; empty for a record."""
+    return f"{outcome}" if isinstance(outcome, Exception) else ""
 
 
 def measure(case: Case, given: argparse.Namespace) -> Row:
@@ -207,7 +219,9 @@ def measure(case: Case, given: argparse.Namespace) -> Row:
         "image": list(case.shape),
         "study": case.study,
         "optimizer": recipe.optimizer.kind,
-        "dropout": recipe.dropout.p if isinstance(recipe.dropout.p, float) else str(recipe.dropout.p),
+        "dropout": recipe.dropout.p
+        if isinstance(recipe.dropout.p, float)
+        else str(recipe.dropout.p),
         "transforms": [spec.kind for spec in recipe.augment],
         "lanes": compiled.lanes(),
         "clock": given.clock,
@@ -372,7 +386,9 @@ def in_child(instructions: str) -> int:
     """The same command in a process that is held to some instructions."""
     words = [word for word in sys.argv if word not in {"--instructions", instructions}]
     held = {"ATEN_CPU_CAPABILITY": instructions, "ONEDNN_MAX_CPU_ISA": instructions.upper()}
-    return subprocess.run([sys.executable, *words], env={**os.environ, **held}, check=False).returncode
+    return subprocess.run(
+        [sys.executable, *words], env={**os.environ, **held}, check=False
+    ).returncode
 
 
 def main() -> None:
@@ -396,15 +412,14 @@ def main() -> None:
     print(f"{compiled.lanes()} lanes; for each group milliseconds of a trial's step, torch / lanes")
     print(f"{'':64}{'torch':>9}{''.join(f'{n:>15}' for n in (16, 8, 4, 1) if n <= rule.size())}")
     rows: list[Row] = []
-    for case in cases():
-        if re.search(given.only, case.name):
-            try:
-                rows.append(measure(case, given))
-            except RuntimeError as error:
-                print(f"{case.name}: {error}", flush=True)
-                continue
-            print(text(rows[-1]), flush=True)
-            keep(rows, given)
+    for case in cases(given.only):
+        try:
+            rows.append(measure(case, given))
+        except RuntimeError as error:
+            print(f"{name_of(case.recipe)}: {error}", flush=True)
+            continue
+        print(text(rows[-1]), flush=True)
+        keep(rows, given)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from normlab.errors import UserError
 from normlab.models import MODELS, build, parameter_count
 from normlab.norms import make
 from normlab.recipe import Recipe
@@ -206,3 +208,14 @@ def test_a_trial_of_the_script_stores_what_it_found(parts: SimpleNamespace, tmp_
         "predictions.npy",
         "epochs.jsonl",
     }
+
+
+def test_other_studies_are_timed_without_the_scripts(
+    parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    size = parts.study.Size(["batch 1x"], 1, 1, 100, 100, 2, "digits-norms")
+    written = yaml.safe_load(parts.study.study_file(size, tmp_path).read_text())
+    assert written["base"]["data"] == {"kind": "digits", "limit": 10, "test_limit": 10}
+    assert "claims" not in written
+    with pytest.raises(UserError, match="digits-norms"):
+        parts.study.by_scripts(size, tmp_path, threads=1, at_once=1)

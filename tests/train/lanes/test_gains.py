@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[3]
 
 def form(model: str = "mnist-7704", norm: str = "batch", batch: int = 64) -> rule.Form:
     recipe = Recipe.parse({"data": "digits", "model": "digits-small", "norm": "batch"})
-    with_model = Recipe.parse({"data": "mnist", "model": "mnist-7704", "norm": norm, "batch_size": batch})
+    with_model = Recipe.parse(
+        {"data": "mnist", "model": "mnist-7704", "norm": norm, "batch_size": batch}
+    )
     shape = describe(with_model.data).shape
     return rule.Form(
         json.dumps({"kind": model}),
