@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from normlab.recipe import Recipe
-from normlab.study import groups
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from normlab.train import lanes
 from tests.kinds import EVERY_KIND
 
 torch.set_num_threads(1)
@@ -28,7 +28,7 @@ def _config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture
 def torch_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every trial trains by itself, on torch's path, whatever this processor has."""
-    monkeypatch.setattr(groups.lanes, "form", lambda *_: "torch's path is asked for")
+    monkeypatch.setattr(lanes, "form", lambda *_: "torch's path is asked for")
 
 
 @pytest.fixture
