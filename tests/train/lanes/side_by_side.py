@@ -142,7 +142,8 @@ def misses(sides: Sides, lanes: Sequence[int] = (0, 3)) -> list[str]:
     for lane in lanes:
         exact, torchs = (sides.in_torch(lane, d) for d in (torch.float64, torch.float32))
         assert found[lane].keys() == exact.keys()
-        grads = [g.norm() for n, g in exact.items() if "running" not in n and n != "loss"]
+        named = sides.program.rows
+        grads = [exact[name].norm() for name in named]
         whole = float(torch.stack(grads).norm())
         for name, value in exact.items():
             # A gradient that is 0 in truth, such as a bias's before a norm, is only rounding.
