@@ -191,8 +191,8 @@ def run(
     Args:
         study: From `load_study`, or made with `Study.parse`.
         runs: The folder that holds a folder for each study.
-        workers: Trials trained side by side; "auto" is one per CPU core. With more than one, call
-            this under ``if __name__ == "__main__":``, as worker processes import the script.
+        workers: Processes that train side by side; "auto" is one per CPU core. With more than one,
+            call this under ``if __name__ == "__main__":``, as worker processes import the script.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         until_settled: Add seeds at the study's looks until its claims are settled.

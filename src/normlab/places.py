@@ -16,7 +16,18 @@ DECIDING = {
 }
 """Fields of a trial's provenance that decide about the bits, with what they are called."""
 
+TOGETHER = "together"
+"""Field of a trial's provenance: how many trials trained side by side, itself included, in digits.
+One that torch's path trained has none. It decides nothing about the bits; the trial's seconds and
+its memory are its share of the group's."""
+
 Place = Mapping[str, object]
+
+
+def trained_together(places: Iterable[Place]) -> int:
+    """The most trials that trained side by side with one, itself included, by its places."""
+    found = (str(place.get(TOGETHER, "")) for place in places)
+    return max((int(text) for text in found if text.isdecimal()), default=1)
 
 
 def differing(one: Place, other: Place, *, known: bool = False) -> list[str]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
+from rich.text import Text
 
 from normlab.study.events import (
     EpochEnded,
@@ -27,6 +30,9 @@ from normlab.study.events import (
 from normlab.terminal import console
 from normlab.text import shown
 from normlab.wording import counted, hours_text
+
+_MOST_BARS = 8
+"""Trials that have a bar at a time: of many that train together the others wait for a place."""
 
 
 def reporter() -> Lines | Bars:
@@ -59,12 +65,12 @@ class Lines:
     def __call__(self, event: Event) -> None:
         """Say what began or ended."""
         match event:
-            case RunBegan(trials=trials, workers=workers):
+            case RunBegan(trials=trials, workers=workers, together=together):
                 self.total, self.done = trials, 0
                 if trials:
-                    console.print(
-                        f"training {counted(trials, 'trial')} on {counted(workers, 'worker')}"
-                    )
+                    up_to = f", up to {together} together" if together > 1 else ""
+                    on = counted(workers, "worker")
+                    console.print(f"training {counted(trials, 'trial')} on {on}{up_to}")
             case TrialPutBack():
                 console.print(
                     f"{event.name}: not trained, still pending: {event.reason}", soft_wrap=True
@@ -92,8 +98,10 @@ class Bars:
         self.progress = _progress()
         self.bars: dict[str, TaskID] = {}
         self.left: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+        self.paces: dict[str, Pace] = {}
         self.total = self.done = 0
-        self.overall = TaskID(0)
+        self.overall, self.overall_pace = TaskID(0), Pace()
         self.drawing = False
 
     def __call__(self, event: Event) -> None:
@@ -103,14 +111,14 @@ class Bars:
                 if trials:
                     self._begin(event)
             case TrialStarted():
-                if event.id not in self.bars:  # or its worker was killed and it starts again
-                    self.bars[event.id] = self.progress.add_task(
-                        f"  {shown(event.name)}", total=event.planned_epochs, unit="epochs"
-                    )
+                self._take_up(event)
             case EpochEnded(record=record):
                 self.progress.update(self.bars[event.id], completed=record.epoch)
                 left = event.planned_epochs - record.epoch
                 before = self.left.get(event.id, event.planned_epochs)
+                if record.epoch > self.kept[event.id]:  # trained in this run
+                    for pace in (self.overall_pace, self.paces[event.id]):
+                        pace.count(self.progress.get_time())
                 if left < before:  # else sent again
                     self.progress.advance(self.overall, before - left)
                     self.left[event.id] = left
@@ -139,10 +147,28 @@ class Bars:
 
     def _begin(self, event: RunBegan) -> None:
         self.progress, self.bars, self.left = _progress(), {}, {}
+        self.kept, self.paces, self.overall_pace = {}, {}, Pace()
         self.total, self.done = event.trials, 0
-        self.overall = self.progress.add_task(self._headline(), total=event.epochs, unit="epochs")
+        self.overall = self.progress.add_task(
+            self._headline(), total=event.epochs, unit="epochs", pace=self.overall_pace
+        )
         self.progress.start()
         self.drawing = True
+
+    def _take_up(self, event: TrialStarted) -> None:
+        now = self.progress.get_time()
+        self.overall_pace.begin(now)
+        self.kept[event.id] = event.epochs
+        if event.id not in self.bars:  # or its worker was killed and it starts again
+            pace = self.paces[event.id] = Pace()
+            pace.begin(now)
+            self.bars[event.id] = self.progress.add_task(
+                f"  {shown(event.name)}",
+                total=event.planned_epochs,
+                unit="epochs",
+                pace=pace,
+                visible=len(self.bars) < _MOST_BARS,
+            )
 
     def _stop(self) -> None:
         if self.drawing:
@@ -152,9 +178,54 @@ class Bars:
     def _remove(self, event: TrialEvent) -> None:
         if event.id in self.bars:  # a worker may die before its trial has a bar
             self.progress.remove_task(self.bars.pop(event.id))
+            for task in list(self.bars.values())[:_MOST_BARS]:
+                self.progress.update(task, visible=True)
 
     def _headline(self) -> str:
         return f"{self.done} of {counted(self.total, 'trial')}"
+
+
+class Pace:
+    """How fast epochs come, from the first trial's start to the last epoch.
+
+    Trials that train together end their epochs all at once. So the pace of the last seconds, which
+    bars usually go by, would be that of a burst, or none.
+    """
+
+    def __init__(self) -> None:
+        self.begun: float | None = None
+        self.last = 0.0
+        self.epochs = 0
+
+    def begin(self, now: float) -> None:
+        """Training begins, if it has not."""
+        self.begun = now if self.begun is None else self.begun
+
+    def count(self, now: float) -> None:
+        """An epoch was trained."""
+        self.last, self.epochs = now, self.epochs + 1
+
+    def seconds_left(self, epochs: float, now: float) -> float | None:
+        """Until so many more are trained; None before the first."""
+        if self.begun is None or not self.epochs:
+            return None
+        each = (self.last - self.begun) / self.epochs
+        return max(epochs * each - (now - self.last), 0.0)
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left by a bar's own `Pace`."""
+
+    max_refresh = 0.5  # seconds
+
+    def render(self, task: Task) -> Text:
+        """As hours, minutes and seconds."""
+        seconds = task.fields["pace"].seconds_left(task.remaining or 0, task.get_time())
+        if seconds is None:
+            return Text("-:--:--", style="progress.remaining")
+        minutes, rest = divmod(math.ceil(seconds), 60)
+        text = f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        return Text(text, style="progress.remaining")
 
 
 def _progress() -> Progress:
@@ -163,7 +234,7 @@ def _progress() -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}"),
-        TimeRemainingColumn(),
+        _TimeLeft(),
         console=console,
     )
 

@@ -65,6 +65,15 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+SHARE = "share of a group's time"
+"""What a trial's seconds are where it trained together with others."""
+
+
+def share_mark(together: object) -> str:
+    """What stands behind the seconds or the bytes of a trial that trained with so many."""
+    return " *" if isinstance(together, int | float) and together > 1 else ""
+
+
 def hours_text(hours: float) -> str:
     """Hours to two digits, with what is easier to read beside them: 0.012 hours (43 seconds)."""
     text = short_hours(hours)

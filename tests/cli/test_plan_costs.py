@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests import stub_lanes
 
+from normlab.study import costs as costing
 from normlab.study import fast_path, probing
 from normlab.train.fast_path import Bfloat16Speed
 from normlab.train.speed import Speed
@@ -149,3 +151,28 @@ def test_a_processor_without_a_fast_path_for_bfloat16_is_warned_of(
     _, out, _ = normlab("run", "slow.yaml", "--workers", "1")
     assert out.count(line) == 1
     assert out.index(line) < out.index("training 2 trials")
+
+
+def test_what_trains_together_is_said_and_why_not(
+    normlab: Run, study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub_lanes.install(monkeypatch)
+    monkeypatch.setattr(costing, "worker_count", lambda **_: 1)
+    (tmp_path / "two.yaml").write_text(
+        "question: q\n"
+        "base: {data: {kind: digits, limit: 10, test_limit: 5}, model: digits-small, epochs: 1}\n"
+        "factors: {norm: [none, batch, layer]}\n"
+        "seeds: 20\n"
+    )
+    _, out, _ = normlab("plan", "two.yaml")
+    assert (
+        "trained together: none, batch: up to 16 trials at once in a worker; hours and images/s "
+        "are the share of each\n"
+        "trained one by one: layer: no lanes for layer norm\n"
+    ) in out
+    found = json.loads(normlab("plan", "two.yaml", "--json")[1])["costs"]["arms"]
+    assert [(arm["together"], arm["alone"]) for arm in found] == [
+        (16, ""),
+        (16, ""),
+        (1, "no lanes for layer norm"),
+    ]

@@ -2,12 +2,15 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.progress import ProgressColumn
 
 from normlab import progress
-from normlab.study.events import RunBegan, TrialEnded
+from normlab.records import EpochRecord
+from normlab.study.events import EpochEnded, RunBegan, TrialEnded, TrialStarted
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
@@ -57,3 +60,42 @@ def test_a_trial_that_fails_before_it_started_has_no_bar_to_lose(
         )
         (overall,) = bars.progress.tasks
         assert (overall.completed, overall.total) == (3, 3)
+
+
+def record(epoch: int) -> EpochRecord:
+    scores: dict[str, Any] = {
+        f"{split}_{name}": 0.5 for split in ("train", "validation", "test") for name in NAMES
+    }
+    return EpochRecord(epoch=epoch, lr=0.1, seconds=1.0, examples_per_second=1.0, **scores)
+
+
+NAMES = ("loss", "accuracy", "macro_f1", "micro_f1")
+
+
+def test_time_left_is_right_where_epochs_come_in_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    terminal = Console(file=io.StringIO(), force_terminal=True, get_time=lambda: clock[0])
+    monkeypatch.setattr(progress, "console", terminal)
+    with progress.Bars() as bars:
+        bars(RunBegan(study="s", trials=16, epochs=160, workers=1, together=16))
+        trials: list[dict[str, Any]] = [
+            {"id": str(seed), "arm": "a", "seed": seed, "planned_epochs": 10} for seed in range(16)
+        ]
+        for trial in trials:
+            bars(TrialStarted(**trial, epochs=2))
+            for epoch in (1, 2):  # kept from before: they took no time
+                bars(EpochEnded(**trial, record=record(epoch)))
+        overall, *others = bars.progress.tasks
+        assert sum(task.visible for task in others) == 8
+        assert bars.overall_pace.seconds_left(overall.remaining or 0, clock[0]) is None
+        for epoch in (3, 4):
+            clock[0] += 60.0
+            for trial in trials:
+                bars(EpochEnded(**trial, record=record(epoch)))
+        column = bars.progress.columns[-1]
+        assert isinstance(column, ProgressColumn)
+        # Two of ten minutes' epochs are trained, and two were before: six minutes are left.
+        assert str(column.render(overall)) == "0:06:00"
+        assert str(column.render(others[0])) == "0:06:00"
+        clock[0] += 45.0
+        assert str(column.render(overall)) == "0:05:15"

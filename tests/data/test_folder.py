@@ -367,7 +367,7 @@ def test_a_trial_whose_images_changed_since_the_plan_is_not_trained(tmp_path: Pa
     write(root / "train" / "cat" / "new.png", png(noise(9, 8, 8, 3)))
     data.forget()  # as in a worker that starts now
     task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
-    messages = list(perform(task, "cpu"))
+    messages = list(perform((task,), "cpu"))
     assert isinstance(messages[-1], Faulted)
     assert "changed since the study was planned" in messages[-1].reason
 

@@ -189,11 +189,11 @@ def test_a_worker_that_finds_other_code_than_planned_does_not_train_it(
         code=trial.code,
     )
     edit(folder / "own_net.py", "nn.ReLU()", "nn.Tanh()", monkeypatch)
-    *_, last = perform(task, "cpu")
+    *_, last = perform((task,), "cpu")
     assert isinstance(last, Faulted)  # no fault of the trial's
     assert "the code of the data, model or norm changed since the plan" in last.reason
     edit(folder / "own_net.py", "nn.Tanh()", "nn.ReLU()", monkeypatch)
-    *_, last = perform(task, "cpu")
+    *_, last = perform((task,), "cpu")
     assert isinstance(last, Ended)
 
 

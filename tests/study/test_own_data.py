@@ -167,7 +167,7 @@ def test_a_worker_that_is_given_other_images_does_not_train_them(
     task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=0, folder=folder, code=trial.code)
     (folder / "seed.txt").write_text("4")
     forget(monkeypatch)
-    *_, last = perform(task, "cpu")
+    *_, last = perform((task,), "cpu")
     assert isinstance(last, Faulted)
     assert last.reason.startswith(
         "data 'own_images:load' returned other images than when the study"

@@ -88,7 +88,7 @@ def test_other_instructions_are_another_place(tmp_path: Path) -> None:
 def half_trained(folder: Path, **elsewhere: Any) -> Task:
     """A trial with a checkpoint after its first epoch, made at such a place."""
     made = task(folder)
-    for message in perform(made, "cpu"):
+    for message in perform((made,), "cpu"):
         if isinstance(message, EpochTrained):
             break
     checkpoint = load_checkpoint(made.checkpoint)
@@ -99,7 +99,7 @@ def half_trained(folder: Path, **elsewhere: Any) -> Task:
 
 
 def test_a_trial_goes_on_where_bits_are_equal(tmp_path: Path) -> None:
-    started, *_ = perform(half_trained(tmp_path, python="2.7"), "cpu")
+    started, *_ = perform((half_trained(tmp_path, python="2.7"),), "cpu")
     assert isinstance(started, Started)
     assert (started.epochs, started.anew) == (1, "")
 
@@ -107,12 +107,12 @@ def test_a_trial_goes_on_where_bits_are_equal(tmp_path: Path) -> None:
 @pytest.mark.parametrize("elsewhere", [{"bits": "f00"}, {"threads": 64}, {"chip": "Z80"}])
 def test_a_trial_starts_anew_where_they_are_not(tmp_path: Path, elsewhere: dict[str, Any]) -> None:
     made = half_trained(tmp_path / "half", **elsewhere)
-    started, *_, ended = perform(made, "cpu")
+    started, *_, ended = perform((made,), "cpu")
     assert isinstance(started, Started)
     assert started.epochs == 0
     assert started.anew.startswith("1 of 2 epochs were trained elsewhere (")
     assert str(next(iter(elsewhere.values()))) in started.anew
-    *_, whole = perform(task(tmp_path / "whole"), "cpu")
+    *_, whole = perform((task(tmp_path / "whole"),), "cpu")
     assert isinstance(ended, Ended)
     assert isinstance(whole, Ended)
     assert ended.result.weights_sha256 == whole.result.weights_sha256

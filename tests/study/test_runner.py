@@ -471,15 +471,15 @@ def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_res
     trial = next(iter(made.trials.values()))
     task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
     assert task.checkpoint == tmp_path / "checkpoints" / f"{trial.id}.pt"
-    stopped = work.perform(task, "cpu")
+    stopped = work.perform((task,), "cpu")
     _, _, first = next(stopped), next(stopped), next(stopped)
     stopped.close()  # type: ignore[attr-defined]
-    started, again, placed, second, ended = work.perform(task, "cpu")
+    started, again, placed, second, ended = work.perform((task,), "cpu")
     assert isinstance(started, Started)
     assert started.epochs == 1
     assert again == first  # seconds of training included
     assert isinstance(placed, Placed)
-    _, *records, placed, last = work.perform(task, "cpu")
+    _, *records, placed, last = work.perform((task,), "cpu")
     assert isinstance(placed, Placed)
     assert records == [first, second]
     assert last == ended

@@ -58,7 +58,7 @@ def test_it_is_given_back_after_each_trial_when_its_model_is_gone(
     found: list[tuple[str, int]] = []
     before = trainers()
     monkeypatch.setattr(work, "give_back_memory", lambda on: found.append((on, trainers())))
-    for message in work.perform(task(tmp_path), "cpu"):
+    for message in work.perform((task(tmp_path),), "cpu"):
         last = message
         assert found == []
     assert isinstance(last, Ended)
@@ -70,7 +70,7 @@ def test_it_is_given_back_after_a_failure_and_a_stop_too(
 ) -> None:
     found: list[str] = []
     monkeypatch.setattr(work, "give_back_memory", found.append)
-    stopped = work.perform(task(tmp_path / "a"), "cpu")
+    stopped = work.perform((task(tmp_path / "a"),), "cpu")
     assert isinstance(stopped, Generator)
     next(stopped)
     stopped.close()
@@ -80,6 +80,6 @@ def test_it_is_given_back_after_a_failure_and_a_stop_too(
         raise ValueError("no")
 
     monkeypatch.setattr(work, "train", broken)
-    *_, last = work.perform(task(tmp_path / "b"), "cpu")
+    *_, last = work.perform((task(tmp_path / "b"),), "cpu")
     assert isinstance(last, Failed)
     assert found == ["cpu"] * 2

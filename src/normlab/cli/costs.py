@@ -54,7 +54,7 @@ def print_costs(costs: Costs) -> None:
     console.print(f"a trial on one worker ({costs.chip}{threads}):", soft_wrap=True)
     columns = ["arm", "operations", "peak memory", "images/s", "hours", "speed"]
     console.print(table(columns, rows, left=["speed"]))
-    for line in (*_sources(costs), *_not_timed(costs.not_timed)):
+    for line in (*_sources(costs), *_not_timed(costs.not_timed), *_units(costs)):
         console.print(line, soft_wrap=True)
     console.print(f"the whole plan: {flops_text(costs.flops)}, {_hours(costs)}", soft_wrap=True)
 
@@ -128,6 +128,21 @@ def _sources(costs: Costs) -> Iterator[str]:
 def _not_timed(reasons: Mapping[str, str]) -> Iterator[str]:
     for why, labels in _grouped((why, label) for label, why in reasons.items()):
         yield f"not timed: {_arms(labels)}: {why}"
+
+
+def _units(costs: Costs) -> Iterator[str]:
+    """How many trials train together, and which arms' trials do not, a line each."""
+    arms = costs.arm_costs
+    most = ((counted(arm.together, "trial"), arm.arm) for arm in arms if not arm.alone)
+    for trials, labels in _grouped(most):
+        named = "" if len(labels) == len(arms) else f"{_arms(labels)}: "
+        yield (
+            f"trained together: {named}up to {trials} at once in a worker; hours and images/s are "
+            "the share of each"
+        )
+    for why, labels in _grouped((arm.alone, arm.arm) for arm in arms if arm.alone):
+        named = "" if len(labels) == len(arms) else f"{_arms(labels)}: "
+        yield f"trained one by one: {named}{why}"
 
 
 def _place(arm: ArmCost) -> str:

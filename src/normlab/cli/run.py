@@ -39,7 +39,10 @@ def run(
     sets: Sets = None,
     quick: Quick = False,
     workers: Annotated[
-        str, typer.Option(metavar="N|auto", help="Trials trained side by side; auto: one per core.")
+        str,
+        typer.Option(
+            metavar="N|auto", help="Processes that train side by side; auto: one per core."
+        ),
     ] = "auto",
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="CPU threads of each worker.")

@@ -73,7 +73,7 @@ def print_summary(made: Plan, summary: Summary) -> None:
 def print_arms(found: Results) -> None:
     """The results by arm as a table, then what a reader of the numbers must know."""
     from normlab.terminal import console, table
-    from normlab.wording import interval, percent
+    from normlab.wording import SHARE, interval, percent, share_mark
 
     rows = [
         (
@@ -81,7 +81,7 @@ def print_arms(found: Results) -> None:
             arm["finished"] or "–",
             percent(arm["test_mean"]),
             interval((arm["test_low"], arm["test_high"])),
-            f"{arm['seconds']:.1f}" if arm["finished"] else "–",
+            f"{arm['seconds']:.1f}{share_mark(arm['together'])}" if arm["finished"] else "–",
             f"{arm['parameters']:,}",
         )
         for arm in found.arms.to_dict("records")
@@ -89,6 +89,8 @@ def print_arms(found: Results) -> None:
     columns = ["arm", "seeds", "test accuracy, %", "95 % interval", "seconds", "parameters"]
     console.print()
     console.print(table(columns, rows))
+    if (found.arms["together"] > 1).any():
+        console.print(f"* {SHARE}")
     console.print()
     for notice in found.notices:
         console.print(f"warning: {notice}", soft_wrap=True)

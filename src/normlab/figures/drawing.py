@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from normlab.figures.figure import Drawn, Figure, NotDrawnError, Source
 from normlab.figures.style import LOOK
 from normlab.frames.load import Frames
 from normlab.frames.predictions import unread
+from normlab.frames.shares import arms_with_shares
 from normlab.records.plan import FigureRecord
+from normlab.wording import SHARE
 
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 """The version the charts are written for."""
@@ -84,7 +86,25 @@ def _shown(source: Source, figure: Figure, name: str | None = None) -> Shown:
         shown = _not_drawn(type(figure), name, figure.heading, str(error))
         return replace(shown, source=figure.source)
     caption = drawn.caption + _left_out(source, figure.predicted(source))
+    if _shows_seconds(figure) and arms_with_shares(source.frames):
+        caption += f" Of trials that trained together with others, seconds are each one's {SHARE}."
     return Shown(name, drawn.title, caption, drawn, figure.is_gallery, figure.source)
+
+
+def _shows_seconds(figure: Figure) -> bool:
+    """Whether seconds are on an axis: as a metric, or as the clock of a time."""
+    return "seconds" in _texts(figure.model_dump())
+
+
+def _texts(values: object) -> Iterator[str]:
+    """Every text anywhere in plain data, keys left out."""
+    if isinstance(values, str):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from _texts(list(values.values()))
+    elif isinstance(values, Sequence):
+        for value in values:
+            yield from _texts(value)
 
 
 def _not_drawn(kind: type[Figure], name: str, heading: str | None, why: str) -> Shown:

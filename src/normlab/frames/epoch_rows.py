@@ -12,6 +12,7 @@ from normlab.frames.csv_text import csv_text
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
 from normlab.metrics import METRICS
+from normlab.places import TOGETHER
 from normlab.records import FINISHED
 
 OF_ARMS = ("parameters", "classes")
@@ -20,7 +21,7 @@ _COUNTS = ("flops", "train_images", "validation_images", "test_images")
 FACTS = (*_COUNTS, "examples_per_second")
 """Numbers of a trial that are no results."""
 
-_RAN = ("device", "chip", "threads", "torch", "code")
+_RAN = ("device", "chip", "threads", "torch", "code", TOGETHER)
 """What of a trial's provenance is kept."""
 _ALWAYS = ("arm", "seed", "epoch", "state")
 _DIGITS = "%.7g"

@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
-from normlab.places import Place
+from normlab.places import TOGETHER, Place, trained_together
 from normlab.records import FINISHED
 from normlab.records.plan import PlanRecord
 from normlab.wording import OUT_OF_REACH
 
 SPEED = ("device", "chip", "threads")
 """Fields of a trial's provenance that make a machine as far as speed goes."""
+
+
+class _Machine(NamedTuple):
+    """Values of `SPEED`, and how many trials trained together there."""
+
+    fields: tuple[object, ...]
+    together: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +33,27 @@ class StoredSpeed:
         seconds: Of an epoch's training steps, the mean over all epochs.
         place: `device`, `chip` and `threads`.
         trials: That were timed.
+        together: How many of them trained side by side; None of trials that torch's path trained.
     """
 
     seconds: float
     place: Place
     trials: int
+    together: int | None = None
 
 
 def stored_speeds(frames: Frames) -> dict[str, list[StoredSpeed]]:
-    """By arm the speeds of its stored trials, a machine each, the one with most trials first.
+    """By arm the speeds of its stored trials, the one with most trials first.
 
-    Trials that several machines trained, or whose machine is not known, are left out.
+    One for each machine and each number of trials that trained together. Trials that several
+    machines trained, or whose machine is not known, are left out, and so are those that trained
+    with now more and now fewer.
     """
     timed = frames.epochs.groupby(["arm", "id"], as_index=False, sort=False)["seconds"].agg(
         ["sum", "count"]
     )
     where = dict(zip(frames.trials["id"], map(_machine, frames.trials["provenance"]), strict=True))
-    found: dict[str, dict[tuple[object, ...], list[tuple[float, int]]]] = {}
+    found: dict[str, dict[_Machine, list[tuple[float, int]]]] = {}
     for row in timed.to_dict("records"):
         machine = where.get(row["id"])
         if machine is not None and math.isfinite(row["sum"]) and row["count"]:
@@ -50,12 +62,13 @@ def stored_speeds(frames: Frames) -> dict[str, list[StoredSpeed]]:
     return {arm: _speeds(by_machine) for arm, by_machine in found.items()}
 
 
-def _speeds(by_machine: Mapping[tuple[object, ...], list[tuple[float, int]]]) -> list[StoredSpeed]:
+def _speeds(by_machine: Mapping[_Machine, list[tuple[float, int]]]) -> list[StoredSpeed]:
     speeds = [
         StoredSpeed(
             seconds=sum(seconds for seconds, _ in trials) / sum(epochs for _, epochs in trials),
-            place=dict(zip(SPEED, machine, strict=True)),
+            place=dict(zip(SPEED, machine.fields, strict=True)),
             trials=len(trials),
+            together=machine.together,
         )
         for machine, trials in by_machine.items()
     ]
@@ -70,6 +83,11 @@ def trial_seconds(frames: Frames) -> dict[str, float]:
         return {}
     means = ended.dropna(subset=["seconds"]).groupby("arm")["seconds"].mean()
     return {str(arm): float(mean) for arm, mean in means.items()}
+
+
+def finished_ids(frames: Frames) -> frozenset[str]:
+    """The trials that will never run again."""
+    return frozenset(frames.trials.loc[frames.trials["state"].isin(FINISHED), "id"])
 
 
 def finished_trials(frames: Frames) -> dict[str, int]:
@@ -108,9 +126,15 @@ def claim_hours(
     return pd.Series(found, index=claims.index, dtype=float, name="hours")
 
 
-def _machine(places: object) -> tuple[object, ...] | None:
-    """The one machine of a trial's places."""
+def _machine(places: object) -> _Machine | None:
+    """The one machine of a trial's places, with how many trained together."""
     given = places if isinstance(places, list) else []
-    found = {tuple(place.get(field) for field in SPEED) for place in given}
+    found = {
+        _Machine(
+            tuple(place.get(field) for field in SPEED),
+            trained_together([place]) if TOGETHER in place else None,
+        )
+        for place in given
+    }
     machine = found.pop() if len(found) == 1 else None
-    return None if machine is None or None in machine else machine
+    return None if machine is None or None in machine.fields else machine

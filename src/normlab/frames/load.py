@@ -11,6 +11,7 @@ from typing import TypeVar, cast
 
 from normlab.frames.derived import add_f1_gaps, loss_rises, sparsity
 from normlab.lazy import pandas as pd
+from normlab.places import trained_together
 from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.records.plan import PlanRecord
 from normlab.store import Look, Store
@@ -36,9 +37,10 @@ class Frames:
         plan: The plan of its last run.
         trials: A row per planned trial, in the order of arms and seeds: `arm`, `seed`, `id`,
             `state`, `reason`, the fields of `TrialResult` (`final_train` as columns of its own),
-            `seconds` of training, the last epoch's record, `gap`, the overfitting gap: eval mode
-            train minus test accuracy, and what else of `normlab.metrics` these tell. Unfinished
-            trials have missing values.
+            `seconds` of training, `together`, how many trials trained side by side with it (1:
+            alone; beyond that `seconds` and `peak_memory` are its share), the last epoch's record,
+            `gap`, the overfitting gap: eval mode train minus test accuracy, and what else of
+            `normlab.metrics` these tell. Unfinished trials have missing values.
         epochs: A row per epoch: `arm`, `seed`, `id`, the fields of `EpochRecord`, and the metrics
             that they tell.
         looks: Every time results were seen.
@@ -124,6 +126,7 @@ def _load(store: Store, plan: PlanRecord) -> Frames:
     trials["state"] = trials["state"].fillna("pending")  # planned, and never in a run
     trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
     trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
+    trials["together"] = trials["provenance"].map(_together)
     trials["test_loss_rises"] = trials["id"].map(loss_rises(epochs))
     return Frames(plan, trials, epochs, tuple(store.looks()))
 
@@ -132,6 +135,10 @@ def _details(text: str) -> object:
     # Nothing but an escape can hold a control character in JSON.
     found: object = json.loads(text)
     return clean(found) if "\\" in text else found
+
+
+def _together(places: object) -> int:
+    return trained_together(places) if isinstance(places, list) else 1
 
 
 def _trial(row: sqlite3.Row) -> dict[str, object]:

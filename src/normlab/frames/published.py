@@ -12,6 +12,7 @@ from normlab.errors import listing
 from normlab.frames.collapses import collapse_table, never_learned
 from normlab.frames.load import Frames
 from normlab.frames.scores import measured, time_arrays
+from normlab.frames.shares import arms_with_shares
 from normlab.frames.titles import metric_title, time_title
 from normlab.lazy import pandas as pd
 from normlab.metrics import BEST_TEST, METRICS, at_text
@@ -19,7 +20,7 @@ from normlab.records.plan import PlanRecord, PublishedRecord, TimeRecord
 from normlab.stats.contrasts import FEWEST
 from normlab.stats.intervals import Intervals
 from normlab.stats.survival import restricted_means
-from normlab.wording import counted
+from normlab.wording import SHARE, counted
 
 COLUMNS = (
     "arm", "run", "metric", "measure", "at", "published", "printed", "ours", "low", "high", "seeds",
@@ -214,7 +215,14 @@ def _ours(
 def _scores(frames: Frames, metric: str, at: str | int) -> Ours:
     found = measured(frames, metric, at)
     seeds = found.arms.seeds.astype(int).tolist()
-    return Ours(found.intervals(), seeds, _silent(len(seeds))[1])
+    remarks = _of_shares(frames) if metric == "seconds" else _silent(len(seeds))[1]
+    return Ours(found.intervals(), seeds, remarks)
+
+
+def _of_shares(frames: Frames) -> list[str]:
+    """What is remarked on the seconds of each arm."""
+    shared = arms_with_shares(frames)
+    return [f"ours: {SHARE}" if arm in shared else "" for arm in frames.arms]
 
 
 def _times(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Ours:
@@ -223,6 +231,9 @@ def _times(frames: Frames, time: TimeRecord, arms: Sequence[str]) -> Ours:
     seeds = (~np.isnan(study.times)).sum(axis=1).tolist()
     there = [study.successes(index) for index in range(len(seeds))]
     remarks = [_reached(*found) for found in zip(there, seeds, strict=True)]
+    if time.clock == "seconds":
+        both = zip(remarks, _of_shares(frames), strict=True)
+        remarks = ["; ".join(filter(None, found)) for found in both]
     limits = restricted_means(study)
     low, high = (np.clip(limit, 0.0, study.budget) for limit in (limits.low, limits.high))
     # Where nobody got there the mean is but the length of the training.

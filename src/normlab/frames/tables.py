@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from normlab.frames.load import Frames
+from normlab.frames.shares import together
 from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
 from normlab.stats.contrasts import FEWEST
@@ -27,7 +28,9 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     limits of the 95 % t-interval over seeds, from three on, cut at 0 and 1; `macro_f1` and `ece`
     on the test images, the overfitting `gap`, `seconds` of training and `examples_per_second`,
     means over seeds; `parameters` and `flops`; `peak_memory`, the most bytes of any of its trials
-    (see `normlab.records.TrialResult`). Accuracies are fractions of 1.
+    (see `normlab.records.TrialResult`); `together`, the most trials that trained side by side with
+    one of its own: beyond 1, seconds, examples per second and memory are shares of a group's.
+    Accuracies are fractions of 1.
     """
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
     groups = counted.groupby("arm")
@@ -60,6 +63,8 @@ def arm_table(frames: Frames) -> pd.DataFrame:
     table["peak_memory"] = pd.to_numeric(peaks, errors="coerce").groupby(counted["arm"]).max()
     table["seconds"] = groups["seconds"].mean()
     table["examples_per_second"] = groups["examples_per_second"].mean()
+    most = together(counted).groupby(counted["arm"]).max()
+    table["together"] = most.reindex(table.index, fill_value=1).astype(int)
     # Of trials run elsewhere no model was built: their file may tell, or not.
     table["parameters"] = [
         np.nan if arm.parameters is None else arm.parameters for arm in frames.plan.arms

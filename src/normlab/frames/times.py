@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from normlab.frames.load import Frames
+from normlab.frames.shares import together
 from normlab.frames.tables import time_table
 from normlab.lazy import pandas as pd
 from normlab.records.plan import PlanRecord
@@ -37,10 +38,11 @@ def report_times(frames: Frames) -> pd.DataFrame:
 
     Returns:
         The rows of `time_table` with `hold`; `own`, whether a claim or a figure of the study has
-        this target; and `seconds_ratio` and `examples_ratio`: the trial's time divided by the mean
-        of the fastest arm, on each clock. The fastest is the one with the least mean among the arms
-        all of whose trials reached the target; where there is none, there is no ratio. Of a trial
-        that did not reach it, time and ratio are lower bounds.
+        this target; `together`, how many trials trained side by side with it: beyond 1, `seconds`
+        are its share; and `seconds_ratio` and `examples_ratio`: the trial's time divided by the
+        mean of the fastest arm, on each clock. The fastest is the one with the least mean among the
+        arms all of whose trials reached the target; where there is none, there is no ratio. Of a
+        trial that did not reach it, time and ratio are lower bounds.
     """
     own = own_targets(frames.plan)
     every = dict.fromkeys([*map(Target, USUAL), *own])
@@ -51,6 +53,8 @@ def report_times(frames: Frames) -> pd.DataFrame:
         is_own = [Target(accuracy, hold) in own for accuracy in part["target"]]
         parts.append(part.assign(hold=hold, own=is_own))
     table = pd.concat(parts, ignore_index=True)
+    most = dict(zip(frames.trials["id"], together(frames.trials), strict=True))
+    table["together"] = [most.get(trial, 1) for trial in table["id"]]
     for clock in CLOCKS:
         table[f"{clock}_ratio"] = np.nan
     for _, rows in table.groupby(["split", "target", "hold"]):

@@ -34,7 +34,8 @@ class EpochRecord:
     test_macro_f1: float
     test_micro_f1: float
     seconds: float
-    """Wall time of the training steps, evaluation left out."""
+    """Wall time of the training steps, evaluation left out. Where trials train together, the share
+    of each: that of the group by their number."""
     examples_per_second: float
     validation_ece: float | None = None
     """Expected calibration error, 15 equal bins (Guo et al. 2017)."""
@@ -106,7 +107,7 @@ class TrialResult:
     """Of one image's forward pass: two for each multiplication with its addition."""
     peak_memory: int | None = None
     """Bytes: on a GPU those allocated at most during the trial; on a CPU the largest resident
-    size of the process so far."""
+    size of the process so far. Of trials that trained together, each one's share."""
 
 
 @dataclass(frozen=True, kw_only=True)

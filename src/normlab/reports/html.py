@@ -24,6 +24,7 @@ from normlab.frames.load import Frames, load_frames
 from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
+from normlab.frames.shares import arms_with_shares
 from normlab.frames.tables import arm_table, check_table, curve_table
 from normlab.frames.times import report_times
 from normlab.frames.verdicts import claim_table
@@ -36,7 +37,7 @@ from normlab.reports.published import REHEARSAL, beside_text
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
-from normlab.wording import interval, is_missing, number, percent, seeds_text
+from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
 
 
 def write_report(folder: Path) -> Path:
@@ -120,7 +121,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["REHEARSAL"] = REHEARSAL
+    environment.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE}
     environment.filters |= {
         "percent": percent,
         "interval": interval,
@@ -128,6 +129,7 @@ def render(
         "seeds": seeds_text,
         "value": value_text,
         "model": _model,
+        "share_mark": share_mark,
     }
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
@@ -155,6 +157,7 @@ def render(
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         lost=lost,
+        shares=arms_with_shares(frames),
         notices=notices(frames),
         provenance=where_it_ran(frames),
         figures=figures,

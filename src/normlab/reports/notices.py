@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from normlab.frames.load import Frames
+from normlab.frames.shares import arms_with_shares
 from normlab.frames.tables import COUNTED
 from normlab.places import DECIDING, Place, differing
 
@@ -23,6 +24,7 @@ def notices(frames: Frames) -> list[str]:
         *same_weights(counted),
         *at_rest(frames, counted),
         *mixed(counted),
+        *shared_seconds(frames),
     ]
 
 
@@ -104,6 +106,19 @@ def mixed(counted: pd.DataFrame) -> Iterator[str]:
         if len({frozenset(found) for found in of_arm.values()}) > 1:
             text += "; arms are not alike in it, so a difference between them may come from it"
         yield text
+
+
+def shared_seconds(frames: Frames) -> Iterator[str]:
+    """Claims about seconds of trials that trained together, before anybody claimed such a thing."""
+    shared = arms_with_shares(frames)
+    for claim in frames.plan.judged:
+        is_timed = claim.metric == "seconds" or (claim.time and claim.time.clock == "seconds")
+        if is_timed and (arms := [arm for arm in claim.arms if arm in shared]):
+            yield (
+                f"{claim.name}: some trials of {_listed(arms)} trained together with others, and "
+                "their seconds are shares of a group's time: the claim compares what was not timed "
+                "alike"
+            )
 
 
 def _deciding(places: list[Place]) -> list[str]:

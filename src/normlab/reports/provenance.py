@@ -12,7 +12,7 @@ import math
 from collections import Counter
 
 from normlab.frames.load import Frames
-from normlab.places import Place
+from normlab.places import TOGETHER, Place, trained_together
 from normlab.records import FINISHED
 from normlab.source import source_hash
 
@@ -37,20 +37,30 @@ def where_it_ran(frames: Frames) -> list[dict[str, object]]:
 
     Returns:
         For each: `trials`, how many; what the trials said of it, else "unknown"; `peak_memory`, the
-        most bytes of a trial that ended there, or None; `taken_from`, the folders it came through;
-        `doubts`, sentences.
+        most bytes of a trial that ended there, or None; `together`, the most trials that trained
+        side by side there, of which such bytes are a share; `taken_from`, the folders it came
+        through; `doubts`, sentences.
     """
     counts: Counter[str] = Counter()
     memory: dict[str, int] = {}
+    most: dict[str, int] = {}
     columns = frames.trials.reindex(columns=["state", "provenance", "peak_memory"])
     for state, there, peak in columns.itertuples(index=False):
         known = there if isinstance(there, list) and there else []
         if known or state in FINISHED:
-            places = [json.dumps(place, sort_keys=True) for place in known or [{}]]
+            places = []
+            for place in known or [{}]:
+                # With how many a trial trained makes no other place.
+                one = {key: value for key, value in place.items() if key != TOGETHER}
+                places.append(json.dumps(one, sort_keys=True))
+                most[places[-1]] = max(trained_together([place]), most.get(places[-1], 1))
             counts.update(set(places))
             if isinstance(peak, int | float) and math.isfinite(peak):
                 memory[places[-1]] = max(int(peak), memory.get(places[-1], 0))
-    return [_shown(json.loads(at), trials, memory.get(at)) for at, trials in counts.most_common()]
+    return [
+        {**_shown(json.loads(at), trials, memory.get(at)), TOGETHER: most[at]}
+        for at, trials in counts.most_common()
+    ]
 
 
 def _shown(place: Place, trials: int, peak: int | None) -> dict[str, object]:

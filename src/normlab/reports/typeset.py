@@ -11,7 +11,7 @@ from normlab.frames.claim_words import published_text
 from normlab.frames.load import Frames
 from normlab.frames.tables import arm_table
 from normlab.frames.verdicts import claim_table
-from normlab.wording import interval, number, percent, seeds_text
+from normlab.wording import SHARE, interval, number, percent, seeds_text, share_mark
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -83,6 +83,7 @@ def escape_markdown(text: str) -> str:
 
 def arms_typeset(frames: Frames) -> Table:
     """The arms with means over seeds: accuracies in percent, the 95 % interval of the test's."""
+    table = arm_table(frames)
     rows = [
         [
             arm["arm"],
@@ -94,14 +95,17 @@ def arms_typeset(frames: Frames) -> Table:
             percent(arm["gap"]),
             percent(arm["macro_f1"]),
             percent(arm["ece"]),
-            number(arm["seconds"], 1),
+            number(arm["seconds"], 1) + share_mark(arm["together"]),
             number(arm["parameters"], 0),
         ]
-        for arm in arm_table(frames).to_dict("records")
+        for arm in table.to_dict("records")
     ]
+    seconds = "Training seconds"
+    if (table["together"] > 1).any():
+        seconds += f" (* {SHARE})"
     names = (
         "Seeds", "Test accuracy, %", "95 % interval", "Validation, %", "Train (running), %",
-        "Gap, points", "Macro F1, %", "ECE, %", "Training seconds", "Parameters",
+        "Gap, points", "Macro F1, %", "ECE, %", seconds, "Parameters",
     )  # fmt: skip
     return Table([("Arm", "l"), *((name, "r") for name in names)], rows)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -21,8 +21,9 @@ import torch
 from normlab.norms import MomentNorm
 from normlab.places import Place
 from normlab.recipe import Recipe
-from normlab.study.engines import resolve_device
+from normlab.study.engines import resolve_device, worker_count
 from normlab.study.engines.provenance import chip_name
+from normlab.study.groups import ArmUnits, arm_units, form_of, gain
 from normlab.study.model_look import model_parts
 from normlab.study.plan import Arm, Plan
 from normlab.study.probing import Probed, Subject, Told, nearest, probe, scaled, traits
@@ -61,9 +62,13 @@ class ArmCost:
             trial stores as `flops`.
         step_flops_per_image: Of its forward and backward pass.
         flops: Of the whole trial: every image of every epoch, evaluations included.
-        peak_memory: Bytes: of the process on a CPU, of what is allocated on a GPU. An estimate.
-        images_per_second: That are trained on, copies counted, evaluation left out.
+        peak_memory: Bytes: of the process on a CPU, of what is allocated on a GPU, with the trials
+            that train together. An estimate.
+        images_per_second: That are trained on, copies counted, evaluation left out. Where trials
+            train together, this and `hours` are the share of each.
         hours: Of the trial on one worker, evaluation included.
+        together: Trials that train together in a worker, at most.
+        alone: Why its trials train one by one, on torch's path; empty where they need not.
         speed: Where its speed is from; None where it is not known.
         speed_of: The arm whose speed was scaled, by its label; else empty.
         speed_is: How that arm's speed is known, where it was scaled.
@@ -81,6 +86,8 @@ class ArmCost:
     speed_of: str = ""
     speed_is: Source | None = None
     place: Place | None = None
+    together: int = 1
+    alone: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -173,7 +180,7 @@ def costs_of(
         seconds: For the probe.
         told: Called before each arm that is timed.
     """
-    from normlab.frames.hours import claim_hours, finished_trials, stored_speeds
+    from normlab.frames.hours import claim_hours, finished_ids, finished_trials, stored_speeds
 
     device, threads = resolve_device("auto"), 1
     here: Place = {"device": device, "chip": chip_name(device), "threads": threads}
@@ -184,6 +191,9 @@ def costs_of(
     frames = frames_of_plan(plan, runs)
     stored = stored_speeds(frames) if frames is not None else {}
     finished = finished_trials(frames) if frames is not None else {}
+    done = finished_ids(frames) if frames is not None else frozenset[str]()
+    most = worker_count(workers="auto", device=device, threads=threads, units=len(plan.trials))
+    units = arm_units(plan, device, most, done)
     known, elsewhere = _stored(weighed, stored, here)
     wanted = [i for i in range(len(subjects)) if i not in known]
     probed = Probed({}, {})
@@ -193,7 +203,10 @@ def costs_of(
         )
     speeds = _Speeds(subjects, known, probed.speeds, elsewhere)
     arms = tuple(
-        one.cost(speeds.of(i), _memory(one, used, device)) for i, one in enumerate(weighed)
+        one.cost(
+            speeds.of(i), _memory(one, used, device, units[one.arm.label]), units[one.arm.label]
+        )
+        for i, one in enumerate(weighed)
     )
     planned = claim_plans(plan, runs) if claims is None else claims
     planned = planned[["claim", "seeds_needed"]]
@@ -264,8 +277,8 @@ class _Weighed:
         epoch = steps * speed.fixed + images * speed.image + self.scored * speed.evaluation
         return speed.start + recipe.epochs * epoch + images * speed.evaluation
 
-    def cost(self, found: _Found | None, memory: int | None) -> ArmCost:
-        """What a trial costs at a speed."""
+    def cost(self, found: _Found | None, memory: int | None, units: ArmUnits) -> ArmCost:
+        """What a trial costs at a speed, which is that of torch's path."""
         recipe, images = self.arm.recipe, self.arm.images
         prints, whole = self.footprint, None
         if prints is not None:
@@ -276,8 +289,9 @@ class _Weighed:
         per_second = hours = None
         if found is not None:
             batch = min(recipe.batch_size, images)
-            per_second = copies(recipe) * batch / found.speed.step(batch)
-            hours = self.trial_seconds(found.speed) / 3600
+            speed = _faster(found.speed, units.gain)
+            per_second = copies(recipe) * batch / speed.step(batch)
+            hours = self.trial_seconds(speed) / 3600
         return ArmCost(
             arm=self.arm.label,
             flops_per_image=prints.scoring.flops if prints is not None else None,
@@ -290,11 +304,19 @@ class _Weighed:
             speed_of=found.of if found else "",
             speed_is=found.of_source if found else None,
             place=found.place if found else None,
+            together=max(units.sizes, default=1),
+            alone=units.path.why,
         )
 
-    def stored(self, found: StoredSpeed) -> Speed:
-        """The speed of stored trials; they do not tell that of evaluation: by its operations."""
+    def stored(self, found: StoredSpeed, device: str) -> Speed:
+        """The speed of stored trials, as it would be on torch's path.
+
+        They do not tell that of evaluation: by its operations.
+        """
         image = found.seconds / self.arm.images
+        if found.together is not None:
+            form = form_of(self.arm.recipe, device)
+            image *= 1.0 if isinstance(form, str) else gain(form, found.together)
         prints = self.footprint
         part = 1 / 3  # of a step, where its operations are not known
         if prints is not None and prints.step.flops:
@@ -350,11 +372,17 @@ def _stored(
     elsewhere: dict[int, tuple[Speed, Place]] = {}
     for i, one in enumerate(weighed):
         for found in stored.get(one.arm.label, ()):
+            speed = one.stored(found, str(here["device"]))
             if dict(found.place) == dict(here):
-                known[i] = one.stored(found)
+                known.setdefault(i, speed)
             else:
-                elsewhere.setdefault(i, (one.stored(found), found.place))
+                elsewhere.setdefault(i, (speed, found.place))
     return known, elsewhere
+
+
+def _faster(speed: Speed, gain: float) -> Speed:
+    """The speed of trials that train together: their steps are faster, evaluation is not."""
+    return replace(speed, fixed=speed.fixed / gain, image=speed.image / gain)
 
 
 def _step_images(arm: Arm) -> int:
@@ -362,8 +390,8 @@ def _step_images(arm: Arm) -> int:
     return min(arm.recipe.batch_size, arm.images) * copies(arm.recipe)
 
 
-def _memory(one: _Weighed, used: int | None, device: str) -> int | None:
-    """Peak of a trial: the process as it is, the images, and the model in its largest moment."""
+def _memory(one: _Weighed, used: int | None, device: str, units: ArmUnits) -> int | None:
+    """Peak of a unit: the process as it is, the images, and each model in its largest moment."""
     prints, arm = one.footprint, one.arm
     if prints is None or used is None:
         return None
@@ -378,7 +406,9 @@ def _memory(one: _Weighed, used: int | None, device: str) -> int | None:
         data = images * wide
     batch = 2 * _step_images(arm) * values * wide
     model = prints.scoring.kept + remembered(arm.recipe) * prints.scoring.trained
-    return used + data + model + max(prints.step.peak + batch, prints.scoring.peak)
+    together = max(units.sizes, default=1)
+    step = together * (prints.step.peak + batch)
+    return used + data + together * model + max(step, prints.scoring.peak)
 
 
 class _Footprint(NamedTuple):

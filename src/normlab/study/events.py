@@ -5,8 +5,9 @@ event is about was stored:
 
     RunPlanned, RunBegan, (TrialStarted, EpochEnded ..., TrialEnded | TrialPutBack) ..., RunEnded
 
-With several workers the events of different trials alternate. With ``until_settled`` a `LookTaken`
-follows each `RunEnded`, and the next `RunPlanned` follows it unless every claim is settled.
+With several workers, or trials that train together, the events of different trials alternate. With
+``until_settled`` a `LookTaken` follows each `RunEnded`, and the next `RunPlanned` follows it unless
+every claim is settled.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ class RunBegan:
         study: The study's name.
         trials: Trials to train; 0 where all are finished.
         epochs: Their epochs, together.
-        workers: Trials that are trained side by side.
+        workers: Processes that train side by side.
+        together: Trials that one of them trains together, at most.
     """
 
     study: str
     trials: int
     epochs: int
     workers: int
+    together: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Literal
 from normlab import data, interrupts
 from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
 from normlab.files import sweep
-from normlab.places import Place, difference_text, differing
+from normlab.places import TOGETHER, Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
 from normlab.records.plan import Declaration
 from normlab.store import DATABASE, NoRunsError, Store
@@ -26,11 +26,14 @@ from normlab.study.engines import (
     Engine,
     Message,
     Task,
+    Unit,
     choose,
     resolve_device,
+    worker_count,
 )
 from normlab.study.engines.provenance import provenance
 from normlab.study.events import Listener, RunEnded
+from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
 from normlab.study.summary import Summary
@@ -43,7 +46,8 @@ class RunOptions:
     """How to run; no part of what a trial is.
 
     Attributes:
-        workers: Trials trained side by side; "auto" is one per CPU core, and one on a GPU.
+        workers: Processes that train side by side; "auto" is one per CPU core, and one on a GPU.
+            Each takes one trial, or several of one shape together; see `normlab.study.groups`.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads of each worker.
         retry_failed: Train failed trials again.
@@ -116,7 +120,14 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
         here = provenance(device, options.threads) if options.same_machine else None
-        summary = _adopt(store, runs, [i for i in ids if states[i] not in FINISHED], summary, here)
+        summary = _adopt(
+            store,
+            runs,
+            [i for i in ids if states[i] not in FINISHED],
+            summary,
+            here,
+            timed=is_timed(plan.study),
+        )
         states = store.states(ids)
         foreign: set[str] = set()
         if finished := [i for i in ids if states[i] in FINISHED]:
@@ -134,15 +145,12 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         if not tasks:
             telling.begin([], 0)
         else:
-            engine = choose(
-                workers=options.workers,
-                device=device,
-                threads=options.threads,
-                trials=len(tasks),
+            engine, units = _engine(
+                plan, tasks, options, device, _alone_as_before(store, lost - foreign)
             )
             taking = Taking(store, tasks, lost, foreign, summary)
             try:
-                stopped = _train(taking, engine, tasks, telling)
+                stopped = _train(taking, engine, units, telling)
             finally:
                 _sweep(store, keep=lost)
             summary = replace(summary, trained=taking.ended)
@@ -186,13 +194,23 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
     ]
 
 
+def _engine(
+    plan: Plan, tasks: list[Task], options: RunOptions, device: str, alone: AbstractSet[str]
+) -> tuple[Engine, list[Unit]]:
+    """Who trains the tasks, and as which units of work."""
+    threads = options.threads
+    most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
+    units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
+    return choose(workers=most, device=device, threads=threads, units=len(units)), units
+
+
 def _train(
-    taking: Taking, engine: Engine, tasks: list[Task], telling: Telling
+    taking: Taking, engine: Engine, units: list[Unit], telling: Telling
 ) -> KeyboardInterrupt | None:
-    """Train the tasks; what stopped it before its end, if something did."""
-    messages = engine.run(tasks)
+    """Train the units; what stopped it before its end, if something did."""
+    messages = engine.run(units)
     try:
-        telling.begin(tasks, engine.workers)
+        telling.begin(units, engine.workers)
         for message in _stored(messages, taking):
             telling.tell(message)
             interrupts.check()
@@ -279,8 +297,25 @@ def _elsewhere(store: Store, trial_ids: Sequence[str], here: Place) -> dict[str,
     return found
 
 
+def _alone_as_before(store: Store, lost: AbstractSet[str]) -> set[str]:
+    """Trials that torch's path trained, whose files are to get the bytes that they had."""
+    return set(lost) - _trained_together(store, list(lost))
+
+
+def _trained_together(store: Store, trial_ids: Sequence[str]) -> set[str]:
+    """Trials that lanes trained: their seconds are shares."""
+    places = store.places(trial_ids)
+    return {i for i, its in places.items() if any(TOGETHER in place for place in its)}
+
+
 def _adopt(
-    store: Store, runs: Path, missing: list[str], summary: Summary, here: Place | None
+    store: Store,
+    runs: Path,
+    missing: list[str],
+    summary: Summary,
+    here: Place | None,
+    *,
+    timed: bool,
 ) -> Summary:
     """Take finished trials over from the other studies in the same runs folder.
 
@@ -290,16 +325,18 @@ def _adopt(
         missing: What the study lacks.
         summary: Gets what was taken.
         here: Where given, only trials whose bits are those of this place are taken.
+        timed: Whether only trials are taken that trained alone, on torch's path.
     """
     for other in sorted(path.parent for path in runs.glob(f"*/{DATABASE}")):
         if other == store.folder or not missing:
             continue
         try:
             wanted = missing
-            if here is not None:
+            if here is not None or timed:
                 with as_written(other), Store.read(other) as source:
-                    elsewhere = _elsewhere(source, missing, here)
-                wanted = [i for i in missing if i not in elsewhere]
+                    left = set(_elsewhere(source, missing, here) if here is not None else ())
+                    left |= _trained_together(source, missing) if timed else set()
+                wanted = [i for i in missing if i not in left]
             found = store.adopt(other, wanted)
             taken = found.ids
             with as_written(other), Store.read(other) as source:

@@ -14,7 +14,7 @@ from normlab.study.engines import (
     Message,
     Placed,
     Started,
-    Task,
+    Unit,
 )
 from normlab.study.events import (
     EpochEnded,
@@ -39,10 +39,17 @@ class Telling:
         self.study, self.trials, self.listener = plan.study.name, plan.trials, listener
         self.last: dict[str, EpochRecord] = {}
 
-    def begin(self, tasks: Sequence[Task], workers: int) -> None:
+    def begin(self, units: Sequence[Unit], workers: int) -> None:
         """Tell how much there is to train."""
-        epochs = sum(task.recipe.epochs for task in tasks)
-        self.listener(RunBegan(study=self.study, trials=len(tasks), epochs=epochs, workers=workers))
+        self.listener(
+            RunBegan(
+                study=self.study,
+                trials=sum(map(len, units)),
+                epochs=sum(task.recipe.epochs for unit in units for task in unit),
+                workers=workers,
+                together=max(map(len, units), default=1),
+            )
+        )
 
     def tell(self, message: Message) -> None:
         """Tell one message, after it is stored; how a trial computes is no event."""

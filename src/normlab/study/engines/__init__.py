@@ -16,30 +16,42 @@ from normlab.study.engines.engine import (
     Placed,
     Started,
     Task,
+    Unit,
 )
 from normlab.study.engines.main_guard import check_main_guard
 from normlab.study.engines.processes import ProcessEngine
 from normlab.study.engines.serial import SerialEngine
 
 
-def choose(*, workers: int | Literal["auto"], device: str, threads: int, trials: int) -> Engine:
-    """The engine for a run: `processes` for more than one worker, `serial` otherwise.
+def worker_count(*, workers: int | Literal["auto"], device: str, threads: int, units: int) -> int:
+    """How many units of work are trained side by side.
 
     Args:
-        workers: How many trials to train side by side; "auto" is one per CPU core, and one on a
-            GPU.
+        workers: So many; "auto" is one per CPU core, and one on a GPU.
         device: "cpu" or "cuda".
         threads: CPU threads of each worker.
-        trials: No more workers than these.
-
-    Raises:
-        UserError: Workers would run the user's script again; see `main_guard`.
+        units: No more workers than these.
     """
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
     wanted = max(1, cores // threads) if device == "cpu" else 1
-    count = min(wanted if workers == "auto" else workers, max(trials, 1))
+    return min(wanted if workers == "auto" else workers, max(units, 1))
+
+
+def choose(*, workers: int | Literal["auto"], device: str, threads: int, units: int) -> Engine:
+    """The engine for a run: `processes` for more than one worker, `serial` otherwise.
+
+    Args:
+        workers: How many units of work to train side by side; see `worker_count`.
+        device: "cpu" or "cuda".
+        threads: CPU threads of each worker.
+        units: No more workers than these.
+
+    Raises:
+        UserError: Workers would run the user's script again; see `main_guard`.
+    """
+    count = worker_count(workers=workers, device=device, threads=threads, units=units)
     if count == 1:
         return SerialEngine(device=device, threads=threads)
     check_main_guard()
@@ -74,6 +86,8 @@ __all__ = [
     "SerialEngine",
     "Started",
     "Task",
+    "Unit",
     "choose",
     "resolve_device",
+    "worker_count",
 ]

@@ -1,4 +1,8 @@
-"""What an engine is: it takes trials and gives back messages, in whatever order they come."""
+"""What an engine is: it takes trials and gives back messages, in whatever order they come.
+
+Trials come in units of work. A unit of several trains side by side in one worker; its messages are
+those of its trials, each with its own beginning and end.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ class Task:
     """A trial to train, with the study's folder for its files.
 
     `code` is the hash of its own code, `code_files` the files that count beside the modules that
-    an own model or norm imports; see `normlab.study.own`.
+    an own model or norm imports; see `normlab.study.own`. `together` says that it trains on the
+    path that takes several trials at once (`normlab.train.lanes`), even if it is the only one of
+    its unit: that follows from its recipe, the study and the processor, and never from what else
+    is pending; see `normlab.study.groups`.
     """
 
     trial_id: str
@@ -25,6 +32,7 @@ class Task:
     folder: Path
     code: str | None = None
     code_files: tuple[str, ...] = ()
+    together: bool = False
 
     @property
     def checkpoint(self) -> Path:
@@ -32,11 +40,16 @@ class Task:
         return self.folder / "checkpoints" / f"{self.trial_id}.pt"
 
 
+Unit = tuple[Task, ...]
+"""What a worker takes up at once: one trial, or several that train together, all of one form."""
+
+
 @dataclass(frozen=True)
 class Started:
     """A worker took the trial up, on this machine and software, after so many epochs.
 
-    `anew` says why epochs that were trained before do not count: their bits are another machine's.
+    `anew` says why epochs that were trained before do not count: their bits are another machine's,
+    or another path's.
     """
 
     trial_id: str
@@ -107,10 +120,10 @@ class Engine(Protocol):
 
     workers: int
 
-    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
+    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
         """Train every task; each gives `Started`, its epochs, then `Ended`, `Failed`, `Faulted`.
 
         `Placed` comes before the first epoch that is trained here. A trial that is taken up again
-        starts again.
+        starts again. Messages of a unit's trials alternate.
         """
         ...

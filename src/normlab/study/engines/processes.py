@@ -2,7 +2,7 @@
 
 Small trials gain nothing from a second thread, so every worker has one of its own and the speed
 comes from running several. Workers never touch the store: they write their trial's files and send
-messages through a pipe to the one process that does. A worker trains one task after the other: what
+messages through a pipe to the one process that does. A worker trains one unit after the other: what
 it imports and compiles, it does once.
 """
 
@@ -20,8 +20,9 @@ from typing import cast
 
 from normlab import streams
 from normlab.errors import MachineError
+from normlab.study.engines.again import run_again
 from normlab.study.engines.cores import keep_to, shares
-from normlab.study.engines.engine import Ended, Failed, Faulted, Message, Task
+from normlab.study.engines.engine import Ended, Failed, Faulted, Message, Task, Unit
 
 _HANDLED_BY_PARENT = frozenset(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -42,45 +43,36 @@ class ProcessEngine:
         self.threads = threads
         self.free = shares(workers, threads) if device == "cpu" else []
 
-    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
-        """Hand out the tasks in their order, one to each idle worker.
+    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
+        """Hand out the units in their order, one to each idle worker.
 
-        A task whose worker was killed, as for memory, runs once more when all others are through,
-        alone.
+        Trials whose worker was killed, as for memory, run once more when all others are through,
+        alone; several that were together then run in ever smaller units.
 
         Raises:
             MachineError: A worker process could not start.
         """
-        again: list[Task] = []
-        yield from self._run(tasks, again)
-        for task in again:
-            yield from self._run([task], None)
+        yield from run_again(self._run, units)
 
     def _run(
-        self, tasks: Sequence[Task], again: list[Task] | None
+        self, units: Sequence[Unit], again: list[Unit] | None
     ) -> Generator[Message, None, None]:
-        """Train tasks; those that may fit when they are alone go to `again`, if it is given."""
-        waiting = list(reversed(tasks))
+        """Train units; trials that may fit when they are alone go to `again`, if it is given."""
+        waiting = list(reversed(units))
         workers: dict[Connection, _Worker] = {}
         try:
-            for _ in range(min(self.workers, len(tasks))):
+            for _ in range(min(self.workers, len(units))):
                 self._hire(workers, waiting)
             while workers:
                 # Windows has another class for the ends of its pipes.
                 for connection in cast("list[Connection]", wait(list(workers))):
-                    task = workers[connection].task
-                    for message in self._receive(connection, workers, waiting):
-                        is_short = isinstance(message, Faulted) and message.may_help_alone
-                        if is_short and again is not None:
-                            again.append(task)
-                        else:
-                            yield message
+                    yield from self._receive(connection, workers, waiting, again)
         finally:
             for worker in workers.values():
                 worker.stop()
                 self._take_back(worker)
 
-    def _hire(self, workers: dict[Connection, _Worker], waiting: list[Task]) -> None:
+    def _hire(self, workers: dict[Connection, _Worker], waiting: list[Unit]) -> None:
         cores = self.free.pop() if self.free else frozenset[int]()
         worker = _Worker(self.device, self.threads, cores)
         workers[worker.connection] = worker
@@ -91,28 +83,33 @@ class ProcessEngine:
             self.free.append(worker.cores)
 
     def _receive(
-        self, connection: Connection, workers: dict[Connection, _Worker], waiting: list[Task]
+        self,
+        connection: Connection,
+        workers: dict[Connection, _Worker],
+        waiting: list[Unit],
+        again: list[Unit] | None,
     ) -> Iterator[Message]:
         worker = workers[connection]
+        is_dead, messages = False, []
         try:
-            message: Message = connection.recv()
+            messages.append(connection.recv())
         except (EOFError, OSError):  # also in the middle of a message
+            is_dead = True
             del workers[connection]
             self._take_back(worker)
-            yield worker.autopsy()
-            if waiting:
-                self._hire(workers, waiting)
-            return
-        worker.has_spoken = True
-        if isinstance(message, Ended | Failed | Faulted):
-            # The next task first: the worker trains while the store writes.
+            messages.extend(worker.autopsy())
+        told = [message for message in messages if not worker.note(message, again)]
+        if is_dead and waiting:
+            self._hire(workers, waiting)
+        elif not is_dead and not worker.open:
+            # The next unit first: the worker trains while the store writes.
             if waiting:
                 worker.give(waiting.pop())
             else:
                 del workers[connection]
                 worker.dismiss()
                 self._take_back(worker)
-        yield message
+        yield from told
 
 
 _FROM_OUTSIDE = frozenset(
@@ -122,12 +119,20 @@ _FROM_OUTSIDE = frozenset(
 
 
 class _Worker:
-    """A process at the other end of a pipe, and the task it has."""
+    """A process at the other end of a pipe, and the unit it has.
 
-    task: Task
+    Attributes:
+        unit: What it was given last.
+        open: Those of its trials that have not come to an end, by id.
+        short: The ids of those that may come through when they are alone.
+    """
+
+    unit: Unit = ()
     has_spoken = False
 
     def __init__(self, device: str, threads: int, cores: frozenset[int]) -> None:
+        self.open: dict[str, Task] = {}
+        self.short: set[str] = set()
         self.cores = cores
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -140,11 +145,27 @@ class _Worker:
             self.process.start()
         theirs.close()
 
-    def give(self, task: Task) -> None:
-        self.task = task
+    def give(self, unit: Unit) -> None:
+        self.unit, self.short = unit, set()
+        self.open = {task.trial_id: task for task in unit}
         # If it died, the next receive finds out and says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.connection.send(task)
+            self.connection.send(unit)
+
+    def note(self, message: Message, again: list[Unit] | None) -> bool:
+        """Keep account of a message; whether its trial is to be taken up again instead of told."""
+        self.has_spoken = True
+        if not isinstance(message, Ended | Failed | Faulted):
+            return False
+        del self.open[message.trial_id]
+        if again is None:
+            return False
+        is_short = isinstance(message, Faulted) and message.may_help_alone
+        if is_short:
+            self.short.add(message.trial_id)
+        if self.short and not self.open:
+            again.append(tuple(task for task in self.unit if task.trial_id in self.short))
+        return is_short
 
     def dismiss(self) -> None:
         """Let it go when it has nothing left to do."""
@@ -160,8 +181,10 @@ class _Worker:
             self.process.join()
         self.process.close()
 
-    def autopsy(self) -> Failed | Faulted:
-        """Why it died, and who is to blame: the machine or the trial it had.
+    def autopsy(self) -> list[Failed | Faulted]:
+        """Why it died, for each open trial, and who is to blame: the machine or the trial it had.
+
+        Of several trials nobody knows which one was it: each of them may come through.
 
         Raises:
             MachineError: It never came to life.
@@ -169,17 +192,19 @@ class _Worker:
         self.process.join(_PATIENCE)
         code = self.process.exitcode
         self.stop()
+        is_killed = False
         if code is None or code >= 0:
             died = f"the worker process ended with exit code {code}"
         else:
             name = signal.Signals(-code).name
             hint = " (out of memory?)" if name == "SIGKILL" else ""
             died = f"the worker process was ended by {name}{hint}"
-            if name in _FROM_OUTSIDE:
-                return Faulted(self.task.trial_id, died, may_help_alone=True)
-        if not self.has_spoken:
+            is_killed = name in _FROM_OUTSIDE
+        if not (is_killed or self.has_spoken):
             raise MachineError(f"no worker could be started: {died} before it took up a trial")
-        return Failed(self.task.trial_id, died)
+        if is_killed or len(self.unit) > 1:
+            return [Faulted(trial, died, may_help_alone=True) for trial in self.open]
+        return [Failed(trial, died) for trial in self.open]
 
 
 @contextlib.contextmanager
@@ -216,7 +241,7 @@ def _signals_held_back() -> Iterator[None]:
 
 
 def _work(connection: Connection, device: str, threads: int, cores: frozenset[int]) -> None:
-    """What a worker process does: train tasks until the pipe closes."""
+    """What a worker process does: train units until the pipe closes."""
     keep_to(cores)  # before there is a second thread: each keeps to what its maker kept to
     for number in _HANDLED_BY_PARENT:
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The serial engine: one trial after another, in this process."""
+"""The serial engine: one unit of trials after another, in this process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Generator, Sequence
 
 import torch
 
-from normlab.study.engines.engine import Faulted, Message, Task
+from normlab.study.engines.again import run_again
+from normlab.study.engines.engine import Faulted, Message, Unit
 from normlab.study.engines.work import perform
 
 
@@ -19,19 +20,24 @@ class SerialEngine:
         self.device = device
         self.threads = threads
 
-    def run(self, tasks: Sequence[Task]) -> Generator[Message, None, None]:
-        """Train the tasks in their order; one that memory was too short for again at the end."""
-        again: list[Task] = []
+    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
+        """Train the units in their order; what memory was too short for again at the end."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
         try:
-            for task in tasks:
-                for message in perform(task, self.device):
-                    if isinstance(message, Faulted) and message.may_help_alone:
-                        again.append(task)
-                    else:
-                        yield message
-            for task in again:
-                yield from perform(task, self.device)
+            yield from run_again(self._run, units)
         finally:
             torch.set_num_threads(before)
+
+    def _run(
+        self, units: Sequence[Unit], again: list[Unit] | None
+    ) -> Generator[Message, None, None]:
+        for unit in units:
+            short: set[str] = set()
+            for message in perform(unit, self.device):
+                if again is not None and isinstance(message, Faulted) and message.may_help_alone:
+                    short.add(message.trial_id)
+                else:
+                    yield message
+            if again is not None and short:
+                again.append(tuple(task for task in unit if task.trial_id in short))

@@ -217,7 +217,9 @@ class Nest:
                 fetch()
                 if self.meets_all_rows:
                     for tap in range(self.conv.kernel[0]):
-                        self._row_of_kernel(row, const(tap), channel, first_output, x, length, pixels, sums)
+                        self._row_of_kernel(
+                            row, const(tap), channel, first_output, x, length, pixels, sums
+                        )
                 else:
                     with w.each(*self.rows_met(row)) as i:
                         self._row_of_kernel(row, i, channel, first_output, x, length, pixels, sums)
@@ -245,6 +247,11 @@ class Nest:
                 for t, pairs in enumerate(of_tap):
                     if k in pairs:
                         w.accumulate(sums[output * length + t], loaded[pairs[k]], weight)
+
+
+def remake(w: LaneWriter, conv: Conv, row, images, store: Callable) -> None:
+    """One row of a convolution of the images, without its sums."""
+    Nest(w, conv, is_gradient=False).all_outputs(row, images, store, Fetch(w, 1, []))
 
 
 def weight_outputs(conv: Conv) -> int:
@@ -318,6 +325,8 @@ def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None
         out = Writer(w, "o", conv.out, slots, image)
         out.begin()
         pixels = source.y if conv.source.is_plain else w.array("scratch0")
+        if beside:
+            following = w.place(w.array("b_y"), (image, beside.size), beside.size)
 
         def emit(row, channel, x, values):
             bias = None if conv.bias is None else w.get(w.array("p"), conv.bias, channel)
@@ -330,14 +339,18 @@ def forward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None) -> None
                 if not conv.source.is_plain:
                     with w.each(low, high) as met:
                         source.row(met, pixels)
-                following = w.place(source.y, (high, line))
-                fetch = Fetch(w, nest.turns, [(following, conv.stride * line)])
+                areas = [(w.place(source.y, (high, line)), conv.stride * line)]
+                if source.remade:
+                    areas = []
+                if beside:
+                    share = -(-beside.size // conv.out.height)
+                    areas = [(w.place(following, (row, share)), share)]
+                fetch = Fetch(w, nest.turns, areas)
                 nest.all_outputs(row, pixels, emit, fetch)
         else:
             source.rows(pixels)
             areas = [(w.place(source.y, source.map.size), source.map.size)]
             if beside:
-                following = w.place(w.array("b_y"), (image, beside.size), beside.size)
                 areas = [(following, beside.size)]
             nest.whole(pixels, emit, Fetch(w, nest.turns * conv.out.height, areas))
 
@@ -350,9 +363,7 @@ def _rows_completed(w: LaneWriter, conv: Conv, row):
     return low, w.clamp(w.index((row, conv.stride), reach), 0, height)
 
 
-def backward(
-    w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool
-) -> None:
+def backward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool) -> None:
     """The function of its gradients: of the weights, and of what it reads unless that are images.
 
     `beside` is the map that the image's next operation reads, and whose gradient it writes.
@@ -373,7 +384,7 @@ def backward(
             source.back(row, channel, const(x), values, lambda i: w.get(pixels, offset, i))
 
         if by_rows(conv):
-            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit)
+            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit, beside)
         else:
             with w.each(0, conv.out.height) as row:
                 out.gradient_row(row, gradients, bias)
@@ -391,7 +402,7 @@ def backward(
 
 
 def _backward_by_rows(
-    w: LaneWriter, conv: Conv, nest: Nest | None, source, out, pixels, gradients, bias, emit
+    w, conv, nest, source, out, pixels, gradients, bias, emit, beside: Map | None
 ) -> None:
     height, line = source.map.height, source.map.channels * source.map.width
     line_out = out.map.channels * out.map.width
@@ -414,11 +425,16 @@ def _backward_by_rows(
         over = w.index((row, line_out), -line_out)
         gap = out.slots.stride(out.map) - out.map.size
         g = b.select(w.is_equal(row, 0), w.index(over, -gap), over)
-        areas = [
-            (w.place(out.g, g), line_out),
-            (w.place(out.y, over), line_out),
-            (w.place(source.y, (first, line), -conv.stride * line), conv.stride * line),
-        ]
+        areas = [(w.place(out.g, g), line_out)]
+        if not out.remade:
+            areas.append((w.place(out.y, over), line_out))
+        if not source.remade:
+            before = w.place(source.y, (first, line), -conv.stride * line)
+            areas.append((before, conv.stride * line))
+        if beside:
+            share = -(-beside.size // out.map.height)
+            wanted = w.place(w.array("b_y"), (source.image, beside.size), (down, share))
+            areas.append((wanted, share))
         fetch = Fetch(w, weight_turns(conv) + (nest.turns if nest else 0), areas)
         add_weight_gradient(w, conv, (row, w.index(row, 1)), pixels, gradients, fetch)
         if nest:

@@ -93,7 +93,7 @@ def train_group(
                 trainer.restore(trial.resume)
                 histories[number] = trial.resume.history
             on[number] = trainer
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             yield number, error
     while on:
         for number in [i for i, trainer in on.items() if trainer.is_over(histories[i])]:
@@ -118,7 +118,7 @@ def _finished(
 ) -> Finished | Exception:
     try:
         found = trainer.finish(history)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return error
     shared = group.together.get(id(trainer), 1)
     memory = found.result.peak_memory
@@ -162,7 +162,7 @@ class Group:
                 self.together[id(trainer)] = 1
                 try:
                     found[i] = trainer.epoch(epochs[i])
-                except Exception as error:  # noqa: BLE001
+                except Exception as error:
                     found[i] = error
         return [found[i] for i in range(len(trainers))]
 
@@ -225,7 +225,7 @@ class _Epoch:
         try:
             with exact_products():
                 return self.trainers[i].evaluated(self.epochs[i], trained, probe)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return error
 
     def _train(self, probes: Sequence[Probe | None]) -> list[dict[str, object]]:
@@ -292,9 +292,7 @@ class _Epoch:
         self.updater.load()
         for name, norm in self.program.norms.items():
             self.program.buffers[name] = {
-                short: np.stack(
-                    [self._buffer(i, name, short).numpy() for i in self.order], axis=-1
-                )
+                short: np.stack([self._buffer(i, name, short).numpy() for i in self.order], axis=-1)
                 for short in norm.buffers
             }
         self.counted = 0  # batches since

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 
 from normlab.train.lanes.graph import Add, Conv, Graph, Map, Operation, Read
 
-LARGE = 1000
+LARGE = 2000
 """Values of an image and lane from which a map is walked through row by row: two such maps of 16
-lanes (64 kB each) and the weights would not fit into a core's second cache otherwise."""
+lanes (128 kB each) and the weights would not leave a core's second cache room for others."""
+
+
+CHEAP = 9
+"""Multiplications behind a value of a map that is rather made again than stored."""
 
 
 def by_rows(operation: Conv) -> bool:
@@ -29,11 +33,14 @@ class Slots:
         buffer: Number of the array that holds a map's gradient.
         strides: Vectors from one image to the next in each array.
         per_image: The norms whose coefficients are an image's own, by name.
+        remade: Maps that are not stored, with the convolution of the images that makes their rows
+            again wherever they are wanted: that takes less time than to move them through memory.
     """
 
     buffer: dict[int, int]
     strides: tuple[int, ...]
     per_image: frozenset[str]
+    remade: dict[int, Conv]
 
     def stride(self, map: Map) -> int:
         """Vectors from one image's gradient to the next one's."""
@@ -74,7 +81,23 @@ def assign(graph: Graph, is_per_image: Callable[[str], bool]) -> Slots:
             free.append(given)
     buffer[0] = 0
     names = {map.norm for map in graph.maps if map.norm}
-    return Slots(buffer, tuple(strides), frozenset(n for n in names if is_per_image(n)))
+    per_image = frozenset(name for name in names if is_per_image(name))
+    return Slots(buffer, tuple(strides), per_image, _remade(graph))
+
+
+def _remade(graph: Graph) -> dict[int, Conv]:
+    found = {}
+    for operation in graph.operations:
+        if not isinstance(operation, Conv) or operation.source.map.number:
+            continue
+        out = operation.out
+        taps = operation.source.map.channels * operation.kernel[0] * operation.kernel[1]
+        readers = [o for o in graph.operations if any(r.map == out for r in reads(o))]
+        is_row_wise = all(isinstance(o, Conv) and by_rows(o) and not o.source.raw for o in readers)
+        is_far = operation.bias is None and out.norm and out.size >= LARGE
+        if taps <= CHEAP and is_far and len(readers) == 1 and is_row_wise:
+            found[out.number] = operation
+    return found
 
 
 def _may_overwrite(operation: Operation) -> bool:

@@ -174,22 +174,19 @@ def pack(w: LaneWriter, channels: int, height: int, width: int) -> None:
     """Put the lanes' batches (N, C, H, W), whose addresses are in `extra`, into the map of images."""
     b, size = w.builder, channels * height * width
     addresses = w._once("extra", I64.as_pointer())
-    batches = [
-        b.inttoptr(b.load(w.place(addresses, lane)), FLOATS) for lane in range(w.lanes)
-    ]
-    with w.images() as image:
-        with w.each(0, channels) as channel, w.each(0, height) as row:
-            line = w.index((image, size), (channel, height * width), (row, width))
-            made = w.index((image, size), (row, channels * width), (channel, width))
+    batches = [b.inttoptr(b.load(w.place(addresses, lane)), FLOATS) for lane in range(w.lanes)]
+    with w.images() as image, w.each(0, channels) as channel, w.each(0, height) as row:
+        line = w.index((image, size), (channel, height * width), (row, width))
+        made = w.index((image, size), (row, channels * width), (channel, width))
 
-            def one(x):
-                vector = ir.Constant(w.vector, ir.Undefined)
-                for lane, batch in enumerate(batches):
-                    value = b.load(w.place(batch, line, x), align=4)
-                    vector = b.insert_element(vector, value, ir.Constant(I32, lane))
-                w.put(vector, w.array("a_y"), made, x)
+        def one(x):
+            vector = ir.Constant(w.vector, ir.Undefined)
+            for lane, batch in enumerate(batches):
+                value = b.load(w.place(batch, line, x), align=4)
+                vector = b.insert_element(vector, value, ir.Constant(I32, lane))
+            w.put(vector, w.array("a_y"), made, x)
 
-            in_runs(w, width, one)
+        in_runs(w, width, one)
 
 
 LOSS_ROWS = 4
@@ -225,7 +222,8 @@ def softmax_loss(w: LaneWriter, read: Read, slots: Slots) -> None:
             # An infinite distance with target 0 is no part of the loss.
             product = w.choose(
                 w.builder.fcmp_ordered("==", target, w.zero),
-                product, w.fma(target, distance, product),
+                product,
+                w.fma(target, distance, product),
             )
             weight = w.add(weight, target)
         for i, number in enumerate((where, total, product, weight)):

@@ -46,9 +46,12 @@ class Arena:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         if self.chunk is None or self.used + size > self.chunk.size:
             whole = -(-max(size, 1 << 26) // _PAGE) * _PAGE + _PAGE
-            memory = mmap.mmap(-1, whole)
-            if hasattr(mmap, "MADV_HUGEPAGE"):
+            if hasattr(mmap, "MADV_HUGEPAGE"):  # memory that could be shared has small pages
+                private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+                memory = mmap.mmap(-1, whole, flags=private)
                 memory.madvise(mmap.MADV_HUGEPAGE)
+            else:
+                memory = mmap.mmap(-1, whole)
             chunk = np.frombuffer(memory, np.uint8)
             self.chunk, self.used = chunk[-chunk.ctypes.data % _PAGE :], 0
         first = self.used
@@ -73,9 +76,7 @@ class Program:
         buffers: Running statistics, by norm and name, (C, lanes).
     """
 
-    def __init__(
-        self, graph: Graph, norms: Mapping[str, LaneNorm], lanes: int, batch: int
-    ) -> None:
+    def __init__(self, graph: Graph, norms: Mapping[str, LaneNorm], lanes: int, batch: int) -> None:
         self.graph, self.norms, self.lanes, self.batch = graph, dict(norms), lanes, batch
         self.arena = Arena()
         rows = sum(int(np.prod(shape)) for _, shape in graph.parameters)
@@ -147,7 +148,8 @@ class Program:
         self, functions: list[Callable[[int, int], None]], segment: Sequence[int], count: int
     ) -> None:
         """Operations without a norm between them, some images at a time: what one writes the next
-        one finds in the caches."""
+        one finds in the caches.
+        """
         chunk = count
         if len(segment) > 1:
             maps = [self.graph.operations[i].source.map for i in segment]
@@ -189,7 +191,9 @@ class Program:
 
     def _of_map(self, map: Map) -> dict[str, npt.NDArray[Any]]:
         lanes, zeros = self.lanes, self.arena.zeros
-        made: dict[str, npt.NDArray[Any]] = {"y": zeros((self.batch, map.size, lanes))}
+        made: dict[str, npt.NDArray[Any]] = {}
+        if map.number not in self.slots.remade:
+            made["y"] = zeros((self.batch, map.size, lanes))
         if map.number:
             buffer = self.slots.buffer[map.number]
             made["g"] = self._gradient_buffer(buffer)
@@ -221,9 +225,7 @@ class Program:
     def _gradient_buffer(self, number: int) -> npt.NDArray[Any]:
         held: dict[int, npt.NDArray[Any]] = self.__dict__.setdefault("_buffers", {})
         if number not in held:
-            held[number] = self.arena.zeros(
-                (self.batch, self.slots.strides[number], self.lanes)
-            )
+            held[number] = self.arena.zeros((self.batch, self.slots.strides[number], self.lanes))
         return held[number]
 
     def _function(
@@ -235,6 +237,7 @@ class Program:
         given: dict[str, npt.NDArray[Any]] = {"p": self.parameters, "d": self.gradients}
         given |= {f"scratch{i}": array for i, array in enumerate(self._scratch)}
         images, logits = self.graph.maps[0], self.graph.logits
+        given["images"] = self._arrays[0]["y"]
         if name == "pack":
             roles = {"a": images}
             given["extra"] = self._addresses
@@ -244,15 +247,13 @@ class Program:
             given |= {"extra": self._targets, "d": self._told, "p": self._share}
         else:
             assert operation is not None
-            roles = {
-                role: read.map for role, read in zip("ab", reads(operation), strict=False)
-            } | {"o": operation.out}
+            roles = {role: read.map for role, read in zip("ab", reads(operation), strict=False)} | {
+                "o": operation.out
+            }
             if (beside := self._beside(operation)) is not None:
                 roles["b"] = beside
         for role, map in roles.items():
-            given |= {
-                f"{role}_{part}": array for part, array in self._arrays[map.number].items()
-            }
+            given |= {f"{role}_{part}": array for part, array in self._arrays[map.number].items()}
         numbers = np.zeros(len(ARGUMENTS), np.int64)
         for argument, array in given.items():
             numbers[ARGUMENTS.index(argument)] = array.ctypes.data
@@ -278,8 +279,10 @@ class Program:
         maps = self.graph.maps
         has_raw = operation is not None and operation.out.number in raw
         used = (
-            [maps[0]] if name == "pack"
-            else [self.graph.logits] if operation is None
+            [maps[0]]
+            if name == "pack"
+            else [self.graph.logits]
+            if operation is None
             else [*(read.map for read in reads(operation)), operation.out]
         )
         strides = [self.slots.stride(map) for map in used]
@@ -287,7 +290,8 @@ class Program:
         beside = None if operation is None else self._beside(operation)
         if beside is not None:
             strides.append(self.slots.stride(beside))
-        key = (self.lanes, repr(operation or used), strides, own, has_raw, beside)
+        remade = [self.slots.remade.get(map.number) for map in used]
+        key = (self.lanes, repr(operation or used), strides, own, has_raw, beside, remade)
 
         def make(symbol: str) -> str:
             from normlab.train.lanes import emit

@@ -57,9 +57,7 @@ def form(
 
 
 @lru_cache(maxsize=4096)
-def _form(
-    recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int
-) -> Form | str:
+def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int) -> Form | str:
     if recipe.precision != "float32":
         return f"its precision is {recipe.precision}"
     if recipe.loss != "cross_entropy":
@@ -98,7 +96,5 @@ def _random(model: object) -> list[tuple[str, object]]:
 def widest(graph: Graph) -> int:
     """The largest number of channels that a convolution reads or writes, its head's apart."""
     return max(
-        max(o.source.map.channels, o.out.channels)
-        for o in graph.operations
-        if isinstance(o, Conv)
+        max(o.source.map.channels, o.out.channels) for o in graph.operations if isinstance(o, Conv)
     )

@@ -56,7 +56,11 @@ class _Making:
     )
 
     def write(
-        self, kind: type[Operation], reads: list[_Value], shape: tuple[int, int, int], **options: Any
+        self,
+        kind: type[Operation],
+        reads: list[_Value],
+        shape: tuple[int, int, int],
+        **options: Any,
     ) -> _Value:
         """One more operation and its map (C, H, W)."""
         if any(value.is_padded for value in reads[:1]):
@@ -301,9 +305,7 @@ def _map(number: int, shape: tuple[int, int, int], views: set[_Steps]) -> Map:
     of = dict(steps)
     unit, _, name = of.get("mask", "").partition(":")
     mask = Mask(name, unit) if name else None  # type: ignore[arg-type]
-    return Map(
-        number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask
-    )
+    return Map(number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask)
 
 
 def parameters_of(model: nn.Module) -> list[Tensor]:

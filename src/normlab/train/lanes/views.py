@@ -42,7 +42,12 @@ class Side:
         def at(part, stride):
             return w.place(w.array(f"{name}_{part}"), (image, stride))
 
-        self.y = at("y", map.size)
+        self.remade = slots.remade.get(map.number)
+        if self.remade:
+            self.y = w.array("scratch2")
+            self.of_images = w.place(w.array("images"), (image, self.remade.source.map.size))
+        else:
+            self.y = at("y", map.size)
         if map.norm:
             own = slots.of_image(map)
             self.sums = at("sums", 3 * map.channels)
@@ -56,6 +61,22 @@ class Side:
             self.factor = w.get(w.array(f"{name}_scale"))
         self.g = at("g", slots.stride(map))
         self.raw = at("raw", map.size)
+
+    def remake(self, row) -> None:
+        """Compute a row again, where the map is not stored."""
+        if self.remade:
+            from normlab.train.lanes.convolution import remake
+
+            remake(self.writer, self.remade, row, self.of_images, self.store)
+
+    def rectified(self, values):
+        """What is stored of results."""
+        return [self.writer.relu(v) for v in values] if self.map.rectified else values
+
+    def store(self, row, channel, x: int, values) -> None:
+        """Put neighbouring values where they belong."""
+        for i, value in enumerate(self.rectified(values)):
+            self.writer.put(value, self.y, self.offset(row, channel, x), i)
 
     def offset(self, row, channel, x=0):
         """Where a pixel is within an image."""
@@ -108,11 +129,16 @@ class Reader(Side):
     def row(self, row, scratch) -> None:
         """Put a row of the view where the map has it."""
         w, width = self.writer, self.map.width
+        self.remake(row)
         with w.each(0, self.map.channels) as channel:
             affine, offset = self.affine(channel), self.offset(row, channel)
-            in_runs(w, width, lambda x: w.put(
-                self.value(row, channel, w.index(offset, x), 0, affine), scratch, offset, x
-            ))
+            in_runs(
+                w,
+                width,
+                lambda x: w.put(
+                    self.value(row, channel, w.index(offset, x), 0, affine), scratch, offset, x
+                ),
+            )
 
     def rows(self, scratch) -> None:
         """All rows; nothing where the map is read as it is stored."""
@@ -182,12 +208,12 @@ class Writer(Side):
         w, offset = self.writer, self.offset(row, channel, x)
         if bias is not None:
             values = [w.add(v, bias) for v in values]
-        if self.map.rectified:
-            values = [w.relu(v) for v in values]
+        values = self.rectified(values)
         # Behind a norm of batches a map is read when all images are made: not from the caches.
         past_caches = self.map.norm is not None and self.map.size >= LARGE
         for i, v in enumerate(values):
-            w.put(v, self.y, offset, i, past_caches=past_caches)
+            if not self.remade:
+                w.put(v, self.y, offset, i, past_caches=past_caches)
         if not self.map.norm:
             return
         rows = w.array("scratch2")  # of each channel, sums over the row so far
@@ -217,6 +243,7 @@ class Writer(Side):
     def gradient_row(self, row, scratch, bias=None) -> None:
         """Put a row of the map's gradient where the map has it; add it up for a bias."""
         w, map = self.writer, self.map
+        self.remake(row)
         with w.each(0, map.channels) as channel:
             offset = self.offset(row, channel)
             factors = [w.get(self.dcoefs, (channel, 3), i) for i in range(3)] if map.norm else None

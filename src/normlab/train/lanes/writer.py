@@ -17,7 +17,7 @@ from normlab.native.emitter import F32, I32, I64, Emitter, const
 
 _PARTS = ("y", "sums", "coefs", "dcoefs", "bits", "scale", "g", "raw", "gsums")
 ARGUMENTS = (
-    *("first", "last", "p", "d", "extra", "scratch0", "scratch1", "scratch2"),
+    *("first", "last", "p", "d", "extra", "images", "scratch0", "scratch1", "scratch2"),
     *(f"{map}_{part}" for map in "abo" for part in _PARTS),
 )
 """What every function is given: the first of the images it is for and the one behind the last, then
@@ -91,7 +91,9 @@ class LaneWriter(Emitter):
 
     def images(self, *, backwards: bool = False):
         """A loop over the images, as `each`."""
-        return self._backwards() if backwards else self.each(self.count("first"), self.count("last"))
+        return (
+            self._backwards() if backwards else self.each(self.count("first"), self.count("last"))
+        )
 
     @contextmanager
     def _backwards(self) -> Iterator:
@@ -147,7 +149,7 @@ class LaneWriter(Emitter):
     # Arithmetic.
 
     def fma(self, a, b, c):
-        """a * b + c, rounded once."""
+        """A * b + c, rounded once."""
         if self.lanes not in self._fma:
             kind = ir.FunctionType(self.vector, [self.vector] * 3)
             self._fma[self.lanes] = ir.Function(self.module, kind, f"llvm.fma.v{self.lanes}f32")
@@ -158,7 +160,7 @@ class LaneWriter(Emitter):
         return self.builder.fcmp_ordered(">", a, b)
 
     def choose(self, condition, a, b):
-        """a where a condition holds, else b."""
+        """A where a condition holds, else b."""
         return self.builder.select(condition, a, b)
 
     def relu(self, a):
@@ -166,15 +168,15 @@ class LaneWriter(Emitter):
         return self.choose(self.builder.fcmp_unordered(">", a, self.zero), a, self.zero)
 
     def add(self, a, b):
-        """a + b."""
+        """A + b."""
         return self.builder.fadd(a, b)
 
     def subtract(self, a, b):
-        """a - b."""
+        """A - b."""
         return self.builder.fsub(a, b)
 
     def multiply(self, a, b):
-        """a * b."""
+        """A * b."""
         return self.builder.fmul(a, b)
 
     def exp(self, x):
@@ -189,7 +191,9 @@ class LaneWriter(Emitter):
         for term in _EXP[1:]:
             result = self.fma(result, r, value(term))
         result = self.fma(self.multiply(result, r), r, self.add(r, value(1.0)))
-        power = b.shl(b.bitcast(shifted, self.integers), ir.Constant(self.integers, [23] * self.lanes))
+        power = b.shl(
+            b.bitcast(shifted, self.integers), ir.Constant(self.integers, [23] * self.lanes)
+        )
         scaled = b.bitcast(b.add(b.bitcast(result, self.integers), power), self.vector)
         return self.choose(b.fcmp_unordered("uno", x, x), x, scaled)
 
