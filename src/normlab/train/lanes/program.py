@@ -90,7 +90,7 @@ class Program:
         self.scales: dict[str, Floats] = {}
         self._arrays = {map.number: self._of_map(map) for map in graph.maps}
         scratch = max(max(map.size, 2 * map.channels) for map in graph.maps)
-        self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(3)]
+        self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(4)]
         self._told: Floats = self.arena.zeros((batch, _loss_rows(), lanes))
         self._share: Floats = self.arena.zeros((1, lanes))
         self._addresses = np.zeros(lanes, np.int64)

@@ -216,7 +216,7 @@ class Writer(Side):
                 w.put(v, self.y, offset, i, past_caches=past_caches)
         if not self.map.norm:
             return
-        rows = w.array("scratch2")  # of each channel, sums over the row so far
+        rows = w.array("scratch3")  # of each channel, sums over the row so far
         total, square = (w.get(rows, (channel, 2), i) if x else w.zero for i in (0, 1))
         pivot = w.get(self.pivots, (channel, 3))
         if x == 0:
