@@ -203,6 +203,7 @@ class Group:
         if key not in self.programs:
             self.programs.clear()  # its memory is that of all maps
             first = trainers[0]
+            first.model.train()  # which way its code takes may hang on the mode
             graph = translate(first.model, first.shape, dropping)
             norms = {
                 map.norm: LaneNorm(first.model.get_submodule(map.norm), map.height * map.width)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from normlab.models import build
+from torch import nn
+
+from normlab.models import MODELS, build
 from normlab.native import compiled
 from normlab.recipe import Recipe
 from normlab.train.lanes import update
@@ -19,6 +21,7 @@ WIDEST = 32
 """Channels up to which lanes pay: a wider convolution fills a core's vectors by itself."""
 
 _WIDTHS = (4, 8, 16)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def size() -> int:
@@ -62,8 +65,12 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         return f"its precision is {recipe.precision}"
     if recipe.loss != "cross_entropy":
         return f"its loss is {recipe.loss}"
-    model = build(recipe, shape, num_classes).model
-    if reason := update.why_not(recipe, model):
+    stem = getattr(recipe.model, "width", 0) if recipe.model.kind in MODELS else 0
+    if stem > WIDEST:
+        return _too_wide(stem)  # a large net is not even built
+    place = "meta" if recipe.model.kind in MODELS else "cpu"  # only looked at: no memory
+    model = build(recipe, shape, num_classes, device=place).model
+    if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
     dropping = [name for name, layer in _random(model) if layer.p > 0]
     try:
@@ -71,7 +78,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     except NoLanes as reason:
         return str(reason)
     if (width := widest(graph)) > WIDEST:
-        return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
+        return _too_wide(width)
     copies = [spec.model_dump_json() for spec in recipe.augment if getattr(spec, "copies", 1) > 1]
     return (
         recipe.model.model_dump_json(),
@@ -85,6 +92,24 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         repr(recipe.validation),
         (shape, num_classes, images),
     )
+
+
+def _too_wide(width: int) -> str:
+    return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
+
+
+def _why_not(model: nn.Module) -> str | None:
+    """What of a model a graph does not show."""
+    model.train()
+    for name, module in model.named_modules():
+        if not module.training:
+            return f"'{name}' is held in eval mode"
+        if any(getattr(module, kind) for kind in _HOOKS):
+            return f"'{name}' has a hook" if name else "the model has a hook"
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            return f"parameter '{name}' has a hook"
+    return None
 
 
 def _random(model: object) -> list[tuple[str, object]]:

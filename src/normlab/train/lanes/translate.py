@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from normlab.convolutions import Conv2d
-from normlab.errors import UserError
 from normlab.models.pooling import AveragePool, GlobalAveragePool
 from normlab.models.residual import Add as AddLayer
 from normlab.models.residual import ZeroPad
@@ -81,7 +80,7 @@ def translate(
     """The graph of a model.
 
     Args:
-        model: In any mode; only its layers and shapes are looked at.
+        model: In training mode; only its layers and shapes are looked at.
         shape: (C, H, W) of an image.
         dropping: The names of the random layers that drop anything.
 
@@ -94,6 +93,8 @@ def translate(
         raise NoLanes(f"the model's code cannot be followed: {error}") from None
     modules = dict(model.named_modules())
     parameters = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
+    if len(list(model.named_parameters(remove_duplicate=False))) > len(parameters):
+        raise NoLanes("parameters are shared between layers")
     rows, at = {}, 0
     for name, size in parameters:
         rows[name] = at
@@ -101,16 +102,22 @@ def translate(
     making = _Making([shape])
     values: dict[fx.Node, _Value] = {}
     result: _Value | None = None
+    called: list[str] = []
     for node in traced.nodes:
         given = [values[a] for a in node.all_input_nodes]
         if node.op == "placeholder":
+            if node.next.op == "placeholder":
+                raise NoLanes("the model takes more than images")
             values[node] = _Value(0)
         elif node.op == "call_module":
             module = modules[str(node.target)]
+            called.append(str(node.target))
             values[node] = _layer(making, str(node.target), module, given, rows, dropping)
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
-            values[node] = _sum(making, given)
+            values[node] = _sum(making, given if not node.kwargs else [])
         elif node.target in (torch.flatten, "flatten"):
+            if (node.args[1:], dict(node.kwargs)) not in (((1,), {}), ((), {"start_dim": 1})):
+                raise NoLanes("only whole images are flattened in lanes")
             values[node] = replace(given[0], is_flat=True)
         elif node.op == "output":
             result = given[0]
@@ -120,6 +127,12 @@ def translate(
         raise NoLanes("something follows the layer that makes the logits")
     if not making.operations or making.operations[-1][3] != result.map:
         raise NoLanes("the logits are not what the last layer makes")
+    for name, _ in parameters:
+        if name.rpartition(".")[0] not in called:
+            raise NoLanes(f"parameter '{name}' belongs to no layer of its own that is called")
+    for name in called:
+        if is_norm(modules[name]) and called.count(name) > 1:
+            raise NoLanes(f"{name}: a norm that is used twice has no form for lanes")
     return _finish(making, parameters)
 
 
@@ -133,9 +146,11 @@ def _layer(
 ) -> _Value:
     value = given[0]
     channels, height, width = making.shapes[value.map]
-    if isinstance(module, nn.Identity):
+    if type(module) is nn.Identity:
         return value
-    if isinstance(module, nn.Flatten):
+    if type(module) is nn.Flatten:
+        if (module.start_dim, module.end_dim) != (1, -1):
+            raise NoLanes("only whole images are flattened in lanes")
         return replace(value, is_flat=True)
     if isinstance(module, AddLayer):
         return _sum(making, given)
@@ -227,6 +242,9 @@ def _pool(making: _Making, name: str, module: nn.Module, value: _Value) -> _Valu
         window, stride = _pair(module.kernel_size), _pair(module.stride)
         if module.ceil_mode or module.padding not in (0, (0, 0)):
             raise NoLanes(f"{name}: a pool with padding or ceil_mode has no form for lanes")
+        odd = [getattr(module, "divisor_override", None), getattr(module, "return_indices", False)]
+        if any(odd) or getattr(module, "dilation", 1) not in (1, (1, 1)):
+            raise NoLanes(f"{name}: a pool with such options has no form for lanes")
     made = [(size - k) // s + 1 for size, k, s in zip((height, width), window, stride, strict=True)]
     if window != stride and made != [1, 1]:
         raise NoLanes(f"{name}: a pool whose windows overlap has no form for lanes")
@@ -266,6 +284,8 @@ def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]
         raise NoLanes("one dropout layer is used twice")
     if maps[0].norm:
         raise NoLanes("a norm of the images themselves has no form for lanes")
+    if any(not v.map and kind is not Conv for kind, _, reads, _ in making.operations for v in reads):
+        raise NoLanes("the images are read by something else than a convolution")
     seen: set[tuple[int, bool]] = set()
     operations: list[Operation] = []
     for kind, options, reads, number in reversed(making.operations):
@@ -307,14 +327,3 @@ def _map(number: int, shape: tuple[int, int, int], views: set[_Steps]) -> Map:
     mask = Mask(name, unit) if name else None  # type: ignore[arg-type]
     return Map(number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask)
 
-
-def parameters_of(model: nn.Module) -> list[Tensor]:
-    """The parameters in the order of the graph's rows.
-
-    Raises:
-        UserError: Two names for one tensor.
-    """
-    found = [p for _, p in model.named_parameters(remove_duplicate=False)]
-    if len({id(p) for p in found}) < len(found):
-        raise UserError("parameters are shared between layers")
-    return found
