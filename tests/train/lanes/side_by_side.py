@@ -43,8 +43,6 @@ def random_state(model: nn.Module, seed: int) -> None:
             p.data = (2 * values - 1) * (6 / p[0].numel()) ** 0.5
 
 
-
-
 class Sides:
     """A model with other weights in each lane, as a program and as modules of torch.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.train.lanes.trials import Values, few, run, trial
 
 from normlab.train.lanes.group import GroupTrial
 from normlab.train.lanes.rule import form, size
-from tests.train.lanes.trials import Values, few, run, trial
 
 pytestmark = pytest.mark.skipif(not size(), reason="this processor has no lanes")
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from tests.train.lanes.trials import Ran, Values, few, run, trial
 
-from normlab.records import EpochRecord
-from normlab.train import EpochDone, Finished, train
-from normlab.train.checkpoint import Checkpoint
+from normlab.train import train
 from normlab.train.lanes.group import GroupTrial
 from normlab.train.lanes.program import Program
 from normlab.train.lanes.rule import size
 from normlab.train.lanes.update import LaneUpdater
-from tests.train.lanes.trials import Ran, Values, few, run, trial
 
 pytestmark = pytest.mark.skipif(not size(), reason="this processor has no lanes")
 

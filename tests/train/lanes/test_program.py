@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from llvmlite import ir
+from tests.train.lanes.side_by_side import Sides, misses
 from torch import nn
 
 from normlab.models import build
@@ -20,7 +21,6 @@ from normlab.train.lanes.norms import LaneNorm
 from normlab.train.lanes.rule import size
 from normlab.train.lanes.views import Side, Writer
 from normlab.train.lanes.writer import LaneWriter
-from tests.train.lanes.side_by_side import Sides, misses
 
 pytestmark = pytest.mark.skipif(not size(), reason="this processor has no lanes")
 
@@ -299,9 +299,7 @@ def test_something_of_everything() -> None:
 
 
 @pytest.mark.parametrize("mistake", BREAKS, ids=lambda each: each.__name__.strip("_"))
-def test_a_wrong_primitive_is_seen(
-    mistake: Break, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_primitive_is_seen(mistake: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORMLAB_CACHE", "")  # no wrong code is kept
     mistake(monkeypatch)
     assert misses(Sides(Branched(), (2, 4, 4)))

@@ -55,7 +55,7 @@ def frozen() -> nn.Module:
 class Held(Net):
     """Its norms stay in eval mode."""
 
-    def train(self, mode: bool = True) -> Net:  # noqa: FBT001, FBT002
+    def train(self, mode: bool = True) -> Net:
         super().train(mode)
         for module in self.modules():
             if isinstance(module, BatchNorm):

@@ -104,7 +104,10 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
         nn.Sequential(BatchNorm(1), nn.Flatten(), nn.Linear(64, 10)),
         "a norm of the images themselves",
     ),
-    "probabilities": (nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU()), "something follows"),
+    "probabilities": (
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.ReLU()),
+        "something follows",
+    ),
     "maps": (nn.Sequential(nn.Conv2d(1, 10, 3)), "something follows"),
     "code": (Doing(lambda _, x: x * 2), "the model calls mul"),
     "a function": (Doing(lambda _, x: F.gelu(x)), "the model calls gelu"),
@@ -132,7 +135,13 @@ def test_what_has_one() -> None:
     taken = Doing(lambda m, x: x + m.conv2(x) if m.training else x * 2)
     taken.conv2 = nn.Conv2d(4, 4, 1)
     graph = translate(taken, (1, 8, 8))
-    assert [type(each).__name__ for each in graph.operations] == ["Conv", "Conv", "Add", "Pool", "Conv"]
+    assert [type(each).__name__ for each in graph.operations] == [
+        "Conv",
+        "Conv",
+        "Add",
+        "Pool",
+        "Conv",
+    ]
     assert [name for name, _ in graph.parameters] == [n for n, _ in taken.named_parameters()]
     for plain in (net(), net(nn.Identity(), nn.ReLU(), nn.MaxPool2d(2)), net(BatchNorm(4))):
         assert translate(plain, SHAPE).logits.channels == 10

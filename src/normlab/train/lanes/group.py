@@ -344,7 +344,9 @@ class _Epoch:
 
     def _check(self, i: int, given: Given) -> None:
         classes = self.trainers[i].num_classes
-        if given.targets is None and not bool(((given.labels >= 0) & (given.labels < classes)).all()):
+        if given.targets is None and not bool(
+            ((given.labels >= 0) & (given.labels < classes)).all()
+        ):
             raise IndexError(f"a label is none of the {classes} classes")
 
     def _targets(self, given: Sequence[Given]) -> npt.NDArray[np.float32]:

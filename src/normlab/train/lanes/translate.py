@@ -284,7 +284,9 @@ def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]
         raise NoLanes("one dropout layer is used twice")
     if maps[0].norm:
         raise NoLanes("a norm of the images themselves has no form for lanes")
-    if any(not v.map and kind is not Conv for kind, _, reads, _ in making.operations for v in reads):
+    if any(
+        not v.map and kind is not Conv for kind, _, reads, _ in making.operations for v in reads
+    ):
         raise NoLanes("the images are read by something else than a convolution")
     seen: set[tuple[int, bool]] = set()
     operations: list[Operation] = []
@@ -326,4 +328,3 @@ def _map(number: int, shape: tuple[int, int, int], views: set[_Steps]) -> Map:
     unit, _, name = of.get("mask", "").partition(":")
     mask = Mask(name, unit) if name else None  # type: ignore[arg-type]
     return Map(number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask)
-
