@@ -158,6 +158,9 @@ class Trainer:
         built = build(recipe, splits.shape, splits.num_classes)
         maps = maps_dtype(recipe.precision)
         self.layout = layout(built.model, device, maps)
+        self.train: tuple[Tensor, Tensor]
+        self.validation: tuple[Tensor, Tensor]
+        self.test: tuple[Tensor, Tensor]
         if beside is not None and (beside.layout, beside.dtype) == (self.layout, self.dtype):
             self.train, self.validation, self.test = beside.train, beside.validation, beside.test
         else:

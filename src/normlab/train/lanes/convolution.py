@@ -27,6 +27,8 @@ there it is the weights that should stay in the cache.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from llvmlite import ir
 
@@ -137,6 +139,16 @@ class Fetch:
         w.builder.store(w.index(turn, 1), self.turn)
 
 
+class _Tile(NamedTuple):
+    """What is in registers: outputs from `first_output` on, `length` columns from `x` on."""
+
+    first_output: object
+    channel: object
+    x: int
+    length: int
+    sums: list
+
+
 class Nest:
     """Rows of a convolution's result or of its source's gradient.
 
@@ -215,20 +227,20 @@ class Nest:
             sums = w.variables(self.outputs * length)
             with w.each(0, self.read.channels) as channel:
                 fetch()
+                part = _Tile(first_output, channel, x, length, sums)
                 if self.meets_all_rows:
                     for tap in range(self.conv.kernel[0]):
-                        self._row_of_kernel(
-                            row, const(tap), channel, first_output, x, length, pixels, sums
-                        )
+                        self._row_of_kernel(row, const(tap), pixels, part)
                 else:
                     with w.each(*self.rows_met(row)) as i:
-                        self._row_of_kernel(row, i, channel, first_output, x, length, pixels, sums)
+                        self._row_of_kernel(row, i, pixels, part)
             for output in range(self.outputs):
                 values = [w.value(v) for v in sums[output * length : (output + 1) * length]]
                 emit(row, w.index(first_output, output), x, values)
             x += length
 
-    def _row_of_kernel(self, row, i, channel, first_output, x, length, pixels, sums) -> None:
+    def _row_of_kernel(self, row, i, pixels, part: _Tile) -> None:
+        first_output, channel, x, length, sums = part
         w, columns = self.writer, self.conv.kernel[1]
         at, tap = self.row_and_tap(row, i)
         line = w.index((at, self.read.channels * self.read.width), (channel, self.read.width))
@@ -265,7 +277,7 @@ def weight_turns(conv: Conv) -> int:
     return parts * conv.source.map.channels * conv.kernel[0]
 
 
-def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, fetch: Fetch) -> None:
+def add_weight_gradient(w: LaneWriter, conv: Conv, rows, pixels, gradients, *, fetch) -> None:
     """Add what some rows of the result's gradient give to the gradient of the weights.
 
     Args:
@@ -366,77 +378,111 @@ def _rows_completed(w: LaneWriter, conv: Conv, row):
 def backward(w: LaneWriter, conv: Conv, slots: Slots, beside: Map | None, *, has_raw: bool) -> None:
     """The function of its gradients: of the weights, and of what it reads unless that are images.
 
-    `beside` is the map that the image's next operation reads, and whose gradient it writes.
+    `beside` is the map that the image's next operation reads.
     """
     nest = Nest(w, conv, is_gradient=True) if conv.source.map.number else None
     with w.images(backwards=True) as image:
         source = Reader(w, "a", conv.source, slots, image)
         out = Writer(w, "o", conv.out, slots, image)
         out.has_raw = has_raw
-        gradients = w.array("scratch1")
-        pixels = source.y if conv.source.is_plain else w.array("scratch0")
-        bias = None if conv.bias is None else w.place(w.array("d"), conv.bias)
         if nest:
             source.begin_back()
-
-        def emit(row, channel, x, values):
-            offset = source.offset(row, channel, x)
-            source.back(row, channel, const(x), values, lambda i: w.get(pixels, offset, i))
-
+        back = _Back(w, conv, nest, source, out, beside)
         if by_rows(conv):
-            _backward_by_rows(w, conv, nest, source, out, pixels, gradients, bias, emit, beside)
+            back.by_rows()
         else:
-            with w.each(0, conv.out.height) as row:
-                out.gradient_row(row, gradients, bias)
-            source.rows(pixels)
-            rows = const(0), const(conv.out.height)
-            areas = [(w.place(map.y, -map.map.size), map.map.size) for map in (source, out)]
-            areas.append((w.place(out.g, -slots.stride(conv.out)), conv.out.size))
-            if beside:
-                areas = [(w.place(w.array("b_y"), (image, beside.size)), beside.size)]
-            turns = weight_turns(conv) + (nest.turns * source.map.height if nest else 0)
-            fetch = Fetch(w, turns, areas)
-            add_weight_gradient(w, conv, rows, pixels, gradients, fetch)
-            if nest:
-                nest.whole(gradients, emit, fetch)
+            back.whole()
 
 
-def _backward_by_rows(
-    w, conv, nest, source, out, pixels, gradients, bias, emit, beside: Map | None
-) -> None:
-    height, line = source.map.height, source.map.channels * source.map.width
-    line_out = out.map.channels * out.map.width
-    with w.each(0, out.map.height) as down:
-        row, b = w.builder.sub(const(out.map.height - 1), down), w.builder
-        out.gradient_row(row, gradients, bias)
-        # What no earlier row of the result meets is complete with this one.
-        low, high = _rows_completed(w, conv, row)
-        high = b.select(w.is_equal(down, 0), const(height), high)
-        # Where the stride leaves rows out, the view is wanted of no later row than is completed.
-        begin = min(0, conv.kernel[0] - conv.stride) - conv.padding[0]
-        first = w.clamp(w.index((row, conv.stride), begin), 0, height)
-        first = b.select(w.is_equal(row, 0), const(0), first)
-        until = w.clamp(w.index((row, conv.stride), begin + conv.stride), 0, height)
-        until = b.select(w.is_equal(down, 0), const(height), until)
-        if not conv.source.is_plain:
-            with w.each(first, until) as met:
-                source.row(met, pixels)
+@dataclass
+class _Back:
+    """The gradients of one image."""
+
+    w: LaneWriter
+    conv: Conv
+    nest: Nest | None
+    source: Reader
+    out: Writer
+    beside: Map | None
+
+    def __post_init__(self) -> None:
+        w, conv = self.w, self.conv
+        self.gradients = w.array("scratch1")
+        self.pixels = self.source.y if conv.source.is_plain else w.array("scratch0")
+        self.bias = None if conv.bias is None else w.place(w.array("d"), conv.bias)
+
+    def emit(self, row, channel, x: int, values) -> None:
+        """Take finished values of the source's gradient through its view."""
+        offset = self.source.offset(row, channel, x)
+
+        def view(i):
+            return self.w.get(self.pixels, offset, i)
+
+        self.source.back(row, channel, const(x), values, view)
+
+    def fetch(self, areas: list, rows: int) -> Fetch:
+        """Fetch what the image before this one, or the next operation, will read."""
+        turns = weight_turns(self.conv) + (self.nest.turns * rows if self.nest else 0)
+        return Fetch(self.w, turns, areas)
+
+    def whole(self) -> None:
+        """Each step for all rows."""
+        w, source, out = self.w, self.source, self.out
+        with w.each(0, out.map.height) as row:
+            out.gradient_row(row, self.gradients, self.bias)
+        source.rows(self.pixels)
+        areas = [(w.place(side.y, -side.map.size), side.map.size) for side in (source, out)]
+        areas.append((w.place(out.g, -out.slots.stride(out.map)), out.map.size))
+        if self.beside:
+            size = self.beside.size
+            areas = [(w.place(w.array("b_y"), (source.image, size)), size)]
+        fetch, rows = self.fetch(areas, source.map.height), (const(0), const(out.map.height))
+        add_weight_gradient(w, self.conv, rows, self.pixels, self.gradients, fetch=fetch)
+        if self.nest:
+            self.nest.whole(self.gradients, self.emit, fetch)
+
+    def by_rows(self) -> None:
+        """From the last row to the first, so that the gradient may overwrite what it is made of."""
+        w, b, conv, source, out = self.w, self.w.builder, self.conv, self.source, self.out
+        height = source.map.height
+        with w.each(0, out.map.height) as down:
+            row = b.sub(const(out.map.height - 1), down)
+            out.gradient_row(row, self.gradients, self.bias)
+            # What no earlier row of the result meets is complete with this one.
+            low, high = _rows_completed(w, conv, row)
+            high = b.select(w.is_equal(down, 0), const(height), high)
+            # Where the stride leaves rows out, the view is wanted of no later row than completed.
+            begin = min(0, conv.kernel[0] - conv.stride) - conv.padding[0]
+            first = w.clamp(w.index((row, conv.stride), begin), 0, height)
+            first = b.select(w.is_equal(row, 0), const(0), first)
+            until = w.clamp(w.index((row, conv.stride), begin + conv.stride), 0, height)
+            until = b.select(w.is_equal(down, 0), const(height), until)
+            if not conv.source.is_plain:
+                with w.each(first, until) as met:
+                    source.row(met, self.pixels)
+            fetch = self.fetch(self.row_before(row, down, first), 1)
+            rows = row, w.index(row, 1)
+            add_weight_gradient(w, conv, rows, self.pixels, self.gradients, fetch=fetch)
+            if self.nest:
+                with w.each(low, high) as made:
+                    self.nest.all_outputs(made, self.gradients, self.emit, fetch)
+
+    def row_before(self, row, down, first) -> list:
+        """What the row before this one will read."""
+        w, conv, source, out = self.w, self.conv, self.source, self.out
+        line, line_out = (side.map.channels * side.map.width for side in (source, out))
         # Before row 0 comes the last one of the image before.
         over = w.index((row, line_out), -line_out)
         gap = out.slots.stride(out.map) - out.map.size
-        g = b.select(w.is_equal(row, 0), w.index(over, -gap), over)
+        g = w.builder.select(w.is_equal(row, 0), w.index(over, -gap), over)
         areas = [(w.place(out.g, g), line_out)]
         if not out.remade:
             areas.append((w.place(out.y, over), line_out))
         if not source.remade:
             before = w.place(source.y, (first, line), -conv.stride * line)
             areas.append((before, conv.stride * line))
-        if beside:
-            share = -(-beside.size // out.map.height)
-            wanted = w.place(w.array("b_y"), (source.image, beside.size), (down, share))
+        if self.beside:
+            share = -(-self.beside.size // out.map.height)
+            wanted = w.place(w.array("b_y"), (source.image, self.beside.size), (down, share))
             areas.append((wanted, share))
-        fetch = Fetch(w, weight_turns(conv) + (nest.turns if nest else 0), areas)
-        add_weight_gradient(w, conv, (row, w.index(row, 1)), pixels, gradients, fetch)
-        if nest:
-            with w.each(low, high) as made:
-                nest.all_outputs(made, gradients, emit, fetch)
+        return areas

@@ -25,10 +25,10 @@ def text(
     symbol: str,
     lanes: int,
     name: str,
-    operation: Operation | None,
-    map: Map,
-    slots: Slots,
     *,
+    operation: Operation | None,
+    stored: Map,
+    slots: Slots,
     has_raw: bool,
     beside: Map | None,
 ) -> str:
@@ -39,7 +39,7 @@ def text(
         lanes: Vector width.
         name: forward, backward, or without an operation pack and loss.
         operation: What it does.
-        map: The images of `pack`, the logits of `loss`.
+        stored: The images of `pack`, the logits of `loss`.
         slots: Where gradients lie.
         has_raw: Whether the map that the operation writes is also read raw.
         beside: What is read with the same image before a convolution, or after it on the way back.
@@ -51,7 +51,7 @@ def text(
     elif name == "backward":
         _BACKWARD[type(operation)](w, operation, slots, has_raw=has_raw, **more)
     elif name == "pack":
-        pointwise.pack(w, map.channels, map.height, map.width)
+        pointwise.pack(w, stored.channels, stored.height, stored.width)
     else:
-        pointwise.softmax_loss(w, Read(map), slots)
+        pointwise.softmax_loss(w, Read(stored), slots)
     return w.finish()

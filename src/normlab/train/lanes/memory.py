@@ -1,7 +1,7 @@
 """Which memory an operation's arrays have: gradients take turns in as few arrays as possible.
 
-An operation that reads a map's gradient and writes another one may write it over the first, image by
-image: half of what a step moves through the caches are gradients.
+An operation that reads a map's gradient and writes another one may write it over the first, image
+by image: half of what a step moves through the caches are gradients.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Slots:
     per_image: frozenset[str]
     remade: dict[int, Conv]
 
-    def stride(self, map: Map) -> int:
+    def stride(self, stored: Map) -> int:
         """Vectors from one image's gradient to the next one's."""
-        return self.strides[self.buffer[map.number]]
+        return self.strides[self.buffer[stored.number]]
 
-    def of_image(self, map: Map) -> bool:
+    def of_image(self, stored: Map) -> bool:
         """Whether each image has coefficients of its own."""
-        return map.norm in self.per_image
+        return stored.norm in self.per_image
 
 
 def reads(operation: Operation) -> tuple[Read, ...]:
@@ -80,7 +80,7 @@ def assign(graph: Graph, is_per_image: Callable[[str], bool]) -> Slots:
         if not taken:
             free.append(given)
     buffer[0] = 0
-    names = {map.norm for map in graph.maps if map.norm}
+    names = {stored.norm for stored in graph.maps if stored.norm}
     per_image = frozenset(name for name in names if is_per_image(name))
     return Slots(buffer, tuple(strides), per_image, _remade(graph))
 

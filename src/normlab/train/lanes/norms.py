@@ -126,8 +126,10 @@ class LaneNorm:
             if not self.per_image:  # all images are as one
                 total = _total(sums)
                 total[:, 0] = sums[0, :, 0]
-                sums, pixels, images = total[None], images * pixels, 1
-            pivot, first, second = _apart(sums)
+                pixels, images = images * pixels, 1
+                pivot, first, second = _apart(total[None])
+            else:
+                pivot, first, second = _apart(sums)
             if isinstance(kind, norms.PooledNorm):
                 center, pooling = pivot + first / pixels, kind.pooling(images, pixels)
                 squares = second - first * first / pixels

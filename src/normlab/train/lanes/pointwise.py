@@ -15,16 +15,15 @@ from normlab.train.lanes.writer import LaneWriter
 
 def pool_forward(w: LaneWriter, pool: Pool, slots: Slots) -> None:
     """Maximum or average over each window."""
-    (rows, columns), map = pool.window, pool.source.map
+    (rows, columns), stored = pool.window, pool.source.map
     with w.images() as image:
         source = Reader(w, "a", pool.source, slots, image)
         out = Writer(w, "o", pool.out, slots, image)
         out.begin()
-        with w.each(0, pool.out.height) as row, w.each(0, map.channels) as channel:
-            affine = source.affine(channel)
+        with w.each(0, pool.out.height) as row, w.each(0, stored.channels) as channel:
             for x in range(pool.out.width):
                 result = None
-                for value in _window(source, pool, row, channel, x, affine):
+                for value in _window(source, pool, row, channel, x):
                     if result is None:
                         result = value
                     elif pool.is_max:
@@ -43,7 +42,8 @@ def _is_new_maximum(w: LaneWriter, value, maximum):
     return b.or_(w.is_above(value, maximum), is_nan)
 
 
-def _window(source: Reader, pool: Pool, row, channel, x: int, affine) -> list:
+def _window(source: Reader, pool: Pool, row, channel, x: int) -> list:
+    affine = source.affine(channel)
     w, (rows, columns) = source.writer, pool.window
     found = []
     for i in range(rows):
@@ -58,7 +58,7 @@ def _window(source: Reader, pool: Pool, row, channel, x: int, affine) -> list:
 
 def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> None:
     """The gradient goes to the first maximum of a window, or in equal parts to all."""
-    (rows, columns), map, out_map = pool.window, pool.source.map, pool.out
+    (rows, columns), stored, out_map = pool.window, pool.source.map, pool.out
     part = w.constant(1 / (rows * columns), w.lanes)
     ones = ir.Constant(ir.VectorType(ir.IntType(1), w.lanes), [1] * w.lanes)
     with w.images() as image:
@@ -66,19 +66,18 @@ def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> 
         out = Writer(w, "o", out_map, slots, image)
         out.has_raw = has_raw
         source.begin_back()
-        source.is_far = bool(map.norm) and map.size >= LARGE
+        source.is_far = bool(stored.norm) and stored.size >= LARGE
         scratch = w.array("scratch0")
         with w.each(0, out_map.height) as row:
             out.gradient_row(row, scratch)
-            with w.each(0, map.channels) as channel:
-                affine = source.affine(channel)
-                shares = [[None] * map.width for _ in range(rows)]
-                views = [[w.zero] * map.width for _ in range(rows)]
+            with w.each(0, stored.channels) as channel:
+                shares = [[None] * stored.width for _ in range(rows)]
+                views = [[w.zero] * stored.width for _ in range(rows)]
                 for x in range(out_map.width):
                     g = w.get(scratch, out.offset(row, channel, x))
                     if not pool.is_max:
                         g = w.multiply(g, part)
-                    values = _window(source, pool, row, channel, x, affine)
+                    values = _window(source, pool, row, channel, x)
                     if pool.is_max:
                         top = values[0]
                         for value in values[1:]:
@@ -95,8 +94,11 @@ def pool_backward(w: LaneWriter, pool: Pool, slots: Slots, *, has_raw: bool) -> 
                     values = [w.zero if g is None else g for g in shares[i]]
                     at = w.index((row, rows), i)
                     source.back(at, channel, const(0), values, lambda j, i=i: views[i][j])
-        with w.each(out_map.height * rows, map.height) as row, w.each(0, map.channels) as channel:
-            zeros = [w.zero] * map.width  # no window reaches the last rows
+        with (
+            w.each(out_map.height * rows, stored.height) as row,
+            w.each(0, stored.channels) as channel,
+        ):
+            zeros = [w.zero] * stored.width  # no window reaches the last rows
             source.back(row, channel, const(0), zeros, lambda j: w.zero)
 
 
@@ -141,9 +143,9 @@ def add_backward(w: LaneWriter, add: Add, slots: Slots, *, has_raw: bool) -> Non
         shortcut.begin_back()
         with w.each(0, out_map.height) as row:
             out.gradient_row(row, scratch)
-            _pass_on(w, source, row, range(out_map.width), row, out, scratch)
+            _pass_on(source, row, range(out_map.width), out, row)
             at = w.index((row, add.stride))
-            _pass_on(w, shortcut, at, range(0, thin.width, add.stride), row, out, scratch)
+            _pass_on(shortcut, at, range(0, thin.width, add.stride), out, row)
         if add.stride > 1:  # rows between those that were taken
             with w.each(0, thin.height) as row, w.each(0, thin.channels) as channel:
                 between = w.builder.icmp_signed(
@@ -154,8 +156,10 @@ def add_backward(w: LaneWriter, add: Add, slots: Slots, *, has_raw: bool) -> Non
                     shortcut.back(row, channel, const(0), zeros, lambda x: w.zero)
 
 
-def _pass_on(w: LaneWriter, source: Reader, at, taken: range, row, out: Writer, scratch) -> None:
+def _pass_on(source: Reader, at, taken: range, out: Writer, row) -> None:
     """A row of the sum's gradient, back through the view of one of its parts."""
+    w = source.writer
+    scratch = w.array("scratch0")
     with w.each(0, source.map.channels) as channel:
         affine = source.affine(channel)
         offset = source.offset(at, channel)
@@ -171,9 +175,9 @@ def _pass_on(w: LaneWriter, source: Reader, at, taken: range, row, out: Writer, 
 
 
 def pack(w: LaneWriter, channels: int, height: int, width: int) -> None:
-    """Put the lanes' batches (N, C, H, W), whose addresses are in `extra`, into the map of images."""
+    """Put the lanes' batches (N, C, H, W) into the map of images; `extra` has their addresses."""
     b, size = w.builder, channels * height * width
-    addresses = w._once("extra", I64.as_pointer())
+    addresses = w.once("extra", I64.as_pointer())
     batches = [b.inttoptr(b.load(w.place(addresses, lane)), FLOATS) for lane in range(w.lanes)]
     with w.images() as image, w.each(0, channels) as channel, w.each(0, height) as row:
         line = w.index((image, size), (channel, height * width), (row, width))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from normlab.native import compiled
-from normlab.train.lanes.graph import Add, Conv, Graph, Map, Operation, Pool
+from normlab.train.lanes.graph import Conv, Graph, Map, Operation
 from normlab.train.lanes.memory import assign, reads
 from normlab.train.lanes.norms import LaneNorm
 
@@ -57,7 +57,8 @@ class Arena:
         first = self.used
         self.used = -(-(first + size) // 64) * 64 + 5 * _ROOM
         self.bytes += size
-        return self.chunk[first : first + size].view(dtype).reshape(shape)
+        array: npt.NDArray[Any] = self.chunk[first : first + size].view(dtype).reshape(shape)
+        return array
 
 
 class Program:
@@ -88,8 +89,9 @@ class Program:
         self.buffers: dict[str, dict[str, Floats]] = {name: {} for name in self.norms}
         self.bits: dict[str, npt.NDArray[Any]] = {}
         self.scales: dict[str, Floats] = {}
-        self._arrays = {map.number: self._of_map(map) for map in graph.maps}
-        scratch = max(max(map.size, 2 * map.channels) for map in graph.maps)
+        self._buffers: dict[int, npt.NDArray[Any]] = {}
+        self._arrays = {stored.number: self._of_map(stored) for stored in graph.maps}
+        scratch = max(max(stored.size, 2 * stored.channels) for stored in graph.maps)
         self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(4)]
         self._told: Floats = self.arena.zeros((batch, _loss_rows(), lanes))
         self._share: Floats = self.arena.zeros((1, lanes))
@@ -124,7 +126,8 @@ class Program:
         """
         count = len(targets)
         for lane, batch in enumerate(images):
-            assert batch.is_contiguous() and batch.dtype is torch.float32, "a batch as it lies"
+            assert batch.is_contiguous(), "lanes read a batch as it lies"
+            assert batch.dtype is torch.float32, "lanes are of float32"
             self._addresses[lane] = batch.data_ptr()
         self._pack(0, count)
         for segment in self.segments:
@@ -147,38 +150,39 @@ class Program:
     def _in_chunks(
         self, functions: list[Callable[[int, int], None]], segment: Sequence[int], count: int
     ) -> None:
-        """Operations without a norm between them, some images at a time: what one writes the next
-        one finds in the caches.
+        """Run operations without a norm between them, some images at a time.
+
+        What one of them writes the next one finds in the caches.
         """
         chunk = count
         if len(segment) > 1:
             maps = [self.graph.operations[i].source.map for i in segment]
-            chunk = max(1, _CHUNK // max(map.size for map in maps))
+            chunk = max(1, _CHUNK // max(stored.size for stored in maps))
         starts = range(0, count, chunk)
         backwards = functions is self._backward
         for first in reversed(starts) if backwards else starts:
             for i in segment:
                 functions[i](first, min(first + chunk, count))
 
-    def _normalize(self, map: Map, count: int) -> None:
-        if map.norm is None:
+    def _normalize(self, stored: Map, count: int) -> None:
+        if stored.norm is None:
             return
-        arrays = self._arrays[map.number]
+        arrays = self._arrays[stored.number]
         with np.errstate(all="ignore"):  # a lane that diverges goes on, alone
-            coefs = self.norms[map.norm].forward(
-                arrays["sums"][:count], self.parameters_of(map.norm), self.buffers[map.norm]
+            coefs = self.norms[stored.norm].forward(
+                arrays["sums"][:count], self.parameters_of(stored.norm), self.buffers[stored.norm]
             )
         arrays["coefs"][: len(coefs)] = coefs
 
-    def _normalize_back(self, map: Map, count: int) -> None:
-        if map.norm is None:
+    def _normalize_back(self, stored: Map, count: int) -> None:
+        if stored.norm is None:
             return
-        arrays = self._arrays[map.number]
+        arrays = self._arrays[stored.number]
         with np.errstate(all="ignore"):
-            coefs, gradients = self.norms[map.norm].backward(arrays["gsums"][:count])
+            coefs, gradients = self.norms[stored.norm].backward(arrays["gsums"][:count])
         arrays["dcoefs"][: len(coefs)] = coefs
         for name, gradient in gradients.items():
-            first, last = self.rows[f"{map.norm}.{name}"]
+            first, last = self.rows[f"{stored.norm}.{name}"]
             self.gradients[first:last] = gradient
 
     def parameters_of(self, layer: str) -> dict[str, Floats]:
@@ -189,44 +193,45 @@ class Program:
             if name.rpartition(".")[0] == layer
         }
 
-    def _of_map(self, map: Map) -> dict[str, npt.NDArray[Any]]:
+    def _of_map(self, stored: Map) -> dict[str, npt.NDArray[Any]]:
         lanes, zeros = self.lanes, self.arena.zeros
         made: dict[str, npt.NDArray[Any]] = {}
-        if map.number not in self.slots.remade:
-            made["y"] = zeros((self.batch, map.size, lanes))
-        if map.number:
-            buffer = self.slots.buffer[map.number]
+        if stored.number not in self.slots.remade:
+            made["y"] = zeros((self.batch, stored.size, lanes))
+        if stored.number:
+            buffer = self.slots.buffer[stored.number]
             made["g"] = self._gradient_buffer(buffer)
-        if map.norm:
-            images = self.batch if self.slots.of_image(map) else 1
-            made["sums"] = zeros((self.batch, map.channels, 3, lanes))
-            made["gsums"] = zeros((self.batch, map.channels, 2, lanes))
-            made["coefs"] = zeros((images, map.channels, 3, lanes))
-            made["dcoefs"] = zeros((images, map.channels, 3, lanes))
+        if stored.norm:
+            images = self.batch if self.slots.of_image(stored) else 1
+            made["sums"] = zeros((self.batch, stored.channels, 3, lanes))
+            made["gsums"] = zeros((self.batch, stored.channels, 2, lanes))
+            made["coefs"] = zeros((images, stored.channels, 3, lanes))
+            made["dcoefs"] = zeros((images, stored.channels, 3, lanes))
             raw = [
                 read
                 for operation in self.graph.operations
                 for read in reads(operation)
-                if read.raw and read.map.number == map.number
+                if read.raw and read.map.number == stored.number
             ]
             if raw:
-                made["raw"] = zeros((self.batch, map.size, lanes))
-        if map.mask:
+                made["raw"] = zeros((self.batch, stored.size, lanes))
+        if stored.mask:
             shape: tuple[int, ...] = {
-                "element": (self.batch, map.height, map.channels, map.width),
-                "map": (self.batch, map.channels),
+                "element": (self.batch, stored.height, stored.channels, stored.width),
+                "map": (self.batch, stored.channels),
                 "image": (self.batch,),
-            }[map.mask.unit]
+            }[stored.mask.unit]
             made["bits"] = zeros(shape, np.uint16 if lanes == 16 else np.uint8)
             made["scale"] = zeros((1, lanes))
-            self.bits[map.mask.name], self.scales[map.mask.name] = made["bits"], made["scale"][0]
+            self.bits[stored.mask.name] = made["bits"]
+            self.scales[stored.mask.name] = made["scale"][0]
         return made
 
     def _gradient_buffer(self, number: int) -> npt.NDArray[Any]:
-        held: dict[int, npt.NDArray[Any]] = self.__dict__.setdefault("_buffers", {})
-        if number not in held:
-            held[number] = self.arena.zeros((self.batch, self.slots.strides[number], self.lanes))
-        return held[number]
+        if number not in self._buffers:
+            shape = (self.batch, self.slots.strides[number], self.lanes)
+            self._buffers[number] = self.arena.zeros(shape)
+        return self._buffers[number]
 
     def _function(
         self, name: str, operation: Operation | None, raw: set[int]
@@ -252,8 +257,10 @@ class Program:
             }
             if (beside := self._beside(operation)) is not None:
                 roles["b"] = beside
-        for role, map in roles.items():
-            given |= {f"{role}_{part}": array for part, array in self._arrays[map.number].items()}
+        for role, stored in roles.items():
+            given |= {
+                f"{role}_{part}": array for part, array in self._arrays[stored.number].items()
+            }
         numbers = np.zeros(len(ARGUMENTS), np.int64)
         for argument, array in given.items():
             numbers[ARGUMENTS.index(argument)] = array.ctypes.data
@@ -285,19 +292,24 @@ class Program:
             if operation is None
             else [*(read.map for read in reads(operation)), operation.out]
         )
-        strides = [self.slots.stride(map) for map in used]
-        own = [self.slots.of_image(map) for map in used]
+        strides = [self.slots.stride(stored) for stored in used]
+        own = [self.slots.of_image(stored) for stored in used]
         beside = None if operation is None else self._beside(operation)
         if beside is not None:
             strides.append(self.slots.stride(beside))
-        remade = [self.slots.remade.get(map.number) for map in used]
+        remade = [self.slots.remade.get(stored.number) for stored in used]
         key = (self.lanes, repr(operation or used), strides, own, has_raw, beside, remade)
 
         def make(symbol: str) -> str:
             from normlab.train.lanes import emit
 
             return emit.text(
-                *(symbol, self.lanes, name, operation, used[0], self.slots),
+                symbol,
+                self.lanes,
+                name,
+                operation=operation,
+                stored=used[0],
+                slots=self.slots,
                 has_raw=has_raw,
                 beside=beside,
             )
@@ -337,6 +349,3 @@ def _source() -> str:
     names = ("emit", "writer", "views", "convolution", "pointwise", "memory", "graph")
     emitter = Path(compiled.__file__).parent / "emitter.py"
     return compiled.digest_of(emitter, *(here / f"{name}.py" for name in names))
-
-
-__all__ = ["Add", "Conv", "Pool", "Program"]

@@ -35,32 +35,32 @@ class Side:
         image: Number of the image.
     """
 
-    def __init__(self, writer: LaneWriter, name: str, map: Map, slots: Slots, image) -> None:
-        self.writer, self.map, self.slots, self.image = writer, map, slots, image
+    def __init__(self, writer: LaneWriter, name: str, stored: Map, slots: Slots, image) -> None:
+        self.writer, self.map, self.slots, self.image = writer, stored, slots, image
         w = writer
 
         def at(part, stride):
             return w.place(w.array(f"{name}_{part}"), (image, stride))
 
-        self.remade = slots.remade.get(map.number)
+        self.remade = slots.remade.get(stored.number)
         if self.remade:
             self.y = w.array("scratch2")
             self.of_images = w.place(w.array("images"), (image, self.remade.source.map.size))
         else:
-            self.y = at("y", map.size)
-        if map.norm:
-            own = slots.of_image(map)
-            self.sums = at("sums", 3 * map.channels)
+            self.y = at("y", stored.size)
+        if stored.norm:
+            own = slots.of_image(stored)
+            self.sums = at("sums", 3 * stored.channels)
             self.pivots = self.sums if own else w.array(f"{name}_sums")
-            self.gsums = at("gsums", 2 * map.channels)
-            self.coefs = at("coefs", 3 * map.channels * own)
-            self.dcoefs = at("dcoefs", 3 * map.channels * own)
-        if map.mask:
-            each = {"element": map.size, "map": map.channels, "image": 1}[map.mask.unit]
+            self.gsums = at("gsums", 2 * stored.channels)
+            self.coefs = at("coefs", 3 * stored.channels * own)
+            self.dcoefs = at("dcoefs", 3 * stored.channels * own)
+        if stored.mask:
+            each = {"element": stored.size, "map": stored.channels, "image": 1}[stored.mask.unit]
             self.bits = w.place(w.bits(f"{name}_bits"), (image, each))
             self.factor = w.get(w.array(f"{name}_scale"))
-        self.g = at("g", slots.stride(map))
-        self.raw = at("raw", map.size)
+        self.g = at("g", slots.stride(stored))
+        self.raw = at("raw", stored.size)
 
     def remake(self, row) -> None:
         """Compute a row again, where the map is not stored."""
@@ -168,23 +168,28 @@ class Reader(Side):
         if normed:
             center = self.center(channel)
             total, product = (w.get(self.gsums, (channel, 2), i) for i in range(2))
-        for i, g in enumerate(gradients):
-            if not self.read.raw:
-                if self.map.mask:
-                    scaled = w.multiply(g, self.factor)
-                    g = w.choose(self.kept(row, channel, offset, i), scaled, w.zero)
-                if self.map.relu:
-                    g = w.choose(w.is_above(views(i), w.zero), g, w.zero)
+        for i, given in enumerate(gradients):
+            g = given if self.read.raw else self._through(given, row, channel, (offset, i), views)
             if normed:
                 total = w.add(total, g)
                 distance = w.subtract(w.get(self.y, offset, i), center)
                 product = w.fma(g, distance, product)
-            if not self.read.is_first:
-                g = w.add(g, w.get(into, offset, i))
-            w.put(g, into, offset, i, past_caches=self.is_far)
+            before = None if self.read.is_first else w.get(into, offset, i)
+            w.put(
+                g if before is None else w.add(g, before), into, offset, i, past_caches=self.is_far
+            )
         if normed:
             w.put(total, self.gsums, (channel, 2))
             w.put(product, self.gsums, (channel, 2), 1)
+
+    def _through(self, g, row, channel, at, views):
+        """A pixel's gradient behind dropout and activation."""
+        w = self.writer
+        if self.map.mask:
+            g = w.choose(self.kept(row, channel, *at), w.multiply(g, self.factor), w.zero)
+        if self.map.relu:
+            g = w.choose(w.is_above(views(at[1]), w.zero), g, w.zero)
+        return g
 
 
 class Writer(Side):
@@ -242,12 +247,14 @@ class Writer(Side):
 
     def gradient_row(self, row, scratch, bias=None) -> None:
         """Put a row of the map's gradient where the map has it; add it up for a bias."""
-        w, map = self.writer, self.map
+        w, stored = self.writer, self.map
         self.remake(row)
-        with w.each(0, map.channels) as channel:
+        with w.each(0, stored.channels) as channel:
             offset = self.offset(row, channel)
-            factors = [w.get(self.dcoefs, (channel, 3), i) for i in range(3)] if map.norm else None
-            center = self.center(channel) if map.norm else None
+            factors = (
+                [w.get(self.dcoefs, (channel, 3), i) for i in range(3)] if stored.norm else None
+            )
+            center = self.center(channel) if stored.norm else None
             total = None
             if bias is not None:
                 (total,) = w.variables(1)
@@ -255,19 +262,19 @@ class Writer(Side):
 
             def one(x, offset=offset, factors=factors, center=center, total=total):
                 g = w.get(self.g, offset, x)
-                y = w.get(self.y, offset, x) if factors or map.rectified else None
+                y = w.get(self.y, offset, x) if factors or stored.rectified else None
                 if factors:
                     a, b, d = factors
                     g = w.fma(a, g, w.fma(b, w.subtract(y, center), d))
                     if self.has_raw:
                         g = w.add(g, w.get(self.raw, offset, x))
-                if map.rectified:
+                if stored.rectified:
                     g = w.choose(w.is_above(y, w.zero), g, w.zero)
                 if total is not None:
                     w.builder.store(w.add(w.value(total), g), total)
                 w.put(g, scratch, offset, x)
 
-            in_runs(w, map.width, one)
+            in_runs(w, stored.width, one)
             if total is not None:
                 w.put(w.value(total), bias, channel)
 

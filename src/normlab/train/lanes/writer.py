@@ -19,7 +19,7 @@ _PARTS = ("y", "sums", "coefs", "dcoefs", "bits", "scale", "g", "raw", "gsums")
 ARGUMENTS = (
     *("first", "last", "p", "d", "extra", "images"),
     *("scratch0", "scratch1", "scratch2", "scratch3"),
-    *(f"{map}_{part}" for map in "abo" for part in _PARTS),
+    *(f"{role}_{part}" for role in "abo" for part in _PARTS),
 )
 """What every function is given: the first of the images it is for and the one behind the last, then
 addresses. `p` are the parameters and `d` their gradients; a and b are the maps that an operation
@@ -44,13 +44,13 @@ class LaneWriter(Emitter):
 
     def array(self, name: str):
         """An argument that is the address of vectors."""
-        return self._once(name, self.vector.as_pointer())
+        return self.once(name, self.vector.as_pointer())
 
     def count(self, name: str):
         """An argument that is a number."""
-        return self._once(name, I64)
+        return self.once(name, I64)
 
-    def _once(self, name: str, kind):
+    def once(self, name: str, kind):
         """An argument, read at the function's beginning: within a loop it would be read again."""
         if (name, kind) not in self._arguments:
             with self.builder.goto_entry_block():
@@ -111,7 +111,7 @@ class LaneWriter(Emitter):
 
     def bits(self, name: str):
         """An argument that is the address of one bit per lane and element."""
-        return self._once(name, ir.IntType(max(self.lanes, 8)).as_pointer())
+        return self.once(name, ir.IntType(max(self.lanes, 8)).as_pointer())
 
     def kept(self, pointer, *terms):
         """Which lanes have their bit set."""
@@ -150,7 +150,7 @@ class LaneWriter(Emitter):
     # Arithmetic.
 
     def fma(self, a, b, c):
-        """A * b + c, rounded once."""
+        """The product of a and b, plus c, rounded once."""
         if self.lanes not in self._fma:
             kind = ir.FunctionType(self.vector, [self.vector] * 3)
             self._fma[self.lanes] = ir.Function(self.module, kind, f"llvm.fma.v{self.lanes}f32")
@@ -161,7 +161,7 @@ class LaneWriter(Emitter):
         return self.builder.fcmp_ordered(">", a, b)
 
     def choose(self, condition, a, b):
-        """A where a condition holds, else b."""
+        """The first where a condition holds, else the second."""
         return self.builder.select(condition, a, b)
 
     def relu(self, a):
@@ -169,15 +169,15 @@ class LaneWriter(Emitter):
         return self.choose(self.builder.fcmp_unordered(">", a, self.zero), a, self.zero)
 
     def add(self, a, b):
-        """A + b."""
+        """The sum."""
         return self.builder.fadd(a, b)
 
     def subtract(self, a, b):
-        """A - b."""
+        """The difference."""
         return self.builder.fsub(a, b)
 
     def multiply(self, a, b):
-        """A * b."""
+        """The product."""
         return self.builder.fmul(a, b)
 
     def exp(self, x):
