@@ -61,9 +61,9 @@ class Sides:
         self.dropping = [name for name, layer in layers.items() if layer.p > 0]
         graph = translate(model, shape, self.dropping)
         norms = {
-            map.norm: LaneNorm(model.get_submodule(map.norm), map.height * map.width)
-            for map in graph.maps
-            if map.norm
+            each.norm: LaneNorm(model.get_submodule(each.norm), each.height * each.width)
+            for each in graph.maps
+            if each.norm
         }
         self.program = Program(graph, norms, LANES, images)
         self.models = [copy.deepcopy(model) for _ in range(LANES)]

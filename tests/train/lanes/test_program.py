@@ -116,7 +116,7 @@ def net(*layers: nn.Module, channels: int = 4, norm: nn.Module | None = None) ->
     )
 
 
-@pytest.mark.parametrize("sides", [(7, 6), (17, 16)], ids=["whole", "by rows"])
+@pytest.mark.parametrize("sides", [(7, 6), (23, 22)], ids=["whole", "by rows"])
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
 def test_convolutions(window: tuple[Any, int, Any], sides: tuple[int, int]) -> None:
     kernel, stride, padding = window
@@ -164,7 +164,7 @@ Break = Callable[[pytest.MonkeyPatch], None]
 
 
 def _flipped_kernel(patch: pytest.MonkeyPatch) -> None:
-    right = convolution.met_backward
+    right: Any = convolution.met_backward
 
     def wrong(conv: Any) -> Any:
         last = conv.kernel[1] - 1
@@ -174,7 +174,7 @@ def _flipped_kernel(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_row_of_padding(patch: pytest.MonkeyPatch) -> None:
-    right = convolution.Nest.rows_met
+    right: Any = convolution.Nest.rows_met
 
     def wrong(self: Any, row: Any) -> Any:
         low, high = right(self, row)
@@ -184,16 +184,16 @@ def _no_row_of_padding(patch: pytest.MonkeyPatch) -> None:
 
 
 def _weights_of_the_last_image(patch: pytest.MonkeyPatch) -> None:
-    right = LaneWriter.add
+    right: Any = LaneWriter.add
 
     def wrong(self: Any, a: Any, b: Any) -> Any:
         return b if getattr(self, "forgets", False) else right(self, a, b)
 
-    made = convolution.add_weight_gradient
+    made: Any = convolution.add_weight_gradient
 
-    def forgetting(w: Any, *rest: Any) -> None:
+    def forgetting(w: Any, *rest: Any, **options: Any) -> None:
         w.forgets = True
-        made(w, *rest)
+        made(w, *rest, **options)
         w.forgets = False
 
     patch.setattr(LaneWriter, "add", wrong)
@@ -201,7 +201,7 @@ def _weights_of_the_last_image(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_gradient_of_a_bias(patch: pytest.MonkeyPatch) -> None:
-    right = Writer.gradient_row
+    right: Any = Writer.gradient_row
     patch.setattr(
         Writer, "gradient_row", lambda self, row, scratch, bias=None: right(self, row, scratch)
     )
@@ -223,7 +223,7 @@ def _still_statistics(patch: pytest.MonkeyPatch) -> None:
 
 
 def _sums_instead_of_averages(patch: pytest.MonkeyPatch) -> None:
-    right = LaneWriter.constant
+    right: Any = LaneWriter.constant
 
     def wrong(self: Any, value: float, lanes: int) -> Any:
         return right(self, 1.0 if value == 1 / 4 else value, lanes)
@@ -235,24 +235,28 @@ def _minimum(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pointwise, "_is_new_maximum", lambda w, value, top: w.is_above(top, value))
 
 
+def _true(w: Any) -> Any:
+    kind: Any = ir.VectorType(ir.IntType(1), w.lanes)
+    return ir.Constant(kind, [1] * w.lanes)
+
+
 def _no_kink(patch: pytest.MonkeyPatch) -> None:
-    ones = lambda w: ir.Constant(ir.VectorType(ir.IntType(1), w.lanes), [1] * w.lanes)  # noqa: E731
-    patch.setattr(LaneWriter, "is_above", lambda self, a, b: ones(self))
+    patch.setattr(LaneWriter, "is_above", lambda self, a, b: _true(self))
 
 
 def _all_kept(patch: pytest.MonkeyPatch) -> None:
-    ones = lambda w: ir.Constant(ir.VectorType(ir.IntType(1), w.lanes), [1] * w.lanes)  # noqa: E731
-    patch.setattr(Side, "kept", lambda self, *_: ones(self.writer))
+    patch.setattr(Side, "kept", lambda self, *_: _true(self.writer))
 
 
 def _no_gradient_of_the_shortcut(patch: pytest.MonkeyPatch) -> None:
-    right = pointwise._pass_on
+    right: Any = pointwise._pass_on
 
-    def wrong(w: Any, source: Any, at: Any, taken: Any, row: Any, out: Any, scratch: Any) -> None:
+    def wrong(source: Any, *rest: Any) -> None:
+        w = source.writer
         factor = w.constant(float(source is getattr(w, "first", source)), w.lanes)
         w.first = getattr(w, "first", source)
         reading, w.get = w.get, lambda *terms: w.multiply(reading(*terms), factor)
-        right(w, source, at, taken, row, out, scratch)
+        right(source, *rest)
         w.get = reading
 
     patch.setattr(pointwise, "_pass_on", wrong)

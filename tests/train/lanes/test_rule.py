@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from normlab.native import compiled
 from normlab.norms import BatchNorm
 from normlab.recipe import Recipe
 from normlab.study.files import bundled
@@ -38,7 +39,8 @@ class Net(nn.Module):
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()
-        self.conv, self.norm, self.relu = nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.ReLU()
+        self.conv, self.norm = nn.Conv2d(1, width, 3), nn.BatchNorm2d(width)
+        self.relu: nn.Module = nn.ReLU()
         self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,7 +57,7 @@ def frozen() -> nn.Module:
 class Held(Net):
     """Its norms stay in eval mode."""
 
-    def train(self, mode: bool = True) -> Net:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         for module in self.modules():
             if isinstance(module, BatchNorm):
@@ -175,7 +177,7 @@ OTHER: dict[str, dict[str, Any]] = {
 
 @pytest.mark.skipif(not size(), reason="this processor has no lanes")
 def test_equal_forms() -> None:
-    base = {"dropout": 0.1}
+    base: dict[str, Any] = {"dropout": 0.1}
     expected = form_of(**base)
     assert isinstance(expected, tuple)
     assert {name: form_of(**{**base, **more}) == expected for name, more in SAME.items()} == (
@@ -185,7 +187,7 @@ def test_equal_forms() -> None:
 
 @pytest.mark.skipif(not size(), reason="this processor has no lanes")
 def test_other_forms() -> None:
-    base = {"dropout": 0.1}
+    base: dict[str, Any] = {"dropout": 0.1}
     forms = {name: form_of(**{**base, **more}) for name, more in OTHER.items()}
     assert not [found for found in forms.values() if isinstance(found, str)]
     assert len({form_of(**base), *forms.values()}) == 1 + len(OTHER)
@@ -207,11 +209,11 @@ def test_every_bundled_study_has_a_form_or_a_reason(name: str) -> None:
 
 
 def test_a_processor_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rule.compiled, "processor", lambda: ("old", "+sse4.2,-avx2"))
+    monkeypatch.setattr(compiled, "processor", lambda: ("old", "+sse4.2,-avx2"))
     assert size() == 0
     assert form_of() == "this processor has no lanes of 8 numbers, or llvmlite is not installed"
     monkeypatch.undo()
-    monkeypatch.setattr(rule.compiled, "is_there", lambda: False)
+    monkeypatch.setattr(compiled, "is_there", lambda: False)
     assert size() == 0
 
 

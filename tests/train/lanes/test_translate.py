@@ -115,7 +115,7 @@ REFUSED: dict[str, tuple[nn.Module, str]] = {
     "twice itself": (Doing(lambda _, x: x + x), "a sum of a map with itself"),
     "a number more": (Doing(lambda _, x: x + 1), "a sum of a map with itself or a number"),
     "a branch": (Doing(lambda _, x: x if x.sum() > 0 else -x), "the model's code cannot be"),
-    "a norm twice": (Doing(lambda m, x: m.norm(x)), "norm"),
+    "a norm twice": (Doing(lambda m, x: m.get_submodule("norm")(x)), "norm"),
     "flattened later": (Doing(lambda _, x: torch.flatten(x, 2)), "only whole images are"),
     "shared": (Shared(), "parameters are shared between layers"),
     "unused": (unused(), "parameter 'spare.weight' belongs to no layer"),
@@ -132,7 +132,7 @@ def test_what_has_no_form_says_why(name: str) -> None:
 
 
 def test_what_has_one() -> None:
-    taken = Doing(lambda m, x: x + m.conv2(x) if m.training else x * 2)
+    taken = Doing(lambda m, x: x + m.get_submodule("conv2")(x) if m.training else x * 2)
     taken.conv2 = nn.Conv2d(4, 4, 1)
     graph = translate(taken, (1, 8, 8))
     assert [type(each).__name__ for each in graph.operations] == [
@@ -164,4 +164,4 @@ def test_a_normalized_map_is_not_stored() -> None:
     convolutions = [m for m in built.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     pools = [o for o in graph.operations if type(o).__name__ == "Pool"]
     assert len(graph.maps) == 1 + len(convolutions) + len(pools)
-    assert all(map.rectified == (map.norm is not None) for map in graph.maps)  # conv, ReLU, norm
+    assert all(each.rectified == (each.norm is not None) for each in graph.maps)  # conv, ReLU, norm

@@ -206,9 +206,9 @@ class Group:
             first.model.train()  # which way its code takes may hang on the mode
             graph = translate(first.model, first.shape, dropping)
             norms = {
-                map.norm: LaneNorm(first.model.get_submodule(map.norm), map.height * map.width)
-                for map in graph.maps
-                if map.norm
+                each.norm: LaneNorm(first.model.get_submodule(each.norm), each.height * each.width)
+                for each in graph.maps
+                if each.norm
             }
             batch = first.recipe.batch_size * first.augment.copies
             self.programs[key] = Program(graph, norms, lanes, batch)
@@ -326,7 +326,7 @@ class _Epoch:
         ]
 
     def _given(self, streams: Sequence[Iterator[Given]]) -> list[Given] | None:
-        """What each lane's step is given; an ended trial's lane repeats another. None: all ended."""
+        """What each lane's step is given, an ended one's that of another; None: all have ended."""
         made: dict[int, Given] = {}
         for i, stream in enumerate(streams):
             if i in self.ended:

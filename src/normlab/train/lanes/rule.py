@@ -7,6 +7,7 @@ on how many others wait.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 from torch import nn
 
@@ -61,13 +62,8 @@ def form(
 
 @lru_cache(maxsize=4096)
 def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int) -> Form | str:
-    if recipe.precision != "float32":
-        return f"its precision is {recipe.precision}"
-    if recipe.loss != "cross_entropy":
-        return f"its loss is {recipe.loss}"
-    stem = getattr(recipe.model, "width", 0) if recipe.model.kind in MODELS else 0
-    if stem > WIDEST:
-        return _too_wide(stem)  # a large net is not even built
+    if reason := _why_not_at_all(recipe):
+        return reason
     place = "meta" if recipe.model.kind in MODELS else "cpu"  # only looked at: no memory
     model = build(recipe, shape, num_classes, device=place).model
     if reason := update.why_not(recipe, model) or _why_not(model):
@@ -94,6 +90,16 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     )
 
 
+def _why_not_at_all(recipe: Recipe) -> str | None:
+    """What can be said before a model is built, which takes long where it is large."""
+    if recipe.precision != "float32":
+        return f"its precision is {recipe.precision}"
+    if recipe.loss != "cross_entropy":
+        return f"its loss is {recipe.loss}"
+    stem = getattr(recipe.model, "width", 0) if recipe.model.kind in MODELS else 0
+    return _too_wide(stem) if stem > WIDEST else None
+
+
 def _too_wide(width: int) -> str:
     return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
 
@@ -112,10 +118,10 @@ def _why_not(model: nn.Module) -> str | None:
     return None
 
 
-def _random(model: object) -> list[tuple[str, object]]:
+def _random(model: nn.Module) -> list[tuple[str, Any]]:
     from normlab.train.streams import random_layers
 
-    return random_layers(model)  # type: ignore[arg-type,return-value]
+    return random_layers(model)
 
 
 def widest(graph: Graph) -> int:
