@@ -10,6 +10,7 @@ from normlab.recipe import Recipe
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from normlab.train import lanes
 from tests.kinds import EVERY_KIND
 
 torch.set_num_threads(1)
@@ -22,6 +23,12 @@ DATA = os.environ.get("NORMLAB_DATA") or str(Path(__file__).parents[2] / "shared
 def _config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes what the user trusts."""
     monkeypatch.setenv("NORMLAB_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture
+def torch_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every trial trains by itself, on torch's path, whatever this processor has."""
+    monkeypatch.setattr(lanes, "form", lambda *_: "torch's path is asked for")
 
 
 @pytest.fixture

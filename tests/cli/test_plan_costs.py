@@ -13,6 +13,8 @@ from normlab.train.fast_path import Bfloat16Speed
 from normlab.train.speed import Speed
 from normlab.wording import bytes_text, flops_text, hours_text
 
+pytestmark = pytest.mark.usefixtures("torch_path")
+
 Run = Any
 
 STUDY = """

@@ -280,6 +280,7 @@ def test_the_most_memory_of_a_trial_stands_where_it_ran(finished: Path) -> None:
     assert sum(int(str(place["trials"])) for place in places) == len(frames.trials)
     most = int(frames.trials["peak_memory"].astype(float).max())
     assert max(int(str(place["peak_memory"])) for place in places) == most
-    assert f"<td>{most / 2**20:,.0f}</td>" in write_report(finished).read_text(encoding="utf-8")
+    page = write_report(finished).read_text(encoding="utf-8")
+    assert re.search(rf"<td>{most / 2**20:,.0f}( \*)?</td>", page)  # a share, or not
     hostile = frames.trials.assign(peak_memory="much")
     assert where_it_ran(replace(frames, trials=hostile))[0]["peak_memory"] is None

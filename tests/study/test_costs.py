@@ -22,6 +22,8 @@ from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 from normlab.train.speed import Speed
 
+pytestmark = pytest.mark.usefixtures("torch_path")
+
 SPEED = Speed(start=1.0, fixed=0.01, image=0.001, evaluation=0.0005, batch=10**6)
 
 

@@ -143,6 +143,7 @@ def test_two_workers_train_what_one_process_trains_to_the_bit(
     assert losses(folder / "one") == losses(folder / "two")
 
 
+@pytest.mark.usefixtures("torch_path")  # in one group one process would read them
 def test_workers_refuse_images_that_differ_from_process_to_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

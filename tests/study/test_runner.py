@@ -103,6 +103,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers:
     assert weights(tmp_path / "a" / "s") == weights(tmp_path / "b" / "s")
 
 
+@pytest.mark.usefixtures("torch_path")
 def test_a_trial_that_raises_is_failed_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +168,7 @@ class Full:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE])
+@pytest.mark.usefixtures("torch_path")
 def test_a_fault_of_the_machine_stops_the_run_and_fails_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
@@ -247,6 +249,7 @@ def states(folder: Path) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("times", "ends"), [(1, {"complete": 2}), (9, {"complete": 1, "pending": 1})]
 )
+@pytest.mark.usefixtures("torch_path")
 def test_a_trial_that_memory_is_too_short_for_runs_once_more_and_never_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, ends: dict[str, int]
 ) -> None:
@@ -303,6 +306,7 @@ def test_lost_files_are_said_and_made_again_on_request(tmp_path: Path, how: str)
     assert not list((folder / "checkpoints").iterdir())
 
 
+@pytest.mark.usefixtures("torch_path")
 def test_mending_that_is_interrupted_or_fails_leaves_the_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
