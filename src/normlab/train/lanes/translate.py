@@ -91,10 +91,9 @@ def translate(
         traced = _Tracer().trace(model)
     except Exception as error:  # code of the user's that cannot be followed
         raise NoLanes(f"the model's code cannot be followed: {error}") from None
+    _check_use(model, traced)
     modules = dict(model.named_modules())
     parameters = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
-    if len(list(model.named_parameters(remove_duplicate=False))) > len(parameters):
-        raise NoLanes("parameters are shared between layers")
     rows, at = {}, 0
     for name, size in parameters:
         rows[name] = at
@@ -102,23 +101,17 @@ def translate(
     making = _Making([shape])
     values: dict[fx.Node, _Value] = {}
     result: _Value | None = None
-    called: list[str] = []
     for node in traced.nodes:
         given = [values[a] for a in node.all_input_nodes]
         if node.op == "placeholder":
-            if node.next.op == "placeholder":
-                raise NoLanes("the model takes more than images")
             values[node] = _Value(0)
         elif node.op == "call_module":
             module = modules[str(node.target)]
-            called.append(str(node.target))
             values[node] = _layer(making, str(node.target), module, given, rows, dropping)
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
             values[node] = _sum(making, given if not node.kwargs else [])
         elif node.target in (torch.flatten, "flatten"):
-            if (node.args[1:], dict(node.kwargs)) not in (((1,), {}), ((), {"start_dim": 1})):
-                raise NoLanes("only whole images are flattened in lanes")
-            values[node] = replace(given[0], is_flat=True)
+            values[node] = _flat(given[0], *node.args[1:], **node.kwargs)
         elif node.op == "output":
             result = given[0]
         else:
@@ -127,13 +120,29 @@ def translate(
         raise NoLanes("something follows the layer that makes the logits")
     if not making.operations or making.operations[-1][3] != result.map:
         raise NoLanes("the logits are not what the last layer makes")
-    for name, _ in parameters:
+    return _finish(making, parameters)
+
+
+def _check_use(model: nn.Module, traced: fx.Graph) -> None:
+    """Refuse what the operations of a graph would not show."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(model.parameters())):
+        raise NoLanes("parameters are shared between layers")
+    if sum(node.op == "placeholder" for node in traced.nodes) != 1:
+        raise NoLanes("the model takes more than images")
+    called = [str(node.target) for node in traced.nodes if node.op == "call_module"]
+    for name in names:
         if name.rpartition(".")[0] not in called:
             raise NoLanes(f"parameter '{name}' belongs to no layer of its own that is called")
     for name in called:
-        if is_norm(modules[name]) and called.count(name) > 1:
+        if is_norm(model.get_submodule(name)) and called.count(name) > 1:
             raise NoLanes(f"{name}: a norm that is used twice has no form for lanes")
-    return _finish(making, parameters)
+
+
+def _flat(value: _Value, start_dim: int = 0, end_dim: int = -1) -> _Value:
+    if (start_dim, end_dim) != (1, -1):
+        raise NoLanes("only whole images are flattened in lanes")
+    return replace(value, is_flat=True)
 
 
 def _layer(
@@ -149,9 +158,7 @@ def _layer(
     if type(module) is nn.Identity:
         return value
     if type(module) is nn.Flatten:
-        if (module.start_dim, module.end_dim) != (1, -1):
-            raise NoLanes("only whole images are flattened in lanes")
-        return replace(value, is_flat=True)
+        return _flat(value, module.start_dim, module.end_dim)
     if isinstance(module, AddLayer):
         return _sum(making, given)
     if is_norm(module) or isinstance(module, NoNorm):
@@ -293,10 +300,10 @@ def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]
     for kind, options, reads, number in reversed(making.operations):
         made = []
         for value in reads:
-            map = maps[value.map]
-            raw = not value.steps and not map.is_plain
-            own = (map.number, raw and map.norm is not None)
-            made.append(Read(map, raw, own not in seen))
+            stored = maps[value.map]
+            raw = not value.steps and not stored.is_plain
+            own = (stored.number, raw and stored.norm is not None)
+            made.append(Read(stored, raw, own not in seen))
             seen.add(own)
         operations.append(_operation(kind, made, maps[number], options))
     return Graph(maps, tuple(reversed(operations)), parameters, masks)
