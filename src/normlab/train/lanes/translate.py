@@ -50,6 +50,8 @@ class _Making:
     """The graph in the making; maps get their views at the end."""
 
     shapes: list[tuple[int, int, int]]
+    rows: dict[str, int]
+    dropping: Collection[str]
     operations: list[tuple[type[Operation], dict[str, Any], list[_Value], int]] = field(
         default_factory=list
     )
@@ -98,7 +100,7 @@ def translate(
     for name, size in parameters:
         rows[name] = at
         at += torch.Size(size).numel()
-    making = _Making([shape])
+    making = _Making([shape], rows, dropping)
     values: dict[fx.Node, _Value] = {}
     result: _Value | None = None
     for node in traced.nodes:
@@ -107,7 +109,7 @@ def translate(
             values[node] = _Value(0)
         elif node.op == "call_module":
             module = modules[str(node.target)]
-            values[node] = _layer(making, str(node.target), module, given, rows, dropping)
+            values[node] = _layer(making, str(node.target), module, given)
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
             values[node] = _sum(making, given if not node.kwargs else [])
         elif node.target in (torch.flatten, "flatten"):
@@ -145,63 +147,60 @@ def _flat(value: _Value, start_dim: int = 0, end_dim: int = -1) -> _Value:
     return replace(value, is_flat=True)
 
 
-def _layer(
-    making: _Making,
-    name: str,
-    module: nn.Module,
-    given: list[_Value],
-    rows: dict[str, int],
-    dropping: Collection[str],
-) -> _Value:
+def _layer(making: _Making, name: str, module: nn.Module, given: list[_Value]) -> _Value:
     value = given[0]
-    channels, height, width = making.shapes[value.map]
+    if isinstance(module, AddLayer):
+        return _sum(making, given)
+    if type(module) in _CONVOLUTIONS:
+        return _convolution(making, name, module, value)
+    if type(module) is nn.Linear:
+        return _linear(making, name, module, value)
+    if type(module) is nn.MaxPool2d or type(module) in _AVERAGES:
+        return _pool(making, name, module, value)
+    followed = _followed(making, name, module, value)
+    if followed is None:
+        raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    return followed
+
+
+def _followed(making: _Making, name: str, module: nn.Module, value: _Value) -> _Value | None:
+    """A value followed by what is no operation of its own."""
     if type(module) is nn.Identity:
         return value
     if type(module) is nn.Flatten:
         return _flat(value, module.start_dim, module.end_dim)
-    if isinstance(module, AddLayer):
-        return _sum(making, given)
-    if is_norm(module) or isinstance(module, NoNorm):
-        steps = value.steps
-        if not isinstance(module, NoNorm):
-            if reason := why_not(module):
-                raise NoLanes(f"{name}: it {reason}")
-            steps = (*steps, ("norm", name))
-        activation = getattr(module, "activation", None)
-        if activation is not None:
-            steps = (*steps, *_activation(name, activation))
-        return replace(value, steps=steps)
-    if isinstance(module, nn.ReLU):
-        return replace(value, steps=(*value.steps, *_activation(name, module)))
-    if isinstance(module, RandomLayer):
-        if name not in dropping:
-            return value
-        if value.is_flat and (height, width) != (1, 1):
-            raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
-        if type(module) not in _UNITS:
-            raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
-        return replace(value, steps=(*value.steps, ("mask", f"{_UNITS[type(module)]}:{name}")))
-    if type(module) in _CONVOLUTIONS:
-        return _convolution(making, name, module, value, rows)
-    if type(module) is nn.Linear:
-        if channels * height * width != module.in_features:
-            raise NoLanes(f"{name}: the linear layer does not read a whole map")
-        bias = rows.get(f"{name}.bias")
-        return making.write(
-            Conv,
-            [value],
-            (module.out_features, 1, 1),
-            kernel=(height, width),
-            stride=1,
-            padding=(0, 0),
-            weight=rows[f"{name}.weight"],
-            bias=bias,
-        )
-    if type(module) is nn.MaxPool2d or type(module) in _AVERAGES:
-        return _pool(making, name, module, value)
     if isinstance(module, ZeroPad):
         return replace(value, stride=module.stride, is_padded=True)
-    raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    steps: _Steps = ()
+    if is_norm(module) or isinstance(module, NoNorm):
+        steps = _normalized(name, module)
+    elif isinstance(module, nn.ReLU):
+        steps = _activation(name, module)
+    elif isinstance(module, RandomLayer):
+        steps = _dropped(making, name, module, value)
+    else:
+        return None
+    return replace(value, steps=(*value.steps, *steps))
+
+
+def _normalized(name: str, module: nn.Module) -> _Steps:
+    steps: _Steps = ()
+    if not isinstance(module, NoNorm):
+        if reason := why_not(module):
+            raise NoLanes(f"{name}: it {reason}")
+        steps = (("norm", name),)
+    activation = getattr(module, "activation", None)
+    return steps if activation is None else (*steps, *_activation(name, activation))
+
+
+def _dropped(making: _Making, name: str, module: RandomLayer, value: _Value) -> _Steps:
+    if name not in making.dropping:
+        return ()
+    if value.is_flat and making.shapes[value.map][1:] != (1, 1):
+        raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
+    if type(module) not in _UNITS:
+        raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    return (("mask", f"{_UNITS[type(module)]}:{name}"),)
 
 
 def _activation(name: str, module: nn.Module) -> _Steps:
@@ -210,9 +209,23 @@ def _activation(name: str, module: nn.Module) -> _Steps:
     return (("relu", ""),)
 
 
-def _convolution(
-    making: _Making, name: str, module: nn.Module, value: _Value, rows: dict[str, int]
-) -> _Value:
+def _linear(making: _Making, name: str, module: nn.Linear, value: _Value) -> _Value:
+    channels, height, width = making.shapes[value.map]
+    if channels * height * width != module.in_features:
+        raise NoLanes(f"{name}: the linear layer does not read a whole map")
+    return making.write(
+        Conv,
+        [value],
+        (module.out_features, 1, 1),
+        kernel=(height, width),
+        stride=1,
+        padding=(0, 0),
+        weight=making.rows[f"{name}.weight"],
+        bias=making.rows.get(f"{name}.bias"),
+    )
+
+
+def _convolution(making: _Making, name: str, module: nn.Module, value: _Value) -> _Value:
     assert isinstance(module, nn.Conv2d)
     plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
     if not plain or isinstance(module.padding, str) or module.stride[0] != module.stride[1]:
@@ -233,8 +246,8 @@ def _convolution(
         kernel=module.kernel_size,
         stride=module.stride[0],
         padding=module.padding,
-        weight=rows[f"{name}.weight"],
-        bias=rows.get(f"{name}.bias"),
+        weight=making.rows[f"{name}.weight"],
+        bias=making.rows.get(f"{name}.bias"),
     )
 
 
