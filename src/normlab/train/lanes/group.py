@@ -13,6 +13,8 @@ the torch path, and says so.
 
 from __future__ import annotations
 
+import copy
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +63,15 @@ class GroupTrial:
 
 
 class LanesMissError(RuntimeError):
-    """A lane's first step is not the one that torch makes."""
+    """A lane's step is not the one that torch makes.
+
+    Attributes:
+        before: The trial as it was before the epoch, unless it still is.
+    """
+
+    def __init__(self, message: str, before: Checkpoint | None) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 def train_group(
@@ -109,7 +119,7 @@ def train_group(
                 continue
             histories[number] = (*histories[number], outcome)
             trainer = on[number]
-            computes = group.computes(trainer, len(numbers))
+            computes = group.computes(trainer)
             yield number, EpochDone(outcome, trainer.checkpoint(histories[number]), computes)
 
 
@@ -123,7 +133,7 @@ def _finished(
     shared = group.together.get(id(trainer), 1)
     memory = found.result.peak_memory
     result = replace(found.result, peak_memory=None if memory is None else memory // shared)
-    return replace(found, result=result, computes=group.computes(trainer, shared))
+    return replace(found, result=result, computes=group.computes(trainer))
 
 
 class Group:
@@ -152,13 +162,15 @@ class Group:
         found: dict[int, EpochRecord | Exception] = {}
         beside = [i for i, trainer in enumerate(trainers) if id(trainer) not in self.missed]
         if beside:
-            done = _Epoch(self, [trainers[i] for i in beside], [epochs[i] for i in beside]).run()
+            self.together |= {id(trainers[i]): len(beside) for i in beside}
+            done = self._in_lanes([trainers[i] for i in beside], [epochs[i] for i in beside])
             found |= dict(zip(beside, done, strict=True))
         for i, trainer in enumerate(trainers):
-            again = isinstance(found.get(i), LanesMissError)
-            if i not in found or again:
-                if again:
-                    self.missed[id(trainer)] = str(found[i])
+            if i not in found or isinstance(found[i], LanesMissError):
+                if isinstance(miss := found.get(i), LanesMissError):
+                    self.missed[id(trainer)] = str(miss)
+                    if miss.before is not None:
+                        trainer.restore(miss.before)
                 self.together[id(trainer)] = 1
                 try:
                     found[i] = trainer.epoch(epochs[i])
@@ -166,11 +178,22 @@ class Group:
                     found[i] = error
         return [found[i] for i in range(len(trainers))]
 
-    def computes(self, trainer: Trainer, together: int) -> dict[str, str]:
-        """How a trial computes: as the torch path says, and the lanes."""
+    def _in_lanes(
+        self, trainers: Sequence[Trainer], epochs: Sequence[int]
+    ) -> Sequence[EpochRecord | Exception]:
+        before: dict[int, Checkpoint] = {}
+        try:
+            return _Epoch(self, trainers, epochs, before).run()
+        except Exception as error:  # of what all share: each trial shows whether torch has it too
+            told = f"{type(error).__name__}: {error}"
+            return [LanesMissError(told, before.get(i)) for i in range(len(trainers))]
+
+    def computes(self, trainer: Trainer) -> dict[str, str]:
+        """How a trial computes: as the torch path says, and the lanes of its last epoch."""
         if (miss := self.missed.get(id(trainer))) is not None:
             return {**trainer.computes(), "path": f"torch: {miss}"}
-        return {**trainer.computes(), "path": "lanes", "together": str(together)}
+        together = str(self.together.get(id(trainer), 1))
+        return {**trainer.computes(), "path": "lanes", "together": together}
 
     def program(self, trainers: Sequence[Trainer]) -> Program:
         """The program for so many trials, made once."""
@@ -180,11 +203,12 @@ class Group:
         if key not in self.programs:
             self.programs.clear()  # its memory is that of all maps
             first = trainers[0]
+            first.model.train()  # which way its code takes may hang on the mode
             graph = translate(first.model, first.shape, dropping)
             norms = {
-                map.norm: LaneNorm(first.model.get_submodule(map.norm), map.height * map.width)
-                for map in graph.maps
-                if map.norm
+                each.norm: LaneNorm(first.model.get_submodule(each.norm), each.height * each.width)
+                for each in graph.maps
+                if each.norm
             }
             batch = first.recipe.batch_size * first.augment.copies
             self.programs[key] = Program(graph, norms, lanes, batch)
@@ -192,9 +216,22 @@ class Group:
 
 
 class _Epoch:
-    """One epoch of all lanes."""
+    """One epoch of all lanes.
 
-    def __init__(self, group: Group, trainers: Sequence[Trainer], epochs: Sequence[int]) -> None:
+    Args:
+        group: Whose.
+        trainers: One for each lane in use.
+        epochs: Number of the epoch of each.
+        before: Gets the state of each trial of which torch does a step too.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        trainers: Sequence[Trainer],
+        epochs: Sequence[int],
+        before: dict[int, Checkpoint],
+    ) -> None:
         self.group, self.trainers, self.epochs = group, list(trainers), list(epochs)
         self.program = group.program(trainers)
         lanes = self.program.lanes
@@ -202,6 +239,8 @@ class _Epoch:
         self.updater = LaneUpdater(trainers, self.program.parameters, self.program.gradients)
         self.masks = LaneMasks(trainers, self.program.bits, self.program.scales)
         self.missed: dict[int, str] = {}
+        self.ended: dict[int, Exception] = {}
+        self.before = before
 
     def run(self) -> list[EpochRecord | Exception]:
         """Train it, then evaluate each trial."""
@@ -220,8 +259,10 @@ class _Epoch:
     def _evaluated(
         self, i: int, probe: Probe | None, trained: dict[str, object]
     ) -> EpochRecord | Exception:
+        if i in self.ended:
+            return self.ended[i]
         if i in self.missed:
-            return LanesMissError(self.missed[i])
+            return LanesMissError(self.missed[i], self.before.get(i))
         try:
             with exact_products():
                 return self.trainers[i].evaluated(self.epochs[i], trained, probe)
@@ -233,12 +274,18 @@ class _Epoch:
         for trainer in trainers:
             trainer.updater.begin_epoch()
             trainer.model.train()
+        for i, trainer in enumerate(trainers):
+            if self._is_watched(i, 0, probes[i]):
+                self.before[i] = copy.deepcopy(trainer.checkpoint(()))
         self.load()
         start, aside = time.perf_counter(), 0.0
         streams = [t.batches(epoch) for t, epoch in zip(trainers, self.epochs, strict=True)]
         shown: list[list[Tensor]] = [[] for _ in trainers]
         predicted, losses, sizes = [], [], []
-        for number, given in enumerate(zip(*streams, strict=True)):
+        for number in range(trainers[0].steps_per_epoch):
+            given = self._given(streams)
+            if given is None:
+                break
             watching = [i for i in range(len(trainers)) if self._is_watched(i, number, probes[i])]
             begun = time.perf_counter()
             if watching:
@@ -258,13 +305,17 @@ class _Epoch:
             losses.append(loss)
             predicted.append(said)
             sizes.append(len(given[0].raw))
-            for lane, each in zip(shown, given, strict=True):
-                lane.append(each.labels)
+            for shown_to, each in zip(shown, given, strict=True):
+                shown_to.append(each.labels)
+        if not losses:  # all have ended
+            return [{} for _ in trainers]
         self.unload()
         seconds = (time.perf_counter() - start - aside) / len(trainers)
         said = np.concatenate(predicted)
         return [
-            trainer.trained(
+            {}
+            if i in self.ended
+            else trainer.trained(
                 torch.cat(shown[i]),
                 torch.from_numpy(np.ascontiguousarray(said[:, i])),
                 [torch.tensor(loss[i]) for loss in losses],
@@ -273,6 +324,30 @@ class _Epoch:
             )
             for i, trainer in enumerate(trainers)
         ]
+
+    def _given(self, streams: Sequence[Iterator[Given]]) -> list[Given] | None:
+        """What each lane's step is given, an ended one's that of another; None: all have ended."""
+        made: dict[int, Given] = {}
+        for i, stream in enumerate(streams):
+            if i in self.ended:
+                continue
+            try:
+                made[i] = next(stream)
+                self._check(i, made[i])
+            except Exception as error:
+                made.pop(i, None)
+                self.ended[i] = error
+        if not made:
+            return None
+        beside = next(iter(made.values()))
+        return [made.get(i, beside) for i in range(len(streams))]
+
+    def _check(self, i: int, given: Given) -> None:
+        classes = self.trainers[i].num_classes
+        if given.targets is None and not bool(
+            ((given.labels >= 0) & (given.labels < classes)).all()
+        ):
+            raise IndexError(f"a label is none of the {classes} classes")
 
     def _targets(self, given: Sequence[Given]) -> npt.NDArray[np.float32]:
         """The weight of every class, (N, classes, lanes)."""
@@ -319,6 +394,8 @@ class _Epoch:
         return self.trainers[i].model.get_submodule(layer).get_buffer(short)
 
     def _is_watched(self, i: int, number: int, probe: Probe | None) -> bool:
+        if i in self.ended:
+            return False
         if number == 0 and (probe is not None or id(self.trainers[i]) not in self.group.proved):
             return True
         return probe is not None and number in {1, self.trainers[i].watched}
@@ -345,10 +422,15 @@ class _Epoch:
             def look(i: int = i) -> None:
                 self._hold(i)
 
-            loss, _ = trainer.step(given[i], probes[i], look)
+            try:
+                loss, _ = trainer.step(given[i], probes[i], look)
+            except Exception as error:
+                self.ended[i] = error
+                del before[i]
+                continue
             self.group.proved.add(id(trainer))
             torch_loss = float(loss.detach())
-            if abs(torch_loss - losses[i]) > 1e-2 * (1 + abs(torch_loss)):
+            if _is_far(abs(torch_loss - losses[i]), 1e-2 * (1 + abs(torch_loss))):
                 self._miss(i, f"the loss is {losses[i]:.6g}, torch's {torch_loss:.6g}")
         return before
 
@@ -364,7 +446,7 @@ class _Epoch:
             lane = torch.from_numpy(np.array(self.program.gradients[rows, i])).view(gradient.shape)
             far = float((lane.double() - gradient.double()).norm())
             size = max(float(gradient.double().norm()), _SMALL * whole)
-            if far > _GRADIENT * size:
+            if _is_far(far, _GRADIENT * size):
                 self._miss(i, f"the gradient of '{name}' is off by {far / size:.2g} of torch's")
 
     def _compare_updates(self, before: dict[int, list[Tensor]]) -> None:
@@ -377,8 +459,13 @@ class _Epoch:
                 theirs = now.detach().double()
                 moved += float((theirs - was.double()).square().sum())
                 far += float((theirs - lane.view(now.shape).double()).square().sum())
-            if far > _UPDATE**2 * moved:
+            if _is_far(far, _UPDATE**2 * moved):
                 self._miss(i, f"the update is off by {(far / moved) ** 0.5:.2g} of torch's")
 
     def _miss(self, i: int, what: str) -> None:
         self.missed.setdefault(i, what)
+
+
+def _is_far(distance: float, allowed: float) -> bool:
+    """Whether a lane is off, NaN included; where torch has no number either it is not."""
+    return math.isfinite(allowed) and not distance <= allowed

@@ -91,8 +91,8 @@ class Program:
         self.scales: dict[str, Floats] = {}
         self._buffers: dict[int, npt.NDArray[Any]] = {}
         self._arrays = {stored.number: self._of_map(stored) for stored in graph.maps}
-        scratch = max(stored.size for stored in graph.maps)
-        self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(3)]
+        scratch = max(max(stored.size, 2 * stored.channels) for stored in graph.maps)
+        self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(4)]
         self._told: Floats = self.arena.zeros((batch, _loss_rows(), lanes))
         self._share: Floats = self.arena.zeros((1, lanes))
         self._addresses = np.zeros(lanes, np.int64)

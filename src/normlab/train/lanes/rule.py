@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from normlab.models import build
+from torch import nn
+
+from normlab.models import MODELS, build
 from normlab.native import compiled
 from normlab.recipe import Recipe
 from normlab.train.lanes import update
@@ -21,6 +23,7 @@ WIDEST = 32
 """Channels up to which lanes pay: a wider convolution fills a core's vectors by itself."""
 
 _WIDTHS = (4, 8, 16)
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def size() -> int:
@@ -91,12 +94,11 @@ def form(
 
 @lru_cache(maxsize=4096)
 def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int) -> Form | str:
-    if recipe.precision != "float32":
-        return f"its precision is {recipe.precision}"
-    if recipe.loss != "cross_entropy":
-        return f"its loss is {recipe.loss}"
-    model = build(recipe, shape, num_classes).model
-    if reason := update.why_not(recipe, model):
+    if reason := _why_not_at_all(recipe):
+        return reason
+    place = "meta" if recipe.model.kind in MODELS else "cpu"  # only looked at: no memory
+    model = build(recipe, shape, num_classes, device=place).model
+    if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
     dropping = [name for name, layer in _random(model) if layer.p > 0]
     try:
@@ -104,7 +106,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     except NoLanes as reason:
         return str(reason)
     if (width := widest(graph)) > WIDEST:
-        return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
+        return _too_wide(width)
     copies = [spec.model_dump_json() for spec in recipe.augment if getattr(spec, "copies", 1) > 1]
     return Form(
         recipe.model.model_dump_json(),
@@ -122,10 +124,38 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     )
 
 
-def _random(model: object) -> list[tuple[str, object]]:
+def _why_not_at_all(recipe: Recipe) -> str | None:
+    """What can be said before a model is built, which takes long where it is large."""
+    if recipe.precision != "float32":
+        return f"its precision is {recipe.precision}"
+    if recipe.loss != "cross_entropy":
+        return f"its loss is {recipe.loss}"
+    stem = getattr(recipe.model, "width", 0) if recipe.model.kind in MODELS else 0
+    return _too_wide(stem) if stem > WIDEST else None
+
+
+def _too_wide(width: int) -> str:
+    return f"a convolution has {width} channels, and lanes pay up to {WIDEST}"
+
+
+def _why_not(model: nn.Module) -> str | None:
+    """What of a model a graph does not show."""
+    model.train()
+    for name, module in model.named_modules():
+        if not module.training:
+            return f"'{name}' is held in eval mode"
+        if any(getattr(module, kind) for kind in _HOOKS):
+            return f"'{name}' has a hook" if name else "the model has a hook"
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            return f"parameter '{name}' has a hook"
+    return None
+
+
+def _random(model: nn.Module) -> list[tuple[str, Any]]:
     from normlab.train.streams import random_layers
 
-    return random_layers(model)  # type: ignore[arg-type,return-value]
+    return random_layers(model)
 
 
 def widest(graph: Graph) -> int:

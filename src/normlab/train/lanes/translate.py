@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from normlab.convolutions import Conv2d
-from normlab.errors import UserError
 from normlab.models.pooling import AveragePool, GlobalAveragePool
 from normlab.models.residual import Add as AddLayer
 from normlab.models.residual import ZeroPad
@@ -51,6 +50,8 @@ class _Making:
     """The graph in the making; maps get their views at the end."""
 
     shapes: list[tuple[int, int, int]]
+    rows: dict[str, int]
+    dropping: Collection[str]
     operations: list[tuple[type[Operation], dict[str, Any], list[_Value], int]] = field(
         default_factory=list
     )
@@ -81,7 +82,7 @@ def translate(
     """The graph of a model.
 
     Args:
-        model: In any mode; only its layers and shapes are looked at.
+        model: In training mode; only its layers and shapes are looked at.
         shape: (C, H, W) of an image.
         dropping: The names of the random layers that drop anything.
 
@@ -92,13 +93,14 @@ def translate(
         traced = _Tracer().trace(model)
     except Exception as error:  # code of the user's that cannot be followed
         raise NoLanes(f"the model's code cannot be followed: {error}") from None
+    _check_use(model, traced)
     modules = dict(model.named_modules())
     parameters = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
     rows, at = {}, 0
     for name, size in parameters:
         rows[name] = at
         at += torch.Size(size).numel()
-    making = _Making([shape])
+    making = _Making([shape], rows, dropping)
     values: dict[fx.Node, _Value] = {}
     result: _Value | None = None
     for node in traced.nodes:
@@ -107,11 +109,11 @@ def translate(
             values[node] = _Value(0)
         elif node.op == "call_module":
             module = modules[str(node.target)]
-            values[node] = _layer(making, str(node.target), module, given, rows, dropping)
+            values[node] = _layer(making, str(node.target), module, given)
         elif node.op == "call_function" and node.target in (operator.add, torch.add):
-            values[node] = _sum(making, given)
+            values[node] = _sum(making, given if not node.kwargs else [])
         elif node.target in (torch.flatten, "flatten"):
-            values[node] = replace(given[0], is_flat=True)
+            values[node] = _flat(given[0], *node.args[1:], **node.kwargs)
         elif node.op == "output":
             result = given[0]
         else:
@@ -123,63 +125,82 @@ def translate(
     return _finish(making, parameters)
 
 
-def _layer(
-    making: _Making,
-    name: str,
-    module: nn.Module,
-    given: list[_Value],
-    rows: dict[str, int],
-    dropping: Collection[str],
-) -> _Value:
+def _check_use(model: nn.Module, traced: fx.Graph) -> None:
+    """Refuse what the operations of a graph would not show."""
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(model.parameters())):
+        raise NoLanes("parameters are shared between layers")
+    if sum(node.op == "placeholder" for node in traced.nodes) != 1:
+        raise NoLanes("the model takes more than images")
+    called = [str(node.target) for node in traced.nodes if node.op == "call_module"]
+    for name in names:
+        if name.rpartition(".")[0] not in called:
+            raise NoLanes(f"parameter '{name}' belongs to no layer of its own that is called")
+    for name in called:
+        if is_norm(model.get_submodule(name)) and called.count(name) > 1:
+            raise NoLanes(f"{name}: a norm that is used twice has no form for lanes")
+
+
+def _flat(value: _Value, start_dim: int = 0, end_dim: int = -1) -> _Value:
+    if (start_dim, end_dim) != (1, -1):
+        raise NoLanes("only whole images are flattened in lanes")
+    return replace(value, is_flat=True)
+
+
+def _layer(making: _Making, name: str, module: nn.Module, given: list[_Value]) -> _Value:
     value = given[0]
-    channels, height, width = making.shapes[value.map]
-    if isinstance(module, nn.Identity):
-        return value
-    if isinstance(module, nn.Flatten):
-        return replace(value, is_flat=True)
     if isinstance(module, AddLayer):
         return _sum(making, given)
-    if is_norm(module) or isinstance(module, NoNorm):
-        steps = value.steps
-        if not isinstance(module, NoNorm):
-            if reason := why_not(module):
-                raise NoLanes(f"{name}: it {reason}")
-            steps = (*steps, ("norm", name))
-        activation = getattr(module, "activation", None)
-        if activation is not None:
-            steps = (*steps, *_activation(name, activation))
-        return replace(value, steps=steps)
-    if isinstance(module, nn.ReLU):
-        return replace(value, steps=(*value.steps, *_activation(name, module)))
-    if isinstance(module, RandomLayer):
-        if name not in dropping:
-            return value
-        if value.is_flat and (height, width) != (1, 1):
-            raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
-        if type(module) not in _UNITS:
-            raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
-        return replace(value, steps=(*value.steps, ("mask", f"{_UNITS[type(module)]}:{name}")))
     if type(module) in _CONVOLUTIONS:
-        return _convolution(making, name, module, value, rows)
+        return _convolution(making, name, module, value)
     if type(module) is nn.Linear:
-        if channels * height * width != module.in_features:
-            raise NoLanes(f"{name}: the linear layer does not read a whole map")
-        bias = rows.get(f"{name}.bias")
-        return making.write(
-            Conv,
-            [value],
-            (module.out_features, 1, 1),
-            kernel=(height, width),
-            stride=1,
-            padding=(0, 0),
-            weight=rows[f"{name}.weight"],
-            bias=bias,
-        )
+        return _linear(making, name, module, value)
     if type(module) is nn.MaxPool2d or type(module) in _AVERAGES:
         return _pool(making, name, module, value)
+    followed = _followed(making, name, module, value)
+    if followed is None:
+        raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    return followed
+
+
+def _followed(making: _Making, name: str, module: nn.Module, value: _Value) -> _Value | None:
+    """A value followed by what is no operation of its own."""
+    if type(module) is nn.Identity:
+        return value
+    if type(module) is nn.Flatten:
+        return _flat(value, module.start_dim, module.end_dim)
     if isinstance(module, ZeroPad):
         return replace(value, stride=module.stride, is_padded=True)
-    raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    steps: _Steps = ()
+    if is_norm(module) or isinstance(module, NoNorm):
+        steps = _normalized(name, module)
+    elif isinstance(module, nn.ReLU):
+        steps = _activation(name, module)
+    elif isinstance(module, RandomLayer):
+        steps = _dropped(making, name, module, value)
+    else:
+        return None
+    return replace(value, steps=(*value.steps, *steps))
+
+
+def _normalized(name: str, module: nn.Module) -> _Steps:
+    steps: _Steps = ()
+    if not isinstance(module, NoNorm):
+        if reason := why_not(module):
+            raise NoLanes(f"{name}: it {reason}")
+        steps = (("norm", name),)
+    activation = getattr(module, "activation", None)
+    return steps if activation is None else (*steps, *_activation(name, activation))
+
+
+def _dropped(making: _Making, name: str, module: RandomLayer, value: _Value) -> _Steps:
+    if name not in making.dropping:
+        return ()
+    if value.is_flat and making.shapes[value.map][1:] != (1, 1):
+        raise NoLanes(f"{name}: dropout of a flattened map has no form for lanes")
+    if type(module) not in _UNITS:
+        raise NoLanes(f"{name}: {type(module).__name__} has no form for lanes")
+    return (("mask", f"{_UNITS[type(module)]}:{name}"),)
 
 
 def _activation(name: str, module: nn.Module) -> _Steps:
@@ -188,9 +209,23 @@ def _activation(name: str, module: nn.Module) -> _Steps:
     return (("relu", ""),)
 
 
-def _convolution(
-    making: _Making, name: str, module: nn.Module, value: _Value, rows: dict[str, int]
-) -> _Value:
+def _linear(making: _Making, name: str, module: nn.Linear, value: _Value) -> _Value:
+    channels, height, width = making.shapes[value.map]
+    if channels * height * width != module.in_features:
+        raise NoLanes(f"{name}: the linear layer does not read a whole map")
+    return making.write(
+        Conv,
+        [value],
+        (module.out_features, 1, 1),
+        kernel=(height, width),
+        stride=1,
+        padding=(0, 0),
+        weight=making.rows[f"{name}.weight"],
+        bias=making.rows.get(f"{name}.bias"),
+    )
+
+
+def _convolution(making: _Making, name: str, module: nn.Module, value: _Value) -> _Value:
     assert isinstance(module, nn.Conv2d)
     plain = module.groups == 1 and module.dilation == (1, 1) and module.padding_mode == "zeros"
     if not plain or isinstance(module.padding, str) or module.stride[0] != module.stride[1]:
@@ -211,8 +246,8 @@ def _convolution(
         kernel=module.kernel_size,
         stride=module.stride[0],
         padding=module.padding,
-        weight=rows[f"{name}.weight"],
-        bias=rows.get(f"{name}.bias"),
+        weight=making.rows[f"{name}.weight"],
+        bias=making.rows.get(f"{name}.bias"),
     )
 
 
@@ -227,6 +262,9 @@ def _pool(making: _Making, name: str, module: nn.Module, value: _Value) -> _Valu
         window, stride = _pair(module.kernel_size), _pair(module.stride)
         if module.ceil_mode or module.padding not in (0, (0, 0)):
             raise NoLanes(f"{name}: a pool with padding or ceil_mode has no form for lanes")
+        odd = [getattr(module, "divisor_override", None), getattr(module, "return_indices", False)]
+        if any(odd) or getattr(module, "dilation", 1) not in (1, (1, 1)):
+            raise NoLanes(f"{name}: a pool with such options has no form for lanes")
     made = [(size - k) // s + 1 for size, k, s in zip((height, width), window, stride, strict=True)]
     if window != stride and made != [1, 1]:
         raise NoLanes(f"{name}: a pool whose windows overlap has no form for lanes")
@@ -266,15 +304,19 @@ def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]
         raise NoLanes("one dropout layer is used twice")
     if maps[0].norm:
         raise NoLanes("a norm of the images themselves has no form for lanes")
+    if any(
+        not v.map and kind is not Conv for kind, _, reads, _ in making.operations for v in reads
+    ):
+        raise NoLanes("the images are read by something else than a convolution")
     seen: set[tuple[int, bool]] = set()
     operations: list[Operation] = []
     for kind, options, reads, number in reversed(making.operations):
         made = []
         for value in reads:
-            map = maps[value.map]
-            raw = not value.steps and not map.is_plain
-            own = (map.number, raw and map.norm is not None)
-            made.append(Read(map, raw, own not in seen))
+            stored = maps[value.map]
+            raw = not value.steps and not stored.is_plain
+            own = (stored.number, raw and stored.norm is not None)
+            made.append(Read(stored, raw, own not in seen))
             seen.add(own)
         operations.append(_operation(kind, made, maps[number], options))
     return Graph(maps, tuple(reversed(operations)), parameters, masks)
@@ -306,15 +348,3 @@ def _map(number: int, shape: tuple[int, int, int], views: set[_Steps]) -> Map:
     unit, _, name = of.get("mask", "").partition(":")
     mask = Mask(name, unit) if name else None  # type: ignore[arg-type]
     return Map(number, channels, height, width, rectified, of.get("norm"), "relu" in kinds, mask)
-
-
-def parameters_of(model: nn.Module) -> list[Tensor]:
-    """The parameters in the order of the graph's rows.
-
-    Raises:
-        UserError: Two names for one tensor.
-    """
-    found = [p for _, p in model.named_parameters(remove_duplicate=False)]
-    if len({id(p) for p in found}) < len(found):
-        raise UserError("parameters are shared between layers")
-    return found

@@ -207,7 +207,8 @@ class Writer(Side):
 
         The sums are about the first value in the channel, of the image or, where images share their
         statistics, of the first one: it cannot be far from the mean, and a difference of squares of
-        the values themselves would lose a small variance.
+        the values themselves would lose a small variance. Each row is summed up by itself: behind a
+        ReLU most values are the same, and one long sum of them would round to one side each time.
         """
         w, offset = self.writer, self.offset(row, channel, x)
         if bias is not None:
@@ -220,7 +221,8 @@ class Writer(Side):
                 w.put(v, self.y, offset, i, past_caches=past_caches)
         if not self.map.norm:
             return
-        total, square = (w.get(self.sums, (channel, 3), i) for i in (1, 2))
+        rows = w.array("scratch3")  # of each channel, sums over the row so far
+        total, square = (w.get(rows, (channel, 2), i) if x else w.zero for i in (0, 1))
         pivot = w.get(self.pivots, (channel, 3))
         if x == 0:
             is_first = w.is_equal(row, 0)
@@ -231,8 +233,12 @@ class Writer(Side):
         for v in values:
             distance = w.subtract(v, pivot)
             total, square = w.add(total, distance), w.fma(distance, distance, square)
-        w.put(total, self.sums, (channel, 3), 1)
-        w.put(square, self.sums, (channel, 3), 2)
+        for i, part in enumerate((total, square)):
+            if x + len(values) < self.map.width:
+                w.put(part, rows, (channel, 2), i)
+            else:
+                whole = w.add(w.get(self.sums, (channel, 3), i + 1), part)
+                w.put(whole, self.sums, (channel, 3), i + 1)
 
     @property
     def has_own_gradient(self) -> bool:

@@ -17,7 +17,8 @@ from normlab.native.emitter import F32, I32, I64, Emitter, const
 
 _PARTS = ("y", "sums", "coefs", "dcoefs", "bits", "scale", "g", "raw", "gsums")
 ARGUMENTS = (
-    *("first", "last", "p", "d", "extra", "images", "scratch0", "scratch1", "scratch2"),
+    *("first", "last", "p", "d", "extra", "images"),
+    *("scratch0", "scratch1", "scratch2", "scratch3"),
     *(f"{role}_{part}" for role in "abo" for part in _PARTS),
 )
 """What every function is given: the first of the images it is for and the one behind the last, then
