@@ -4,6 +4,7 @@
     python benchmarks/lanes.py --only mnist-7288 --seconds 30
     python benchmarks/lanes.py --wide                                   # those that the rule refuses, too
     python benchmarks/lanes.py --instructions avx2 --json benchmarks/results/lanes_avx2_epyc_threads1.json
+    python benchmarks/lanes.py --check                                  # errors and accuracies, no times
     python benchmarks/lanes.py --write benchmarks/results/lanes_*.json  # the tables, from stored rows
 
 A row is a model, a kind of norm, a batch size and a size of images, trained as the first arm that has them; images
@@ -34,6 +35,7 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from lanes_check import check
 from shapes import every_recipe
 from timing import begin, keep, options
 
@@ -399,6 +401,8 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("--instructions", choices=("avx2",), help="hold both sides to these")
     parser.add_argument("--write", nargs="+", type=Path, help="make the tables from these results")
+    parser.add_argument("--check", action="store_true", help="errors and accuracies, no times")
+    parser.add_argument("--images", type=int, default=10000, help="with --check: to train on, at most")
     given = parser.parse_args()
     if given.write:
         write(given.write)
@@ -406,6 +410,10 @@ def main() -> None:
     if given.instructions:
         raise SystemExit(in_child(given.instructions))
     begin(given)
+    if given.check:
+        taken = [case for case in cases(given.only) if not case.refusal]
+        keep(check({name_of(case.recipe): case.recipe for case in taken}, given.images), given)
+        return
     print(f"{compiled.lanes()} lanes; for each group milliseconds of a trial's step, torch / lanes")
     print(f"{'':64}{'torch':>9}{''.join(f'{n:>15}' for n in (16, 8, 4, 1) if n <= rule.size())}")
     rows: list[Row] = []
