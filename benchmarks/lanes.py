@@ -397,7 +397,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="for a row, about")
     parser.add_argument("--only", default="", help="part of a row's name, a regular expression")
     parser.add_argument("--wide", action="store_true", help="time those that the rule refuses, too")
-    parser.add_argument("--memory", type=float, default=2.0, help="GB that the maps of a group may take")
+    parser.add_argument(
+        "--memory", type=float, default=2.0, help="GB that the maps of a group may take"
+    )
     parser.add_argument("--clock", choices=CLOCKS, default="cpu")
     parser.add_argument("--instructions", choices=("avx2",), help="hold both sides to these")
     parser.add_argument("--write", nargs="+", type=Path, help="make the tables from these results")
