@@ -404,7 +404,9 @@ def main() -> None:
     parser.add_argument("--instructions", choices=("avx2",), help="hold both sides to these")
     parser.add_argument("--write", nargs="+", type=Path, help="make the tables from these results")
     parser.add_argument("--check", action="store_true", help="errors and accuracies, no times")
-    parser.add_argument("--images", type=int, default=10000, help="with --check: to train on, at most")
+    parser.add_argument(
+        "--images", type=int, default=10000, help="with --check: to train on, at most"
+    )
     given = parser.parse_args()
     if given.write:
         write(given.write)
