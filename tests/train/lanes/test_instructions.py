@@ -66,4 +66,4 @@ def test_programs_for_avx2_and_avx512_give_the_same_bits() -> None:
 
 
 if __name__ == "__main__":
-    print(rule.size(), digest())
+    sys.stdout.write(f"{rule.size()} {digest()}")
