@@ -49,6 +49,8 @@ DATA = {"kind": "digits", "limit": 4, "test_limit": 2}
 def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], list[dict[int, int]]]:
     """What groups were trained: epochs behind each trial by its seed."""
     stub_lanes.install(monkeypatch)
+    # A worker imports the stub: from where this process may have it by other means.
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2]))
     path = tmp_path / "groups"
     monkeypatch.setenv("STUB_LOG", str(path))
 
