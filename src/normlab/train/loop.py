@@ -137,7 +137,8 @@ class Trainer:
         splits: The images.
         device: Where to train.
         probes: Whether the first epoch is watched.
-        beside: A trainer of the same images: they lie in memory once.
+        beside: A trainer of the same images and shapes: images lie in memory once, and what it runs
+            is compiled.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Trainer:
         if any(isinstance(module, MomentNorm) for module in self.model.modules()):
             # Compiling is no training: it must not count in the first epoch's seconds.
             kernels.prepare(torch.empty(1, 1, 1, 1, dtype=maps, device=device))
-        if self.layout is torch.channels_last and device.type == "cpu":
+        if self.layout is torch.channels_last and device.type == "cpu" and beside is None:
             _prepare_convolutions(recipe, splits.shape, splits.num_classes, maps)
         self.random = random_layers(self.model)
         self.following = [m for m in self.model.modules() if traits(m).follows_progress]
