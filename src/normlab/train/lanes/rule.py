@@ -48,6 +48,7 @@ class Form(NamedTuple):
     Attributes:
         model, norm, dropout, data: Of the recipe, as JSON; of dropout only its kind.
         activation: Its name.
+        dropping: The layers that drop anything, if not all that may could stand in one program.
         batch_size: Images of a step, before copies.
         update: See `normlab.train.lanes.update.form`.
         copies: The transforms that make several images of one, as JSON.
@@ -61,6 +62,7 @@ class Form(NamedTuple):
     norm: str
     activation: str
     dropout: str
+    dropping: tuple[str, ...]
     batch_size: int
     update: str
     copies: tuple[str, ...]
@@ -100,7 +102,8 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     model = build(recipe, shape, num_classes, device=place).model
     if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
-    dropping = [name for name, layer in _random(model) if layer.p > 0]
+    may_drop = _random(model)
+    dropping = [name for name, layer in may_drop if layer.p > 0]
     try:
         graph = translate(model, shape, dropping)
     except NoLanes as reason:
@@ -113,6 +116,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         recipe.norm.model_dump_json(),
         recipe.activation,
         recipe.dropout.kind,
+        () if _can_drop(model, shape, [name for name, _ in may_drop]) else tuple(dropping),
         recipe.batch_size,
         update.form(recipe),
         tuple(copies),
@@ -122,6 +126,15 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         num_classes,
         images,
     )
+
+
+def _can_drop(model: nn.Module, shape: tuple[int, int, int], names: list[str]) -> bool:
+    """Whether one program can do whatever the layers of these names drop in any trial."""
+    try:
+        translate(model, shape, names)
+    except NoLanes:
+        return False
+    return True
 
 
 def _why_not_at_all(recipe: Recipe) -> str | None:
