@@ -16,6 +16,7 @@ from normlab.train.lanes.group import GroupTrial
 from normlab.train.lanes.program import Program
 from normlab.train.lanes.rule import size
 from normlab.train.lanes.update import LaneUpdater
+from normlab.train.loop import Trainer
 
 pytestmark = pytest.mark.skipif(not size(), reason="this processor has no lanes")
 
@@ -282,3 +283,19 @@ def test_the_peak_is_shared_with_those_that_ended_before(monkeypatch: pytest.Mon
     monkeypatch.setattr("normlab.train.loop.peak_memory", lambda device: 1200)
     ran = run([trial({"epochs": 1}, 0), trial({"epochs": 2}, 1), trial({"epochs": 2}, 2)])
     assert [one.finished.result.peak_memory for one in ran] == [400, 400, 400]
+
+
+def test_an_error_of_all_takes_no_epoch_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, calls = Trainer.trained, [0]
+
+    def wrong(self: Trainer, *given: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise ValueError("after the second epoch's steps")
+        return right(self, *given)
+
+    (whole,) = run([trial({}, 0)])
+    monkeypatch.setattr(Trainer, "trained", wrong)
+    (again,) = run([trial({}, 0)])
+    assert again.computes[1]["path"].startswith("torch: ValueError")
+    assert again.epochs[1]["train_loss"] == pytest.approx(whole.epochs[1]["train_loss"], rel=1e-3)

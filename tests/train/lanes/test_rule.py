@@ -229,5 +229,5 @@ def test_masks_that_no_program_has_at_once_make_two_forms() -> None:
     assert isinstance(dropped, rule.Form)
     assert isinstance(deep, rule.Form)
     assert dropped != deep
-    assert dropped == form_of(**net, dropout=0.3)
+    assert dropped == form_of(**net, dropout=0.3) == form_of(**net)
     assert form_of(dropout=0.1) == form_of()

@@ -229,7 +229,7 @@ class _Epoch:
         group: Whose.
         trainers: One for each lane in use.
         epochs: Number of the epoch of each.
-        before: Gets the state of each trial of which torch does a step too.
+        before: Gets the state of each trial as the epoch begins.
     """
 
     def __init__(
@@ -281,9 +281,8 @@ class _Epoch:
         for trainer in trainers:
             trainer.updater.begin_epoch()
             trainer.model.train()
-        for i, trainer in enumerate(trainers):
-            if self._is_watched(i, 0, probes[i]):
-                self.before[i] = copy.deepcopy(trainer.checkpoint(()))
+        for i, trainer in enumerate(trainers):  # an error of what all share may come after `unload`
+            self.before[i] = copy.deepcopy(trainer.checkpoint(()))
         self.load()
         start, aside = time.perf_counter(), 0.0
         streams = [t.batches(epoch) for t, epoch in zip(trainers, self.epochs, strict=True)]

@@ -15,6 +15,7 @@ from torch import nn
 from normlab.models import MODELS, build
 from normlab.native import compiled
 from normlab.recipe import Recipe
+from normlab.regularizers import StochasticDepth
 from normlab.train.lanes import update
 from normlab.train.lanes.graph import Conv, Graph
 from normlab.train.lanes.translate import NoLanes, translate
@@ -102,8 +103,10 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     model = build(recipe, shape, num_classes, device=place).model
     if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
-    may_drop = _random(model)
-    dropping = [name for name, layer in may_drop if layer.p > 0]
+    layers = _random(model)
+    dropping = [name for name, layer in layers if layer.p > 0]
+    # Stochastic depth that is off stands in many nets where dropout may stand.
+    may_drop = [n for n, each in layers if each.p > 0 or not isinstance(each, StochasticDepth)]
     try:
         graph = translate(model, shape, dropping)
     except NoLanes as reason:
@@ -116,7 +119,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         recipe.norm.model_dump_json(),
         recipe.activation,
         recipe.dropout.kind,
-        () if _can_drop(model, shape, [name for name, _ in may_drop]) else tuple(dropping),
+        () if _can_drop(model, shape, may_drop) else tuple(dropping),
         recipe.batch_size,
         update.form(recipe),
         tuple(copies),
