@@ -49,7 +49,6 @@ class Form(NamedTuple):
     Attributes:
         model, norm, dropout, data: Of the recipe, as JSON; of dropout only its kind.
         activation: Its name.
-        dropping: The layers that drop anything, if not all that may could stand in one program.
         batch_size: Images of a step, before copies.
         update: See `normlab.train.lanes.update.form`.
         copies: The transforms that make several images of one, as JSON.
@@ -57,13 +56,13 @@ class Form(NamedTuple):
         shape: (C, H, W) of an image.
         num_classes: How many classes there are.
         images: That a trial trains on.
+        dropping: The layers that drop anything, if not all that may could stand in one program.
     """
 
     model: str
     norm: str
     activation: str
     dropout: str
-    dropping: tuple[str, ...]
     batch_size: int
     update: str
     copies: tuple[str, ...]
@@ -72,6 +71,7 @@ class Form(NamedTuple):
     shape: tuple[int, int, int]
     num_classes: int
     images: int
+    dropping: tuple[str, ...] = ()
 
 
 def form(
@@ -119,7 +119,6 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         recipe.norm.model_dump_json(),
         recipe.activation,
         recipe.dropout.kind,
-        () if _can_drop(model, shape, may_drop) else tuple(dropping),
         recipe.batch_size,
         update.form(recipe),
         tuple(copies),
@@ -128,6 +127,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         shape,
         num_classes,
         images,
+        () if _can_drop(model, shape, may_drop) else tuple(dropping),
     )
 
 
