@@ -16,6 +16,7 @@ from normlab.train.lanes.group import GroupTrial
 from normlab.train.lanes.program import Program
 from normlab.train.lanes.rule import size
 from normlab.train.lanes.update import LaneUpdater
+from normlab.train.loop import Trainer
 
 pytestmark = pytest.mark.skipif(not size(), reason="this processor has no lanes")
 
@@ -266,3 +267,35 @@ def test_a_miss_late_in_the_first_epoch_goes_back_to_its_beginning(
     (ran,) = run([one])
     assert ran.computes[0]["path"].startswith("torch: the update")
     assert ran.bits == by_torch(one).bits
+
+
+def test_too_little_memory_changes_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Program, *given: Any) -> Any:
+        raise MemoryError("no room for 16 lanes")
+
+    monkeypatch.setattr(Program, "step", full)
+    # An engine takes them up again, fewer at once: torch's path would be another training.
+    with pytest.raises(MemoryError):
+        run([trial({}, 0), trial({}, 1)])
+
+
+def test_the_peak_is_shared_with_those_that_ended_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("normlab.train.loop.peak_memory", lambda device: 1200)
+    ran = run([trial({"epochs": 1}, 0), trial({"epochs": 2}, 1), trial({"epochs": 2}, 2)])
+    assert [one.finished.result.peak_memory for one in ran] == [400, 400, 400]
+
+
+def test_an_error_of_all_takes_no_epoch_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    right, calls = Trainer.trained, [0]
+
+    def wrong(self: Trainer, *given: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise ValueError("after the second epoch's steps")
+        return right(self, *given)
+
+    (whole,) = run([trial({}, 0)])
+    monkeypatch.setattr(Trainer, "trained", wrong)
+    (again,) = run([trial({}, 0)])
+    assert again.computes[1]["path"].startswith("torch: ValueError")
+    assert again.epochs[1]["train_loss"] == pytest.approx(whole.epochs[1]["train_loss"], rel=1e-3)

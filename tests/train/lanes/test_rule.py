@@ -219,3 +219,15 @@ def test_a_processor_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_narrowest_program() -> None:
     assert [lanes_for(n) for n in (1, 4, 5, 8, 9, 16)] == [4, 4, 8, 8, 16, 16]
+
+
+def test_masks_that_no_program_has_at_once_make_two_forms() -> None:
+    # Both stand behind the last block's norm: side by side the path would hang on the companions.
+    net = {"model": {"kind": "resnet", "width": 4}, "batch_size": 48}
+    dropped = form_of(**net, dropout=0.1)
+    deep = form_of(**net, stochastic_depth=0.1)
+    assert isinstance(dropped, rule.Form)
+    assert isinstance(deep, rule.Form)
+    assert dropped != deep
+    assert dropped == form_of(**net, dropout=0.3) == form_of(**net)
+    assert form_of(dropout=0.1) == form_of()

@@ -165,3 +165,50 @@ def test_a_normalized_map_is_not_stored() -> None:
     pools = [o for o in graph.operations if type(o).__name__ == "Pool"]
     assert len(graph.maps) == 1 + len(convolutions) + len(pools)
     assert all(each.rectified == (each.norm is not None) for each in graph.maps)  # conv, ReLU, norm
+
+
+class Changing(nn.Module):
+    """A net that does something to itself in every forward."""
+
+    def __init__(self, change: Callable[[Changing], object]) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(4, 10)
+        self.calls, self.seen = 0, list[int]()
+        self.register_buffer("steps", torch.zeros(()))
+        self.change = change
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.change(self)
+        x = self.pool(self.relu(self.norm(self.conv(x))))
+        return self.head(torch.flatten(x, 1))  # type: ignore[no-any-return]
+
+    def count(self) -> None:
+        """One more forward."""
+        self.calls += 1
+
+
+CHANGES: dict[str, Callable[[Changing], object]] = {
+    "calls": Changing.count,
+    "seen": lambda net: net.seen.append(1),
+    "steps": lambda net: net.get_buffer("steps").add_(1),
+    "norm.momentum": lambda net: setattr(net.norm, "momentum", 0.5),
+    "conv.bias.requires_grad": lambda net: net.conv.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_as_it_runs_is_not_followed(what: str) -> None:
+    # It is followed once, and might do something else in a later step.
+    with pytest.raises(NoLanes, match=f"the model's code changes '{what}' as it runs"):
+        translate(Changing(CHANGES[what]), SHAPE)
+    translate(Changing(lambda net: None), SHAPE)
+
+
+def test_a_result_that_nothing_reads_is_refused() -> None:
+    def code(net: nn.Module, x: Tensor) -> Tensor:
+        net.get_submodule("pool")(x)
+        return x
+
+    with pytest.raises(NoLanes, match="whose result nothing reads"):
+        translate(Doing(code), SHAPE)

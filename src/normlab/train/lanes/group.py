@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from normlab.data import Splits
+from normlab.errors import fault_of_machine
 from normlab.recipe import Recipe
 from normlab.records import EpochRecord
 from normlab.train.checkpoint import Checkpoint
@@ -130,7 +131,7 @@ def _finished(
         found = trainer.finish(history)
     except Exception as error:
         return error
-    shared = group.together.get(id(trainer), 1)
+    shared = group.most.get(id(trainer), 1)
     memory = found.result.peak_memory
     result = replace(found.result, peak_memory=None if memory is None else memory // shared)
     return replace(found, result=result, computes=group.computes(trainer))
@@ -141,12 +142,14 @@ class Group:
 
     Attributes:
         together: With how many a trainer stood in its last epoch, by its id.
+        most: With how many it stood in any: the largest size of the process is theirs.
         missed: Why a trainer is trained by torch after all, by its id.
     """
 
     def __init__(self) -> None:
         self.programs: dict[object, Program] = {}
         self.together: dict[int, int] = {}
+        self.most: dict[int, int] = {}
         self.missed: dict[int, str] = {}
         self.proved: set[int] = set()
 
@@ -163,6 +166,8 @@ class Group:
         beside = [i for i, trainer in enumerate(trainers) if id(trainer) not in self.missed]
         if beside:
             self.together |= {id(trainers[i]): len(beside) for i in beside}
+            for i in beside:
+                self.most[id(trainers[i])] = max(len(beside), self.most.get(id(trainers[i]), 1))
             done = self._in_lanes([trainers[i] for i in beside], [epochs[i] for i in beside])
             found |= dict(zip(beside, done, strict=True))
         for i, trainer in enumerate(trainers):
@@ -185,6 +190,8 @@ class Group:
         try:
             return _Epoch(self, trainers, epochs, before).run()
         except Exception as error:  # of what all share: each trial shows whether torch has it too
+            if fault_of_machine(error) is not None:
+                raise  # says nothing about lanes: a trial keeps its path when it is taken up again
             told = f"{type(error).__name__}: {error}"
             return [LanesMissError(told, before.get(i)) for i in range(len(trainers))]
 
@@ -222,7 +229,7 @@ class _Epoch:
         group: Whose.
         trainers: One for each lane in use.
         epochs: Number of the epoch of each.
-        before: Gets the state of each trial of which torch does a step too.
+        before: Gets the state of each trial as the epoch begins.
     """
 
     def __init__(
@@ -274,9 +281,8 @@ class _Epoch:
         for trainer in trainers:
             trainer.updater.begin_epoch()
             trainer.model.train()
-        for i, trainer in enumerate(trainers):
-            if self._is_watched(i, 0, probes[i]):
-                self.before[i] = copy.deepcopy(trainer.checkpoint(()))
+        for i, trainer in enumerate(trainers):  # an error of what all share may come after `unload`
+            self.before[i] = copy.deepcopy(trainer.checkpoint(()))
         self.load()
         start, aside = time.perf_counter(), 0.0
         streams = [t.batches(epoch) for t, epoch in zip(trainers, self.epochs, strict=True)]

@@ -15,6 +15,7 @@ from torch import nn
 from normlab.models import MODELS, build
 from normlab.native import compiled
 from normlab.recipe import Recipe
+from normlab.regularizers import StochasticDepth
 from normlab.train.lanes import update
 from normlab.train.lanes.graph import Conv, Graph
 from normlab.train.lanes.translate import NoLanes, translate
@@ -55,6 +56,7 @@ class Form(NamedTuple):
         shape: (C, H, W) of an image.
         num_classes: How many classes there are.
         images: That a trial trains on.
+        dropping: The layers that drop anything, if not all that may could stand in one program.
     """
 
     model: str
@@ -69,6 +71,7 @@ class Form(NamedTuple):
     shape: tuple[int, int, int]
     num_classes: int
     images: int
+    dropping: tuple[str, ...] = ()
 
 
 def form(
@@ -100,7 +103,10 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     model = build(recipe, shape, num_classes, device=place).model
     if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
-    dropping = [name for name, layer in _random(model) if layer.p > 0]
+    layers = _random(model)
+    dropping = [name for name, layer in layers if layer.p > 0]
+    # Stochastic depth that is off stands in many nets where dropout may stand.
+    may_drop = [n for n, each in layers if each.p > 0 or not isinstance(each, StochasticDepth)]
     try:
         graph = translate(model, shape, dropping)
     except NoLanes as reason:
@@ -121,7 +127,17 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         shape,
         num_classes,
         images,
+        () if _can_drop(model, shape, may_drop) else tuple(dropping),
     )
+
+
+def _can_drop(model: nn.Module, shape: tuple[int, int, int], names: list[str]) -> bool:
+    """Whether one program can do whatever the layers of these names drop in any trial."""
+    try:
+        translate(model, shape, names)
+    except NoLanes:
+        return False
+    return True
 
 
 def _why_not_at_all(recipe: Recipe) -> str | None:

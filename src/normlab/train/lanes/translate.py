@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from normlab.convolutions import Conv2d
 from normlab.models.pooling import AveragePool, GlobalAveragePool
@@ -89,10 +89,15 @@ def translate(
     Raises:
         NoLanes: A layer has no form for lanes; the message names it.
     """
+    before = _state(model)
     try:
         traced = _Tracer().trace(model)
     except Exception as error:  # code of the user's that cannot be followed
         raise NoLanes(f"the model's code cannot be followed: {error}") from None
+    after = _state(model)
+    if changed := [name for name in before.keys() | after.keys() if _differ(name, before, after)]:
+        # It is followed once: what it does in later steps would stay unseen.
+        raise NoLanes(f"the model's code changes {min(changed)!r} as it runs")
     _check_use(model, traced)
     modules = dict(model.named_modules())
     parameters = tuple((name, tuple(p.shape)) for name, p in model.named_parameters())
@@ -123,6 +128,30 @@ def translate(
     if not making.operations or making.operations[-1][3] != result.map:
         raise NoLanes("the logits are not what the last layer makes")
     return _finish(making, parameters)
+
+
+def _state(model: nn.Module) -> dict[str, object]:
+    """What code of a model can change in a forward, by name: copies, or texts that tell a change.
+
+    Values of parameters are not looked at: no forward changes them that can be trained.
+    """
+    found: dict[str, object] = {}
+    for prefix, module in model.named_modules():
+        for name, value in vars(module).items():
+            if name not in {"_modules", "_parameters", "_buffers"}:
+                found[f"{prefix}.{name}".lstrip(".")] = repr(value)
+        for name, parameter in module.named_parameters(prefix, recurse=False):
+            found[f"{name}.requires_grad"] = parameter.requires_grad
+        for name, buffer in module.named_buffers(prefix, recurse=False):
+            found[name] = buffer.detach().clone()
+    return found
+
+
+def _differ(name: str, one: dict[str, object], other: dict[str, object]) -> bool:
+    ours, theirs = one.get(name), other.get(name)
+    if isinstance(ours, Tensor) and isinstance(theirs, Tensor) and not ours.is_meta:
+        return not torch.equal(ours, theirs)
+    return type(ours) is not type(theirs) or not (isinstance(ours, Tensor) or ours == theirs)
 
 
 def _check_use(model: nn.Module, traced: fx.Graph) -> None:
@@ -308,6 +337,8 @@ def _finish(making: _Making, parameters: tuple[tuple[str, tuple[int, ...]], ...]
         not v.map and kind is not Conv for kind, _, reads, _ in making.operations for v in reads
     ):
         raise NoLanes("the images are read by something else than a convolution")
+    if any(number not in views for *_, number in making.operations[:-1]):
+        raise NoLanes("a layer is called whose result nothing reads")
     seen: set[tuple[int, bool]] = set()
     operations: list[Operation] = []
     for kind, options, reads, number in reversed(making.operations):
