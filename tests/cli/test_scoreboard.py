@@ -17,7 +17,7 @@ def test_the_counts_stand_above_a_line_for_each_row(normlab: Run) -> None:
         assert row.state != "not asked" or f"{row.number}: not asked, {row.why}" in out
     (line,) = (line for line in out.splitlines() if line.startswith("113 "))
     assert "mnist-l1-l2-gbn: L1 with" in line
-    assert line.split()[-3:] == ["refuted", "5", "full"]
+    assert line.split()[-3:] == ["refuted", "10", "full"]
 
 
 def test_json_has_every_row_with_its_claims(normlab: Run) -> None:

@@ -195,7 +195,7 @@ def test_the_scale_is_full_where_nothing_differs(
     found = scale_of(FULL, setup, bundle)
     assert found.differs == differs
     assert found.scale == ("laptop" if differs else "full")
-    assert found.seeds == 5
+    assert found.seeds == 10
 
 
 def test_the_scale_of_what_was_not_run_whole(
@@ -203,7 +203,7 @@ def test_the_scale_of_what_was_not_run_whole(
 ) -> None:
     monkeypatch.setattr(bundle, "frames", lambda _: None)
     monkeypatch.setattr(bundle, "rehearsed", lambda _: released_frames(bundle.study(FULL)))
-    assert scale_of(FULL, None, bundle) == StudyScale(FULL, "rehearsal", 5)
+    assert scale_of(FULL, None, bundle) == StudyScale(FULL, "rehearsal", 10)
     monkeypatch.setattr(bundle, "rehearsed", lambda _: None)
     assert scale_of(FULL, None, bundle) == StudyScale(FULL, None, None)
 

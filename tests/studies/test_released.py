@@ -25,13 +25,13 @@ def verdicts(name: str) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("claim", "points"),
-    [("L1 alone beats L1 with L2", 0.42), ("L2 alone beats L1 with L2", 0.27)],
+    [("L1 alone beats L1 with L2", 0.38), ("L2 alone beats L1 with L2", 0.24)],
 )
 def test_one_penalty_is_above_both_over_the_last_ten_epochs(claim: str, points: float) -> None:
     row = verdicts("mnist-l1-l2-gbn").loc[claim]
     assert row["verdict"] == "supported"
     assert 100 * row["estimate"] == pytest.approx(points, abs=0.005)
-    # In a family of six claims [0.24, 0.59] and [0.08, 0.46]: more claims are wider.
+    # On the pilot's seeds, 0 to 4, it was 0.42 and 0.27.
     assert 0 < row["low"]
 
 
@@ -49,7 +49,11 @@ def test_the_own_batch_norm_ends_at_torch_s_loss_on_caltech() -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_changed_claims_alone_are_exploratory_on_the_seeds_that_were_seen(name: str) -> None:
-    changed = {claim.name for claim in api.load_study(name).claims if claim.declared}
+    study = api.load_study(name)
+    frames = released_frames(study)
+    assert frames is not None
+    is_fresh = min(frames.plan.seeds) >= study.first_seed  # nobody had seen them
+    changed = {claim.name for claim in study.claims if claim.declared and not is_fresh}
     why = verdicts(name)["exploratory"]
     assert set(why[why.notna()].index) == changed
 
