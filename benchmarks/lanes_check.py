@@ -29,9 +29,7 @@ from normlab.recipe import Recipe
 from normlab.stats import moments, t_intervals
 from normlab.train import EpochDone, train
 from normlab.train.lanes import GroupTrial, rule, train_group
-from normlab.train.lanes.norms import LaneNorm
 from normlab.train.lanes.program import Program
-from normlab.train.lanes.translate import translate
 from normlab.train.loop import Trainer
 
 SEEDS = 16
@@ -47,17 +45,11 @@ def errors(recipe: Recipe) -> Row:
     trainers = [Trainer(recipe, seed, data, place, probes=False) for seed in range(lanes)]
     first = trainers[0]
     first.model.train()
-    graph = translate(first.model, first.shape)
-    norms = {
-        each.norm: LaneNorm(first.model.get_submodule(each.norm), each.height * each.width)
-        for each in graph.maps
-        if each.norm
-    }
-    program = Program(graph, norms, lanes, recipe.batch_size)
+    program = Program.of(first.model, first.shape, lanes, recipe.batch_size)
     given = [next(trainer.batches(1)) for trainer in trainers]
     for lane, trainer in enumerate(trainers):
         program.parameters[:, lane] = flat(p.detach() for p in trainer.model.parameters())
-    for name, norm in norms.items():
+    for name, norm in program.norms.items():
         program.buffers[name] = {
             short_name: np.stack(
                 [t.model.get_submodule(name).get_buffer(short_name).numpy() for t in trainers], -1

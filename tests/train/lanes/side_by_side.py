@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normlab.regularizers import RandomLayer
-from normlab.train.lanes.norms import LaneNorm
 from normlab.train.lanes.program import Program
-from normlab.train.lanes.translate import translate
 from normlab.train.streams import random_layers
 
 LANES = 4
@@ -59,13 +57,7 @@ class Sides:
         model.train()
         layers = dict(random_layers(model))
         self.dropping = [name for name, layer in layers.items() if layer.p > 0]
-        graph = translate(model, shape, self.dropping)
-        norms = {
-            each.norm: LaneNorm(model.get_submodule(each.norm), each.height * each.width)
-            for each in graph.maps
-            if each.norm
-        }
-        self.program = Program(graph, norms, LANES, images)
+        self.program = Program.of(model, shape, LANES, images, self.dropping)
         self.models = [copy.deepcopy(model) for _ in range(LANES)]
         draw = torch.Generator().manual_seed(1)
         self.images = [torch.randn((images, *shape), generator=draw) for _ in range(LANES)]

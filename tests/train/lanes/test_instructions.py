@@ -14,9 +14,7 @@ import torch
 from normlab.models import build
 from normlab.recipe import Recipe
 from normlab.train.lanes import rule
-from normlab.train.lanes.norms import LaneNorm
 from normlab.train.lanes.program import Program
-from normlab.train.lanes.translate import translate
 from normlab.train.streams import initialize
 
 SHAPE = (1, 28, 28)
@@ -28,17 +26,11 @@ def digest() -> str:
     models = [build(recipe, SHAPE, 10).model.train() for _ in range(4)]
     for seed, model in enumerate(models):
         initialize(model, seed)
-    graph = translate(models[0], SHAPE)
-    norms = {
-        each.norm: LaneNorm(models[0].get_submodule(each.norm), each.height * each.width)
-        for each in graph.maps
-        if each.norm
-    }
-    program = Program(graph, norms, 4, 5)
+    program = Program.of(models[0], SHAPE, 4, 5)
     for lane, model in enumerate(models):
         rows = [p.detach().flatten() for p in model.parameters()]
         program.parameters[:, lane] = torch.cat(rows).numpy()
-    for name, norm in norms.items():
+    for name, norm in program.norms.items():
         layer = models[0].get_submodule(name)
         program.buffers[name] = {
             short: np.repeat(layer.get_buffer(short).numpy()[..., None], 4, axis=-1)

@@ -30,10 +30,8 @@ from normlab.recipe import Recipe
 from normlab.records import EpochRecord
 from normlab.train.checkpoint import Checkpoint
 from normlab.train.lanes.masks import LaneMasks
-from normlab.train.lanes.norms import LaneNorm
 from normlab.train.lanes.program import Program
 from normlab.train.lanes.rule import lanes_for
-from normlab.train.lanes.translate import translate
 from normlab.train.lanes.update import LaneUpdater
 from normlab.train.liveness import Probe
 from normlab.train.loop import EpochDone, Finished, Given, Trainer
@@ -211,14 +209,8 @@ class Group:
             self.programs.clear()  # its memory is that of all maps
             first = trainers[0]
             first.model.train()  # which way its code takes may hang on the mode
-            graph = translate(first.model, first.shape, dropping)
-            norms = {
-                each.norm: LaneNorm(first.model.get_submodule(each.norm), each.height * each.width)
-                for each in graph.maps
-                if each.norm
-            }
             batch = first.recipe.batch_size * first.augment.copies
-            self.programs[key] = Program(graph, norms, lanes, batch)
+            self.programs[key] = Program.of(first.model, first.shape, lanes, batch, dropping)
         return self.programs[key]
 
 

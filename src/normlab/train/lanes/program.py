@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from normlab.native import compiled
 from normlab.train.lanes.graph import Conv, Graph, Map, Operation
 from normlab.train.lanes.memory import assign, reads
 from normlab.train.lanes.norms import LaneNorm
+from normlab.train.lanes.translate import translate
 
 Floats = npt.NDArray[np.float32]
 _PAGE = 1 << 21
@@ -85,27 +86,50 @@ class Program:
         self.gradients: Floats = self.arena.zeros((rows, lanes))
         self.slots = assign(graph, lambda name: self.norms[name].per_image)
         self.rows = _rows(graph)
+        self._of_norm = {name: self._parameters_of(name) for name in self.norms}
         self.segments = _segments(graph)
         self.buffers: dict[str, dict[str, Floats]] = {name: {} for name in self.norms}
         self.bits: dict[str, npt.NDArray[Any]] = {}
         self.scales: dict[str, Floats] = {}
         self._buffers: dict[int, npt.NDArray[Any]] = {}
+        self._raw = {
+            read.map.number
+            for operation in graph.operations
+            for read in reads(operation)
+            if read.raw and read.map.norm
+        }
         self._arrays = {stored.number: self._of_map(stored) for stored in graph.maps}
         scratch = max(max(stored.size, 2 * stored.channels) for stored in graph.maps)
         self._scratch = [self.arena.zeros((scratch, lanes)) for _ in range(4)]
         self._told: Floats = self.arena.zeros((batch, _loss_rows(), lanes))
         self._share: Floats = self.arena.zeros((1, lanes))
         self._addresses = np.zeros(lanes, np.int64)
-        raw = {
-            read.map.number
-            for operation in graph.operations
-            for read in reads(operation)
-            if read.raw and read.map.norm
+        self._forward = [self._function("forward", o) for o in graph.operations]
+        self._backward = [self._function("backward", o) for o in graph.operations]
+        self._pack = self._function("pack", None)
+        self._loss = self._function("loss", None)
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        shape: tuple[int, int, int],
+        lanes: int,
+        batch: int,
+        dropping: Collection[str] = (),
+    ) -> Program:
+        """The program of a model; see `translate` for `shape` and `dropping`.
+
+        Raises:
+            NoLanes: A layer has no form for lanes.
+        """
+        graph = translate(model, shape, dropping)
+        norms = {
+            each.norm: LaneNorm(model.get_submodule(each.norm), each.height * each.width)
+            for each in graph.maps
+            if each.norm
         }
-        self._forward = [self._function("forward", o, raw) for o in graph.operations]
-        self._backward = [self._function("backward", o, raw) for o in graph.operations]
-        self._pack = self._function("pack", None, raw)
-        self._loss = self._function("loss", None, raw)
+        return cls(graph, norms, lanes, batch)
 
     @property
     def bytes(self) -> int:
@@ -168,24 +192,22 @@ class Program:
         if stored.norm is None:
             return
         arrays = self._arrays[stored.number]
-        with np.errstate(all="ignore"):  # a lane that diverges goes on, alone
-            coefs = self.norms[stored.norm].forward(
-                arrays["sums"][:count], self.parameters_of(stored.norm), self.buffers[stored.norm]
-            )
+        coefs = self.norms[stored.norm].forward(
+            arrays["sums"][:count], self._of_norm[stored.norm], self.buffers[stored.norm]
+        )
         arrays["coefs"][: len(coefs)] = coefs
 
     def _normalize_back(self, stored: Map, count: int) -> None:
         if stored.norm is None:
             return
         arrays = self._arrays[stored.number]
-        with np.errstate(all="ignore"):
-            coefs, gradients = self.norms[stored.norm].backward(arrays["gsums"][:count])
+        coefs, gradients = self.norms[stored.norm].backward(arrays["gsums"][:count])
         arrays["dcoefs"][: len(coefs)] = coefs
         for name, gradient in gradients.items():
             first, last = self.rows[f"{stored.norm}.{name}"]
             self.gradients[first:last] = gradient
 
-    def parameters_of(self, layer: str) -> dict[str, Floats]:
+    def _parameters_of(self, layer: str) -> dict[str, Floats]:
         """A norm's parameters by their short names, (C, lanes) each: views."""
         return {
             name.rpartition(".")[2]: self.parameters[first:last]
@@ -207,13 +229,7 @@ class Program:
             made["gsums"] = zeros((self.batch, stored.channels, 2, lanes))
             made["coefs"] = zeros((images, stored.channels, 3, lanes))
             made["dcoefs"] = zeros((images, stored.channels, 3, lanes))
-            raw = [
-                read
-                for operation in self.graph.operations
-                for read in reads(operation)
-                if read.raw and read.map.number == stored.number
-            ]
-            if raw:
+            if stored.number in self._raw:
                 made["raw"] = zeros((self.batch, stored.size, lanes))
         if stored.mask:
             shape: tuple[int, ...] = {
@@ -233,12 +249,10 @@ class Program:
             self._buffers[number] = self.arena.zeros(shape)
         return self._buffers[number]
 
-    def _function(
-        self, name: str, operation: Operation | None, raw: set[int]
-    ) -> Callable[[int, int], None]:
+    def _function(self, name: str, operation: Operation | None) -> Callable[[int, int], None]:
         from normlab.train.lanes.writer import ARGUMENTS
 
-        address = self._compiled(name, operation, raw)
+        address = self._compiled(name, operation)
         given: dict[str, npt.NDArray[Any]] = {"p": self.parameters, "d": self.gradients}
         given |= {f"scratch{i}": array for i, array in enumerate(self._scratch)}
         images, logits = self.graph.maps[0], self.graph.logits
@@ -282,9 +296,9 @@ class Program:
             return None
         return makers[0].source.map
 
-    def _compiled(self, name: str, operation: Operation | None, raw: set[int]) -> int:
+    def _compiled(self, name: str, operation: Operation | None) -> int:
         maps = self.graph.maps
-        has_raw = operation is not None and operation.out.number in raw
+        has_raw = operation is not None and operation.out.number in self._raw
         used = (
             [maps[0]]
             if name == "pack"

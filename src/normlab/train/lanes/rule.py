@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from normlab.regularizers import StochasticDepth
 from normlab.train.lanes import update
 from normlab.train.lanes.graph import Conv, Graph
 from normlab.train.lanes.translate import NoLanes, translate
+from normlab.train.streams import random_layers
 
 WIDEST = 32
 """Channels up to which lanes pay: a wider convolution fills a core's vectors by itself."""
@@ -103,7 +104,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     model = build(recipe, shape, num_classes, device=place).model
     if reason := update.why_not(recipe, model) or _why_not(model):
         return reason
-    layers = _random(model)
+    layers = random_layers(model)
     dropping = [name for name, layer in layers if layer.p > 0]
     # Stochastic depth that is off stands in many nets where dropout may stand.
     may_drop = [n for n, each in layers if each.p > 0 or not isinstance(each, StochasticDepth)]
@@ -166,12 +167,6 @@ def _why_not(model: nn.Module) -> str | None:
         if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
             return f"parameter '{name}' has a hook"
     return None
-
-
-def _random(model: nn.Module) -> list[tuple[str, Any]]:
-    from normlab.train.streams import random_layers
-
-    return random_layers(model)
 
 
 def widest(graph: Graph) -> int:

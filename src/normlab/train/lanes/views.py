@@ -240,11 +240,6 @@ class Writer(Side):
                 whole = w.add(w.get(self.sums, (channel, 3), i + 1), part)
                 w.put(whole, self.sums, (channel, 3), i + 1)
 
-    @property
-    def has_own_gradient(self) -> bool:
-        """Whether the gradient of the map is what its readers stored."""
-        return not (self.map.norm or self.map.rectified)
-
     def gradient_row(self, row, scratch, bias=None) -> None:
         """Put a row of the map's gradient where the map has it; add it up for a bias."""
         w, stored = self.writer, self.map
