@@ -62,8 +62,9 @@ try:
 except subprocess.TimeoutExpired:
     code = 124
 took = time.perf_counter() - begun
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps({"seconds": took, "peak": peak, "exit": code}))
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+cpu = used.ru_utime + used.ru_stime
+print(json.dumps({"seconds": took, "cpu": cpu, "peak": used.ru_maxrss, "exit": code}))
 """
 _AT = "2026-01-01T00:00:00+00:00"
 
@@ -292,6 +293,7 @@ def measured(words: list[str], patience: float) -> dict[str, object]:
     scale = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss, bytes
     return {
         "seconds": round(found["seconds"], 2),
+        "cpu_seconds": round(found["cpu"], 2),
         "peak_mib": round(found["peak"] * scale / 2**20),
         "exit": found["exit"],
         "printed_bytes": printed,

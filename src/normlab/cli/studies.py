@@ -67,7 +67,8 @@ def plan(
     )
     made = api.plan(chosen)
     states = stored.states_of(made, runs)
-    claims = stored.claim_plans(made, runs)
+    frames = stored.frames_of_plan(made, runs)
+    claims = stored.claim_plans(made, runs, frames=frames)
     hopeless = claims[~claims["settles"].astype(bool)].to_dict("records")
     # Of a variant (other seeds, fixed factors) the user knows that it is less than the study.
     if hopeless and not force and not made.study.varied:
@@ -75,7 +76,7 @@ def plan(
         raise UserError(f"claim {first['claim']}: {first['obstacle']}. --force plans it anyway.")
     findings = api.lint(made)
     with telling() as told:
-        costs = costs_of(made, runs, claims=claims, probing=not no_probe, told=told)
+        costs = costs_of(made, runs, claims=claims, frames=frames, probing=not no_probe, told=told)
     slow = slow_bfloat16(made, costs.device, costs.threads, measure=not no_probe)
     warnings = [slow] if slow else []
     claims = claims.assign(hours=costs.claims["hours"])

@@ -1,8 +1,8 @@
 """Files of arrays as runs write them, read in a third of the time that NumPy takes.
 
-A large report reads a hundred thousand small npz files. Read here is the form alone that `np.savez_compressed` writes: a zip
-archive (PKWARE APPNOTE 6.3.9, sections 4.3.7 and 4.3.12) of deflated npy files of version 1. Whatever
-else a file has is left to NumPy.
+A large report reads a hundred thousand small npz files. Read here is the form alone that
+`np.savez_compressed` writes: a zip archive (PKWARE APPNOTE 6.3.9, sections 4.3.7 and 4.3.12) of
+deflated npy files of version 1. Whatever else a file has is left to NumPy.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy.typing as npt
 _END = struct.Struct("<4s4H2LH")
 """End of the central directory: signature, disks, entries, size, offset, comment."""
 _ENTRY = struct.Struct("<4s6H3L5H2L")
-"""An entry of it: signature, versions, flags, method, time, date, CRC-32, sizes, lengths, offset."""
+"""An entry: signature, versions, flags, method, time, date, CRC-32, sizes, lengths, offset."""
 _LOCAL = struct.Struct("<4s5H3L2H")
 """Before a file: signature, version, flags, method, time, date, CRC-32, sizes, lengths."""
 _DEFLATED = 8

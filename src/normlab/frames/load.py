@@ -89,9 +89,7 @@ def once(make: Callable[[Frames], Made]) -> Callable[[Frames], Made]:
     return made
 
 
-def load_frames(
-    store: Store, plan: PlanRecord | None = None, *, details: bool = True
-) -> Frames:
+def load_frames(store: Store, plan: PlanRecord | None = None, *, details: bool = True) -> Frames:
     """Read the planned trials of a study: of its last run, or of another plan for it.
 
     Args:
@@ -137,8 +135,8 @@ def _load(store: Store, plan: PlanRecord, details: bool) -> Frames:
     trials[FINAL_COLUMNS] = trials[FINAL_COLUMNS].astype(float)
     trials["gap"] = trials["final_train_accuracy"] - trials["test_accuracy"]
     trials["together"] = trials["provenance"].map(_together)
-    losses = epochs[["id", "epoch", "test_loss", "train_loss"]]
-    trials["test_loss_rises"] = trials["id"].map(loss_rises(losses))
+    losses = epochs[["epoch", "test_loss", "train_loss"]].assign(id=place)
+    trials["test_loss_rises"] = loss_rises(losses).reindex(range(len(trials))).to_numpy()
     return Frames(plan, trials, epochs, tuple(store.looks()))
 
 
@@ -154,20 +152,22 @@ def _epochs(
     told = "details" if details else "details_of_sparsity"
     columns = [name for name in EPOCH_COLUMNS if name != "details"]
     blocks: dict[str, list[npt.NDArray[Any]]] = {}
+    found: dict[str, npt.NDArray[Any]]
     for rows in store.epoch_blocks(ids, ["trial_id", *columns, told]):
         if not rows:
             continue
         trial_ids, *values, texts = zip(*rows, strict=True)
         place = np.fromiter(map(place_of.__getitem__, trial_ids), np.int64, len(rows))
         order = np.argsort(place, kind="stable")
-        found: dict[str, npt.NDArray[Any]] = {"place": place}
+        found = {"place": place}
         for name, column in zip(columns, values, strict=True):
             found[name] = np.array(column, dtype=None if name == "epoch" else float)
-        parsed = np.empty(len(rows), dtype=object)
-        parsed[:] = _details(texts)
+        there, parsed = _details(texts)
         if details:
-            found["details"] = parsed
-        found["sparsity"] = np.fromiter(map(sparsity, parsed), float, len(rows))
+            found["details"] = np.empty(len(rows), dtype=object)
+            found["details"][there] = parsed
+        found["sparsity"] = np.full(len(rows), np.nan)
+        found["sparsity"][there] = list(map(sparsity, parsed))
         for name, column in found.items():
             blocks.setdefault(name, []).append(column[order])
     wanted = ["place", *EPOCH_COLUMNS, "sparsity"]
@@ -189,18 +189,20 @@ def _empty_type(name: str) -> str:
     return {"place": "int64", "details": "object", "epoch": "object"}.get(name, "float64")
 
 
-def _details(texts: Sequence[str | None]) -> list[object]:
-    """Diagnostics of many epochs, parsed at once: their keys are then the same strings."""
+def _details(texts: Sequence[str | None]) -> tuple[list[int], list[object]]:
+    """Diagnostics of many epochs, parsed at once: their keys are then the same strings.
+
+    Returns:
+        Places of the epochs that have some, and these.
+    """
+    there = [place for place, text in enumerate(texts) if text is not None]
     known = [text for text in texts if text is not None]
     found: Sequence[object] = json.loads(f"[{','.join(known)}]")
-    if len(found) != len(known):  # one of them holds several values
-        found = [json.loads(text) for text in known]
+    if len(found) != len(known):  # one of them holds several values, which is no JSON
+        found = list(map(json.loads, known))
     # Nothing but an escape can hold a control character in JSON.
-    found = [
-        clean(one) if "\\" in text else one for one, text in zip(found, known, strict=True)
-    ]
-    parsed = iter(found)
-    return [None if text is None else next(parsed) for text in texts]
+    parsed = [clean(one) if "\\" in text else one for one, text in zip(found, known, strict=True)]
+    return there, parsed
 
 
 def _together(places: object) -> int:

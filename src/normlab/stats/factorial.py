@@ -113,9 +113,7 @@ def factorial(
     return effects
 
 
-def _fit(
-    design: Values, arm: npt.NDArray[np.int64], y: Values
-) -> tuple[Values, Values] | None:
+def _fit(design: Values, arm: npt.NDArray[np.int64], y: Values) -> tuple[Values, Values] | None:
     """Least squares: coefficients and their covariance; None for a fit without residuals.
 
     Args:
@@ -234,13 +232,13 @@ def _estimable(terms: dict[str, Values], present: npt.NDArray[np.bool_]) -> dict
             rests -= before @ (before.T @ rests)
             for index, (part, rest) in enumerate(zip(parts.T, rests.T, strict=True)):
                 own = basis[:, first:found]
-                rest = rest - own @ (own.T @ rest)
-                rest -= own @ (own.T @ rest)
-                size = float(np.linalg.norm(rest))
+                left = rest - own @ (own.T @ rest)
+                left -= own @ (own.T @ left)
+                size = float(np.linalg.norm(left))
                 if size > 1e-9 * max(1.0, float(np.linalg.norm(part))):
                     if found == basis.shape[1]:  # no arm is left that could tell it
                         continue
-                    basis[:, found] = rest / size
+                    basis[:, found] = left / size
                     found += 1
                     keep.append(start + index)
         kept[term] = columns[:, keep]
