@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from normlab.frames.chosen import chosen_arms
 from normlab.frames.load import Frames
 from normlab.frames.predictions import counted, predictions
 from normlab.frames.scores import images, score_array
@@ -63,7 +64,8 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
 
     Columns: `arm`; `iqm`, `iqm_low`, `iqm_high`, the interquartile mean with its bootstrap interval
     (from 10 seeds on); `images_low`, `images_high`, a 95 % interval as if seeds and test images had
-    both been drawn anew (test sets of up to 2,000 images, from the stored predictions).
+    both been drawn anew (test sets of up to 2,000 images, from the stored predictions; in a study
+    of very many arms of `chosen_arms` alone, as it reads the files of every trial).
 
     Args:
         frames: The study.
@@ -71,13 +73,16 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
     """
     scores = score_array(frames, "test_accuracy", "last")
     rng, draws = np.random.default_rng(0), TwoWayDraws(0)
+    chosen = frozenset(chosen_arms(frames))
     rows = []
     for label, arm in zip(frames.arms, scores, strict=True):
         row: dict[str, Any] = {"arm": label}
         if (~np.isnan(arm)).sum() >= FEWEST_SEEDS:
             found = stratified_bootstrap(arm, rng)
             row |= {"iqm": found.mean, "iqm_low": found.low, "iqm_high": found.high}
-        interval = _image_interval(frames, label, folder, draws) if folder else None
+        interval = None
+        if folder and label in chosen:
+            interval = _image_interval(frames, label, folder, draws)
         if interval is not None:
             low, high = np.clip(interval, 0.0, 1.0)
             row |= {"images_low": low, "images_high": high}
