@@ -178,11 +178,11 @@ def _epochs(
     }
     place = made.pop("place")
     near_zero = made.pop("sparsity")
-    numbers = pd.DataFrame(made, copy=False)
-    add_f1_gaps(numbers)
-    numbers["sparsity"] = near_zero
-    of_trial = planned.take(place).reset_index(drop=True)
-    return pd.concat([of_trial, numbers], axis=1), place
+    of_trials = {name: planned[name].array.take(place) for name in planned}
+    epochs = pd.DataFrame({**of_trials, **made}, copy=False)
+    add_f1_gaps(epochs)
+    epochs["sparsity"] = near_zero
+    return epochs, place
 
 
 def _empty_type(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,6 @@ from normlab.frames.shares import together
 from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
 from normlab.stats.contrasts import FEWEST
-
-if TYPE_CHECKING:
-    from pandas.api.typing import DataFrameGroupBy
 
 COUNTED = ("complete", "diverged")
 """States whose trials are in the statistics: a diverged one with the score it earned."""
@@ -93,10 +90,15 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
         as far as they are, failed and invalid ones do not. Rows without a value are left out;
         limits are cut at what the metric can be.
     """
+    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
+    columns = ["arm", "epoch", *(f"{split}_{metric}" for split in SPLITS)]
+    groups = frames.epochs.loc[frames.epochs["id"].isin(drawn), columns].groupby(
+        ["arm", "epoch"], as_index=False
+    )
     parts = []
     for split in SPLITS:
         column = f"{split}_{metric}"
-        part = _by_epoch(frames)[column].agg(["mean", "var", "count"]).assign(split=split)
+        part = groups[column].agg(["mean", "var", "count"]).assign(split=split)
         parts.append(part[part["count"] > 0])
     table = pd.concat(parts, ignore_index=True)
     interval = t_intervals(table["mean"], table["var"], enough_for_interval(table["count"]))
@@ -107,14 +109,6 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
     table["order"] = table["arm"].map(order)
     table = table.sort_values(["split", "order", "epoch"])
     return table[["arm", "split", "epoch", "mean", "low", "high", "seeds"]].reset_index(drop=True)
-
-
-@once
-def _by_epoch(frames: Frames) -> DataFrameGroupBy[Any, Any]:
-    """Epochs by arm and number, of trials that are drawn; grouped once for all columns."""
-    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
-    epochs = frames.epochs[frames.epochs["id"].isin(drawn)]
-    return epochs.groupby(["arm", "epoch"], as_index=False)
 
 
 def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd.DataFrame:
