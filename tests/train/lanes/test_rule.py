@@ -24,9 +24,11 @@ PLACE = "tests.train.lanes.test_rule"
 
 @pytest.fixture(autouse=True)
 def _new_rule() -> Iterator[None]:
-    rule._form.cache_clear()
+    for cached in (rule._form, rule._look):
+        cached.cache_clear()
     yield
-    rule._form.cache_clear()
+    for cached in (rule._form, rule._look):
+        cached.cache_clear()
 
 
 def form_of(device: str = "cpu", **values: Any) -> object:
