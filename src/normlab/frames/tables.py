@@ -138,20 +138,23 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
     epochs, place = epochs.iloc[order], place[order]
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     known = counted.drop_duplicates("id").set_index("id").reindex(epochs["id"].iloc[starts])
+    # A training that diverged had it for a while at most: it never got there.
+    lasts = (known["state"] != "diverged").to_numpy()
     parts = [
-        _times(epochs.iloc[part], starts[at : at + _TOGETHER] - starts[at], targets, hold)
+        _times(
+            epochs.iloc[part],
+            starts[at : at + _TOGETHER] - starts[at],
+            lasts[at : at + _TOGETHER],
+            targets,
+            hold,
+        )
         for at in range(0, len(starts), _TOGETHER)
         for part in [_between(starts, at, len(epochs))]
     ]
     columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
     if not parts:
         return pd.DataFrame([], columns=columns)
-    told, reached, at, seconds = (np.concatenate(part) for part in zip(*parts, strict=True))
-    # A training that diverged had it for a while at most: it never got there.
-    reached &= (known["state"] != "diverged").to_numpy()[:, None, None]
-    length = np.diff(np.append(starts, len(epochs)))
-    at = np.where(reached, at, (length - 1)[:, None, None])
-    spent = np.take_along_axis(seconds, at.reshape(len(at), -1), axis=1).reshape(at.shape)
+    told, reached, at, spent = (np.concatenate(part) for part in zip(*parts, strict=True))
     trial, split, target = np.nonzero(np.broadcast_to(told[:, :, None], at.shape))
     shown = (trial, split, target)
     of_trial = known.iloc[trial]
@@ -184,19 +187,25 @@ def _between(starts: npt.NDArray[np.int64], at: int, rows: int) -> slice:
 
 
 def _times(
-    epochs: pd.DataFrame, starts: npt.NDArray[np.int64], targets: Sequence[float], hold: int
+    epochs: pd.DataFrame,
+    starts: npt.NDArray[np.int64],
+    lasts: npt.NDArray[np.bool_],
+    targets: Sequence[float],
+    hold: int,
 ) -> tuple[npt.NDArray[Any], ...]:
-    """Where trials reach targets, whatever their state.
+    """When trials reach targets.
 
     Args:
         epochs: Trial by trial, each in order.
         starts: Of each trial, its first row.
+        lasts: Whether a trial can keep what it reached.
         targets: T accuracies.
         hold: See `time_table`.
 
     Returns:
-        Whether any epoch tells a split's accuracy (trials, 2); whether targets are reached and at
-        which epoch, from 0 (trials, 2, T); training seconds so far (trials, longest).
+        Whether any epoch tells a split's accuracy (trials, 2); whether targets are reached, at
+        which epoch, from 0, or else the last one, and the training seconds until its end
+        (trials, 2, T) each.
     """
     length = np.diff(np.append(starts, len(epochs)))
     longest = int(length.max()) + hold  # behind its end a trial holds nothing
@@ -215,7 +224,10 @@ def _times(
     run = np.cumsum(held, axis=-1)
     run[..., hold:] -= run[..., :-hold].copy()
     whole = run[..., hold - 1 :] == hold
-    return ~np.isnan(scores).all(axis=-1), whole.any(axis=-1), whole.argmax(axis=-1), spent
+    reached = whole.any(axis=-1) & lasts[:, None, None]
+    at = np.where(reached, whole.argmax(axis=-1), (length - 1)[:, None, None])
+    seconds = np.take_along_axis(spent, at.reshape(len(at), -1), axis=1).reshape(at.shape)
+    return ~np.isnan(scores).all(axis=-1), reached, at, seconds
 
 
 @once
