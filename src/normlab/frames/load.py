@@ -157,9 +157,9 @@ def _epochs(
         if not rows:
             continue
         trial_ids, *values, texts = zip(*rows, strict=True)
-        place = np.fromiter(map(place_of.__getitem__, trial_ids), np.int64, len(rows))
-        order = np.argsort(place, kind="stable")
-        found = {"place": place}
+        at = np.fromiter(map(place_of.__getitem__, trial_ids), np.int64, len(rows))
+        order = np.argsort(at, kind="stable")
+        found = {"place": at}
         for name, column in zip(columns, values, strict=True):
             found[name] = np.array(column, dtype=None if name == "epoch" else float)
         there, parsed = _details(texts)
@@ -168,8 +168,8 @@ def _epochs(
             found["details"][there] = parsed
         found["sparsity"] = np.full(len(rows), np.nan)
         found["sparsity"][there] = list(map(sparsity, parsed))
-        for name, column in found.items():
-            blocks.setdefault(name, []).append(column[order])
+        for name, array in found.items():
+            blocks.setdefault(name, []).append(array[order])
     wanted = ["place", *EPOCH_COLUMNS, "sparsity"]
     made = {
         name: np.concatenate(blocks.pop(name)) if blocks else np.empty(0, _empty_type(name))
@@ -178,8 +178,8 @@ def _epochs(
     }
     place = made.pop("place")
     near_zero = made.pop("sparsity")
-    of_trials = {name: planned[name].array.take(place) for name in planned}
-    epochs = pd.DataFrame({**of_trials, **made}, copy=False)
+    columns_of: dict[str, Any] = {str(name): planned[name].array.take(place) for name in planned}
+    epochs = pd.DataFrame(columns_of | made, copy=False)
     add_f1_gaps(epochs)
     epochs["sparsity"] = near_zero
     return epochs, place

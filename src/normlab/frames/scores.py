@@ -174,4 +174,8 @@ def cells(frames: Frames) -> tuple[Places, Places, tuple[int, int]]:
     seeds = {seed: at for at, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
     arms = {label: at for at, label in enumerate(frames.arms)}
     rows, columns = frames.trials["arm"].map(arms), frames.trials["seed"].map(seeds)
-    return rows.to_numpy(), columns.to_numpy(), (len(arms), len(seeds))
+    return (
+        np.asarray(rows, dtype=np.int64),
+        np.asarray(columns, dtype=np.int64),
+        (len(arms), len(seeds)),
+    )

@@ -218,16 +218,18 @@ def _times(
         return array
 
     seconds = laid(epochs["seconds"])
-    spent = np.where(np.isnan(seconds), np.nan, np.cumsum(np.nan_to_num(seconds), axis=1))
+    unknown = np.isnan(seconds)
+    spent = np.where(unknown, np.nan, np.cumsum(np.where(unknown, 0.0, seconds), axis=1))
     scores = np.stack([laid(epochs[f"{split}_accuracy"]) for split in _TIMED], axis=1)
     held = scores[:, :, None, :] >= np.asarray(targets, dtype=float)[:, None]
-    run = np.cumsum(held, axis=-1)
+    run: npt.NDArray[np.int64] = np.cumsum(held, axis=-1, dtype=np.int64)
     run[..., hold:] -= run[..., :-hold].copy()
     whole = run[..., hold - 1 :] == hold
     reached = whole.any(axis=-1) & lasts[:, None, None]
     at = np.where(reached, whole.argmax(axis=-1), (length - 1)[:, None, None])
-    seconds = np.take_along_axis(spent, at.reshape(len(at), -1), axis=1).reshape(at.shape)
-    return ~np.isnan(scores).all(axis=-1), reached, at, seconds
+    until = np.take_along_axis(spent, at.reshape(len(at), -1), axis=1).reshape(at.shape)
+    told = np.asarray(~np.isnan(scores).all(axis=-1))
+    return told, np.asarray(reached), np.asarray(at), np.asarray(until)
 
 
 @once
