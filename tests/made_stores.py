@@ -35,9 +35,7 @@ def plan(seeds: Iterable[int], **values: object) -> PlanRecord:
 
 def rows(made: PlanRecord) -> list[TrialRow]:
     return [
-        TrialRow(
-            id=trial.id, recipe=arm.recipe, seed=trial.seed, data_digest="d" * 64, semantics=1
-        )
+        TrialRow(id=trial.id, recipe=arm.recipe, seed=trial.seed, data_digest="d" * 64, semantics=1)
         for arm, trial in made.by_seed()
     ]
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.made_stores import ARMS, contents, fill, plan, trial_id
 
 import normlab
 from normlab.errors import UserError
@@ -24,14 +25,21 @@ from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
 from normlab.study.stored import compared_files, progress_of
-from tests.made_stores import ARMS, contents, fill, plan, trial_id
 
 PLACES = ["provenance", "seconds", "examples_per_second", "peak_memory", "together"]
 
 
 def study(seeds: list[int], **of_claim: object) -> Study:
     base = {"data": "digits", "model": "digits-small", "epochs": 2, "batch_size": 64}
-    claims = [{"name": "batch wins", "kind": "better", "arm": {"norm": "batch"}, "over": {"norm": "none"}, **of_claim}]
+    claims = [
+        {
+            "name": "batch wins",
+            "kind": "better",
+            "arm": {"norm": "batch"},
+            "over": {"norm": "none"},
+            **of_claim,
+        }
+    ]
     content = {"name": "s", "question": "?", "base": base, "factors": {"norm": ["none", "batch"]}}
     return Study.parse({**content, "seeds": seeds, "claims": claims})
 
@@ -57,11 +65,20 @@ def tables(folder: Path) -> dict[str, pd.DataFrame]:
     }
 
 
+def begun_together(trained: Path, tmp_path: Path, names: Sequence[str]) -> list[Path]:
+    """Copies of folders whose plans are all of the time before anybody saw results."""
+    parts = [shutil.copytree(trained / name / "s", tmp_path / name / "s") for name in names]
+    for part in parts:
+        change(part, "UPDATE studies SET recorded_at = '2026-01-01T00:00:00+00:00'")
+        change(part, "UPDATE looks SET looked_at = '2026-01-02T00:00:00+00:00'")
+    return parts
+
+
 @pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
 def test_tables_of_two_machines_are_those_of_one_run(
     trained: Path, tmp_path: Path, order: tuple[str, str]
 ) -> None:
-    found = merge([trained / name / "s" for name in order], tmp_path / "s")
+    found = merge(begun_together(trained, tmp_path, order), tmp_path / "s")
     assert found.joined
     assert (sum(found.taken.values()), found.known, found.unfinished) == (8, 0, 0)
     made, whole = tables(tmp_path / "s"), tables(trained / "whole/s")
@@ -129,7 +146,10 @@ def test_how_fast_it_was_makes_no_other_trial(tmp_path: Path, column: str, value
 
 
 NUMBERS = [
-    ("UPDATE epochs SET test_loss = 0.3 WHERE epoch = 1", "test loss 0.30000000000000004 here, 0.3"),
+    (
+        "UPDATE epochs SET test_loss = 0.3 WHERE epoch = 1",
+        "test loss 0.30000000000000004 here, 0.3",
+    ),
     ("UPDATE epochs SET train_loss = NULL", "None there"),
     ("UPDATE epochs SET details = '{\"weight_norm\": 2}'", "diagnostics"),
     ("UPDATE trials SET result = json_set(result, '$.parameters', 11)", "parameters 10 here, 11"),
@@ -159,7 +179,7 @@ SHARE = st.sets(st.tuples(st.sampled_from(ARMS), st.integers(0, 3)), min_size=1)
 def in_every_order(parts: Sequence[Path], folder: Path) -> Iterator[Path]:
     """The parts joined, all at once or one by one, and the first of them once more."""
     for n, order in enumerate(permutations(parts)):
-        for together in ([[*order]] if n % 2 else [[part] for part in order]):
+        for together in [[*order]] if n % 2 else [[part] for part in order]:
             merge(together, folder / f"{n}/s")
         merge([order[0]], folder / f"{n}/s")
         yield folder / f"{n}/s"
@@ -216,12 +236,7 @@ def exploratory(folder: Path) -> object:
 def test_shares_declared_before_anybody_saw_results_stay_confirmatory(
     trained: Path, tmp_path: Path
 ) -> None:
-    """Both plans are of the time before both looks, as when two machines start together."""
-    parts = []
-    for name in ("one", "two"):
-        parts.append(shutil.copytree(trained / name / "s", tmp_path / name / "s"))
-        change(parts[-1], "UPDATE studies SET recorded_at = '2026-01-01T00:00:00+00:00'")
-        change(parts[-1], "UPDATE looks SET looked_at = '2026-01-02T00:00:00+00:00'")
+    parts = begun_together(trained, tmp_path, ["one", "two"])
     merge(parts, tmp_path / "s")
     assert exploratory(tmp_path / "s") == [None]
     for part in parts:
@@ -391,7 +406,7 @@ def test_what_cannot_be_joined_makes_no_folder(
 
 def test_a_folder_of_other_things_becomes_no_study(tmp_path: Path) -> None:
     good = fill(tmp_path / "runs/s", plan([1]), [("none", 1)])
-    with pytest.raises(UserError, match="is no study's run folder: .*and it has s"):
+    with pytest.raises(UserError, match=r"is no study's run folder: .*and it has s"):
         merge([good], tmp_path / "runs")
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["s"]
 

@@ -119,10 +119,20 @@ def import_trials(file: Path, into: Path | None, runs: Path) -> Merged:
         raise UserError(f"{file} is a folder: `normlab merge` joins folders")
     with origin(file) as source:
         if into is None:
-            # Whoever wrote the file wrote the name.
-            check_name(Path(f"{source.head.plan.name}.yaml"))
-            into = runs / source.head.plan.name
+            into = runs / _folder_name(source.head.plan.name, file)
         return _merge([source], into)
+
+
+def _folder_name(name: str, file: Path) -> str:
+    """A study's name as that of its folder; whoever wrote the file wrote the name."""
+    leads_elsewhere = Path(name).name != name
+    try:
+        check_name(Path(f"{'.' if leads_elsewhere else name}.yaml"))
+    except UserError:
+        raise UserError(
+            f"{file}: its study's name, '{name}', is no folder's: choose one with --into"
+        ) from None
+    return name
 
 
 def _merge(origins: Sequence[FolderOrigin | TrialsFile], into: Path) -> Merged:
