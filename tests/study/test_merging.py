@@ -88,6 +88,17 @@ def test_tables_of_two_machines_are_those_of_one_run(
     assert compared_files(tmp_path / "s") == (16, [])
 
 
+def test_a_report_of_trials_that_came_without_weights_links_to_none(
+    trained: Path, tmp_path: Path
+) -> None:
+    file = normlab.export_trials(tmp_path / "f", "s", runs=trained / "one")
+    normlab.import_trials(file, runs=tmp_path)
+    page = normlab.report("s", runs=tmp_path).read_text(encoding="utf-8")
+    assert page.count("(no file here)") == 4
+    assert "weights.pt" not in page
+    assert "file lost" not in page
+
+
 def test_a_run_of_the_whole_study_trains_nothing_more(trained: Path, tmp_path: Path) -> None:
     merge([trained / "one/s", trained / "two/s"], tmp_path / "s")
     summary = run_plan(make_plan(study([0, 1, 2, 3])), tmp_path)

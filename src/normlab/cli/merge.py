@@ -59,7 +59,7 @@ def export_trials(
     study: Annotated[
         str | None,
         typer.Argument(
-            metavar="STUDY",
+            metavar="[STUDY]",
             help="A bundled study's name or a path; left out: the only one that has runs.",
         ),
     ] = None,
