@@ -24,7 +24,7 @@ from normlab.study.merging import merge
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
-from normlab.study.stored import compared_files, progress_of
+from normlab.study.stored import compared_files
 
 PLACES = ["provenance", "seconds", "examples_per_second", "peak_memory", "together"]
 
@@ -287,9 +287,8 @@ def test_planned_trials_that_are_not_finished_are_left_behind_and_planned_here(
     there = fill(tmp_path / "b/s", plan([0, 1]), [("none", 0)])
     found = merge([there], tmp_path / "s")
     assert (found.taken, found.unfinished) == ({str(there): 1}, 3)
-    _, trials, lost = progress_of(tmp_path / "s")
-    assert sorted(trial["state"] for trial in trials) == ["complete", *["pending"] * 3]
-    assert lost == []
+    status = normlab.status("s", runs=tmp_path)
+    assert (status.counts, status.lost) == ({"complete": 1, "pending": 3}, [])
 
 
 def test_a_trial_that_is_pending_here_is_taken_and_one_without_files_gets_them(
