@@ -469,7 +469,7 @@ def test_the_command_says_what_it_did(normlab_command: Any, tmp_path: Path) -> N
     code, out, _ = normlab_command("merge", "b/s", "--into", "runs/s")
     assert code == 1
     assert f"conflict: none, seed 0 ({trial_id('none', 0)}), in b/s: weights; test accuracy" in out
-    assert "Trained here: cpu abacus 1; there: cpu quartz 1" in out
+    assert "Here: cpu, abacus, threads 1. There: cpu, quartz, threads 1" in out
     code, out, _ = normlab_command("merge", "b/s", "--into", "runs/s", "--json")
     assert (code, len(json.loads(out)["conflicts"])) == (1, 1)
     code, _, err = normlab_command("merge", "nowhere", "--into", "runs/s")

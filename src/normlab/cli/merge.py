@@ -136,7 +136,7 @@ def _print(found: Merged) -> None:
     for one in found.conflicts[:_MOST]:
         console.print(
             f"conflict: {_name(one)}, in {one['source']}: {'; '.join(one['differs'])}. "
-            f"Trained here: {_places(one['here'])}; there: {_places(one['there'])}",
+            f"Here: {_places(one['here'])}. There: {_places(one['there'])}",
             soft_wrap=True,
         )
     _print_rest(len(found.conflicts), "conflict")
@@ -174,6 +174,17 @@ def _name(one: Mapping[str, object]) -> str:
 
 def _places(places: Iterable[Mapping[str, object]]) -> str:
     """Where a trial was trained, by what decides about its bits."""
-    keys = ("device", "chip", "threads", "torch", "normlab")
-    texts = [" ".join(str(place[key]) for key in keys if key in place) for place in places]
-    return ", then ".join(filter(None, texts)) or "unknown"
+    texts = [
+        ", ".join(f"{word}{place[key]}" for key, word in _OF_A_PLACE.items() if key in place)
+        for place in places
+    ]
+    return "; then ".join(filter(None, texts)) or "unknown"
+
+
+_OF_A_PLACE = {
+    "device": "",
+    "chip": "",
+    "threads": "threads ",
+    "torch": "torch ",
+    "normlab": "normlab ",
+}

@@ -28,7 +28,7 @@ from normlab.records.plan import Declaration, PlanRecord
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
 from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
-from normlab.store.plans import as_written, parse_plan
+from normlab.store.plans import as_written, not_ours, parse_plan
 from normlab.store.schema import NoRunsError, connect, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
@@ -450,11 +450,13 @@ class Store:
         Raises:
             UserError: A plan is not one that normlab writes.
         """
-        rows = self._all("SELECT plan, recorded_at FROM studies ORDER BY id")
-        return [
-            (row["recorded_at"], frozenset(parse_plan(row["plan"], self.folder).seeds))
-            for row in rows
-        ]
+        rows = self._all(
+            "SELECT recorded_at, json_extract(plan, '$.seeds') AS seeds FROM studies ORDER BY id"
+        )
+        found = [(row["recorded_at"], json.loads(row["seeds"] or "[]")) for row in rows]
+        if not all(isinstance(at, str) and isinstance(seeds, list) for at, seeds in found):
+            raise not_ours(self.folder, "a plan has no valid seeds")
+        return [(at, frozenset(seeds)) for at, seeds in found]
 
     @contextmanager
     def as_it_stands(self) -> Iterator[None]:
