@@ -414,6 +414,21 @@ def test_what_cannot_be_joined_makes_no_folder(
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("schema", [1, 2])
+def test_a_store_of_an_older_normlab_is_joined_and_stays_as_it_is(
+    tmp_path: Path, schema: int
+) -> None:
+    old = tmp_path / "old"
+    old.mkdir()
+    asset = Path(__file__).parents[1] / "store/assets" / f"schema-{schema}.sqlite"
+    shutil.copyfile(asset, old / DATABASE)
+    found = merge([old], tmp_path / "new/s")
+    assert found.joined
+    assert sum(found.taken.values()) == len(contents(tmp_path / "new/s")["trials"]) > 0
+    assert (old / DATABASE).read_bytes() == asset.read_bytes()
+    assert [path.name for path in old.iterdir()] == [DATABASE]
+
+
 def test_a_folder_of_other_things_becomes_no_study(tmp_path: Path) -> None:
     good = fill(tmp_path / "runs/s", plan([1]), [("none", 1)])
     with pytest.raises(UserError, match=r"is no study's run folder: .*and it has s"):
@@ -440,16 +455,43 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     assert not list((tmp_path / "precious").iterdir())
 
 
-def test_a_damaged_trial_is_refused_and_the_others_are_joined(tmp_path: Path) -> None:
+def has_a_damaged_file(folder: Path) -> str:
+    (folder / "artifacts" / trial_id("none", 0) / "weights.pt").write_bytes(b"x")
+    return "weights.pt is not there as recorded"
+
+
+def has_words_for_numbers(folder: Path) -> str:
+    change(folder, "UPDATE epochs SET test_loss = 'small' WHERE trial_id = ?", trial_id("none", 0))
+    return "test_loss of epoch 1 is no number"
+
+
+@pytest.mark.parametrize("damage", [has_a_damaged_file, has_words_for_numbers])
+def test_a_damaged_trial_is_refused_and_the_others_are_joined(
+    tmp_path: Path, damage: Callable[[Path], str]
+) -> None:
     here = fill(tmp_path / "a/s", plan([0]), [])
     there = fill(tmp_path / "b/s", plan([0]), [(arm, 0) for arm in ARMS])
-    (there / "artifacts" / trial_id("none", 0) / "weights.pt").write_bytes(b"x")
+    why = damage(there)
     found = merge([there], here)
     assert sum(found.taken.values()) == 1
     (one,) = found.refused
     assert (one["arm"], one["seed"]) == ("none", 0)
-    assert "weights.pt is not there as recorded" in one["reason"]
+    assert normlab.status("s", runs=tmp_path / "a").counts == {"complete": 1, "pending": 1}
+    assert why in one["reason"]
     assert not found.joined
+    normlab.report("s", runs=tmp_path / "a")
+
+
+def test_a_store_without_its_files_is_joined_and_that_is_said(tmp_path: Path) -> None:
+    """As when someone fetched the database alone."""
+    here = fill(tmp_path / "a/s", plan([0]), [])
+    there = fill(tmp_path / "b/s", plan([0]), [(arm, 0) for arm in ARMS])
+    shutil.rmtree(there / "artifacts")
+    found = merge([there], here)
+    assert (found.joined, sum(found.taken.values())) == (True, 2)
+    assert "2 trials of" in found.notes[0]
+    assert "came without weights or predictions" in found.notes[0]
+    assert compared_files(here) == (0, [])
 
 
 def test_one_bad_store_among_several_leaves_all_as_it_was(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ with other numbers stays as it is, and the other version is written to a file of
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -21,7 +20,16 @@ from normlab.places import Place
 from normlab.records import FINISHED
 from normlab.store.paths import CONFLICTS, DATABASE, refuse_links
 from normlab.store.plans import as_written, not_ours, parse_places
-from normlab.store.portable import ENDING, Entry, Head, Refused, TrialsFile, pack
+from normlab.store.portable import (
+    ENDING,
+    Entry,
+    Head,
+    Refused,
+    TrialsFile,
+    identity,
+    identity_if_any,
+    pack,
+)
 from normlab.store.sameness import differences
 from normlab.store.store import Store, TrialRow
 from normlab.store.takeover import Outcome, RefusedError, outcome
@@ -37,8 +45,15 @@ class FolderOrigin:
     head: Head
     store: Store
 
-    def entries(self, *, only: AbstractSet[str] | None = None) -> Iterator[Entry]:
-        """The finished trials, and those planned; with `only`, the former just of these ids."""
+    def entries(
+        self, *, only: AbstractSet[str] | None = None, bare: bool = True
+    ) -> Iterator[Entry]:
+        """Its finished trials and its planned ones, by id.
+
+        Args:
+            only: Which finished ones; None for all.
+            bare: Whether files that are not there at all are left out, and none is missed.
+        """
         planned = set(self.head.plan.trials)
         finished = self.store.finished()
         wanted = set(finished) if only is None else only & set(finished)
@@ -47,10 +62,10 @@ class FolderOrigin:
                 yield self._planned(trial_id)
                 continue
             try:
-                found = outcome(self.store, trial_id)
+                found = outcome(self.store, trial_id, bare=bare)
             except RefusedError as error:
                 (row,) = self.store.rows("trials", [trial_id])
-                yield Refused(str(trial_id), row["seed"], str(error))
+                yield Refused(str(trial_id), row["seed"], str(error), identity_if_any(dict(row)))
             else:
                 if found is not None:
                     yield found
@@ -59,7 +74,10 @@ class FolderOrigin:
         rows = self.store.rows("trials", [trial_id])
         if not rows:
             raise not_ours(self.path, f"its plan has a trial {trial_id} that it does not hold")
-        return _identity(rows[0])
+        found = identity_if_any(dict(rows[0]))
+        if found is None:
+            raise not_ours(self.path, f"its trial {trial_id} is not what a trial is")
+        return found
 
 
 @contextmanager
@@ -92,7 +110,7 @@ def folder_origin(path: Path) -> Iterator[FolderOrigin]:
     Raises:
         UserError: Nothing was run there, or it cannot be read.
     """
-    with Store.read(path) as store, store.as_it_stands():
+    with Store.read_any(path) as store, store.as_it_stands():
         yield FolderOrigin(path, head_of(store), store)
 
 
@@ -148,6 +166,7 @@ class Joined:
         differing: Those that are here with other numbers.
         refused: Those that cannot be taken.
         unfinished: How many of its planned trials are not finished there.
+        bare: How many were taken without files that are not there.
         kept: The file with its version of the differing ones.
     """
 
@@ -157,6 +176,7 @@ class Joined:
     differing: list[Differing] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     unfinished: int = 0
+    bare: int = 0
     kept: Path | None = None
 
 
@@ -172,16 +192,22 @@ def join(store: Store, source: FolderOrigin | TrialsFile) -> Joined:
             if isinstance(entry, TrialRow):
                 found.unfinished += 1
                 store.add_trials([entry])
-            elif isinstance(entry, Refused):
-                found.refused.append(entry)
             else:
                 _join(store, entry, found)
+        # They are planned all the same, and trained by a run.
+        held = source.head.plan.trials
+        store.add_trials(
+            one.trial for one in found.refused if one.trial is not None and one.id in held
+        )
         if found.differing:
             found.kept = _keep(store.folder, source, {one.id for one in found.differing})
     return found
 
 
-def _join(store: Store, there: Outcome, found: Joined) -> None:
+def _join(store: Store, there: Outcome | Refused, found: Joined) -> None:
+    if isinstance(there, Refused):
+        found.refused.append(there)
+        return
     trial_id, seed = there.trial["id"], there.trial["seed"]
     rows = store.rows("trials", [trial_id])
     try:
@@ -190,9 +216,10 @@ def _join(store: Store, there: Outcome, found: Joined) -> None:
         if not rows or rows[0]["state"] not in FINISHED:
             store.take_with_files(there)
             found.taken.append(trial_id)
+            found.bare += bool(there.missing)
             return
     except RefusedError as error:
-        found.refused.append(Refused(trial_id, seed, str(error)))
+        found.refused.append(Refused(trial_id, seed, str(error), identity(there.trial)))
         return
     here = dict(rows[0])
     epochs = [dict(row) for row in store.rows("epochs", [trial_id])]
@@ -244,17 +271,7 @@ def _chosen(
         if isinstance(entry, TrialRow) or (isinstance(entry, Outcome) and entry.trial["id"] in ids):
             yield entry
         elif isinstance(entry, Outcome) and entry.trial["id"] in planned:
-            yield _identity(entry.trial)
-
-
-def _identity(row: Any) -> TrialRow:
-    return TrialRow(
-        id=row["id"],
-        recipe=json.loads(row["recipe"]),
-        seed=row["seed"],
-        data_digest=row["data_digest"],
-        semantics=row["semantics"],
-    )
+            yield identity(entry.trial)
 
 
 def export(
@@ -272,13 +289,14 @@ def export(
         UserError: The file cannot be written, or a trial is not as a run leaves it.
     """
     temporary = temporary_name(path.parent)
+    entries = source.entries(only=only, bare=not kinds)
     try:
         make_folder(path.parent)
         if path.is_dir():
             raise UserError(f"{path} is a folder: name a file")
         try:
             with temporary.open("xb") as stream:
-                _, count = pack(stream, source.head, _whole(source.entries(only=only)), kinds)
+                _, count = pack(stream, source.head, _whole(entries), kinds)
             put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

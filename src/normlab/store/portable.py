@@ -36,7 +36,7 @@ from normlab.records.plan import Declaration, PlanRecord
 from normlab.store.paths import ARTIFACTS, artifact_path, is_id
 from normlab.store.plans import parse_plan
 from normlab.store.store import Look, TrialRow
-from normlab.store.takeover import Outcome, RefusedError, check_identity, checked
+from normlab.store.takeover import Outcome, RefusedError, Row, check_identity, checked
 
 VERSION = 1
 """Of the form; a later one may not be readable."""
@@ -76,11 +76,19 @@ class Head:
 
 @dataclass(frozen=True)
 class Refused:
-    """A trial that is not as a run of normlab leaves it."""
+    """A trial that is not as a run of normlab leaves it.
+
+    Attributes:
+        id: As it is stored.
+        seed: As it is stored.
+        reason: In what it is not.
+        trial: What it is, if that at least is as normlab writes it.
+    """
 
     id: str
     seed: object
     reason: str
+    trial: TrialRow | None = None
 
 
 Entry = TrialRow | Outcome | Refused
@@ -235,18 +243,37 @@ class TrialsFile:
         trial_id, seed = trial.get("id"), trial.get("seed")
         try:
             if trial.get("state") not in FINISHED:
-                return _planned(trial)
+                return identity(_row(trial))
             return _outcome(trial, pieces, self.path.name)
         except RefusedError as error:
-            return Refused(str(trial_id), seed, str(error))
+            why = str(error)
         except (LookupError, TypeError, ValueError, AttributeError):
-            return Refused(str(trial_id), seed, "it is not what a trial leaves")
+            why = "it is not what a trial leaves"
+        return Refused(str(trial_id), seed, why, identity_if_any(_row(trial)))
 
 
-def _planned(trial: Mapping[str, Any]) -> TrialRow:
-    values = {name: trial[name] for name in _IDENTITY}
-    check_identity({**values, "recipe": json.dumps(trial["recipe"])})
-    return TrialRow(**values, recipe=trial["recipe"])
+def _row(trial: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial's identity as the columns of a row."""
+    row = {name: trial.get(name) for name in _IDENTITY}
+    return {**row, "recipe": json.dumps(trial.get("recipe"))}
+
+
+def identity(row: Row) -> TrialRow:
+    """What a trial is, by its row.
+
+    Raises:
+        RefusedError: That is not what normlab writes.
+    """
+    check_identity(row)
+    return TrialRow(**{name: row[name] for name in _IDENTITY}, recipe=json.loads(row["recipe"]))
+
+
+def identity_if_any(row: Row) -> TrialRow | None:
+    """What a trial is, by its row; None if that is not what normlab writes."""
+    try:
+        return identity(row)
+    except RefusedError:
+        return None
 
 
 def _outcome(trial: Mapping[str, Any], pieces: Mapping[str, list[bytes]], name: str) -> Outcome:

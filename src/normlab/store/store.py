@@ -25,11 +25,12 @@ from normlab.files import make_folder, write_whole
 from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.records.plan import Declaration, PlanRecord
+from normlab.store.copies import copied
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
 from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
 from normlab.store.plans import as_written, not_ours, parse_plan
-from normlab.store.schema import NoRunsError, connect, refusal, set_durable
+from normlab.store.schema import NoRunsError, connect, is_older, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
 _PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
@@ -123,6 +124,30 @@ class Store:
             raise refusal(folder, error, write=False) from None
         finally:
             connection.close()
+
+    @classmethod
+    @contextmanager
+    def read_any(cls, folder: Path) -> Iterator[Self]:
+        """Open for reading; one of an older schema is copied, and the copy brought up to date.
+
+        Raises:
+            NoRunsError: There is no store, or nothing in it yet.
+            UserError: Its schema is a newer one, or it cannot be read.
+        """
+        path = folder / DATABASE
+        if not is_older(path):
+            with cls.read(folder) as store:
+                yield store
+            return
+        with (
+            copied(path, because="an older normlab wrote it") as copy,
+            contextlib.closing(connect(copy, write=True)) as connection,
+        ):
+            try:
+                guard(connection, folder)
+                yield cls(folder, connection)
+            except sqlite3.DatabaseError as error:
+                raise refusal(folder, error, write=False) from None
 
     @staticmethod
     def is_made(folder: Path) -> bool:

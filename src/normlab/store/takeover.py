@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -62,6 +63,7 @@ class Outcome:
         epochs: Its rows.
         artifacts: Its rows' values, paths made anew.
         load: Content by path, each file checked; raises RefusedError.
+        missing: How many files it should have that are not there, and are left out.
     """
 
     trial: Row
@@ -69,14 +71,20 @@ class Outcome:
     epochs: Sequence[Row]
     artifacts: Sequence[tuple[Any, ...]]
     load: Callable[[], dict[str, bytes]]
+    missing: int = 0
 
 
 class RefusedError(Exception):
     """A trial is not as a run of normlab leaves it; the message says how."""
 
 
-def outcome(source: Source, trial_id: str) -> Outcome | None:
+def outcome(source: Source, trial_id: str, *, bare: bool = False) -> Outcome | None:
     """A trial of another store, checked; None if it is not finished there.
+
+    Args:
+        source: The other store.
+        trial_id: Of the trial.
+        bare: Whether files that are not there at all are left out, and none is missed.
 
     Raises:
         RefusedError: What is stored of it is not what normlab writes.
@@ -84,13 +92,21 @@ def outcome(source: Source, trial_id: str) -> Outcome | None:
     rows = source.rows("trials", [trial_id])
     if not rows or rows[0]["state"] not in FINISHED:
         return None
-    return checked(
+    artifacts = [dict(row) for row in source.rows("artifacts", [trial_id])]
+    there = [row for row in artifacts if not bare or not _is_gone(source.folder, row)]
+    found = checked(
         dict(rows[0]),
         [dict(row) for row in source.rows("epochs", [trial_id])],
-        [dict(row) for row in source.rows("artifacts", [trial_id])],
+        there,
         name=source.folder.name,
         read=lambda path, size: read_regular(source.folder, path, size),
     )
+    return replace(found, missing=len(artifacts) - len(there))
+
+
+def _is_gone(folder: Path, row: Row) -> bool:
+    known = is_id(row["trial_id"]) and row["kind"] in ARTIFACTS
+    return known and not os.path.lexists(folder / artifact_path(row["trial_id"], row["kind"]))
 
 
 def checked(

@@ -218,7 +218,7 @@ def _told(
             made.taken[name] = made.taken.get(name, 0) + len(joined.taken)
         made.conflicts.extend(
             {
-                "arm": _arm(plan, one.id),
+                "arm": _arm(one.id, plan, source.head.plan),
                 "seed": one.seed,
                 "id": one.id,
                 "source": name,
@@ -231,7 +231,7 @@ def _told(
         )
         made.refused.extend(
             {
-                "arm": _arm(plan, one.id),
+                "arm": _arm(one.id, plan, source.head.plan),
                 "seed": one.seed,
                 "id": one.id,
                 "source": name,
@@ -239,6 +239,11 @@ def _told(
             }
             for one in joined.refused
         )
+        if joined.bare:
+            made.notes.append(
+                f"{counted(joined.bare, 'trial')} of {name} came without weights or predictions: "
+                "these files are not there"
+            )
         if not is_variant_of(plan, source.head.plan):
             made.notes.append(
                 f"{name} is of another variant of the study ({variant_words(source.head.plan)}): "
@@ -258,8 +263,12 @@ def _told(
     )
 
 
-def _arm(plan: PlanRecord, trial_id: str) -> str:
-    return plan.trials[trial_id][0].label if trial_id in plan.trials else ""
+def _arm(trial_id: str, *plans: PlanRecord) -> str:
+    """The label of a trial's arm, by the first of the plans that has it."""
+    for plan in plans:
+        if trial_id in plan.trials:
+            return plan.trials[trial_id][0].label
+    return ""
 
 
 def only_study(runs: Path) -> str:
