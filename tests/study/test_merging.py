@@ -429,6 +429,22 @@ def test_a_store_of_an_older_normlab_is_joined_and_stays_as_it_is(
     assert [path.name for path in old.iterdir()] == [DATABASE]
 
 
+def test_a_database_with_a_damaged_page_is_named_and_the_folder_stays(tmp_path: Path) -> None:
+    here = fill(tmp_path / "a/s", plan([0]), [("none", 0)])
+    there = fill(tmp_path / "b/s", plan([1, 2, 3]), [(a, s) for a in ARMS for s in (1, 2, 3)])
+    raw = sqlite3.connect(there / DATABASE)
+    raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (root,) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'epochs'").fetchone()
+    (size,) = raw.execute("PRAGMA page_size").fetchone()
+    raw.close()
+    with (there / DATABASE).open("r+b") as stream:
+        stream.seek((root - 1) * size)
+        stream.write(b"\xff" * size)
+    words = refused(there, here)
+    assert f"the run folder {there} cannot be read" in words
+    assert "store.sqlite is damaged" in words
+
+
 def test_a_folder_of_other_things_becomes_no_study(tmp_path: Path) -> None:
     good = fill(tmp_path / "runs/s", plan([1]), [("none", 1)])
     with pytest.raises(UserError, match=r"is no study's run folder: .*and it has s"):

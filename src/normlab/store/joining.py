@@ -7,6 +7,7 @@ with other numbers stays as it is, and the other version is written to a file of
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ from normlab.store.portable import (
     pack,
 )
 from normlab.store.sameness import differences
+from normlab.store.schema import refusal
 from normlab.store.store import Store, TrialRow
 from normlab.store.takeover import Outcome, RefusedError, outcome
 
@@ -188,7 +190,7 @@ def join(store: Store, source: FolderOrigin | TrialsFile) -> Joined:
     """
     found = Joined()
     with as_written(source.path):
-        for entry in source.entries():
+        for entry in _read(source):
             if isinstance(entry, TrialRow):
                 found.unfinished += 1
                 store.add_trials([entry])
@@ -202,6 +204,14 @@ def join(store: Store, source: FolderOrigin | TrialsFile) -> Joined:
         if found.differing:
             found.kept = _keep(store.folder, source, {one.id for one in found.differing})
     return found
+
+
+def _read(source: FolderOrigin | TrialsFile) -> Iterator[Entry]:
+    """Its entries; a database that cannot be read is its own fault, not that of this folder."""
+    try:
+        yield from source.entries()
+    except sqlite3.DatabaseError as error:
+        raise refusal(source.path, error, write=False) from None
 
 
 def _join(store: Store, there: Outcome | Refused, found: Joined) -> None:
