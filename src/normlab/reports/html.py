@@ -61,12 +61,12 @@ def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
         losses = store.losses(frames.trials["id"].tolist())
-        files = store.rows("artifacts", frames.trials["id"].tolist())
+        stored = store.rows("artifacts", frames.trials["id"].tolist())
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    kept = {row["trial_id"] for row in files if row["kind"] == "weights"}
+    kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
     bare = set(frames.trials["id"]) - kept
     page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"])
@@ -86,12 +86,12 @@ def _write_report(folder: Path) -> Path:
         **{f"curves_{metric}": table for metric, table in curves.items()},
     }
     path = folder / "report.html"
-    written = {
+    files = {
         folder / "tables" / f"{name}.csv": csv_text(table).encode()
         for name, table in tables.items()
     }
     try:
-        write_files({**written, path: page.encode()})
+        write_files({**files, path: page.encode()})
     except OSError as error:
         words = f"the report cannot be written to {folder}: {os_words(error)}"
         raise for_user(error, words) from None
