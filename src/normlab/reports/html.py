@@ -73,11 +73,15 @@ def _write_report(folder: Path) -> Path:
         details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
         frames = load_frames(store, details=details)
         losses = store.losses(frames.trials["id"].tolist())
+        stored = store.rows("artifacts", frames.trials["id"].tolist())
+        kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
+        del stored  # two rows a trial
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    page = render(frames, arms, effects, robust, folder, lost=lost, whole=whole)
+    bare = set(frames.trials["id"]) - kept
+    page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
         "arms": arms,
@@ -122,6 +126,7 @@ def render(
     folder: Path | None = None,
     *,
     lost: Collection[str] = (),
+    bare: Collection[str] = (),
     whole: bool = True,
 ) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
@@ -133,6 +138,7 @@ def render(
         robust: From `robust_table`.
         folder: The study's folder, for figures of what the trials predicted.
         lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
+        bare: Ids of the trials that came here without weights: no link either.
         whole: Whether the tables of epochs are written beside it.
     """
     environment = Environment(
@@ -188,6 +194,7 @@ def render(
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         lost=lost,
+        bare=bare,
         shares=arms_with_shares(frames),
         notices=notices(frames),
         provenance=where_it_ran(frames),

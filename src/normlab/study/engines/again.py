@@ -8,15 +8,15 @@ Nothing is lost on the way, for every trial goes on from its checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable
 
 from normlab.study.engines.engine import Message, Unit
 
-Pass = Callable[[Sequence[Unit], list[Unit] | None], Generator[Message, None, None]]
+Pass = Callable[[Iterable[Unit], list[Unit] | None], Generator[Message, None, None]]
 """Trains units; what did not come through goes to the list, or is told where there is none."""
 
 
-def run_again(run: Pass, units: Sequence[Unit]) -> Generator[Message, None, None]:
+def run_again(run: Pass, units: Iterable[Unit]) -> Generator[Message, None, None]:
     """Train units, and what is left of them again until it is told how each trial ended."""
     again: list[Unit] = []
     yield from run(units, again)

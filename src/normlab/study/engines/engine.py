@@ -6,7 +6,7 @@ those of its trials, each with its own beginning and end.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -116,14 +116,19 @@ Message = Started | Placed | EpochTrained | Ended | Failed | Faulted
 
 
 class Engine(Protocol):
-    """Runs trials. Closing the generator stops what still runs."""
+    """Runs trials. Closing the generator stops what still runs.
+
+    Attributes:
+        workers: Units that are trained side by side.
+    """
 
     workers: int
 
-    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
+    def run(self, units: Iterable[Unit]) -> Generator[Message, None, None]:
         """Train every task; each gives `Started`, its epochs, then `Ended`, `Failed`, `Faulted`.
 
-        `Placed` comes before the first epoch that is trained here. A trial that is taken up again
-        starts again. Messages of a unit's trials alternate.
+        A unit is asked for when a worker is free for it, and not before: until then another run
+        may take it up. `Placed` comes before the first epoch that is trained here. A trial that is
+        taken up again starts again. Messages of a unit's trials alternate.
         """
         ...

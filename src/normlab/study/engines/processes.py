@@ -9,11 +9,12 @@ it imports and compiles, it does once.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import cast
@@ -43,7 +44,7 @@ class ProcessEngine:
         self.threads = threads
         self.free = shares(workers, threads) if device == "cpu" else []
 
-    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
+    def run(self, units: Iterable[Unit]) -> Generator[Message, None, None]:
         """Hand out the units in their order, one to each idle worker.
 
         Trials whose worker was killed, as for memory, run once more when all others are through,
@@ -55,14 +56,14 @@ class ProcessEngine:
         yield from run_again(self._run, units)
 
     def _run(
-        self, units: Sequence[Unit], again: list[Unit] | None
+        self, units: Iterable[Unit], again: list[Unit] | None
     ) -> Generator[Message, None, None]:
         """Train units; trials that may fit when they are alone go to `again`, if it is given."""
-        waiting = list(reversed(units))
+        waiting = iter(units)
         workers: dict[Connection, _Worker] = {}
         try:
-            for _ in range(min(self.workers, len(units))):
-                self._hire(workers, waiting)
+            for unit in itertools.islice(waiting, self.workers):
+                self._hire(workers, unit)
             while workers:
                 # Windows has another class for the ends of its pipes.
                 for connection in cast("list[Connection]", wait(list(workers))):
@@ -72,11 +73,11 @@ class ProcessEngine:
                 worker.stop()
                 self._take_back(worker)
 
-    def _hire(self, workers: dict[Connection, _Worker], waiting: list[Unit]) -> None:
+    def _hire(self, workers: dict[Connection, _Worker], unit: Unit) -> None:
         cores = self.free.pop() if self.free else frozenset[int]()
         worker = _Worker(self.device, self.threads, cores)
         workers[worker.connection] = worker
-        worker.give(waiting.pop())
+        worker.give(unit)
 
     def _take_back(self, worker: _Worker) -> None:
         if worker.cores:
@@ -86,7 +87,7 @@ class ProcessEngine:
         self,
         connection: Connection,
         workers: dict[Connection, _Worker],
-        waiting: list[Unit],
+        waiting: Iterator[Unit],
         again: list[Unit] | None,
     ) -> Iterator[Message]:
         worker = workers[connection]
@@ -99,13 +100,14 @@ class ProcessEngine:
             self._take_back(worker)
             messages.extend(worker.autopsy())
         told = [message for message in messages if not worker.note(message, again)]
-        if is_dead and waiting:
-            self._hire(workers, waiting)
-        elif not is_dead and not worker.open:
+        if is_dead or not worker.open:
             # The next unit first: the worker trains while the store writes.
-            if waiting:
-                worker.give(waiting.pop())
-            else:
+            unit = next(waiting, None)
+            if unit is not None and is_dead:
+                self._hire(workers, unit)
+            elif unit is not None:
+                worker.give(unit)
+            elif not is_dead:
                 del workers[connection]
                 worker.dismiss()
                 self._take_back(worker)

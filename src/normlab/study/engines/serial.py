@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 
 import torch
 
@@ -20,7 +20,7 @@ class SerialEngine:
         self.device = device
         self.threads = threads
 
-    def run(self, units: Sequence[Unit]) -> Generator[Message, None, None]:
+    def run(self, units: Iterable[Unit]) -> Generator[Message, None, None]:
         """Train the units in their order; what memory was too short for again at the end."""
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
@@ -30,7 +30,7 @@ class SerialEngine:
             torch.set_num_threads(before)
 
     def _run(
-        self, units: Sequence[Unit], again: list[Unit] | None
+        self, units: Iterable[Unit], again: list[Unit] | None
     ) -> Generator[Message, None, None]:
         for unit in units:
             short: set[str] = set()
