@@ -168,8 +168,7 @@ def bare(study: Study, workers: int) -> Ran:
     torch.set_num_threads(1)
     keep_freed_memory()
     units = [*units_of_plan(make_plan(study), workers)]
-    step = max(1, sum(map(len, units)) // MOST_BARE)
-    units = units[::step]
+    units = units[:: max(1, sum(map(len, units)) // MOST_BARE)]
 
     def once() -> None:
         for unit in units:
