@@ -75,7 +75,7 @@ class Placed:
 class EpochTrained:
     """An epoch is done; sent again for epochs done before a resume.
 
-    Its checkpoint is written, unless it is the last one and was short: then `Ended` follows at once.
+    Its checkpoint is written, unless it is the last one and was short: `Ended` follows at once.
     """
 
     trial_id: str

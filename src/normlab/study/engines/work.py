@@ -48,7 +48,6 @@ from normlab.train import (
     train,
 )
 
-
 _WORTH_KEEPING = 1.0
 """Seconds that a trial's last epoch took, from which on it has a checkpoint.
 
