@@ -73,7 +73,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class EpochTrained:
-    """An epoch is done and its checkpoint written; sent again for epochs done before a resume."""
+    """An epoch is done; sent again for epochs done before a resume.
+
+    Its checkpoint is written, unless it is the last one and was short: `Ended` follows at once.
+    """
 
     trial_id: str
     record: EpochRecord

@@ -36,6 +36,7 @@ class ProcessEngine:
 
     Attributes:
         free: The cores that each worker keeps to and no worker has now; see `cores`.
+        leaving: Workers that have nothing left to do and may not have ended yet.
     """
 
     def __init__(self, workers: int, *, device: str = "cpu", threads: int = 1) -> None:
@@ -43,6 +44,7 @@ class ProcessEngine:
         self.device = device
         self.threads = threads
         self.free = shares(workers, threads) if device == "cpu" else []
+        self.leaving: list[_Worker] = []
 
     def run(self, units: Iterable[Unit]) -> Generator[Message, None, None]:
         """Hand out the units in their order, one to each idle worker.
@@ -72,6 +74,8 @@ class ProcessEngine:
             for worker in workers.values():
                 worker.stop()
                 self._take_back(worker)
+            while self.leaving:
+                self.leaving.pop().see_off()
 
     def _hire(self, workers: dict[Connection, _Worker], unit: Unit) -> None:
         cores = self.free.pop() if self.free else frozenset[int]()
@@ -110,6 +114,7 @@ class ProcessEngine:
             elif not is_dead:
                 del workers[connection]
                 worker.dismiss()
+                self.leaving.append(worker)
                 self._take_back(worker)
         yield from told
 
@@ -170,8 +175,11 @@ class _Worker:
         return is_short
 
     def dismiss(self) -> None:
-        """Let it go when it has nothing left to do."""
+        """Let it go when it has nothing left to do; a Python with torch takes a second for that."""
         self.connection.close()
+
+    def see_off(self) -> None:
+        """Wait until it has ended."""
         self.process.join(_PATIENCE)
         self.stop()
 
