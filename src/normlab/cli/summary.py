@@ -45,6 +45,12 @@ def print_summary(made: Plan, summary: Summary) -> None:
     for trial, reason in summary.invalid.items():
         text = f"invalid, left out of every result: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
+    for trial in sorted(summary.taken_over):
+        console.print(
+            f"taken over by another run, as this one stood still: {names[trial]}: what was trained "
+            "of it here meanwhile is dropped",
+            soft_wrap=True,
+        )
     for trial, reason in summary.put_back.items():
         console.print(
             f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "

@@ -5,6 +5,9 @@ event is about was stored:
 
     RunPlanned, RunBegan, (TrialStarted, EpochEnded ..., TrialEnded | TrialPutBack) ..., RunEnded
 
+Where other runs train trials of the plan, a `RunWaits` tells that nothing is left for this one, and
+a trial of a run that stood still for a minute may end in `TrialTakenOver`.
+
 With several workers, or trials that train together, the events of different trials alternate. With
 ``until_settled`` a `LookTaken` follows each `RunEnded`, and the next `RunPlanned` follows it unless
 every claim is settled.
@@ -132,6 +135,29 @@ class TrialPutBack(TrialEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialTakenOver(TrialEvent):
+    """Another run took the trial over, as this one gave no sign of life for a minute.
+
+    What this run still trains of it is not stored.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWaits:
+    """Nothing is left to begin, and other runs in the folder train trials of the plan.
+
+    The run waits until they are finished, and takes up what becomes free. Sent once a run.
+
+    Attributes:
+        study: The study's name.
+        trials: Trials that other runs train now.
+    """
+
+    study: str
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded:
     """A run is over, also one that was interrupted; not sent where an error ended it.
 
@@ -192,6 +218,8 @@ Event = (
     | EpochEnded
     | TrialEnded
     | TrialPutBack
+    | TrialTakenOver
+    | RunWaits
     | RunEnded
     | LookTaken
 )
@@ -209,8 +237,10 @@ __all__ = [
     "RunBegan",
     "RunEnded",
     "RunPlanned",
+    "RunWaits",
     "TrialEnded",
     "TrialEvent",
     "TrialPutBack",
     "TrialStarted",
+    "TrialTakenOver",
 ]

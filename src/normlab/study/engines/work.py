@@ -20,7 +20,7 @@ from normlab.places import TOGETHER, difference_text, differing
 from normlab.recipe import trial_id
 from normlab.recipe.data import OwnData
 from normlab.records import Artifact
-from normlab.store import artifact_path
+from normlab.store import artifact_path, staged_path
 from normlab.study.engines.engine import (
     Ended,
     EpochTrained,
@@ -178,7 +178,8 @@ class _Trial:
             )
             yield EpochTrained(task.trial_id, event.record)
         else:
-            files = save_files(task.folder, task.trial_id, event, self.data.test.labels)
+            labels = self.data.test.labels
+            files = save_files(task.folder, task.trial_id, event, labels, task.run)
             yield Ended(task.trial_id, event.result, files)
 
 
@@ -240,7 +241,11 @@ def _planned_data(task: Task) -> Splits:
 
 
 def save_files(
-    folder: Path, trial: str, finished: Finished, labels: npt.NDArray[np.int64]
+    folder: Path,
+    trial: str,
+    finished: Finished,
+    labels: npt.NDArray[np.int64],
+    run: str | None = None,
 ) -> tuple[Artifact, ...]:
     """Write what a trial leaves: its weights and what it says of each test image.
 
@@ -249,12 +254,13 @@ def save_files(
         trial: Its id.
         finished: How it ended.
         labels: Of the test images, (N,).
+        run: The id of a run that shares the folder: the files wait under its names.
     """
     weights = to_bytes({name: tensor.cpu() for name, tensor in finished.weights.items()})
     said = _predictions(finished, labels)
     return (
-        _save(folder, trial, "weights", weights),
-        _save(folder, trial, "predictions", said),
+        _save(folder, trial, "weights", weights, run),
+        _save(folder, trial, "predictions", said, run),
     )
 
 
@@ -270,12 +276,12 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
     return stream.getvalue()
 
 
-def _save(folder: Path, trial: str, kind: str, content: bytes) -> Artifact:
-    relative = artifact_path(trial, kind)
-    write_whole(folder / relative, content)
+def _save(folder: Path, trial: str, kind: str, content: bytes, run: str | None) -> Artifact:
+    path = artifact_path(trial, kind)
+    write_whole(folder / (path if run is None else staged_path(trial, kind, run)), content)
     return Artifact(
         kind=kind,
-        path=relative,
+        path=path,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes=len(content),
     )
