@@ -265,7 +265,10 @@ def stranger(store: Store, boot: str, host: str, age: float = 0.0) -> None:
 def test_a_run_of_another_machine_keeps_runs_out(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         stranger(store, "another", "far")
-    with pytest.raises(UserError, match="machine 'far' is writing.*normlab merge"), joined(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"machine 'far' is writing.*normlab merge"),
+        joined(tmp_path),
+    ):
         pass
 
 

@@ -1,12 +1,13 @@
 """Two runs of one study in one folder: exactly once, whatever becomes of one of them."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,23 @@ class Driver:
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
+    """Makes runs in other processes, and ends those that are left."""
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: Any, **options: Any) -> Driver:
+            made = Driver(tmp_path, *arguments, **options)
+            stack.enter_context(made.process)
+            stack.callback(made.process.kill)
+            return made
+
+        yield start
+
+
+Drivers = Callable[..., Driver]
+
+
 class Told:
     """Keeps what a run tells."""
 
@@ -135,9 +153,9 @@ def made() -> Plan:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_one_of_two_runs_is_killed_and_nothing_is_lost_or_trained_twice(
-    tmp_path: Path, serial: dict[str, str], workers: int
+    tmp_path: Path, driver: Drivers, serial: dict[str, str], workers: int
 ) -> None:
-    killed = Driver(tmp_path, "SIGKILL", at=4, workers=workers)
+    killed = driver("SIGKILL", at=4, workers=workers)
     killed.until("EpochEnded")
     told = Told()
     summary = run_plan(made(), tmp_path / "runs", listener=told)
@@ -158,9 +176,9 @@ def test_one_of_two_runs_is_killed_and_nothing_is_lost_or_trained_twice(
 
 
 def test_two_runs_share_the_trials_and_the_last_one_is_told_that_it_is(
-    tmp_path: Path, serial: dict[str, str]
+    tmp_path: Path, driver: Drivers, serial: dict[str, str]
 ) -> None:
-    other = Driver(tmp_path)
+    other = driver()
     other.until("EpochEnded")
     told = Told()
     summary = run_plan(made(), tmp_path / "runs", listener=told)
@@ -174,9 +192,12 @@ def test_two_runs_share_the_trials_and_the_last_one_is_told_that_it_is(
 
 
 def test_a_run_that_stood_still_writes_over_nothing_and_says_so(
-    tmp_path: Path, serial: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    driver: Drivers,
+    serial: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    still = Driver(tmp_path, "SIGSTOP", at=1)
+    still = driver("SIGSTOP", at=1)
     victim = still.until("EpochEnded")
     os.waitid(os.P_PID, still.process.pid, os.WSTOPPED | os.WNOWAIT)
     monkeypatch.setattr(leases, "LEASE", 2.0)
