@@ -137,7 +137,7 @@ def test_files_get_their_names_from_the_run_that_has_the_trial(runs: tuple[Store
     one.claim(["a"])
     stand_still(one)
     other.claim(["a"])
-    mine, theirs = staged(one, b"stale"), staged(other, b"good")
+    theirs, mine = staged(other, b"good"), staged(one, b"stale")
     other.finish("a", RESULT, [theirs])
     with pytest.raises(TakenOverError):
         one.finish("a", RESULT, [mine])

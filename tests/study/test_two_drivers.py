@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.study.test_runner import plan, weights
+from tests.study.test_runner import exploratory, plan, weights
 
 from normlab import api
 from normlab.errors import UserError
@@ -22,6 +22,7 @@ from normlab.store.presence import CAN_SHARE
 from normlab.study.events import (
     EpochEnded,
     Event,
+    LookTaken,
     RunWaits,
     TrialEnded,
     TrialStarted,
@@ -29,6 +30,7 @@ from normlab.study.events import (
 )
 from normlab.study.plan import Plan
 from normlab.study.runner import RunOptions, run_plan
+from normlab.study.session import train
 from normlab.study.spec import Study
 
 pytestmark = pytest.mark.skipif(not CAN_SHARE, reason="runs share a folder where locks can be")
@@ -37,8 +39,9 @@ DRIVER = """
 import json, os, signal, sys
 from pathlib import Path
 from tests.study.test_runner import plan
-from normlab.study.events import TrialEvent
 from normlab.study.runner import RunOptions, run_plan
+from normlab.study.session import train
+from normlab.study.spec import Study
 
 runs, values, act, at, workers = json.loads(sys.argv[1])
 seen = 0
@@ -46,13 +49,19 @@ seen = 0
 def listener(event):
     global seen
     kind = type(event).__name__
-    print(json.dumps([kind, getattr(event, "id", "")]), flush=True)
+    its = getattr(event, "id", "") if kind != "LookTaken" else [event.seeds, event.open_claims]
+    print(json.dumps([kind, its]), flush=True)
     seen += kind == "EpochEnded"
     if kind == "EpochEnded" and seen == at:  # between two writes
         os.kill(os.getpid(), getattr(signal, act))
 
 if __name__ == "__main__":
-    made = run_plan(plan(**values), Path(runs), RunOptions(workers=workers), listener)
+    options = RunOptions(workers=workers)
+    if "claims" in values:
+        study = Study.parse(values)
+        made = train(study, Path(runs), options, until_settled=True, listener=listener)
+    else:
+        made = run_plan(plan(**values), Path(runs), options, listener)
     said = {"others": made.others, "trained": made.trained, "taken_over": sorted(made.taken_over)}
     print(json.dumps(["Summary", said]), flush=True)
 """
@@ -220,6 +229,37 @@ def test_a_run_that_stood_still_writes_over_nothing_and_says_so(
 
 def files(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "artifacts").rglob("*") if path.is_file())
+
+
+SEQUENTIAL = {
+    "name": "s",
+    "question": "?",
+    "base": {"data": "digits", "model": "digits-small", "epochs": 1, "batch_size": 64},
+    "factors": {"lr": [0.05, 0.051]},
+    "seeds": 3,
+    "analysis": {"looks": [3, 5], "margin": 0.1},
+    "claims": [{"kind": "better", "name": "c", "arm": {"lr": 0.051}, "over": {"lr": 0.05}}],
+}
+
+
+def test_two_runs_add_seeds_at_the_same_looks(tmp_path: Path, driver: Drivers) -> None:
+    other = driver(**SEQUENTIAL)
+    other.until("EpochEnded")
+    told = Told()
+    study = Study.parse(SEQUENTIAL)
+    train(study, tmp_path / "runs", until_settled=True, listener=told)
+    assert other.rest() == 0
+    looks = [e for e in told.events if isinstance(e, LookTaken)]
+    assert [its for kind, its in other.said if kind == "LookTaken"] == [
+        [look.seeds, list(look.open_claims)] for look in looks
+    ]
+    assert len(looks) == 2, "else it says nothing of a plan that another run goes on from"
+    ended = sorted(other.ids("TrialEnded") + told.ids(TrialEnded))
+    assert ended == sorted(weights(tmp_path / "runs" / "s"))
+    assert len(ended) == 10
+    assert exploratory(tmp_path / "runs" / "s") == [None]
+    with Store.read(tmp_path / "runs" / "s") as store:
+        assert set(store.plan().trials) == set(ended)
 
 
 def busy(folder: Path, trials: list[str]) -> Any:
