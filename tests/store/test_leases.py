@@ -21,7 +21,7 @@ from tests.store.test_store import RESULT, record, row
 
 from normlab.errors import UserError
 from normlab.records import Artifact
-from normlab.store import DATABASE, Store, TakenOverError, leases, staged_path
+from normlab.store import DATABASE, Store, TakenOverError, leases, presence, staged_path
 from normlab.store.presence import CAN_SHARE, present
 
 pytestmark = pytest.mark.skipif(not CAN_SHARE, reason="runs share a folder where locks can be")
@@ -392,3 +392,37 @@ def test_a_run_s_files_are_no_links(tmp_path: Path) -> None:
         pass
     assert victim.read_text() == "theirs"
     assert os.path.lexists(folder / "run-0123456789abcdef.lock")
+
+
+def test_where_locks_cannot_be_shared_one_run_is_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence, "CAN_SHARE", False)
+    with Store.join(tmp_path) as store:
+        store.record_plan(plan_of(), map(row, IDS))
+        store.let_in()
+        assert (store.run, store.is_alone) == (None, True)
+        assert store.claim(IDS) == set(IDS)
+        with pytest.raises(UserError, match="another run is writing"), Store.join(tmp_path):
+            pass
+        store.start("a", {}, 0)
+        store.add_epoch("a", record(1))
+        store.finish("a", RESULT, [])
+        store.sweep()
+        assert store.leave() == 0
+        assert store.held(["a"]) == {"a"}
+
+
+def test_what_a_stranger_wrote_of_runs_is_no_error(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store:
+        store.record_plan(plan_of(), map(row, IDS))
+        store._connection.execute(
+            "INSERT INTO drivers VALUES ('../../x', 'b', ?, 'p', NULL, 'then', 'never', x'00')",
+            ("h" * 1000,),
+        )
+        store._connection.execute("INSERT INTO leases VALUES ('a', '../../x')")
+    with Store.read(tmp_path) as reader:
+        assert reader.others() == set()
+        assert reader.held(IDS) == set()
+    with joined(tmp_path) as joining:
+        assert joining.claim(IDS) == set(IDS)

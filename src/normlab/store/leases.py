@@ -51,13 +51,13 @@ def register(connection: sqlite3.Connection, folder: Path, run: str, *, is_alone
         UserError: A run of another machine is at work.
     """
     boot, host = machine()
-    for row in connection.execute("SELECT * FROM drivers").fetchall():
+    for row in _rows(connection):
         if _is_gone(row, folder) or (row["boot"] != boot and row["host"] == host and is_alone):
             # In the second case the machine was started again: nobody holds the folder.
             connection.execute("DELETE FROM drivers WHERE id = ?", (row["id"],))
         elif row["boot"] != boot and _is_alive(row, folder):
             raise UserError(
-                f"a run on the machine {row['host']!r} is writing to {folder}, or was "
+                f"a run on the machine {str(row['host'])[:80]!r} is writing to {folder}, or was "
                 f"{LEASE:.0f} seconds ago: runs of two machines cannot share a folder. Give each "
                 "machine a folder of its own with --runs and join them with `normlab merge`, or "
                 "train on a Ray cluster."
@@ -79,8 +79,15 @@ def register(connection: sqlite3.Connection, folder: Path, run: str, *, is_alone
 
 def alive(connection: sqlite3.Connection, folder: Path) -> set[str]:
     """Ids of the runs whose leases hold."""
-    rows = connection.execute("SELECT * FROM drivers").fetchall()
-    return {row["id"] for row in rows if _is_alive(row, folder)}
+    return {row["id"] for row in _rows(connection) if _is_alive(row, folder)}
+
+
+def _rows(connection: sqlite3.Connection) -> list[sqlite3.Row]:
+    """The runs that are noted; their times are numbers, whoever wrote them."""
+    return connection.execute(
+        "SELECT id, boot, host, CAST(seen_at AS REAL) AS seen_at, CAST(clock AS REAL) AS clock "
+        "FROM drivers"
+    ).fetchall()
 
 
 def _is_gone(row: sqlite3.Row, folder: Path) -> bool:
@@ -91,8 +98,8 @@ def _is_gone(row: sqlite3.Row, folder: Path) -> bool:
 
 def _is_alive(row: sqlite3.Row, folder: Path) -> bool:
     if row["boot"] != machine()[0]:  # its locks may not reach here, and its clock is another
-        return abs(time.time() - float(row["seen_at"])) < LEASE
-    return time.monotonic() - float(row["clock"]) < LEASE and is_present(folder, row["id"])
+        return bool(abs(time.time() - row["seen_at"]) < LEASE)
+    return is_present(folder, row["id"]) and bool(time.monotonic() - row["clock"] < LEASE)
 
 
 def beat(connection: sqlite3.Connection, run: str) -> None:

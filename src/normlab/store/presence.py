@@ -147,7 +147,7 @@ class Shared:
         # The one lock goes before the other is there: someone may have been waiting to be alone.
         began = time.monotonic()
         while not _locked(self._lock, fcntl.LOCK_SH):
-            if time.monotonic() - began > _PATIENCE:
+            if time.monotonic() - began > _BEGINNING:
                 raise _busy(self.folder)
             time.sleep(_POLL)
 
@@ -163,9 +163,7 @@ class Shared:
 
 def is_held_alone(folder: Path) -> bool:
     """Whether one process holds a folder for itself now; True where that cannot be known."""
-    if not CAN_SHARE:
-        return True
-    return _is_held(folder / LOCK)
+    return not CAN_SHARE or _is_held(folder / LOCK)
 
 
 def present(folder: Path) -> set[str]:
@@ -196,6 +194,8 @@ def _files(folder: Path) -> list[str]:
 
 def _is_held(path: Path) -> bool:
     """Whether somebody holds a file's lock alone; True where that cannot be known."""
+    if not CAN_SHARE:
+        return path.exists()
     try:
         number = os.open(path, os.O_RDONLY | _NOFOLLOW)
     except FileNotFoundError:

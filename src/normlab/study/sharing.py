@@ -59,6 +59,7 @@ def _left(taking: Taking, tasks: Sequence[Task], telling: Telling) -> list[Task]
         telling.wait(len(work.held))
         time.sleep(_POLL)
         interrupts.check()
+        ids = [*work.held, *work.free]  # the others are finished
 
 
 def _train(taking: Taking, engine: Engine, units: list[Unit], telling: Telling) -> None:
