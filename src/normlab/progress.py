@@ -157,6 +157,7 @@ class Bars:
         self._stop()
 
     def _begin(self, event: RunBegan) -> None:
+        self._stop()  # where trials of another run are taken up
         self.progress, self.bars, self.left = _progress(), {}, {}
         self.kept, self.paces, self.overall_pace = {}, {}, Pace()
         self.total, self.done = event.trials, 0

@@ -23,6 +23,7 @@ from normlab.study.events import (
     EpochEnded,
     Event,
     LookTaken,
+    RunBegan,
     RunWaits,
     TrialEnded,
     TrialStarted,
@@ -297,6 +298,8 @@ def test_a_run_waits_for_others_trials_and_takes_up_what_becomes_free(
         told = Told(then)
         summary = run_plan(made(), tmp_path, listener=told)
     assert [event.trials for event in told.events if isinstance(event, RunWaits)] == [2]
+    begun = [event.trials for event in told.events if isinstance(event, RunBegan)]
+    assert begun == [len(serial) - 2, 2]
     assert "waiting for 2 trials in training by other runs" in capsys.readouterr().out
     assert summary.trained == len(serial)
     assert weights(tmp_path / "s") == serial

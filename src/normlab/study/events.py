@@ -44,9 +44,11 @@ class RunPlanned:
 class RunBegan:
     """A run found what is missing and begins to train it.
 
+    Sent again where a run that waited for others takes up trials of theirs.
+
     Attributes:
         study: The study's name.
-        trials: Trials to train; 0 where all are finished.
+        trials: Trials to train that no other run has; 0 where all are finished.
         epochs: Their epochs, together.
         workers: Processes that train side by side.
         together: Trials that one of them trains together, at most.
@@ -146,7 +148,8 @@ class TrialTakenOver(TrialEvent):
 class RunWaits:
     """Nothing is left to begin, and other runs in the folder train trials of the plan.
 
-    The run waits until they are finished, and takes up what becomes free. Sent once a run.
+    The run waits until they are finished, and takes up what becomes free. Sent once a run; before
+    `RunBegan` where other runs had all that was missing.
 
     Attributes:
         study: The study's name.

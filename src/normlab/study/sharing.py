@@ -34,11 +34,10 @@ def train_all(
         What stopped it before its end, if something did.
     """
     try:
-        while (left := _left(taking, tasks, telling)) or not telling.has_begun:
-            if left:
-                _train(taking, *engine_for(left), telling)
-            else:
-                telling.begin([], 0)
+        while left := _left(taking, tasks, telling):
+            _train(taking, *engine_for(left), telling)
+        if not telling.has_begun:
+            telling.begin([], 0)
     except KeyboardInterrupt as stopped:
         interrupts.forget()
         return stopped
@@ -54,7 +53,7 @@ def _left(taking: Taking, tasks: Sequence[Task], telling: Telling) -> list[Task]
     while True:
         work = store.work(ids)
         free = work.free - taking.put_down
-        if free or not work.held or not telling.has_begun:
+        if free or not work.held:
             return [task for task in tasks if task.trial_id in free]
         telling.wait(len(work.held))
         time.sleep(_POLL)

@@ -43,9 +43,7 @@ class Telling:
         self.has_begun = self.has_waited = False
 
     def begin(self, units: Sequence[Unit], workers: int) -> None:
-        """Tell how much there is to train, once."""
-        if self.has_begun:
-            return
+        """Tell how much there is to train."""
         self.has_begun = True
         self.listener(
             RunBegan(
