@@ -101,6 +101,10 @@ class Driver:
                 return self.said[-1][1]
         raise AssertionError(f"no {kind}: {self.said}")
 
+    def wait_until_stopped(self) -> None:
+        """Wait for the signal that it sends itself."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+
     def rest(self) -> int:
         """Read what is said until it ends; its exit code."""
         assert self.process.stdout is not None
@@ -188,9 +192,15 @@ def test_one_of_two_runs_is_killed_and_nothing_is_lost_or_trained_twice(
 def test_two_runs_share_the_trials_and_the_last_one_is_told_that_it_is(
     tmp_path: Path, driver: Drivers, serial: dict[str, str]
 ) -> None:
-    other = driver()
+    other = driver("SIGSTOP", at=1)  # until this one has begun, too
     other.until("EpochEnded")
-    told = Told()
+    other.wait_until_stopped()
+
+    def then(event: Event) -> None:
+        if isinstance(event, RunBegan):
+            other.process.send_signal(signal.SIGCONT)
+
+    told = Told(then)
     summary = run_plan(made(), tmp_path / "runs", listener=told)
     assert other.rest() == 0
     theirs = other.said[-1][1]
@@ -209,7 +219,7 @@ def test_a_run_that_stood_still_writes_over_nothing_and_says_so(
 ) -> None:
     still = driver("SIGSTOP", at=1)
     victim = still.until("EpochEnded")
-    os.waitid(os.P_PID, still.process.pid, os.WSTOPPED | os.WNOWAIT)
+    still.wait_until_stopped()
     monkeypatch.setattr(leases, "LEASE", 2.0)
     told = Told()
     summary = run_plan(made(), tmp_path / "runs", listener=told)

@@ -253,7 +253,7 @@ class Store:
             return len(self.others())
 
     def joined_plan(self, plan: PlanRecord) -> bool:
-        """Whether other runs train this plan, or more; it is not to be recorded then.
+        """Whether other runs train this plan, or more: this run goes by theirs, and records none.
 
         Raises:
             UserError: They train another variant of the study.
