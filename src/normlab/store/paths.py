@@ -14,6 +14,8 @@ from normlab.errors import UserError
 
 DATABASE = "store.sqlite"
 LOCK = "lock"
+CONFLICTS = "conflicts"
+"""The folder of trials that came with other numbers than those of the same trials here."""
 ARTIFACTS = {"weights": "weights.pt", "predictions": "predictions.npz"}
 """The files that a trial leaves, by kind."""
 
@@ -30,6 +32,8 @@ _WRITTEN = (
     "tables",
     "tables/*",
     "report.html",
+    CONFLICTS,
+    f"{CONFLICTS}/*",
 )
 """What normlab writes and deletes in a study's folder."""
 
