@@ -189,6 +189,9 @@ def run(
 ) -> Results:
     """Train what the study still lacks, write its report and return all its results.
 
+    Several calls, in processes of one machine, can share a study: each trial is trained by one of
+    them, each returns when all are finished, and the last one writes the report.
+
     Args:
         study: From `load_study`, or made with `Study.parse`.
         runs: The folder that holds a folder for each study.
@@ -231,7 +234,8 @@ def run(
             max_seeds=max_seeds,
             listener=listener,
         )
-    report(study, runs=runs)
+    if not summary.others:
+        report(study, runs=runs)
     if summary.interrupted:
         raise KeyboardInterrupt
     return results(study, runs=runs)

@@ -83,6 +83,7 @@ def run(
     from normlab.study.runner import RunOptions
     from normlab.study.session import train
     from normlab.terminal import console
+    from normlab.wording import counted
 
     options = RunOptions(
         workers=_workers(workers),
@@ -118,7 +119,14 @@ def run(
     if len(found.claims):
         print_verdicts(found.claims)
         console.print()
-    console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
+    if summary.others:
+        console.print(
+            f"report: not yet: {counted(summary.others, 'other run')} of this study in the same "
+            "folder; the last one to end writes it",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
     if summary.interrupted:
         console.print(
             f"{summary.interrupted}: whole epochs are stored; the same command again goes on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from normlab.cli.lost import print_lost
@@ -45,12 +46,7 @@ def print_summary(made: Plan, summary: Summary) -> None:
     for trial, reason in summary.invalid.items():
         text = f"invalid, left out of every result: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
-    for trial, reason in summary.put_back.items():
-        console.print(
-            f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "
-            "trial: run the same command again; fewer --workers need less memory.",
-            soft_wrap=True,
-        )
+    _print_untrained(names, summary)
     for why, again in (
         ("trained again for its lost files", summary.mended),
         ("trained again on this machine", summary.replaced),
@@ -66,6 +62,24 @@ def print_summary(made: Plan, summary: Summary) -> None:
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "
             "--retry-failed trains it again.",
+            soft_wrap=True,
+        )
+
+
+def _print_untrained(names: Mapping[str, str], summary: Summary) -> None:
+    """Trials that the run took up and did not bring to an end, with the names that they have."""
+    from normlab.terminal import console
+
+    for trial in sorted(summary.taken_over):
+        console.print(
+            f"taken over by another run, as this one stood still: {names[trial]}: what was trained "
+            "of it here meanwhile is dropped",
+            soft_wrap=True,
+        )
+    for trial, reason in summary.put_back.items():
+        console.print(
+            f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "
+            "trial: run the same command again; fewer --workers need less memory.",
             soft_wrap=True,
         )
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from normlab import data, interrupts
-from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
+from normlab import data
+from normlab.errors import MACHINE_ERRORS, UserError, end_word
 from normlab.files import sweep
 from normlab.places import TOGETHER, Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
@@ -24,7 +22,6 @@ from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Engine,
-    Message,
     Task,
     Unit,
     choose,
@@ -36,6 +33,7 @@ from normlab.study.events import Listener, RunEnded
 from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
+from normlab.study.sharing import train_all
 from normlab.study.summary import Summary
 from normlab.study.taking import Taking
 from normlab.study.telling import Telling, nobody
@@ -106,28 +104,30 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         data.load(spec)
     folder = runs / plan.study.name
     ids = list(plan.trials)
-    with Store.write(folder) as store:
+    # Finished trials are replaced by a run that nobody shares the folder with.
+    is_alone = options.same_machine or options.retrain_lost
+    with Store.write(folder) if is_alone else Store.join(folder) as store:
         check_owner(store, plan.study.file)
-        _look_back(store)
+        if not store.joined_plan(plan.record):
+            _look_back(store)
         record = plan.record.model_copy(update={"file": way_to(plan.study, folder)})
         store.record_plan(record, plan.rows())
         states = store.states(ids)
-        # Nobody else is writing, so the process of a running trial is gone.
+        # Those that no run at work has: the process that ran them is gone.
         again = [i for i in ids if states[i] == "running"]
-        failed = [i for i in ids if states[i] == "failed"]
-        blameless = _failed_by_machine(store, failed)
-        failed = [i for i in failed if i not in blameless] if options.retry_failed else []
+        blameless, failed = _failed(store, states, options)
         store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
         here = provenance(device, options.threads) if options.same_machine else None
-        summary = _adopt(
-            store,
-            runs,
-            [i for i in ids if states[i] not in FINISHED],
-            summary,
-            here,
-            timed=is_timed(plan.study),
-        )
+        if store.is_alone:  # else the first of the runs here did
+            summary = _adopt(
+                store,
+                runs,
+                [i for i in ids if states[i] not in FINISHED],
+                summary,
+                here,
+                timed=is_timed(plan.study),
+            )
         states = store.states(ids)
         foreign: set[str] = set()
         if finished := [i for i in ids if states[i] in FINISHED]:
@@ -139,24 +139,23 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         losses = store.losses(ids, hashes=options.retrain_lost)
         lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
         lost |= foreign
-        tasks = _tasks(plan, folder, {i for i in ids if states[i] == "pending"} | lost)
         _sweep(store, keep=lost, forget=set(failed))
+        store.let_in()
+        tasks = _tasks(plan, store, {i for i in ids if states[i] in _UNFINISHED} | lost)
+        alone = _alone_as_before(store, lost - foreign)
         telling = Telling(plan, listener)
-        if not tasks:
-            telling.begin([], 0)
-        else:
-            engine, units = _engine(
-                plan, tasks, options, device, _alone_as_before(store, lost - foreign)
+        taking = Taking(store, tasks, lost, foreign, summary)
+        try:
+            stopped = train_all(
+                taking, tasks, telling, lambda some: _engine(plan, some, options, device, alone)
             )
-            taking = Taking(store, tasks, lost, foreign, summary)
-            try:
-                stopped = _train(taking, engine, units, telling)
-            finally:
+        finally:
+            if tasks:
                 _sweep(store, keep=lost)
-            summary = replace(summary, trained=taking.ended)
-            if stopped is not None:
-                number = getattr(stopped, "number", signal.SIGINT)
-                summary = replace(summary, interrupted=end_word(stopped), signal=number)
+        summary = replace(summary, trained=taking.ended)
+        if stopped is not None:
+            number = getattr(stopped, "number", signal.SIGINT)
+            summary = replace(summary, interrupted=end_word(stopped), signal=number)
         states = store.states(ids)
         counts: dict[str, int] = dict(Counter(states.values()))
         store.add_look(record.declaration, [i for i in ids if states[i] in FINISHED])
@@ -170,7 +169,11 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
             },
             invalid=_reasons(store, states, "invalid"),
             losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
+            others=store.leave(),
         )
+
+
+_UNFINISHED = frozenset[TrialState]({"pending", "running"})
 
 
 def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) -> dict[str, str]:
@@ -179,15 +182,16 @@ def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) 
     return {row["id"]: row["reason"] for row in store.rows("trials", found)}
 
 
-def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
+def _tasks(plan: Plan, store: Store, wanted: AbstractSet[str]) -> list[Task]:
     return [
         Task(
             trial_id=trial.id,
             recipe=trial.arm.recipe,
             seed=trial.seed,
-            folder=folder,
+            folder=store.folder,
             code=trial.code,
             code_files=plan.study.code,
+            run=store.run,
         )
         for trial in plan.trials.values()
         if trial.id in wanted
@@ -195,47 +199,17 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
 
 
 def _engine(
-    plan: Plan, tasks: list[Task], options: RunOptions, device: str, alone: AbstractSet[str]
+    plan: Plan,
+    tasks: Sequence[Task],
+    options: RunOptions,
+    device: str,
+    alone: AbstractSet[str],
 ) -> tuple[Engine, list[Unit]]:
     """Who trains the tasks, and as which units of work."""
     threads = options.threads
     most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
     units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
     return choose(workers=most, device=device, threads=threads, units=len(units)), units
-
-
-def _train(
-    taking: Taking, engine: Engine, units: list[Unit], telling: Telling
-) -> KeyboardInterrupt | None:
-    """Train the units; what stopped it before its end, if something did."""
-    messages = engine.run(units)
-    try:
-        telling.begin(units, engine.workers)
-        for message in _stored(messages, taking):
-            telling.tell(message)
-            interrupts.check()
-    except KeyboardInterrupt as stopped:
-        interrupts.forget()
-        return stopped
-    finally:
-        messages.close()
-        # On a full disk not even that can be stored; the next run does it.
-        with contextlib.suppress(sqlite3.DatabaseError):
-            taking.store.release(taking.running)
-    return None
-
-
-def _stored(messages: Iterator[Message], taking: Taking) -> Iterator[Message]:
-    """Every message after it is stored; only a fault of ours is the machine's, not a listener's."""
-    try:
-        for message in messages:
-            taking.take(message)
-            yield message
-    except (OSError, MemoryError) as error:
-        fault = fault_of_machine(error)
-        if fault is None:
-            raise
-        raise taking.stop(fault) from None
 
 
 def _look_back(store: Store) -> None:
@@ -249,6 +223,15 @@ def _look_back(store: Store) -> None:
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
         store.add_look(declaration, finished)
+
+
+def _failed(
+    store: Store, states: Mapping[str, TrialState], options: RunOptions
+) -> tuple[list[str], list[str]]:
+    """Failed trials that are to be trained again: by a fault of the machine's, by their own."""
+    failed = [trial for trial, state in states.items() if state == "failed"]
+    blameless = _failed_by_machine(store, failed)
+    return blameless, [i for i in failed if i not in blameless] if options.retry_failed else []
 
 
 def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
@@ -271,18 +254,15 @@ def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset
     day: a rehearsal costs no epoch of the study.
     """
     kept = {f"{trial}.pt" for trial in (store.unfinished() | keep) - forget}
-    checkpoints, artifacts = store.folder / "checkpoints", store.folder / "artifacts"
+    checkpoints = store.folder / "checkpoints"
     if checkpoints.is_dir() and not checkpoints.is_symlink():
+        sweep(checkpoints)  # other runs may be writing there
+        ours = {".pt", ".tmp"} if store.is_alone else {".pt"}  # what else is there is not a run's
         for path in checkpoints.iterdir():
-            ours = path.suffix in {".pt", ".tmp"}  # what else lies there is not a run's
-            if ours and path.name not in kept and (path.is_symlink() or path.is_file()):
+            is_left = path.suffix in ours and path.name not in kept
+            if is_left and (path.is_symlink() or path.is_file()):
                 path.unlink(missing_ok=True)
-    if artifacts.is_dir() and not artifacts.is_symlink():
-        for folder in artifacts.iterdir():
-            sweep(folder, alone=True)
-            if folder.is_dir() and not folder.is_symlink():
-                for path in folder.glob("*.tmp"):  # as normlab 0.1 named them
-                    path.unlink(missing_ok=True)
+    store.sweep()
     for folder in (store.folder, store.folder / "tables"):
         sweep(folder)
 

@@ -15,7 +15,7 @@ from normlab.study.fast_path import slow_bfloat16
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
-from normlab.study.stored import changed_code, frames_of
+from normlab.study.stored import changed_code, frames_of_plan
 from normlab.study.summary import Summary
 from normlab.study.telling import nobody
 
@@ -62,7 +62,9 @@ def train(
         summary = _run(plan, runs, options, listener)
         if summary.interrupted:
             break
-        frames = frames_of(runs / study.name)
+        # By its own plan: another run may have gone on to the next look already.
+        frames = frames_of_plan(plan, runs)
+        assert frames is not None, "the run that ended made its folder"
         found = verdicts_by_claim(frames)
         left = tuple(name for name, word in found.items() if word == "inconclusive")
         wanted = {arm for claim in plan.record.judged if claim.name in left for arm in claim.arms}
@@ -153,6 +155,4 @@ def verdicts_by_claim(frames: Frames) -> dict[str, str]:
 
 def bring_up_to_date(folder: Path) -> None:
     """Raise a store of an older schema before anything reads it; nothing else of it changes."""
-    if Store.is_made(folder):
-        with Store.write(folder):
-            pass
+    Store.bring_up_to_date(folder)

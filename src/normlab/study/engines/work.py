@@ -21,7 +21,7 @@ from normlab.places import TOGETHER, difference_text, differing
 from normlab.recipe import trial_id
 from normlab.recipe.data import OwnData
 from normlab.records import Artifact
-from normlab.store import artifact_path
+from normlab.store import artifact_path, staged_path
 from normlab.study.engines.engine import (
     Ended,
     EpochTrained,
@@ -192,7 +192,8 @@ class _Trial:
                 )
             yield EpochTrained(task.trial_id, event.record)
         else:
-            files = save_files(task.folder, task.trial_id, event, self.data.test.labels)
+            labels = self.data.test.labels
+            files = save_files(task.folder, task.trial_id, event, labels, task.run)
             yield Ended(task.trial_id, event.result, files)
 
 
@@ -254,7 +255,11 @@ def _planned_data(task: Task) -> Splits:
 
 
 def save_files(
-    folder: Path, trial: str, finished: Finished, labels: npt.NDArray[np.int64]
+    folder: Path,
+    trial: str,
+    finished: Finished,
+    labels: npt.NDArray[np.int64],
+    run: str | None = None,
 ) -> tuple[Artifact, ...]:
     """Write what a trial leaves: its weights and what it says of each test image.
 
@@ -263,14 +268,16 @@ def save_files(
         trial: Its id.
         finished: How it ended.
         labels: Of the test images, (N,).
+        run: The id of a run that shares the folder: the files wait under its names.
     """
     contents = {
         "weights": to_bytes({name: tensor.cpu() for name, tensor in finished.weights.items()}),
         "predictions": _predictions(finished, labels),
     }
     paths = {kind: artifact_path(trial, kind) for kind in contents}
+    written = paths if run is None else {kind: staged_path(trial, kind, run) for kind in contents}
     # Together: their folder's entries are brought to the disk once.
-    write_files({folder / paths[kind]: content for kind, content in contents.items()})
+    write_files({folder / written[kind]: content for kind, content in contents.items()})
     return tuple(
         Artifact(
             kind=kind,
