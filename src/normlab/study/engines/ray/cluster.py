@@ -198,14 +198,17 @@ def _connect(address: str) -> None:
         with _in_no_folder(), _signals_kept(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             ray.init(
-                address=found,
+                address="auto" if address == "auto" else found,  # Ray then finds its token, too
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=True,
             )
     except (RuntimeError, OSError, ValueError, AssertionError) as error:
         words = " ".join(str(error).split())
-        raise UserError(f"the Ray cluster at {found} cannot be used: {words}") from None
+        hint = ""
+        if isinstance(error, ConnectionError) and "RAY_AUTH_MODE" not in os.environ:
+            hint = ". If it asks for a token, set RAY_AUTH_MODE=token"
+        raise UserError(f"the Ray cluster at {found} cannot be used: {words}{hint}") from None
     _silence()
 
 
