@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -48,26 +47,20 @@ def nodes() -> Iterator[list[Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
         # What workers import normlab from, wherever this process has it from.
         path = os.pathsep.join(filter(None, [SRC, os.environ.get("PYTHONPATH")]))
         patch.setenv("PYTHONPATH", path)
         patch.setattr(engine_module, "_ANSWER", 4.0)
         patch.setattr(engine_module, "_HIRING", 0.2)
         size = {"num_cpus": 1, "object_store_memory": 80 << 20}
-        with tempfile.TemporaryDirectory(prefix="nl", dir="/tmp" if os.name == "posix" else None):
-            made = Cluster(
-                initialize_head=True, head_node_args={**size, "include_dashboard": False}
-            )
-            try:
-                every = [made.head_node, made.add_node(**size), made.add_node(**size)]
-                made.wait_for_nodes()
-                with cluster_module.connected(made.address):
-                    every.append(made)
-                    yield every
-            finally:
-                made.shutdown()
-                assert not ray.is_initialized()
+        made = Cluster(initialize_head=True, head_node_args={**size, "include_dashboard": False})
+        try:
+            every = [made.head_node, made.add_node(**size), made.add_node(**size)]
+            made.wait_for_nodes()
+            with cluster_module.connected(made.address):
+                yield [*every, made]
+        finally:
+            made.shutdown()
 
 
 @pytest.fixture
