@@ -42,7 +42,6 @@ SRC = str(Path(__file__).parents[2] / "src")
 def nodes() -> Iterator[list[Any]]:
     """Three nodes of one core each, and this process connected to them."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'normlab[ray]'")
-    import ray
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch:

@@ -20,8 +20,8 @@ def print_summary(made: Plan, summary: Summary) -> None:
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
-    said = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
-    for line in [*said, *summary.notes]:
+    left = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
+    for line in [*left, *summary.notes]:
         console.print(line, soft_wrap=True)
     if summary.trained or summary.interrupted or summary.failures or summary.put_back:
         console.print(

@@ -31,6 +31,7 @@ from normlab.study.engines.ray.shipping import Given, Images, Parcel, Told, file
 _TICK = 0.2  # seconds after which Ctrl-C is noticed at the latest
 _ANSWER = 10.0  # seconds that a node gets to say what happened on it
 _PATIENCE = 90.0  # seconds without any node that could train
+_WAITING = 64  # messages of a worker that were not taken yet
 _HIRING = 1.0  # seconds between looks for nodes that have room
 _DEATHS = 3  # nodes that a unit may lose before it is tried alone
 _COMPARED = {
@@ -142,7 +143,10 @@ class _Worker:
 
     def train(self, parcel: Parcel, images: list[Any]) -> None:
         self.stage = "train"
-        stream = self.actor.train.options(num_returns="streaming")
+        # No more messages wait at once: with checkpoints in them they could fill the store.
+        stream = self.actor.train.options(
+            num_returns="streaming", _generator_backpressure_num_objects=_WAITING
+        )
         self.awaited = stream.remote(pickle.dumps(parcel), images)
 
     def dismiss(self) -> None:
@@ -274,11 +278,13 @@ class _Shift:
             self._give(worker)
 
     def _refuse(self, worker: _Worker, why: str) -> None:
-        """No worker of this node's is used."""
+        """No worker of this node's is used that does not train already."""
         if worker.node.id not in self.cluster.refused:
             self.engine.notes.append(f"node left out, {why}")
         self.cluster.refused[worker.node.id] = why
         for one in [one for one in self.crew if one.node.id == worker.node.id]:
+            if one.stage == "train":
+                continue
             self.crew.remove(one)
             one.stop()
             self._put_back(one)

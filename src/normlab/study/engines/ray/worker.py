@@ -81,13 +81,11 @@ class Work:
 
         self._unpack(parcel)
         _fetch(parcel.unit, images)
-        unit = parcel.unit
-        if not self.shares:
-            unit = tuple(replace(task, folder=self.private) for task in unit)
-            for task in unit:
-                if content := parcel.checkpoints.get(task.trial_id):
-                    write_whole(task.checkpoint, content)
-        unit = tuple(map(_on_this_chip, unit))
+        folder = self.given.folder if self.shares else self.private
+        unit = tuple(_on_this_chip(replace(task, folder=folder)) for task in parcel.unit)
+        for task in unit:
+            if content := parcel.checkpoints.get(task.trial_id):
+                write_whole(task.checkpoint, content)
         by_id = {task.trial_id: task for task in unit}
         for message in perform(unit, self.given.device):
             yield self._told(_with_node(message), by_id[message.trial_id])
