@@ -1,7 +1,9 @@
 """The Ray engine, on a cluster of three nodes that the tests start on this machine."""
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -112,13 +114,13 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[tuple[str, Message]] = []
-        self.at: Any = lambda node, message: None
+        self.at: Any = lambda worker, message: None
         inner = engine_module._Shift._take
 
         def take(shift: Any, worker: Any, told: Any) -> Iterator[Message]:
             self.seen.append((worker.node.id, told.message))
             yield from inner(shift, worker, told)
-            self.at(worker.node.id, told.message)
+            self.at(worker, told.message)
 
         monkeypatch.setattr(engine_module._Shift, "_take", take)
 
@@ -148,14 +150,20 @@ def test_what_a_lost_node_had_goes_on_elsewhere(
     monkeypatch: pytest.MonkeyPatch,
     torch_path: None,
 ) -> None:
-    made = study(seeds=12, base={"epochs": 6})
+    monkeypatch.setattr(engine_module, "_WAITING", 1)  # none is far ahead of what was heard
+    made = study(seeds=12, base={"epochs": 8})
     watch, victims = Watch(monkeypatch), []
     spare = nodes[2]
 
-    def at(node: str, message: Message) -> None:
-        if not victims and node == spare.node_id and isinstance(message, EpochTrained):
+    def at(worker: Any, message: Message) -> None:
+        there = worker.node.id == spare.node_id
+        if not victims and there and isinstance(message, EpochTrained):
             victims.append(message.trial_id)
             nodes[3].remove_node(spare, allow_graceful=False)
+            # Its workers would find out after a while; a machine that is gone takes them along.
+            pid = int(Path(worker.last_words).parent.name.split("-")[3])
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     watch.at = at
     try:
