@@ -45,8 +45,11 @@ if TYPE_CHECKING:
         costs,
         distrust_study,
         draw_model,
+        export_trials,
+        import_trials,
         lint,
         load_study,
+        merge,
         plan,
         profile,
         published,
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
     from normlab.sentences import Scoreboard
     from normlab.study import events as events
     from normlab.study.costs import Costs
+    from normlab.study.merging import Merged
     from normlab.study.profiling import Profile
     from normlab.study.spec import Study
 
@@ -71,6 +75,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
+    "Merged": "normlab.study.merging",
     "Profile": "normlab.study.profiling",
     "Recipe": "normlab.recipe",
     "Results": "normlab.answers",
@@ -92,6 +97,7 @@ _MODULES = {
 __all__ = [
     "Comparison",
     "Costs",
+    "Merged",
     "Profile",
     "Recipe",
     "Results",
@@ -108,8 +114,11 @@ __all__ = [
     "costs",
     "distrust_study",
     "draw_model",
+    "export_trials",
+    "import_trials",
     "lint",
     "load_study",
+    "merge",
     "plan",
     "profile",
     "published",

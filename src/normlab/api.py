@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from normlab.study.engines.machines import EngineName
     from normlab.study.events import Listener
     from normlab.study.lint import Finding
+    from normlab.study.merging import Merged
     from normlab.study.plan import Plan
     from normlab.study.profiling import Profile
 
@@ -376,6 +377,93 @@ def claims_from(
 
     made = study if isinstance(study, Study) else load_study(study)
     return verdicts_from(Path(csv), made, test_images=test_images)
+
+
+def merge(others: Iterable[str | Path], *, into: str | Path) -> Merged:
+    """Join the finished trials of other machines' stores into a study's folder.
+
+    Each trial is there once, by its id. One that is there with the same numbers (result, weights,
+    every epoch; not its seconds) is there already. One with other numbers is a conflict: what the
+    folder had stays, and the other version is written to a file in its folder `conflicts`.
+
+    Args:
+        others: Run folders of the same study, or files that `export_trials` wrote.
+        into: The study's run folder, or a new one.
+
+    Returns:
+        What was joined: `joined` tells whether every finished trial of the others is there now.
+
+    Raises:
+        UserError: One of the others is missing, damaged, of a newer normlab or of another study,
+            or a run writes to the folder; nothing was changed.
+    """
+    from normlab.study.merging import merge as merge_stores
+
+    if isinstance(others, str | Path):
+        others = [others]
+    return merge_stores([Path(other) for other in others], Path(into))
+
+
+def export_trials(
+    file: str | Path,
+    name: str | Study,
+    *,
+    runs: str | Path = "runs",
+    arms: Iterable[str] = (),
+    seeds: Iterable[int] = (),
+    weights: bool = False,
+    predictions: bool = False,
+) -> Path:
+    """Write a study's finished trials to one file with a checksum, to send or to keep.
+
+    The same trials give the same file. `normlab.store.portable` describes its form.
+
+    Args:
+        file: The file; what was there is replaced.
+        name: The study's name, or the study.
+        runs: The folder that holds a folder for each study.
+        arms: Only trials of arms with these labels.
+        seeds: Only trials of these seeds.
+        weights: With weights and predictions, which take far more room than the numbers.
+        predictions: With predictions, which some figures need.
+
+    Raises:
+        UserError: It was never run there, it has no such arm or seed, a trial is damaged, or the
+            file cannot be written.
+    """
+    from normlab.study.merging import export_trials as export
+
+    export(
+        folder_of(name, runs),
+        Path(file),
+        arms=arms,
+        seeds=seeds,
+        weights=weights,
+        predictions=predictions,
+    )
+    return Path(file)
+
+
+def import_trials(
+    file: str | Path, *, into: str | Path | None = None, runs: str | Path = "runs"
+) -> Merged:
+    """Join the trials of a file with those of a study's folder, as `merge` does.
+
+    Args:
+        file: What `export_trials` wrote.
+        into: The study's run folder, or a new one; None for the study's own folder in `runs`.
+        runs: The folder that holds a folder for each study.
+
+    Returns:
+        What was joined; see `merge`.
+
+    Raises:
+        UserError: The file is damaged, cut off or of a newer normlab, the folder is another
+            study's, or a run writes to it; nothing was changed.
+    """
+    from normlab.study.merging import import_trials as import_file
+
+    return import_file(Path(file), Path(into) if into is not None else None, Path(runs))
 
 
 def scoreboard(source: str | None = None, *, verdict: str | None = None) -> Scoreboard:

@@ -13,6 +13,7 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.data import build_data
+from normlab.cli.merge import export_trials, import_trials, merge
 from normlab.cli.profile import profile
 from normlab.cli.published import published
 from normlab.cli.run import run
@@ -42,6 +43,9 @@ app.command()(report)
 app.command()(claims)
 app.command()(published)
 app.command()(scoreboard)
+app.command()(merge)
+app.command("export-trials")(export_trials)
+app.command("import-trials")(import_trials)
 app.command()(trust)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)

@@ -61,11 +61,14 @@ def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         frames = load_frames(store)
         losses = store.losses(frames.trials["id"].tolist())
+        stored = store.rows("artifacts", frames.trials["id"].tolist())
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    page = render(frames, arms, effects, robust, folder, lost=lost)
+    kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
+    bare = set(frames.trials["id"]) - kept
+    page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"])
     epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
     tables = {
@@ -103,6 +106,7 @@ def render(
     folder: Path | None = None,
     *,
     lost: Collection[str] = (),
+    bare: Collection[str] = (),
 ) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
 
@@ -113,6 +117,7 @@ def render(
         robust: From `robust_table`.
         folder: The study's folder, for figures of what the trials predicted.
         lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
+        bare: Ids of the trials that came here without weights: no link either.
     """
     environment = Environment(
         loader=PackageLoader("normlab.reports"),
@@ -157,6 +162,7 @@ def render(
         states=frames.trials["state"].value_counts().to_dict(),
         total=len(frames.trials),
         lost=lost,
+        bare=bare,
         shares=arms_with_shares(frames),
         notices=notices(frames),
         provenance=where_it_ran(frames),

@@ -14,6 +14,8 @@ from normlab.errors import UserError
 
 DATABASE = "store.sqlite"
 LOCK = "lock"
+CONFLICTS = "conflicts"
+"""The folder of trials that came with other numbers than those of the same trials here."""
 ARTIFACTS = {"weights": "weights.pt", "predictions": "predictions.npz"}
 """The files that a trial leaves, by kind."""
 
@@ -29,6 +31,8 @@ _WRITTEN = (
     "tables",
     "tables/*",
     "report.html",
+    CONFLICTS,
+    f"{CONFLICTS}/*",
 )
 """What normlab writes and deletes in a study's folder."""
 

@@ -126,6 +126,15 @@ def _prepare(
     set_durable(connection, False)
 
 
+def is_older(path: Path, *, newest: int = len(MIGRATIONS)) -> bool:
+    """Whether the store at `path` was made by an older normlab; False if it is none at all."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{_uri(path)}?mode=ro", uri=True)) as found:
+            return 0 < int(found.execute("PRAGMA user_version").fetchone()[0]) < newest
+    except sqlite3.Error:  # whoever reads it is told what is wrong with it
+        return False
+
+
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:
     """Whether a commit waits until it is on the disk; outside of a transaction."""
     connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

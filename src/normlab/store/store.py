@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +25,12 @@ from normlab.files import make_folder, write_whole
 from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.records.plan import Declaration, PlanRecord
+from normlab.store.copies import copied
 from normlab.store.guard import guard
 from normlab.store.losses import Loss, losses_of
 from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
-from normlab.store.plans import as_written, parse_plan
-from normlab.store.schema import NoRunsError, connect, refusal, set_durable
+from normlab.store.plans import as_written, not_ours, parse_plan
+from normlab.store.schema import NoRunsError, connect, is_older, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
 _PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
@@ -123,6 +124,30 @@ class Store:
             raise refusal(folder, error, write=False) from None
         finally:
             connection.close()
+
+    @classmethod
+    @contextmanager
+    def read_any(cls, folder: Path) -> Iterator[Self]:
+        """Open for reading; one of an older schema is copied, and the copy brought up to date.
+
+        Raises:
+            NoRunsError: There is no store, or nothing in it yet.
+            UserError: Its schema is a newer one, or it cannot be read.
+        """
+        path = folder / DATABASE
+        if not is_older(path):
+            with cls.read(folder) as store:
+                yield store
+            return
+        with (
+            copied(path, because="an older normlab wrote it") as copy,
+            contextlib.closing(connect(copy, write=True)) as connection,
+        ):
+            try:
+                guard(connection, folder)
+                yield cls(folder, connection)
+            except sqlite3.DatabaseError as error:
+                raise refusal(folder, error, write=False) from None
 
     @staticmethod
     def is_made(folder: Path) -> bool:
@@ -320,21 +345,28 @@ class Store:
             for trial_id in trial_ids:
                 try:
                     one = outcome(source, trial_id)
+                    files = one.load() if one is not None else {}
                 except RefusedError as error:
                     found.refused[trial_id] = str(error)
                     continue
                 if one is not None:
-                    for path, content in one.files.items():
-                        write_whole(self.folder / path, content)
-                    outcomes.append(replace(one, files={}))
+                    self._write_files(files)
+                    outcomes.append(one)
         with self._transaction(durable=True):
             for one in outcomes:
-                self._take(one)
+                self.take(one)
                 found.ids.append(one.trial["id"])
         return found
 
-    def _take(self, one: Outcome) -> None:
-        """Store another folder's outcome; what the trial is stays as this study planned it."""
+    def _write_files(self, files: Mapping[str, bytes]) -> None:
+        for path, content in files.items():
+            write_whole(self.folder / path, content)
+
+    def take(self, one: Outcome) -> None:
+        """Store another folder's outcome; what the trial is stays as this study planned it.
+
+        Its files have to be there before. Within `at_once`, or a transaction of this class.
+        """
         row, trial_id = one.trial, one.trial["id"]
         identity = ("id", "recipe", "seed", "data_digest", "semantics")
         self._connection.execute(
@@ -362,6 +394,68 @@ class Store:
             "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", one.artifacts
         )
 
+    # -- joining with another store, within `at_once` --------------------------------------
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is stored within it is stored together, on the disk when it ends, or none of it."""
+        with self._transaction(durable=True):
+            yield
+
+    def take_with_files(self, one: Outcome) -> None:
+        """Store another folder's outcome with its files.
+
+        Raises:
+            RefusedError: A file is not as recorded; nothing of the trial is stored.
+        """
+        self._write_files(one.load())
+        self.take(one)
+
+    def take_files(self, one: Outcome) -> bool:
+        """Store the files of an outcome whose trial is here without them; whether there were any.
+
+        Raises:
+            RefusedError: One of them is not as recorded; none is stored.
+        """
+        here = {artifact.kind for artifact in self.artifacts(one.trial["id"])}
+        lacking = [values for values in one.artifacts if values[1] not in here]
+        if not lacking:
+            return False
+        files = one.load()
+        self._write_files({values[2]: files[values[2]] for values in lacking})
+        self._connection.executemany("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?)", lacking)
+        return True
+
+    def add_trials(self, trials: Iterable[TrialRow]) -> None:
+        """Add those of the trials that are new, as ones to be trained."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
+            "VALUES (?, ?, ?, ?, ?)",
+            ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
+        )
+
+    def put_plan(self, plan: PlanRecord, recorded_at: str) -> None:
+        """Make `plan` the study's current one, in force since a time of the past."""
+        self._connection.execute(
+            "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
+            (plan.name, plan.to_json(), recorded_at),
+        )
+
+    def put_looks(self, looks: Iterable[Look]) -> None:
+        """Make these the looks at the results, in their order."""
+        self._connection.execute("DELETE FROM looks")
+        self._connection.executemany(
+            "INSERT INTO looks (looked_at, declared, trials) VALUES (?, ?, ?)",
+            (
+                (
+                    look.at,
+                    json.dumps(look.declared.model_dump(mode="json"), sort_keys=True),
+                    json.dumps(sorted(look.trials)),
+                )
+                for look in looks
+            ),
+        )
+
     # -- reading ---------------------------------------------------------------------------
 
     def plan(self) -> PlanRecord:
@@ -374,6 +468,37 @@ class Store:
         if row is None:
             raise NoRunsError(f"{self.folder} holds no runs yet")
         return parse_plan(row["plan"], self.folder)
+
+    def declared_seeds(self) -> list[tuple[str, frozenset[int]]]:
+        """The seeds of every plan with the time since which it was in force, the first one first.
+
+        Raises:
+            UserError: A plan is not one that normlab writes.
+        """
+        rows = self._all(
+            "SELECT recorded_at, json_extract(plan, '$.seeds') AS seeds FROM studies ORDER BY id"
+        )
+        found = [(row["recorded_at"], json.loads(row["seeds"] or "[]")) for row in rows]
+        if not all(isinstance(at, str) and isinstance(seeds, list) for at, seeds in found):
+            raise not_ours(self.folder, "a plan has no valid seeds")
+        return [(at, frozenset(seeds)) for at, seeds in found]
+
+    @contextmanager
+    def as_it_stands(self) -> Iterator[None]:
+        """Within it everything is read as of one moment, whatever a writer does meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def finished(self) -> list[str]:
+        """Ids of all finished trials, also of earlier plans, in order."""
+        rows = self._all(
+            "SELECT id FROM trials WHERE state IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (json.dumps(sorted(FINISHED)),),
+        )
+        return [row["id"] for row in rows]
 
     def looks(self) -> list[Look]:
         """Every look at the results, the first one first."""
