@@ -165,12 +165,13 @@ def _is_left(entry: os.DirEntry[str], host: str, pid: str, token: str) -> bool:
     if host == _host():
         if int(pid) == os.getpid():  # this one, or a dead one that had its number
             return token != _TOKEN
-        if not _is_alive(int(pid)):
+        if not is_running(int(pid)):
             return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ANYONES
 
 
-def _is_alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine may still be alive."""
     if os.name == "nt":
         return True  # there a signal of 0 is no question
     try:

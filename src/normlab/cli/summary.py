@@ -21,8 +21,9 @@ def print_summary(made: Plan, summary: Summary) -> None:
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
-    for other, reason in summary.unreadable.items():
-        console.print(f"not taken over from {other}: {reason}", soft_wrap=True)
+    left = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
+    for line in [*left, *summary.notes]:
+        console.print(line, soft_wrap=True)
     if summary.trained or summary.interrupted or summary.failures or summary.put_back:
         console.print(
             f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from normlab import data
-from normlab.errors import MACHINE_ERRORS, UserError, end_word
+from normlab.errors import MACHINE_ERRORS, UserError, end_word, unknown
 from normlab.files import sweep
 from normlab.places import TOGETHER, Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
@@ -24,11 +24,8 @@ from normlab.study.engines import (
     Engine,
     Task,
     Unit,
-    choose,
-    resolve_device,
-    worker_count,
 )
-from normlab.study.engines.provenance import provenance
+from normlab.study.engines.machines import ENGINES, EngineName, Machines, machines
 from normlab.study.events import Listener, RunEnded
 from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
@@ -54,6 +51,12 @@ class RunOptions:
             ended.
         retrain_lost: Train finished trials again whose files are gone or damaged; every file is
             checked against its SHA-256 for that.
+        engine: "serial", "processes" or "ray"; "auto" is one of the first two, by `workers`.
+        address: Of the Ray cluster: HOST:PORT, or "auto" (also None) for the one that this machine
+            is a node of.
+        gpus_per_worker: GPUs of a Ray worker; a fraction lets several workers share one. None is
+            one if the trials train on GPUs.
+        memory_per_worker: GiB of memory that Ray keeps for a worker; None keeps none.
     """
 
     workers: int | Literal["auto"] = 1
@@ -62,9 +65,19 @@ class RunOptions:
     retry_failed: bool = False
     same_machine: bool = False
     retrain_lost: bool = False
+    engine: EngineName = "auto"
+    address: str | None = None
+    gpus_per_worker: float | None = None
+    memory_per_worker: float | None = None
 
     def __post_init__(self) -> None:
-        """Raise UserError for a number of workers or threads there cannot be."""
+        """Raise UserError for an engine or a number that there cannot be."""
+        if self.engine not in ENGINES:
+            raise UserError(unknown("engine", str(self.engine), ENGINES))
+        for name in ("gpus_per_worker", "memory_per_worker"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise UserError(f"{name} is {value!r}: a number above 0 is allowed")
         for name in ("workers", "threads"):
             value = getattr(self, name)
             allowed = "a whole number above 0" + (" or auto" if name == "workers" else "")
@@ -91,13 +104,23 @@ def run_plan(
         MachineError: A full disk or the like ended the run; what is finished and the checkpoints
             of the rest are stored, and the same call goes on.
     """
-    summary = _run_plan(plan, runs, options or RunOptions(), listener)
+    options = options or RunOptions()
+    with machines(
+        options.engine,
+        address=options.address,
+        gpus_per_worker=options.gpus_per_worker,
+        memory_per_worker=options.memory_per_worker,
+    ) as there:
+        summary = _run_plan(plan, runs, options, listener, there)
+        summary = replace(summary, notes=tuple(there.notes))
     listener(RunEnded(study=plan.study.name, summary=summary))
     return summary
 
 
-def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -> Summary:
-    device = resolve_device(options.device)
+def _run_plan(
+    plan: Plan, runs: Path, options: RunOptions, listener: Listener, there: Machines
+) -> Summary:
+    device = there.device(options.device)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.
     for spec in dict.fromkeys(arm.recipe.data for arm in plan.arms):
@@ -118,7 +141,7 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         blameless, failed = _failed(store, states, options)
         store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
-        here = provenance(device, options.threads) if options.same_machine else None
+        place, here = _place(there, options, device)
         if store.is_alone:  # else the first of the runs here did
             summary = _adopt(
                 store,
@@ -130,8 +153,8 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
             )
         states = store.states(ids)
         foreign: set[str] = set()
-        if finished := [i for i in ids if states[i] in FINISHED]:
-            texts = _elsewhere(store, finished, here or provenance(device, options.threads))
+        if place is not None and (finished := [i for i in ids if states[i] in FINISHED]):
+            texts = _elsewhere(store, finished, place)
             if options.same_machine:
                 foreign = set(texts)
             else:
@@ -147,7 +170,10 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         taking = Taking(store, tasks, lost, foreign, summary)
         try:
             stopped = train_all(
-                taking, tasks, telling, lambda some: _engine(plan, some, options, device, alone)
+                taking,
+                tasks,
+                telling,
+                lambda some: _engine(plan, some, options, device, alone, there=there),
             )
         finally:
             if tasks:
@@ -174,6 +200,18 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
 
 
 _UNFINISHED = frozenset[TrialState]({"pending", "running"})
+
+
+def _place(there: Machines, options: RunOptions, device: str) -> tuple[Place | None, Place | None]:
+    """Where the trials would train, if that is known; once more if all have to be of that place.
+
+    Raises:
+        UserError: They have to, and it is not known.
+    """
+    place = there.here(device, options.threads)
+    if place is None and options.same_machine:
+        raise UserError("same_machine needs a GPU on this machine too: its kind is compared")
+    return place, place if options.same_machine else None
 
 
 def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) -> dict[str, str]:
@@ -204,12 +242,16 @@ def _engine(
     options: RunOptions,
     device: str,
     alone: AbstractSet[str],
+    *,
+    there: Machines,
 ) -> tuple[Engine, list[Unit]]:
     """Who trains the tasks, and as which units of work."""
     threads = options.threads
-    most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
+    most = there.worker_count(
+        workers=options.workers, device=device, threads=threads, units=len(tasks)
+    )
     units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
-    return choose(workers=most, device=device, threads=threads, units=len(units)), units
+    return there.choose(workers=most, device=device, threads=threads, units=len(units)), units
 
 
 def _look_back(store: Store) -> None:

@@ -89,7 +89,9 @@ def train(
 
 def _run(plan: Plan, runs: Path, options: RunOptions | None, listener: Listener) -> Summary:
     chosen = options or RunOptions()
-    slow = slow_bfloat16(plan, resolve_device(chosen.device), chosen.threads)
+    slow = None
+    if chosen.engine != "ray":  # of a cluster's nodes this process knows nothing
+        slow = slow_bfloat16(plan, resolve_device(chosen.device), chosen.threads)
     listener(
         RunPlanned(
             plan=plan,

@@ -31,6 +31,7 @@ class Summary:
         mended: Finished trials that were trained again for their files, by id: whether the weights
             are equal to those they had.
         not_mended: By trial id, why training again for lost files failed; the trial is as it was.
+        notes: What is to be said of the machines that trained.
         interrupted: How the run was stopped before its end; empty where it was not.
         signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
@@ -51,6 +52,7 @@ class Summary:
     losses: tuple[Loss, ...] = ()
     mended: dict[str, bool] = field(default_factory=dict)
     not_mended: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     interrupted: str = ""
     signal: int = 0
 
