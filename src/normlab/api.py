@@ -190,6 +190,7 @@ def run(
     address: str | None = None,
     gpus_per_worker: float | None = None,
     memory_per_worker: float | None = None,
+    shard: str | None = None,
     progress: bool | Listener = False,
 ) -> Results:
     """Train what the study still lacks, write its report and return all its results.
@@ -218,6 +219,8 @@ def run(
         gpus_per_worker: GPUs of a Ray worker; 0.25 lets four workers share one. None is 1 if the
             trials train on GPUs.
         memory_per_worker: GiB of memory that Ray keeps for a worker; None keeps none.
+        shard: "K/N" trains only the K-th of N parts of the seeds. Machines that share no disk train
+            the others, and `merge` joins them.
         progress: True for the bars or lines of the command line; or a function that is called with
             each event of `normlab.events`. What it raises ends the run, and what was trained until
             then is stored.
@@ -241,6 +244,7 @@ def run(
         address=address,
         gpus_per_worker=gpus_per_worker,
         memory_per_worker=memory_per_worker,
+        shard=shard,
     )
     with _listener(progress) as listener:
         summary = train(

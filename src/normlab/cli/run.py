@@ -73,6 +73,13 @@ def run(
         float | None,
         typer.Option(metavar="GIB", help="With --engine ray: memory that is kept for each worker."),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Train only the K-th of N parts of the seeds: the others are other machines'.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="CPU threads of each worker.")
     ] = 1,
@@ -125,6 +132,7 @@ def run(
         address=address,
         gpus_per_worker=gpus_per_worker,
         memory_per_worker=memory_per_worker,
+        shard=shard,
     )
     streams.go_on_without_reader(_say_unread)
     chosen = api.load_study(

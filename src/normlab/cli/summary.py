@@ -17,23 +17,19 @@ def print_summary(made: Plan, summary: Summary) -> None:
     """What a run did, line by line; nothing of what did not happen."""
     from normlab.study.stored import lost_files
     from normlab.terminal import console
-    from normlab.wording import counted, state_counts
+    from normlab.wording import counted
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
     left = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
     for line in [*left, *summary.notes]:
         console.print(line, soft_wrap=True)
-    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+    console.print(_done(summary), soft_wrap=True)
+    if summary.left:
         console.print(
-            f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "
-            f"{state_counts(summary.counts)}"
-        )
-    else:
-        are = "is" if summary.planned == 1 else "are"
-        lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
-        console.print(
-            f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
+            f"{counted(summary.left, 'trial')} of other shards not finished here: `normlab merge` "
+            "joins what other machines trained",
+            soft_wrap=True,
         )
     names = made.record.names
     for trial, reason in summary.anew.items():
@@ -65,6 +61,20 @@ def print_summary(made: Plan, summary: Summary) -> None:
             "--retry-failed trains it again.",
             soft_wrap=True,
         )
+
+
+def _done(summary: Summary) -> str:
+    """What was trained, in a sentence."""
+    from normlab.wording import counted, state_counts
+
+    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+        trained = counted(summary.trained, "trial")
+        return f"trained {trained}; of {summary.planned}: {state_counts(summary.counts)}"
+    lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
+    if summary.left:
+        return f"nothing to train: all trials of shard {summary.shard} are finished{lost}"
+    are = "is" if summary.planned == 1 else "are"
+    return f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
 
 
 def _print_untrained(names: Mapping[str, str], summary: Summary) -> None:

@@ -17,7 +17,7 @@ from normlab.files import sweep
 from normlab.places import TOGETHER, Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
 from normlab.records.plan import Declaration
-from normlab.store import DATABASE, NoRunsError, Store
+from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
@@ -30,6 +30,7 @@ from normlab.study.events import Listener, RunEnded
 from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
+from normlab.study.shard import Shard
 from normlab.study.sharing import train_all
 from normlab.study.summary import Summary
 from normlab.study.taking import Taking
@@ -57,6 +58,7 @@ class RunOptions:
         gpus_per_worker: GPUs of a Ray worker; a fraction lets several workers share one. None is
             one if the trials train on GPUs.
         memory_per_worker: GiB of memory that Ray keeps for a worker; None keeps none.
+        shard: K/N: train only the K-th of N parts of the seeds; the others are other machines'.
     """
 
     workers: int | Literal["auto"] = 1
@@ -69,9 +71,12 @@ class RunOptions:
     address: str | None = None
     gpus_per_worker: float | None = None
     memory_per_worker: float | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise UserError for an engine or a number that there cannot be."""
+        """Raise UserError for an engine, a shard or a number that there cannot be."""
+        if self.shard is not None:
+            Shard.parse(self.shard)
         if self.engine not in ENGINES:
             raise UserError(unknown("engine", str(self.engine), ENGINES))
         for name in ("gpus_per_worker", "memory_per_worker"):
@@ -121,6 +126,7 @@ def _run_plan(
     plan: Plan, runs: Path, options: RunOptions, listener: Listener, there: Machines
 ) -> Summary:
     device = there.device(options.device)
+    ours = _ours(plan, options)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.
     for spec in dict.fromkeys(arm.recipe.data for arm in plan.arms):
@@ -164,7 +170,7 @@ def _run_plan(
         lost |= foreign
         _sweep(store, keep=lost, forget=set(failed))
         store.let_in()
-        tasks = _tasks(plan, store, {i for i in ids if states[i] in _UNFINISHED} | lost)
+        tasks = _tasks(plan, store, ours & ({i for i in ids if states[i] in _UNFINISHED} | lost))
         alone = _alone_as_before(store, lost - foreign)
         telling = Telling(plan, listener)
         taking = Taking(store, tasks, lost, foreign, summary)
@@ -182,21 +188,39 @@ def _run_plan(
         if stopped is not None:
             number = getattr(stopped, "number", signal.SIGINT)
             summary = replace(summary, interrupted=end_word(stopped), signal=number)
-        states = store.states(ids)
-        counts: dict[str, int] = dict(Counter(states.values()))
-        store.add_look(record.declaration, [i for i in ids if states[i] in FINISHED])
-        made_anew = {*summary.mended, *summary.replaced}
+        summary = _summed_up(store, plan, summary, losses)
         return replace(
             summary,
-            counts=counts,
-            failures={
-                trial: reason.strip().splitlines()[-1]
-                for trial, reason in _reasons(store, states, "failed").items()
-            },
-            invalid=_reasons(store, states, "invalid"),
-            losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
+            shard=options.shard,
+            left=sum(
+                state in _UNFINISHED for i, state in store.states(ids).items() if i not in ours
+            ),
             others=store.leave(),
         )
+
+
+def _summed_up(store: Store, plan: Plan, summary: Summary, losses: Sequence[Loss]) -> Summary:
+    """What became of the plan's trials; that they could be seen is remembered."""
+    states = store.states(plan.trials)
+    finished = [i for i, state in states.items() if state in FINISHED]
+    store.add_look(plan.record.declaration, finished)
+    made_anew = {*summary.mended, *summary.replaced}
+    failed = _reasons(store, states, "failed")
+    return replace(
+        summary,
+        counts=dict(Counter[str](states.values())),
+        failures={i: reason.strip().splitlines()[-1] for i, reason in failed.items()},
+        invalid=_reasons(store, states, "invalid"),
+        losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
+    )
+
+
+def _ours(plan: Plan, options: RunOptions) -> set[str]:
+    """Ids of the trials that this run is to train, finished ones included."""
+    if options.shard is None:
+        return set(plan.trials)
+    seeds = Shard.parse(options.shard).seeds(plan.study.seeds)
+    return {i for i, trial in plan.trials.items() if trial.seed in seeds}
 
 
 _UNFINISHED = frozenset[TrialState]({"pending", "running"})

@@ -50,6 +50,8 @@ def train(
     """
     if max_seeds is not None and not until_settled:
         raise UserError("max_seeds needs until_settled")
+    if until_settled and options is not None and options.shard is not None:
+        raise UserError("until_settled needs all trials of a look on one machine: leave shard out")
     bring_up_to_date(runs / study.name)
     if not until_settled:
         return _run(make_plan(study), runs, options, listener)

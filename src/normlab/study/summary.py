@@ -32,6 +32,8 @@ class Summary:
             are equal to those they had.
         not_mended: By trial id, why training again for lost files failed; the trial is as it was.
         notes: What is to be said of the machines that trained.
+        shard: The part of the seeds that the run was to train; None for all.
+        left: Trials of other shards that are not finished here.
         interrupted: How the run was stopped before its end; empty where it was not.
         signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
@@ -53,6 +55,8 @@ class Summary:
     mended: dict[str, bool] = field(default_factory=dict)
     not_mended: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    shard: str | None = None
+    left: int = 0
     interrupted: str = ""
     signal: int = 0
 
