@@ -19,7 +19,7 @@ test: lint types docs check
 test-all: test wheel
 	$(BIN)/normlab check norm all
 	$(BIN)/python benchmarks/fuzz_layers.py --cases 5000 --workers 2
-	$(BIN)/python benchmarks/crash.py --every-call --random 50
+	$(BIN)/python benchmarks/crash.py --every-call --random 50 --two-runs 200
 
 wheel: .venv/demo
 	$(BIN)/python benchmarks/wheel.py

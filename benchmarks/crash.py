@@ -1,11 +1,12 @@
 """Stops a small study at every place where it changes a file, then looks whether anything is lost.
 
-    python benchmarks/crash.py --every-call --random 500
+    python benchmarks/crash.py --every-call --random 500 --two-runs 200
 
 Each case is a run of a fresh folder that is ended (killed, given an error, left without power); then
 the same command goes on. After each: a trial that was called finished is there once, with its files;
 in the end weights and tables are those of a run that nothing happened to, no file is left over, no
-trial has failed, and nobody saw a traceback.
+trial has failed, and nobody saw a traceback. With --two-runs two runs share a folder, and one of them
+is killed: each trial is there once, and was trained to its end by one of them.
 
 Strace finds the calls where it is installed and may attach, else a hook does at the same places.
 """
@@ -34,6 +35,7 @@ from pathlib import Path
 import crash_calls as calls
 import pandas as pd
 from crash_calls import Call, Hook, Outcome
+from crash_pairs import share
 from crash_power import Disk
 
 STUDY = """\
@@ -293,7 +295,7 @@ def full_disk(judge: Judge, sizes: list[int]) -> None:
 
 def printed(tallies: list[Tally]) -> str:
     """The table of counts."""
-    width = max(len(tally.kind) for tally in tallies)
+    width = max((len(tally.kind) for tally in tallies), default=0)
     lines = [" ".join([" " * width, " cases", *(f"{name:>10}" for name in COLUMNS)])]
     for tally in tallies:
         cells = [f"{tally.found[name]:>10}" for name in COLUMNS]
@@ -305,6 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--every-call", action="store_true", help="calls, errors, power, full disk")
     parser.add_argument("--random", type=int, default=0, metavar="N", help="SIGKILLs at random")
+    parser.add_argument("--two-runs", type=int, default=0, metavar="N", help="share N trials")
     parser.add_argument("--share", type=int, default=1, metavar="K", help="every K-th case alone")
     parser.add_argument("--hook", action="store_true", help="the hook, also where strace is")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
@@ -334,6 +337,11 @@ def main() -> None:
         finally:  # also of what was stopped: how far it came
             print(printed(list(judge.tallies.values())), flush=True)
         notes = [note for tally in judge.tallies.values() for note in tally.notes]
+        if options.two_runs:
+            shared = share(Path(work).resolve(), options.two_runs, random.Random(options.seed))
+            print("two runs, one killed:", ", ".join(f"{n} {what}" for what, n in shared.items()))
+            if shared["twice"] or shared["unequal"] or shared["trials"] != options.two_runs:
+                notes.append("two runs: trials lost, trained twice or unequal")
         print("\n".join(notes[:20]))
         sys.exit(1 if notes else 0)
 

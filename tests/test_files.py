@@ -49,10 +49,10 @@ def test_a_file_is_synced_then_renamed_then_its_folder_is_synced(
     write_whole(tmp_path / "deep" / "new" / "a", b"x")
     assert log.events == [
         f"sync folder {tmp_path.name}",  # has "deep" now
-        "sync folder deep",
         "sync file",
         "rename to a",
         "sync folder new",
+        "sync folder deep",  # has "new" now
     ]
     log.events.clear()
     temporary = temporary_name(tmp_path)

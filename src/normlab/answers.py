@@ -102,11 +102,13 @@ class Status:
             ran it is gone.
         lost: One mapping per file of a finished trial that is gone or has another size: `arm`,
             `seed`, `id`, `kind`, `path`, `reason`.
+        at_work: Runs that share the study's folder now.
     """
 
     name: str
     trials: list[TrialProgress]
     lost: list[LostFile] = field(default_factory=list)
+    at_work: int = 0
 
     @property
     def counts(self) -> dict[str, int]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from normlab.norms import conformance
     from normlab.sentences import Scoreboard
     from normlab.study.costs import Costs
+    from normlab.study.engines.machines import EngineName
     from normlab.study.events import Listener
     from normlab.study.lint import Finding
     from normlab.study.merging import Merged
@@ -185,9 +186,17 @@ def run(
     retry_failed: bool = False,
     same_machine: bool = False,
     retrain_lost: bool = False,
+    engine: EngineName = "auto",
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
+    memory_per_worker: float | None = None,
+    shard: str | None = None,
     progress: bool | Listener = False,
 ) -> Results:
     """Train what the study still lacks, write its report and return all its results.
+
+    Several calls, in processes of one machine, can share a study: each trial is trained by one of
+    them, each returns when all are finished, and the last one writes the report.
 
     Args:
         study: From `load_study`, or made with `Study.parse`.
@@ -202,6 +211,16 @@ def run(
         same_machine: Train again what was trained on a machine or with software that gives
             different bits (another chip, instruction set, number of threads, torch).
         retrain_lost: Train finished trials again whose weights or predictions are lost or damaged.
+        engine: "serial", "processes" or "ray"; "auto" is one of the first two, by `workers`. With
+            "ray" the nodes of a Ray cluster train, which has to run already, and "auto" workers are
+            what they have room for.
+        address: Of the Ray cluster: HOST:PORT, or "auto" (also None) for the one that this machine
+            is a node of. A process that is connected to a cluster stays with it.
+        gpus_per_worker: GPUs of a Ray worker; 0.25 lets four workers share one. None is 1 if the
+            trials train on GPUs.
+        memory_per_worker: GiB of memory that Ray keeps for a worker; None keeps none.
+        shard: "K/N" trains only the K-th of N parts of the seeds. Machines that share no disk train
+            the others, and `merge` joins them.
         progress: True for the bars or lines of the command line; or a function that is called with
             each event of `normlab.events`. What it raises ends the run, and what was trained until
             then is stored.
@@ -221,6 +240,11 @@ def run(
         retry_failed=retry_failed,
         same_machine=same_machine,
         retrain_lost=retrain_lost,
+        engine=engine,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+        memory_per_worker=memory_per_worker,
+        shard=shard,
     )
     with _listener(progress) as listener:
         summary = train(
@@ -231,7 +255,8 @@ def run(
             max_seeds=max_seeds,
             listener=listener,
         )
-    report(study, runs=runs)
+    if not summary.others:
+        report(study, runs=runs)
     if summary.interrupted:
         raise KeyboardInterrupt
     return results(study, runs=runs)

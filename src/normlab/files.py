@@ -25,7 +25,9 @@ _NAME = re.compile(r"\.normlab-([0-9a-f]{8})-(\d+)-([0-9a-f]{8})-\d+\.tmp")
 _ANYONES = 24 * 3600.0  # seconds after which nobody can still be writing a file
 _NOT_HERE = {errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM}
 """Errors of file systems that cannot sync a folder, and of folders that may not be opened."""
+_MOST_MADE = 10_000  # folders that are remembered: every trial has one
 _made: set[Path] = set()
+"""Folders whose names this process brought to the disk."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -45,9 +47,11 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     """
     waiting: dict[Path, Path] = {}
     folders = dict.fromkeys(path.parent for path in files)
+    made: list[Path] = []
     try:
         for folder in folders:
-            make_folder(folder)
+            if _make_folder(folder):
+                made.append(folder)
             sweep(folder)
         for path, content in files.items():
             if path.is_dir():
@@ -64,6 +68,8 @@ def write_files(files: Mapping[Path, bytes]) -> None:
             del waiting[temporary]
         for folder in folders:
             sync_folder(folder)
+        for folder in made:  # at the end: a file system with a journal has it on the disk by now
+            _keep_folder(folder)
     finally:
         for temporary in waiting:
             with contextlib.suppress(OSError):
@@ -89,15 +95,32 @@ def make_folder(folder: Path) -> None:
     Raises:
         OSError: It cannot be made.
     """
+    if _make_folder(folder):
+        _keep_folder(folder)
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make a folder with those above it; whether `_keep_folder` is still to be called for it.
+
+    Those above may be others' as well, and are on the disk when this returns.
+    """
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 (resolve would follow links)
     if folder in _made and folder.is_dir():
-        return
+        return False
     missing = list(itertools.takewhile(lambda one: not one.is_dir(), (folder, *folder.parents)))
     for one in reversed(missing):
         one.mkdir(exist_ok=True)
-        sync_folder(one.parent)
-    if not missing:  # made by a process that was killed before it could sync?
-        sync_folder(folder.parent)
+        if one != folder:
+            sync_folder(one.parent)
+    return True  # also if it was there: made by a process that was killed before it could sync?
+
+
+def _keep_folder(folder: Path) -> None:
+    """Bring a folder's name to the disk, in the one above it."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100
+    sync_folder(folder.parent)
+    if len(_made) >= _MOST_MADE:
+        _made.clear()
     _made.add(folder)
 
 
@@ -142,12 +165,13 @@ def _is_left(entry: os.DirEntry[str], host: str, pid: str, token: str) -> bool:
     if host == _host():
         if int(pid) == os.getpid():  # this one, or a dead one that had its number
             return token != _TOKEN
-        if not _is_alive(int(pid)):
+        if not is_running(int(pid)):
             return True
     return time.time() - entry.stat(follow_symlinks=False).st_mtime > _ANYONES
 
 
-def _is_alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine may still be alive."""
     if os.name == "nt":
         return True  # there a signal of 0 is no question
     try:

@@ -22,10 +22,12 @@ from normlab.study.events import (
     LookTaken,
     RunBegan,
     RunEnded,
+    RunWaits,
     TrialEnded,
     TrialEvent,
     TrialPutBack,
     TrialStarted,
+    TrialTakenOver,
 )
 from normlab.terminal import console
 from normlab.text import shown
@@ -56,6 +58,13 @@ def look_text(look: LookTaken) -> str:
     return "\n  ".join([f"{look.seeds} seeds:", *lines])
 
 
+def others_text(event: RunWaits | TrialTakenOver) -> str:
+    """What other runs in the same folder do."""
+    if isinstance(event, RunWaits):
+        return f"waiting for {counted(event.trials, 'trial')} in training by other runs"
+    return f"{event.name}: taken over by another run, as this one stood still"
+
+
 class Lines:
     """A line when a run begins and one for every trial that ends."""
 
@@ -75,6 +84,8 @@ class Lines:
                 console.print(
                     f"{event.name}: not trained, still pending: {event.reason}", soft_wrap=True
                 )
+            case RunWaits() | TrialTakenOver():
+                console.print(others_text(event), soft_wrap=True)
             case TrialEnded():
                 self.done += 1
                 text = f"[{self.done}/{self.total}] {event.name}: {_ended_text(event)}"
@@ -122,8 +133,8 @@ class Bars:
                 if left < before:  # else sent again
                     self.progress.advance(self.overall, before - left)
                     self.left[event.id] = left
-            case TrialPutBack():
-                self._remove(event)
+            case TrialPutBack() | TrialTakenOver() | RunWaits():
+                self._put_aside(event)
             case TrialEnded():
                 self._remove(event)
                 self.done += 1
@@ -146,6 +157,7 @@ class Bars:
         self._stop()
 
     def _begin(self, event: RunBegan) -> None:
+        self._stop()  # where trials of another run are taken up
         self.progress, self.bars, self.left = _progress(), {}, {}
         self.kept, self.paces, self.overall_pace = {}, {}, Pace()
         self.total, self.done = event.trials, 0
@@ -169,6 +181,12 @@ class Bars:
                 pace=pace,
                 visible=len(self.bars) < _MOST_BARS,
             )
+
+    def _put_aside(self, event: TrialPutBack | TrialTakenOver | RunWaits) -> None:
+        if not isinstance(event, RunWaits):
+            self._remove(event)
+        if not isinstance(event, TrialPutBack):
+            console.print(others_text(event), soft_wrap=True)
 
     def _stop(self) -> None:
         if self.drawing:

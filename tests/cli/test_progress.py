@@ -10,7 +10,14 @@ from rich.progress import ProgressColumn
 
 from normlab import progress
 from normlab.records import EpochRecord
-from normlab.study.events import EpochEnded, RunBegan, TrialEnded, TrialStarted
+from normlab.study.events import (
+    EpochEnded,
+    RunBegan,
+    RunWaits,
+    TrialEnded,
+    TrialStarted,
+    TrialTakenOver,
+)
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
@@ -60,6 +67,29 @@ def test_a_trial_that_fails_before_it_started_has_no_bar_to_lose(
         )
         (overall,) = bars.progress.tasks
         assert (overall.completed, overall.total) == (3, 3)
+
+
+def test_bars_of_trials_that_other_runs_take_or_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=out, force_terminal=True, width=100))
+    first, second = (
+        {"id": str(seed), "arm": "a", "seed": seed, "planned_epochs": 2} for seed in (0, 1)
+    )
+    ended: dict[str, Any] = {"state": "complete", "epochs": 2, "test_accuracy": 0.5}
+    with progress.Bars() as bars:
+        bars(RunBegan(study="s", trials=1, epochs=2, workers=1))
+        bars(TrialStarted(**first, epochs=0))
+        bars(TrialTakenOver(**first))
+        assert len(bars.progress.tasks) == 1
+        bars(RunWaits(study="s", trials=2))
+        bars(RunBegan(study="s", trials=1, epochs=2, workers=1))  # the other one was killed
+        bars(TrialStarted(**second, epochs=0))
+        bars(TrialEnded(**second, **ended))
+        (overall,) = bars.progress.tasks
+        assert (overall.completed, overall.total) == (2, 2)
+        assert overall.description == "1 of 1 trial"
+    assert "taken over by another run" in out.getvalue()
+    assert "in training by other runs" in out.getvalue()
 
 
 def record(epoch: int) -> EpochRecord:

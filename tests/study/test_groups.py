@@ -242,8 +242,12 @@ def stopped_after(unit: Sequence[Any], epochs: int) -> None:
 
 
 def test_a_trial_goes_on_with_other_companions_at_other_epochs(
-    tmp_path: Path, log: Log, alone: Callable[[Plan], dict[str, str]]
+    tmp_path: Path,
+    log: Log,
+    alone: Callable[[Plan], dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(work, "_WORTH_KEEPING", 0.0)  # last epochs have checkpoints, too
     made = plan()
     (unit,) = units(made, tmp_path)
     stopped_after(unit[:3], 5)  # two epochs of two trials, one of the third

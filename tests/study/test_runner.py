@@ -17,7 +17,7 @@ from normlab.errors import MachineError, UserError
 from normlab.files import write_whole
 from normlab.frames import claim_table, load_frames
 from normlab.store import DATABASE, Store
-from normlab.study.engines import Placed, Started, Task, work
+from normlab.study.engines import EpochTrained, Placed, Started, Task, work
 from normlab.study.events import EpochEnded, Event, TrialStarted
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
@@ -172,8 +172,9 @@ class Full:
 def test_a_fault_of_the_machine_stops_the_run_and_fails_no_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    made = plan()
-    # The first trial's two epochs and the second's first have room.
+    base = {"data": "digits", "model": "digits-small", "epochs": 3, "batch_size": 64}
+    made = plan(base=base)
+    # The first trial's first two epochs and the second's first have room.
     monkeypatch.setattr(checkpoint, "write_whole", Full(".pt", 3, number))
     with pytest.raises(MachineError, match=f"stopped after 1 trial: .*{os.strerror(number)}"):
         run_plan(made, tmp_path)
@@ -468,9 +469,26 @@ def test_a_killed_run_started_again_ends_with_the_weights_of_a_whole_one(
     assert len(first) == 5
 
 
-def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_rest(
-    tmp_path: Path,
+@pytest.mark.usefixtures("torch_path")
+@pytest.mark.parametrize(("took", "left"), [(0.0, True), (60.0, False)])
+def test_a_last_epoch_has_a_checkpoint_where_it_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, took: float, left: bool
 ) -> None:
+    monkeypatch.setattr(work, "_WORTH_KEEPING", took)
+    trial = next(iter(plan().trials.values()))
+    task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)
+    there = []
+    for message in work.perform((task,), "cpu"):
+        if isinstance(message, EpochTrained):
+            saved = checkpoint.load_checkpoint(task.checkpoint)
+            there.append(0 if saved is None else len(saved.history))
+    assert there == [1, 2 if left else 1]
+
+
+def test_a_trial_taken_up_again_sends_the_records_it_has_and_trains_only_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "_WORTH_KEEPING", 0.0)
     made = plan()
     trial = next(iter(made.trials.values()))
     task = Task(trial_id=trial.id, recipe=trial.arm.recipe, seed=trial.seed, folder=tmp_path)

@@ -23,11 +23,12 @@ from normlab.cli.options import (
 from normlab.cli.summary import print_arms, print_summary
 from normlab.cli.variant import print_lost_lines, print_variant, variant_text
 from normlab.cli.verdicts import print_hopeless, print_verdicts
-from normlab.errors import UserError
+from normlab.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from normlab.study.engines.machines import EngineName
     from normlab.study.events import Event, RunPlanned
     from normlab.study.plan import Plan
     from normlab.study.spec import Study
@@ -41,9 +42,44 @@ def run(
     workers: Annotated[
         str,
         typer.Option(
-            metavar="N|auto", help="Processes that train side by side; auto: one per core."
+            metavar="N|auto",
+            help="Workers that train side by side; auto: one per core, or what a cluster has room "
+            "for.",
         ),
     ] = "auto",
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|serial|processes|ray",
+            help="What trains: this process, processes beside it, or a Ray cluster; auto: by "
+            "--workers.",
+        ),
+    ] = "auto",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|HOST:PORT",
+            help="With --engine ray: where the cluster is; auto: this machine is a node of it.",
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="With --engine ray: GPUs of each worker; 0.25: four workers share one.",
+        ),
+    ] = None,
+    memory_per_worker: Annotated[
+        float | None,
+        typer.Option(metavar="GIB", help="With --engine ray: memory that is kept for each worker."),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="Train only the K-th of N parts of the seeds: the others are other machines'.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(metavar="N", min=1, help="CPU threads of each worker.")
     ] = 1,
@@ -83,6 +119,7 @@ def run(
     from normlab.study.runner import RunOptions
     from normlab.study.session import train
     from normlab.terminal import console
+    from normlab.wording import counted
 
     options = RunOptions(
         workers=_workers(workers),
@@ -91,6 +128,11 @@ def run(
         retry_failed=retry_failed,
         same_machine=same_machine,
         retrain_lost=retrain_lost,
+        engine=_engine(engine),
+        address=address,
+        gpus_per_worker=gpus_per_worker,
+        memory_per_worker=memory_per_worker,
+        shard=shard,
     )
     streams.go_on_without_reader(_say_unread)
     chosen = api.load_study(
@@ -118,7 +160,14 @@ def run(
     if len(found.claims):
         print_verdicts(found.claims)
         console.print()
-    console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
+    if summary.others:
+        console.print(
+            f"report: not yet: {counted(summary.others, 'other run')} of this study in the same "
+            "folder; the last one to end writes it",
+            soft_wrap=True,
+        )
+    else:
+        console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
     if summary.interrupted:
         console.print(
             f"{summary.interrupted}: whole epochs are stored; the same command again goes on"
@@ -198,6 +247,15 @@ def _quick_text(varied: Study, whole: Study) -> str:
         *(f"{key}={value_text(value)}" for key, value in varied.overrides.items()),
     ]
     return f"quick variant, a rehearsal: {', '.join(parts)}"
+
+
+def _engine(text: str) -> EngineName:
+    from normlab.study.engines.machines import ENGINES
+
+    for name in ENGINES:
+        if name == text:
+            return name
+    raise UserError(unknown("--engine", text, ENGINES))
 
 
 def _workers(text: str) -> int | Literal["auto"]:

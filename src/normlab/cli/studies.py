@@ -174,15 +174,17 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     from normlab.records import FINISHED
     from normlab.study.stored import stored_name
     from normlab.terminal import MOST_ROWS, console, fewer, print_json, table
-    from normlab.wording import state_counts
+    from normlab.wording import counted, state_counts
 
     name = stored_name(study, runs)
     found = api.status(name, runs=runs)
     if json:
         record = {"name": found.name, "counts": found.counts, "trials": found.trials}
-        print_json(record | {"lost": found.lost})
+        print_json(record | {"lost": found.lost, "at_work": found.at_work})
         return
     console.print(str(found), soft_wrap=True)
+    if found.at_work > 1:
+        console.print(f"{counted(found.at_work, 'run')} are at work")
     print_stored_variant(runs / name)
     arms = found.by_arm()
     if len(arms) > MOST_ROWS:  # those that are not through come first

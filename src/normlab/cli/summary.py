@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from normlab.cli.lost import print_lost
@@ -16,22 +17,19 @@ def print_summary(made: Plan, summary: Summary) -> None:
     """What a run did, line by line; nothing of what did not happen."""
     from normlab.study.stored import lost_files
     from normlab.terminal import console
-    from normlab.wording import counted, state_counts
+    from normlab.wording import counted
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
-    for other, reason in summary.unreadable.items():
-        console.print(f"not taken over from {other}: {reason}", soft_wrap=True)
-    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+    left = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
+    for line in [*left, *summary.notes]:
+        console.print(line, soft_wrap=True)
+    console.print(_done(summary), soft_wrap=True)
+    if summary.left:
         console.print(
-            f"trained {counted(summary.trained, 'trial')}; of {summary.planned}: "
-            f"{state_counts(summary.counts)}"
-        )
-    else:
-        are = "is" if summary.planned == 1 else "are"
-        lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
-        console.print(
-            f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
+            f"{counted(summary.left, 'trial')} of other shards not finished here: `normlab merge` "
+            "joins what other machines trained",
+            soft_wrap=True,
         )
     names = made.record.names
     for trial, reason in summary.anew.items():
@@ -45,12 +43,7 @@ def print_summary(made: Plan, summary: Summary) -> None:
     for trial, reason in summary.invalid.items():
         text = f"invalid, left out of every result: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
-    for trial, reason in summary.put_back.items():
-        console.print(
-            f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "
-            "trial: run the same command again; fewer --workers need less memory.",
-            soft_wrap=True,
-        )
+    _print_untrained(names, summary)
     for why, again in (
         ("trained again for its lost files", summary.mended),
         ("trained again on this machine", summary.replaced),
@@ -66,6 +59,38 @@ def print_summary(made: Plan, summary: Summary) -> None:
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "
             "--retry-failed trains it again.",
+            soft_wrap=True,
+        )
+
+
+def _done(summary: Summary) -> str:
+    """What was trained, in a sentence."""
+    from normlab.wording import counted, state_counts
+
+    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+        trained = counted(summary.trained, "trial")
+        return f"trained {trained}; of {summary.planned}: {state_counts(summary.counts)}"
+    lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
+    if summary.left:
+        return f"nothing to train: all trials of shard {summary.shard} are finished{lost}"
+    are = "is" if summary.planned == 1 else "are"
+    return f"nothing to train: all {counted(summary.planned, 'trial')} {are} finished{lost}"
+
+
+def _print_untrained(names: Mapping[str, str], summary: Summary) -> None:
+    """Trials that the run took up and did not bring to an end, with the names that they have."""
+    from normlab.terminal import console
+
+    for trial in sorted(summary.taken_over):
+        console.print(
+            f"taken over by another run, as this one stood still: {names[trial]}: what was trained "
+            "of it here meanwhile is dropped",
+            soft_wrap=True,
+        )
+    for trial, reason in summary.put_back.items():
+        console.print(
+            f"not trained, still pending: {names[trial]}: {reason}. Nothing is wrong with the "
+            "trial: run the same command again; fewer --workers need less memory.",
             soft_wrap=True,
         )
 

@@ -40,6 +40,11 @@ BUILT: dict[str, Making] = {"caltech25": CALTECH101}
 """name -> how a set is made from a public archive that holds more than it."""
 
 
+_KEPT = 2  # sets of images in memory
+_given: dict[Data, tuple[Facts, Dataset]] = {}
+"""Images that this process was sent, by what a recipe says of them."""
+
+
 @lru_cache(maxsize=256)
 def describe(spec: Data) -> Facts:
     """What a plan needs to know about the data that a recipe names.
@@ -50,6 +55,8 @@ def describe(spec: Data) -> Facts:
     Raises:
         UserError: A folder that cannot be used, or classes that the set does not have.
     """
+    if spec in _given:
+        return _given[spec][0]
     return chosen_facts(_source(spec).facts(spec), spec)
 
 
@@ -96,6 +103,26 @@ def load(spec: Data) -> Dataset:
     return _load(spec, describe(spec).digest)
 
 
+def give(spec: Data, facts: Facts, dataset: Dataset) -> None:
+    """Have this process use images that it was sent, instead of looking for them here.
+
+    Args:
+        spec: What a recipe says of its data.
+        facts: As `describe` has them where the images came from.
+        dataset: As `load` has it there: the part that the spec takes.
+    """
+    while len(_given) >= _KEPT:
+        del _given[next(iter(_given))]
+    for remembered in (describe, _load, _splits):
+        remembered.cache_clear()
+    _given[spec] = facts, dataset
+
+
+def is_given(spec: Data) -> bool:
+    """Whether `give` brought the images of a spec, and they are still kept."""
+    return spec in _given
+
+
 def splits(recipe: Recipe) -> Splits:
     """The recipe's training, validation and test images, scaled."""
     return _splits(recipe.data, describe(recipe.data).digest, recipe.validation)
@@ -106,14 +133,17 @@ def forget() -> None:
     for remembered in (describe, _load, _splits):
         remembered.cache_clear()
     OWN_DATA.forget()
+    _given.clear()
 
 
 def _source(spec: Data) -> Source:
     return OWN_DATA if isinstance(spec, OwnData) else SOURCES[spec.kind]
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=_KEPT)
 def _load(spec: Data, digest: str) -> Dataset:
+    if spec in _given:
+        return _given[spec][1]
     dataset = _source(spec).load(spec)
     if dataset.digest != digest:
         raise UserError(
@@ -122,7 +152,7 @@ def _load(spec: Data, digest: str) -> Dataset:
     return chosen_part(dataset, spec)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=_KEPT)
 def _splits(spec: Data, digest: str, validation: float) -> Splits:
     return split(_load(spec, digest), validation=validation, scaling=spec.scaling)
 
@@ -141,7 +171,9 @@ __all__ = [
     "data_digest",
     "describe",
     "forget",
+    "give",
     "held_out",
+    "is_given",
     "load",
     "split",
     "splits",

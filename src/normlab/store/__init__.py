@@ -1,7 +1,8 @@
 """Where plans, trials, epochs and artifacts are kept. No torch, no pandas."""
 
+from normlab.store.leases import TakenOverError
 from normlab.store.losses import Loss
-from normlab.store.paths import DATABASE, artifact_path, refuse_links
+from normlab.store.paths import DATABASE, artifact_path, refuse_links, staged_path
 from normlab.store.schema import NoRunsError
 from normlab.store.store import Look, Store, TrialRow
 
@@ -11,7 +12,9 @@ __all__ = [
     "Loss",
     "NoRunsError",
     "Store",
+    "TakenOverError",
     "TrialRow",
     "artifact_path",
     "refuse_links",
+    "staged_path",
 ]

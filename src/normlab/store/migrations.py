@@ -94,4 +94,21 @@ MIGRATIONS: tuple[str, ...] = (
         trials TEXT NOT NULL             -- JSON: ids of the finished trials that were seen
     );
     """,
+    # Runs that share a folder: who is at work, and whose a trial is while it trains.
+    """
+    CREATE TABLE drivers (
+        id TEXT PRIMARY KEY,             -- random; its file is `run-<id>.lock`
+        boot TEXT NOT NULL,              -- of the machine since it started, or its name
+        host TEXT NOT NULL,              -- the machine's name
+        pid INTEGER NOT NULL,
+        plan INTEGER REFERENCES studies (id),
+        began_at TEXT NOT NULL,          -- UTC, ISO 8601
+        seen_at REAL NOT NULL,           -- seconds since 1970, of its last sign of life
+        clock REAL NOT NULL              -- the same by the machine's clock that nobody sets
+    ) WITHOUT ROWID;
+    CREATE TABLE leases (
+        trial_id TEXT PRIMARY KEY REFERENCES trials (id) ON DELETE CASCADE,
+        driver TEXT NOT NULL REFERENCES drivers (id) ON DELETE CASCADE
+    ) WITHOUT ROWID;
+    """,
 )

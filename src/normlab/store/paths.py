@@ -24,6 +24,7 @@ LARGEST = 1 << 32
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 _WRITTEN = (
     LOCK,
+    "run-*.lock",
     *(DATABASE + ending for ending in ("", "-wal", "-shm", "-journal")),
     "checkpoints",
     "artifacts",
@@ -51,6 +52,23 @@ def artifact_path(trial_id: str, kind: str) -> str:
     if not is_id(trial_id) or kind not in ARTIFACTS:
         raise UserError(f"trial {trial_id!r} has no file of the kind {kind!r}")
     return f"artifacts/{trial_id}/{ARTIFACTS[kind]}"
+
+
+def staged_path(trial_id: str, kind: str, run: str) -> str:
+    """Where a worker of a run that shares the folder puts a file, until the trial is finished.
+
+    So a run that lost a trial to another one writes over none of its files.
+
+    Args:
+        trial_id: The trial.
+        kind: Of the file.
+        run: The id of the run.
+
+    Raises:
+        UserError: Not an id, or no kind of file that trials leave.
+    """
+    folder, _, name = artifact_path(trial_id, kind).rpartition("/")
+    return f"{folder}/.run-{run}-{name}"
 
 
 def refuse_links(folder: Path) -> None:

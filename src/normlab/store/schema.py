@@ -53,6 +53,15 @@ def connect(
         ) from None
 
 
+def is_current(path: Path) -> bool:
+    """Whether there is a database of the newest schema that can be read."""
+    try:
+        connect(path, write=False).close()
+    except UserError:
+        return False
+    return True
+
+
 def _reader(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
     try:
         return _open(f"{_uri(path)}?mode=ro", path, write=False, migrations=migrations)

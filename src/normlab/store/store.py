@@ -1,15 +1,14 @@
 """The store of one study: its plans, trials, epochs and artifacts, in one SQLite file.
 
-One process writes at a time (a lock file says who); any number may read meanwhile. What makes a
-trial finished is on the disk before anyone is told of it; an epoch need not be, for its checkpoint
-is.
+One process writes alone (a lock file says who), or several runs share the trials, each of which is
+one run's at a time; any number may read meanwhile. What makes a trial finished is on the disk
+before anyone is told of it; an epoch need not be, for its checkpoint is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,22 +17,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from filelock import FileLock, Timeout
-
-from normlab.errors import UserError, for_user
-from normlab.files import make_folder, write_whole
+from normlab.errors import UserError
+from normlab.files import sweep, sync_folder, write_whole
 from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult, TrialState
 from normlab.records.plan import Declaration, PlanRecord
+from normlab.store import leases
 from normlab.store.copies import copied
 from normlab.store.guard import guard
+from normlab.store.leases import Work
 from normlab.store.losses import Loss, losses_of
-from normlab.store.paths import ARTIFACTS, DATABASE, LOCK, artifact_path, refuse_links
+from normlab.store.paths import ARTIFACTS, DATABASE, artifact_path, refuse_links, staged_path
 from normlab.store.plans import as_written, not_ours, parse_plan
-from normlab.store.schema import NoRunsError, connect, is_older, refusal, set_durable
+from normlab.store.presence import (
+    CannotShareError,
+    Shared,
+    alone,
+    is_held_alone,
+    present,
+    remove_dead,
+)
+from normlab.store.schema import NoRunsError, connect, is_current, is_older, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
-_PATIENCE = 1.0  # seconds: `is_being_written` of another process holds the lock for an instant
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
@@ -66,11 +72,14 @@ class Look:
 
 
 class Store:
-    """A study's folder, open. Use `Store.write` or `Store.read` in a with statement."""
+    """A study's folder, open. Use `Store.write`, `join` or `read` in a with statement."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, shared: Shared | None = None
+    ) -> None:
         self.folder = folder
         self._connection = connection
+        self._shared = shared
 
     @classmethod
     @contextmanager
@@ -81,29 +90,75 @@ class Store:
             UserError: Another process is writing, or the folder cannot be written or is a link.
             MachineError: The disk is full, or reports an error.
         """
-        refuse_links(folder)
+        with alone(folder), cls._open(folder) as store:
+            yield store
+
+    @classmethod
+    @contextmanager
+    def join(cls, folder: Path) -> Iterator[Self]:
+        """Open for a run that shares the folder with others: it writes of trials that it claims.
+
+        Nobody else comes in before `let_in`, if nobody was there. Where locks cannot be shared, a
+        run is alone, as with `write`.
+
+        Raises:
+            UserError: A process has the folder alone, a run of another machine is at work, or the
+                folder cannot be written or is a link.
+            MachineError: The disk is full, or reports an error.
+        """
+        shared = Shared(folder)
         try:
-            make_folder(folder)
-            lock = FileLock(folder / LOCK)
-            lock.acquire(timeout=_PATIENCE, poll_interval=0.05)
-        except Timeout:
-            raise UserError(
-                f"another run is writing to {folder}. Wait for it or choose another folder "
-                "with --runs."
-            ) from None
-        except OSError as error:
-            words = f"the run folder {folder} cannot be written: {error.strerror}"
-            raise for_user(error, words) from None
-        with lock:
-            connection = connect(folder / DATABASE, write=True)
+            shares = True
             try:
-                guard(connection, folder)
-                yield cls(folder, connection)
-            except sqlite3.DatabaseError as error:  # a full disk, a damaged file
-                raise refusal(folder, error, write=True) from None
-            finally:
-                with contextlib.suppress(sqlite3.DatabaseError):  # all that counts is committed
-                    connection.close()
+                shared.enter(lambda: is_current(folder / DATABASE))
+            except CannotShareError:
+                shares = False
+            if shares:
+                with cls._open(folder, shared) as store, store._at_work(shared):
+                    yield store
+            else:
+                with cls.write(folder) as store:
+                    yield store
+        finally:
+            shared.leave()
+
+    @classmethod
+    @contextmanager
+    def _open(cls, folder: Path, shared: Shared | None = None) -> Iterator[Self]:
+        connection = connect(folder / DATABASE, write=True)
+        try:
+            guard(connection, folder)
+            yield cls(folder, connection, shared)
+        except sqlite3.DatabaseError as error:  # a full disk, a damaged file
+            raise refusal(folder, error, write=True) from None
+        finally:
+            with contextlib.suppress(sqlite3.DatabaseError):  # all that counts is committed
+                connection.close()
+
+    @contextmanager
+    def _at_work(self, shared: Shared) -> Iterator[None]:
+        with self._transaction():
+            leases.register(self._connection, self.folder, shared.id, is_alone=shared.is_alone)
+        heartbeat = leases.Heartbeat(self.folder, shared.id)
+        try:
+            heartbeat.start()
+            yield
+        finally:
+            heartbeat.stop()
+            # Where that cannot be written, the run's file is gone all the same.
+            with contextlib.suppress(sqlite3.DatabaseError):
+                self.leave()
+
+    @staticmethod
+    def bring_up_to_date(folder: Path) -> None:
+        """Raise a store of an older schema; nothing else of it changes.
+
+        Raises:
+            UserError: It cannot be written, or another process is writing.
+        """
+        if Store.is_made(folder) and not is_current(folder / DATABASE):
+            with Store.write(folder):
+                pass
 
     @classmethod
     @contextmanager
@@ -164,24 +219,109 @@ class Store:
 
     @staticmethod
     def is_being_written(folder: Path) -> bool:
-        """Whether a run holds the folder's lock now; True where that cannot be known."""
-        try:
-            import fcntl
-        except ImportError:
-            return True
-        try:
-            number = os.open(folder / LOCK, os.O_RDONLY)
-        except FileNotFoundError:
+        """Whether a run is at work in the folder now; True where that cannot be known."""
+        return is_held_alone(folder) or bool(present(folder))
+
+    # -- runs that share the folder -----------------------------------------------------------
+
+    @property
+    def run(self) -> str | None:
+        """The id of this run where it shares the folder; None where it has it alone."""
+        return self._shared.id if self._shared is not None else None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nobody else can write now."""
+        return self._shared is None or self._shared.is_alone
+
+    def let_in(self) -> None:
+        """Let other runs come in, where this is one that shares the folder.
+
+        Raises:
+            UserError: Someone has taken the folder for itself in this moment.
+        """
+        if self._shared is not None:
+            self._shared.let_in()
+
+    def claim(self, trial_ids: Sequence[str]) -> set[str]:
+        """Take those of the trials that are not finished and no other run has.
+
+        Whose run is killed, or gives no sign of life for a minute, is free. All of them where this
+        process has the folder alone.
+        """
+        if self.run is None:
+            return set(trial_ids)
+        with self._transaction():
+            return leases.claim(self._connection, self.folder, self.run, trial_ids)
+
+    def work(self, trial_ids: Sequence[str]) -> Work:
+        """Which of the trials are not finished: those that no run has, and those of other runs."""
+        return leases.work(self._connection, self.folder, self.run or "", trial_ids)
+
+    def held(self, trial_ids: Sequence[str]) -> frozenset[str]:
+        """Which of the trials a process at work has: all of them where it is one that is alone."""
+        return frozenset(trial_ids) if is_held_alone(self.folder) else self.work(trial_ids).held
+
+    def others(self) -> set[str]:
+        """Ids of the other runs that are at work in the folder."""
+        return leases.alive(self._connection, self.folder) - {self.run}
+
+    def leave(self) -> int:
+        """Give up what is left of this run's trials; how many other runs are still at work.
+
+        Of runs that leave at the same time one finds none.
+        """
+        if self.run is None:
+            return 0
+        with self._transaction():
+            self._connection.execute("DELETE FROM drivers WHERE id = ?", (self.run,))
+            return len(self.others())
+
+    def joined_plan(self, plan: PlanRecord) -> bool:
+        """Whether other runs train this plan, or more: this run goes by theirs, and records none.
+
+        Raises:
+            UserError: They train another variant of the study.
+        """
+        row = self._one(
+            "SELECT id, plan FROM studies WHERE id = (SELECT max(plan) FROM drivers "
+            "WHERE id IN (SELECT value FROM json_each(?)))",
+            (json.dumps(list(self.others())),),
+        )
+        if row is None:
             return False
-        except OSError:
-            return True
-        try:
-            fcntl.flock(number, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        finally:
-            os.close(number)  # lets the lock go, too
-        return False
+        theirs, mine = parse_plan(row["plan"], self.folder), set(plan.trials)
+        if row["plan"] == plan.to_json() or mine < set(theirs.trials):
+            joined = True
+        elif mine > set(theirs.trials):
+            joined = False
+        elif mine == set(theirs.trials) and plan.declaration == theirs.declaration:
+            joined = True
+        else:
+            raise UserError(
+                f"another run trains another variant of this study in {self.folder}: wait for it, "
+                "or choose another folder with --runs"
+            )
+        if joined:
+            self._connection.execute(
+                "UPDATE drivers SET plan = ? WHERE id = ?", (row["id"], self.run)
+            )
+        return joined
+
+    def sweep(self) -> None:
+        """Remove what killed runs left half-written of trials' files, and of themselves."""
+        remove_dead(self.folder)
+        artifacts = self.folder / "artifacts"
+        if not artifacts.is_dir() or artifacts.is_symlink():
+            return
+        others = present(self.folder) - {self.run}  # also those that stand still
+        for folder in artifacts.iterdir():
+            sweep(folder, alone=self.is_alone)
+            if folder.is_dir() and not folder.is_symlink():
+                staged = [p for p in folder.glob(".run-*") if p.name.split("-")[1] not in others]
+                old = folder.glob("*.tmp") if self.is_alone else ()  # as normlab 0.1 named them
+                for path in (*staged, *old):
+                    path.unlink(missing_ok=True)
 
     # -- writing ---------------------------------------------------------------------------
 
@@ -189,12 +329,17 @@ class Store:
         """Make `plan` the study's current one and add those of its trials that are new."""
         text = plan.to_json()
         with self._transaction():
+            if self.joined_plan(plan):
+                return
             newest = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
             if newest is None or newest["plan"] != text:
                 self._connection.execute(
                     "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
                     (plan.name, text, _now()),
                 )
+            self._connection.execute(
+                "UPDATE drivers SET plan = (SELECT max(id) FROM studies) WHERE id = ?", (self.run,)
+            )
             self._connection.executemany(
                 "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
                 "VALUES (?, ?, ?, ?, ?)",
@@ -216,7 +361,7 @@ class Store:
 
     def start(self, trial_id: str, provenance: Place, epochs: int) -> None:
         """A worker took this trial up after that many epochs; epochs beyond them are forgotten."""
-        with self._transaction():
+        with self._transaction(trial_id):
             row = self._one("SELECT provenance FROM trials WHERE id = ?", (trial_id,))
             places = json.loads(row["provenance"]) if row and row["provenance"] and epochs else []
             if provenance not in places:
@@ -234,7 +379,7 @@ class Store:
     def place(self, trial_id: str, provenance: Place) -> None:
         """More is known of the place where this trial runs: it replaces those that tell less."""
         known = dict(provenance)
-        with self._transaction():
+        with self._transaction(trial_id):
             row = self._one("SELECT provenance FROM trials WHERE id = ?", (trial_id,))
             before = json.loads(row["provenance"]) if row and row["provenance"] else []
             others = [place for place in before if {**known, **place} != known]
@@ -244,23 +389,51 @@ class Store:
         """Store an epoch's record; the same epoch again, after a resume, replaces it."""
         columns = ", ".join(_EPOCH_COLUMNS)
         marks = ", ".join("?" * (len(_EPOCH_COLUMNS) + 1))
-        self._connection.execute(
-            f"INSERT OR REPLACE INTO epochs (trial_id, {columns}) VALUES ({marks})",  # noqa: S608
-            (trial_id, *(_column(getattr(record, name)) for name in _EPOCH_COLUMNS)),
+        values = (trial_id, *(_column(getattr(record, name)) for name in _EPOCH_COLUMNS))
+        stored = self._connection.execute(
+            f"INSERT OR REPLACE INTO epochs (trial_id, {columns}) SELECT {marks} "  # noqa: S608
+            "WHERE ? IS NULL OR EXISTS (SELECT 1 FROM leases WHERE trial_id = ? AND driver = ?)",
+            (*values, self.run, trial_id, self.run),
         )
+        if stored.rowcount != 1:
+            raise leases.TakenOverError(trial_id)
 
     def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
         """The trial ended by itself; from here on it never changes. On the disk when this returns.
 
-        Its files have to be there before.
+        Its files have to be there before: where runs share the folder, under the names that
+        `staged_path` gives them. A run that is killed after they got their own names, and before
+        the row is stored, leaves files that the trial's next training replaces.
+
+        Raises:
+            TakenOverError: The trial is another run's by now; nothing changed.
         """
-        with self._transaction(durable=True):
+        artifacts = list(artifacts)
+        with self._transaction(trial_id, durable=True):
+            self._put_in_place(trial_id, artifacts)
             self._add_artifacts(trial_id, artifacts)
             self._set(
                 trial_id,
                 "state = ?, reason = ?, result = ?, finished_at = ?",
                 (result.state, result.reason, json.dumps(asdict(result)), _now()),
             )
+            self._give_up([trial_id])
+
+    def _put_in_place(self, trial_id: str, artifacts: Iterable[Artifact]) -> None:
+        """Give files that a worker of this run wrote their own names, for good."""
+        if self.run is None:
+            return
+        folders = set()
+        for artifact in artifacts:
+            path = self.folder / artifact_path(trial_id, artifact.kind)
+            (self.folder / staged_path(trial_id, artifact.kind, self.run)).replace(path)
+            folders.add(path.parent)
+        for folder in folders:
+            sync_folder(folder)
+
+    def _give_up(self, trial_ids: Iterable[str]) -> None:
+        if self.run is not None:
+            leases.give_up(self._connection, self.run, trial_ids)
 
     def mend(
         self,
@@ -276,8 +449,10 @@ class Store:
 
         Equal weights get their lost files back and nothing else changes; others (of another
         machine) take the place of the trial as a whole. So do equal ones where `whole` is asked
-        for: then the trial is from here.
+        for: then the trial is from here. Only a process that has the folder alone may do this.
         """
+        if self.run is not None:
+            raise RuntimeError("finished trials are trained again by a run that is alone")
         (row,) = self.rows("trials", [trial_id])
         equal: bool = json.loads(row["result"])["weights_sha256"] == result.weights_sha256
         with self._transaction(durable=True):
@@ -309,11 +484,21 @@ class Store:
 
     def fail(self, trial_id: str, reason: str) -> None:
         """The trial ended with an error; its epochs stay."""
-        self._set(trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now()))
+        with self._transaction(trial_id):
+            self._set(trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now()))
+            self._give_up([trial_id])
 
     def release(self, trial_ids: Iterable[str]) -> None:
-        """Put trials that run no more, and failed ones to be run again, back to pending."""
+        """Put trials that run no more, and failed ones to be run again, back to pending.
+
+        Those that other runs have stay as they are.
+        """
+        trial_ids = list(trial_ids)
         with self._transaction():
+            if self.run is not None:
+                self._give_up(trial_ids)
+                held = self.work(trial_ids).held
+                trial_ids = [trial_id for trial_id in trial_ids if trial_id not in held]
             self._connection.executemany(
                 "UPDATE trials SET state = 'pending', reason = NULL "
                 "WHERE id = ? AND state IN ('running', 'failed')",
@@ -595,10 +780,13 @@ class Store:
             raise RuntimeError(f"trial {trial_id} is not in the store or finished already")
 
     @contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+    def _transaction(self, trial_id: str | None = None, *, durable: bool = False) -> Iterator[None]:
+        """Everything within it or nothing; of a trial that must be this run's, if one is named."""
         set_durable(self._connection, durable)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            if trial_id is not None and self.run is not None:
+                leases.check(self._connection, self.run, trial_id)
             yield
             self._connection.execute("COMMIT")
         except BaseException:

@@ -5,6 +5,9 @@ event is about was stored:
 
     RunPlanned, RunBegan, (TrialStarted, EpochEnded ..., TrialEnded | TrialPutBack) ..., RunEnded
 
+Where other runs train trials of the plan, a `RunWaits` tells that nothing is left for this one, and
+a trial of a run that stood still for a minute may end in `TrialTakenOver`.
+
 With several workers, or trials that train together, the events of different trials alternate. With
 ``until_settled`` a `LookTaken` follows each `RunEnded`, and the next `RunPlanned` follows it unless
 every claim is settled.
@@ -41,9 +44,11 @@ class RunPlanned:
 class RunBegan:
     """A run found what is missing and begins to train it.
 
+    Sent again where a run that waited for others takes up trials of theirs.
+
     Attributes:
         study: The study's name.
-        trials: Trials to train; 0 where all are finished.
+        trials: Trials to train that no other run has; 0 where all are finished.
         epochs: Their epochs, together.
         workers: Processes that train side by side.
         together: Trials that one of them trains together, at most.
@@ -132,6 +137,30 @@ class TrialPutBack(TrialEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialTakenOver(TrialEvent):
+    """Another run took the trial over, as this one gave no sign of life for a minute.
+
+    What this run still trains of it is not stored.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunWaits:
+    """Nothing is left to begin, and other runs in the folder train trials of the plan.
+
+    The run waits until they are finished, and takes up what becomes free. Sent once a run; before
+    `RunBegan` where other runs had all that was missing.
+
+    Attributes:
+        study: The study's name.
+        trials: Trials that other runs train now.
+    """
+
+    study: str
+    trials: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunEnded:
     """A run is over, also one that was interrupted; not sent where an error ended it.
 
@@ -192,6 +221,8 @@ Event = (
     | EpochEnded
     | TrialEnded
     | TrialPutBack
+    | TrialTakenOver
+    | RunWaits
     | RunEnded
     | LookTaken
 )
@@ -209,8 +240,10 @@ __all__ = [
     "RunBegan",
     "RunEnded",
     "RunPlanned",
+    "RunWaits",
     "TrialEnded",
     "TrialEvent",
     "TrialPutBack",
     "TrialStarted",
+    "TrialTakenOver",
 ]

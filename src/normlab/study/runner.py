@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import signal
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from normlab import data, interrupts
-from normlab.errors import MACHINE_ERRORS, UserError, end_word, fault_of_machine
+from normlab import data
+from normlab.errors import MACHINE_ERRORS, UserError, end_word, unknown
 from normlab.files import sweep
 from normlab.places import TOGETHER, Place, difference_text, differing
 from normlab.records import FINISHED, TrialState
 from normlab.records.plan import Declaration
-from normlab.store import DATABASE, NoRunsError, Store
+from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
 from normlab.store.takeover import refusals
 from normlab.study.engines import (
     Engine,
-    Message,
     Task,
     Unit,
-    choose,
-    resolve_device,
-    worker_count,
 )
-from normlab.study.engines.provenance import provenance
+from normlab.study.engines.machines import ENGINES, EngineName, Machines, machines
 from normlab.study.events import Listener, RunEnded
 from normlab.study.groups import is_timed, units_of
 from normlab.study.owner import check_owner, way_to
 from normlab.study.plan import Plan
+from normlab.study.shard import Shard
+from normlab.study.sharing import train_all
 from normlab.study.summary import Summary
 from normlab.study.taking import Taking
 from normlab.study.telling import Telling, nobody
@@ -56,6 +52,13 @@ class RunOptions:
             ended.
         retrain_lost: Train finished trials again whose files are gone or damaged; every file is
             checked against its SHA-256 for that.
+        engine: "serial", "processes" or "ray"; "auto" is one of the first two, by `workers`.
+        address: Of the Ray cluster: HOST:PORT, or "auto" (also None) for the one that this machine
+            is a node of.
+        gpus_per_worker: GPUs of a Ray worker; a fraction lets several workers share one. None is
+            one if the trials train on GPUs.
+        memory_per_worker: GiB of memory that Ray keeps for a worker; None keeps none.
+        shard: K/N: train only the K-th of N parts of the seeds; the others are other machines'.
     """
 
     workers: int | Literal["auto"] = 1
@@ -64,9 +67,22 @@ class RunOptions:
     retry_failed: bool = False
     same_machine: bool = False
     retrain_lost: bool = False
+    engine: EngineName = "auto"
+    address: str | None = None
+    gpus_per_worker: float | None = None
+    memory_per_worker: float | None = None
+    shard: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise UserError for a number of workers or threads there cannot be."""
+        """Raise UserError for an engine, a shard or a number that there cannot be."""
+        if self.shard is not None:
+            Shard.parse(self.shard)
+        if self.engine not in ENGINES:
+            raise UserError(unknown("engine", str(self.engine), ENGINES))
+        for name in ("gpus_per_worker", "memory_per_worker"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise UserError(f"{name} is {value!r}: a number above 0 is allowed")
         for name in ("workers", "threads"):
             value = getattr(self, name)
             allowed = "a whole number above 0" + (" or auto" if name == "workers" else "")
@@ -93,45 +109,58 @@ def run_plan(
         MachineError: A full disk or the like ended the run; what is finished and the checkpoints
             of the rest are stored, and the same call goes on.
     """
-    summary = _run_plan(plan, runs, options or RunOptions(), listener)
+    options = options or RunOptions()
+    with machines(
+        options.engine,
+        address=options.address,
+        gpus_per_worker=options.gpus_per_worker,
+        memory_per_worker=options.memory_per_worker,
+    ) as there:
+        summary = _run_plan(plan, runs, options, listener, there)
+        summary = replace(summary, notes=tuple(there.notes))
     listener(RunEnded(study=plan.study.name, summary=summary))
     return summary
 
 
-def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -> Summary:
-    device = resolve_device(options.device)
+def _run_plan(
+    plan: Plan, runs: Path, options: RunOptions, listener: Listener, there: Machines
+) -> Summary:
+    device = there.device(options.device)
+    ours = _ours(plan, options)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.
     for spec in dict.fromkeys(arm.recipe.data for arm in plan.arms):
         data.load(spec)
     folder = runs / plan.study.name
     ids = list(plan.trials)
-    with Store.write(folder) as store:
+    # Finished trials are replaced by a run that nobody shares the folder with.
+    is_alone = options.same_machine or options.retrain_lost
+    with Store.write(folder) if is_alone else Store.join(folder) as store:
         check_owner(store, plan.study.file)
-        _look_back(store)
+        if not store.joined_plan(plan.record):
+            _look_back(store)
         record = plan.record.model_copy(update={"file": way_to(plan.study, folder)})
         store.record_plan(record, plan.rows())
         states = store.states(ids)
-        # Nobody else is writing, so the process of a running trial is gone.
+        # Those that no run at work has: the process that ran them is gone.
         again = [i for i in ids if states[i] == "running"]
-        failed = [i for i in ids if states[i] == "failed"]
-        blameless = _failed_by_machine(store, failed)
-        failed = [i for i in failed if i not in blameless] if options.retry_failed else []
+        blameless, failed = _failed(store, states, options)
         store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
-        here = provenance(device, options.threads) if options.same_machine else None
-        summary = _adopt(
-            store,
-            runs,
-            [i for i in ids if states[i] not in FINISHED],
-            summary,
-            here,
-            timed=is_timed(plan.study),
-        )
+        place, here = _place(there, options, device)
+        if store.is_alone:  # else the first of the runs here did
+            summary = _adopt(
+                store,
+                runs,
+                [i for i in ids if states[i] not in FINISHED],
+                summary,
+                here,
+                timed=is_timed(plan.study),
+            )
         states = store.states(ids)
         foreign: set[str] = set()
-        if finished := [i for i in ids if states[i] in FINISHED]:
-            texts = _elsewhere(store, finished, here or provenance(device, options.threads))
+        if place is not None and (finished := [i for i in ids if states[i] in FINISHED]):
+            texts = _elsewhere(store, finished, place)
             if options.same_machine:
                 foreign = set(texts)
             else:
@@ -139,38 +168,74 @@ def _run_plan(plan: Plan, runs: Path, options: RunOptions, listener: Listener) -
         losses = store.losses(ids, hashes=options.retrain_lost)
         lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
         lost |= foreign
-        tasks = _tasks(plan, folder, {i for i in ids if states[i] == "pending"} | lost)
         _sweep(store, keep=lost, forget=set(failed))
+        store.let_in()
+        tasks = _tasks(plan, store, ours & ({i for i in ids if states[i] in _UNFINISHED} | lost))
+        alone = _alone_as_before(store, lost - foreign)
         telling = Telling(plan, listener)
-        if not tasks:
-            telling.begin([], 0)
-        else:
-            engine, units = _engine(
-                plan, tasks, options, device, _alone_as_before(store, lost - foreign)
+        taking = Taking(store, tasks, lost, foreign, summary)
+        try:
+            stopped = train_all(
+                taking,
+                tasks,
+                telling,
+                lambda some: _engine(plan, some, options, device, alone, there=there),
             )
-            taking = Taking(store, tasks, lost, foreign, summary)
-            try:
-                stopped = _train(taking, engine, units, telling)
-            finally:
+        finally:
+            if tasks:
                 _sweep(store, keep=lost)
-            summary = replace(summary, trained=taking.ended)
-            if stopped is not None:
-                number = getattr(stopped, "number", signal.SIGINT)
-                summary = replace(summary, interrupted=end_word(stopped), signal=number)
-        states = store.states(ids)
-        counts: dict[str, int] = dict(Counter(states.values()))
-        store.add_look(record.declaration, [i for i in ids if states[i] in FINISHED])
-        made_anew = {*summary.mended, *summary.replaced}
+        summary = replace(summary, trained=taking.ended)
+        if stopped is not None:
+            number = getattr(stopped, "number", signal.SIGINT)
+            summary = replace(summary, interrupted=end_word(stopped), signal=number)
+        summary = _summed_up(store, plan, summary, losses)
         return replace(
             summary,
-            counts=counts,
-            failures={
-                trial: reason.strip().splitlines()[-1]
-                for trial, reason in _reasons(store, states, "failed").items()
-            },
-            invalid=_reasons(store, states, "invalid"),
-            losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
+            shard=options.shard,
+            left=sum(
+                state in _UNFINISHED for i, state in store.states(ids).items() if i not in ours
+            ),
+            others=store.leave(),
         )
+
+
+def _summed_up(store: Store, plan: Plan, summary: Summary, losses: Sequence[Loss]) -> Summary:
+    """What became of the plan's trials; that they could be seen is remembered."""
+    states = store.states(plan.trials)
+    finished = [i for i, state in states.items() if state in FINISHED]
+    store.add_look(plan.record.declaration, finished)
+    made_anew = {*summary.mended, *summary.replaced}
+    failed = _reasons(store, states, "failed")
+    return replace(
+        summary,
+        counts=dict(Counter[str](states.values())),
+        failures={i: reason.strip().splitlines()[-1] for i, reason in failed.items()},
+        invalid=_reasons(store, states, "invalid"),
+        losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
+    )
+
+
+def _ours(plan: Plan, options: RunOptions) -> set[str]:
+    """Ids of the trials that this run is to train, finished ones included."""
+    if options.shard is None:
+        return set(plan.trials)
+    seeds = Shard.parse(options.shard).seeds(plan.study.seeds)
+    return {i for i, trial in plan.trials.items() if trial.seed in seeds}
+
+
+_UNFINISHED = frozenset[TrialState]({"pending", "running"})
+
+
+def _place(there: Machines, options: RunOptions, device: str) -> tuple[Place | None, Place | None]:
+    """Where the trials would train, if that is known; once more if all have to be of that place.
+
+    Raises:
+        UserError: They have to, and it is not known.
+    """
+    place = there.here(device, options.threads)
+    if place is None and options.same_machine:
+        raise UserError("same_machine needs a GPU on this machine too: its kind is compared")
+    return place, place if options.same_machine else None
 
 
 def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) -> dict[str, str]:
@@ -179,15 +244,16 @@ def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) 
     return {row["id"]: row["reason"] for row in store.rows("trials", found)}
 
 
-def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
+def _tasks(plan: Plan, store: Store, wanted: AbstractSet[str]) -> list[Task]:
     return [
         Task(
             trial_id=trial.id,
             recipe=trial.arm.recipe,
             seed=trial.seed,
-            folder=folder,
+            folder=store.folder,
             code=trial.code,
             code_files=plan.study.code,
+            run=store.run,
         )
         for trial in plan.trials.values()
         if trial.id in wanted
@@ -195,47 +261,21 @@ def _tasks(plan: Plan, folder: Path, wanted: AbstractSet[str]) -> list[Task]:
 
 
 def _engine(
-    plan: Plan, tasks: list[Task], options: RunOptions, device: str, alone: AbstractSet[str]
+    plan: Plan,
+    tasks: Sequence[Task],
+    options: RunOptions,
+    device: str,
+    alone: AbstractSet[str],
+    *,
+    there: Machines,
 ) -> tuple[Engine, list[Unit]]:
     """Who trains the tasks, and as which units of work."""
     threads = options.threads
-    most = worker_count(workers=options.workers, device=device, threads=threads, units=len(tasks))
+    most = there.worker_count(
+        workers=options.workers, device=device, threads=threads, units=len(tasks)
+    )
     units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
-    return choose(workers=most, device=device, threads=threads, units=len(units)), units
-
-
-def _train(
-    taking: Taking, engine: Engine, units: list[Unit], telling: Telling
-) -> KeyboardInterrupt | None:
-    """Train the units; what stopped it before its end, if something did."""
-    messages = engine.run(units)
-    try:
-        telling.begin(units, engine.workers)
-        for message in _stored(messages, taking):
-            telling.tell(message)
-            interrupts.check()
-    except KeyboardInterrupt as stopped:
-        interrupts.forget()
-        return stopped
-    finally:
-        messages.close()
-        # On a full disk not even that can be stored; the next run does it.
-        with contextlib.suppress(sqlite3.DatabaseError):
-            taking.store.release(taking.running)
-    return None
-
-
-def _stored(messages: Iterator[Message], taking: Taking) -> Iterator[Message]:
-    """Every message after it is stored; only a fault of ours is the machine's, not a listener's."""
-    try:
-        for message in messages:
-            taking.take(message)
-            yield message
-    except (OSError, MemoryError) as error:
-        fault = fault_of_machine(error)
-        if fault is None:
-            raise
-        raise taking.stop(fault) from None
+    return there.choose(workers=most, device=device, threads=threads, units=len(units)), units
 
 
 def _look_back(store: Store) -> None:
@@ -249,6 +289,15 @@ def _look_back(store: Store) -> None:
     finished = [i for i, state in store.states(ids).items() if state in FINISHED]
     if finished:
         store.add_look(declaration, finished)
+
+
+def _failed(
+    store: Store, states: Mapping[str, TrialState], options: RunOptions
+) -> tuple[list[str], list[str]]:
+    """Failed trials that are to be trained again: by a fault of the machine's, by their own."""
+    failed = [trial for trial, state in states.items() if state == "failed"]
+    blameless = _failed_by_machine(store, failed)
+    return blameless, [i for i in failed if i not in blameless] if options.retry_failed else []
 
 
 def _failed_by_machine(store: Store, failed: list[str]) -> list[str]:
@@ -271,18 +320,15 @@ def _sweep(store: Store, *, keep: set[str], forget: AbstractSet[str] = frozenset
     day: a rehearsal costs no epoch of the study.
     """
     kept = {f"{trial}.pt" for trial in (store.unfinished() | keep) - forget}
-    checkpoints, artifacts = store.folder / "checkpoints", store.folder / "artifacts"
+    checkpoints = store.folder / "checkpoints"
     if checkpoints.is_dir() and not checkpoints.is_symlink():
+        sweep(checkpoints)  # other runs may be writing there
+        ours = {".pt", ".tmp"} if store.is_alone else {".pt"}  # what else is there is not a run's
         for path in checkpoints.iterdir():
-            ours = path.suffix in {".pt", ".tmp"}  # what else lies there is not a run's
-            if ours and path.name not in kept and (path.is_symlink() or path.is_file()):
+            is_left = path.suffix in ours and path.name not in kept
+            if is_left and (path.is_symlink() or path.is_file()):
                 path.unlink(missing_ok=True)
-    if artifacts.is_dir() and not artifacts.is_symlink():
-        for folder in artifacts.iterdir():
-            sweep(folder, alone=True)
-            if folder.is_dir() and not folder.is_symlink():
-                for path in folder.glob("*.tmp"):  # as normlab 0.1 named them
-                    path.unlink(missing_ok=True)
+    store.sweep()
     for folder in (store.folder, store.folder / "tables"):
         sweep(folder)
 

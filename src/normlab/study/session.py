@@ -15,7 +15,7 @@ from normlab.study.fast_path import slow_bfloat16
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
-from normlab.study.stored import changed_code, frames_of
+from normlab.study.stored import changed_code, frames_of_plan
 from normlab.study.summary import Summary
 from normlab.study.telling import nobody
 
@@ -50,6 +50,8 @@ def train(
     """
     if max_seeds is not None and not until_settled:
         raise UserError("max_seeds needs until_settled")
+    if until_settled and options is not None and options.shard is not None:
+        raise UserError("until_settled needs all trials of a look on one machine: leave shard out")
     bring_up_to_date(runs / study.name)
     if not until_settled:
         return _run(make_plan(study), runs, options, listener)
@@ -62,7 +64,9 @@ def train(
         summary = _run(plan, runs, options, listener)
         if summary.interrupted:
             break
-        frames = frames_of(runs / study.name)
+        # By its own plan: another run may have gone on to the next look already.
+        frames = frames_of_plan(plan, runs)
+        assert frames is not None, "the run that ended made its folder"
         found = verdicts_by_claim(frames)
         left = tuple(name for name, word in found.items() if word == "inconclusive")
         wanted = {arm for claim in plan.record.judged if claim.name in left for arm in claim.arms}
@@ -87,7 +91,9 @@ def train(
 
 def _run(plan: Plan, runs: Path, options: RunOptions | None, listener: Listener) -> Summary:
     chosen = options or RunOptions()
-    slow = slow_bfloat16(plan, resolve_device(chosen.device), chosen.threads)
+    slow = None
+    if chosen.engine != "ray":  # of a cluster's nodes this process knows nothing
+        slow = slow_bfloat16(plan, resolve_device(chosen.device), chosen.threads)
     listener(
         RunPlanned(
             plan=plan,
@@ -153,6 +159,4 @@ def verdicts_by_claim(frames: Frames) -> dict[str, str]:
 
 def bring_up_to_date(folder: Path) -> None:
     """Raise a store of an older schema before anything reads it; nothing else of it changes."""
-    if Store.is_made(folder):
-        with Store.write(folder):
-            pass
+    Store.bring_up_to_date(folder)

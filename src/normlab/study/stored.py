@@ -103,8 +103,8 @@ class LostFile(TypedDict):
     reason: str
 
 
-def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile]]:
-    """The name of the stored plan, its trials as far as they are, and the files lost of them.
+def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile], int]:
+    """The name of the stored plan, its trials, the files lost of them, and the runs at work.
 
     Raises:
         UserError: It was never run there.
@@ -117,21 +117,21 @@ def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile]]
             raise not_ours(store.folder, f"its plan has a trial {missing} that it does not hold")
         done = store.epochs_done(ids)
         lost = lost_files(recorded, store.losses(ids))
-    # Asked after the rows were read: a run that ended meanwhile has left none that runs.
-    gone = not Store.is_being_written(folder)
+        # Asked after the rows were read: a run that ended meanwhile has left none that runs.
+        held, at_work = store.held(ids), len(store.others())
     trials: list[TrialProgress] = [
         {
             "arm": arm.label,
             "seed": trial.seed,
             "id": trial_id,
-            "state": _state(rows[trial_id]["state"], gone=gone),
+            "state": _state(rows[trial_id]["state"], gone=trial_id not in held),
             "epochs": done.get(trial_id, 0),
             "of": arm.epochs,
             "reason": rows[trial_id]["reason"],
         }
         for trial_id, (arm, trial) in recorded.trials.items()
     ]
-    return recorded.name, trials, lost
+    return recorded.name, trials, lost, at_work
 
 
 def _state(stored: str, *, gone: bool) -> str:

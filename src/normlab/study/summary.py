@@ -24,10 +24,16 @@ class Summary:
         replaced: Finished trials of other machines that were trained here, by id: whether the
             weights are equal to those they had.
         put_back: By trial id, why the machine could not train a trial; it is pending again.
+        taken_over: Ids of trials that another run took over while this one stood still.
+        others: Other runs of the study that were still at work in the folder when this one ended:
+            the last of them writes the report.
         losses: Files of finished trials that are gone or damaged, and were not made again.
         mended: Finished trials that were trained again for their files, by id: whether the weights
             are equal to those they had.
         not_mended: By trial id, why training again for lost files failed; the trial is as it was.
+        notes: What is to be said of the machines that trained.
+        shard: The part of the seeds that the run was to train; None for all.
+        left: Trials of other shards that are not finished here.
         interrupted: How the run was stopped before its end; empty where it was not.
         signal: The number of the signal that stopped it; of Ctrl-C, that of SIGINT.
     """
@@ -43,9 +49,14 @@ class Summary:
     elsewhere: dict[str, int] = field(default_factory=dict)
     replaced: dict[str, bool] = field(default_factory=dict)
     put_back: dict[str, str] = field(default_factory=dict)
+    taken_over: set[str] = field(default_factory=set)
+    others: int = 0
     losses: tuple[Loss, ...] = ()
     mended: dict[str, bool] = field(default_factory=dict)
     not_mended: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    shard: str | None = None
+    left: int = 0
     interrupted: str = ""
     signal: int = 0
 

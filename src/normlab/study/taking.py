@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from normlab.errors import MachineError
 from normlab.records import EpochRecord
-from normlab.store import Store
+from normlab.store import Store, TakenOverError
 from normlab.study.engines import (
     Ended,
     EpochTrained,
@@ -28,6 +28,9 @@ class Taking:
         store: Where.
         running: Trials that were taken up and have not ended.
         ended: How many came to their end.
+        put_down: Ids of trials that this run does not take up again: the machine could not train
+            them.
+        away: Ids of trials that another run took over while an engine here still trains them.
     """
 
     def __init__(
@@ -42,15 +45,30 @@ class Taking:
         self.checkpoints = {task.trial_id: task.checkpoint for task in tasks}
         self.running: set[str] = set()
         self.ended = 0
+        self.put_down: set[str] = set()
+        self.away: set[str] = set()
         self.places: dict[str, dict[str, object]] = {}
         self.records: dict[str, dict[int, EpochRecord]] = {}
 
-    def take(self, message: Message) -> None:
-        """Store one message.
+    def take(self, message: Message) -> bool:
+        """Store one message; whether its trial is still this run's: otherwise nothing is stored.
 
         Raises:
             MachineError: No trial can go on.
         """
+        trial = message.trial_id
+        if trial in self.away:
+            return False
+        try:
+            self._take(message)
+        except TakenOverError:
+            self.summary.taken_over.add(trial)
+            self.away.add(trial)
+            self.running.discard(trial)
+            return False
+        return True
+
+    def _take(self, message: Message) -> None:
         trial = message.trial_id
         if isinstance(message, Started) and message.anew:
             self.summary.anew[trial] = message.anew
@@ -58,6 +76,7 @@ class Taking:
             if not message.may_help_alone:
                 raise self.stop(message.reason)
             self.summary.put_back[trial] = message.reason
+            self.put_down.add(trial)
             self.store.release([trial])
         elif trial in self.lost:
             self._mend(message)

@@ -21,9 +21,11 @@ from normlab.study.events import (
     Event,
     Listener,
     RunBegan,
+    RunWaits,
     TrialEnded,
     TrialPutBack,
     TrialStarted,
+    TrialTakenOver,
 )
 from normlab.study.plan import Plan
 
@@ -38,9 +40,11 @@ class Telling:
     def __init__(self, plan: Plan, listener: Listener) -> None:
         self.study, self.trials, self.listener = plan.study.name, plan.trials, listener
         self.last: dict[str, EpochRecord] = {}
+        self.has_begun = self.has_waited = False
 
     def begin(self, units: Sequence[Unit], workers: int) -> None:
         """Tell how much there is to train."""
+        self.has_begun = True
         self.listener(
             RunBegan(
                 study=self.study,
@@ -51,19 +55,33 @@ class Telling:
             )
         )
 
+    def wait(self, trials: int) -> None:
+        """Tell, once, that so many trials are in the hands of other runs."""
+        if not self.has_waited:
+            self.has_waited = True
+            self.listener(RunWaits(study=self.study, trials=trials))
+
+    def take_over(self, trial_id: str) -> None:
+        """Tell that another run took a trial over."""
+        self.last.pop(trial_id, None)
+        self.listener(TrialTakenOver(**self._names(trial_id)))
+
     def tell(self, message: Message) -> None:
         """Tell one message, after it is stored; how a trial computes is no event."""
         if not isinstance(message, Placed):
             self.listener(self._event(message))
 
-    def _event(self, message: Started | EpochTrained | Ended | Failed | Faulted) -> Event:
-        trial = self.trials[message.trial_id]
-        its: dict[str, Any] = {
+    def _names(self, trial_id: str) -> dict[str, Any]:
+        trial = self.trials[trial_id]
+        return {
             "id": trial.id,
             "arm": trial.arm.label,
             "seed": trial.seed,
             "planned_epochs": trial.arm.recipe.epochs,
         }
+
+    def _event(self, message: Started | EpochTrained | Ended | Failed | Faulted) -> Event:
+        trial, its = self.trials[message.trial_id], self._names(message.trial_id)
         match message:
             case Started():
                 return TrialStarted(**its, epochs=message.epochs, anew=message.anew)

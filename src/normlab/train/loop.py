@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from normlab.augment import Pipeline
 from normlab.convolutions import prepare, shapes
+from normlab.convolutions.shape import Shape
 from normlab.data import Split, Splits
 from normlab.models import MODELS, build, parameter_count
 from normlab.norms import MomentNorm, kernels, traits
@@ -43,12 +45,14 @@ class EpochDone:
     """A whole epoch is done; `checkpoint` continues from here.
 
     The checkpoint shares memory with the model that trains on: use it before the next epoch.
-    `computes` says how: the layout of the maps, the precision and the kernels.
+    `computes` says how: the layout of the maps, the precision and the kernels. `is_last` says that
+    `Finished` follows at once.
     """
 
     record: EpochRecord
     checkpoint: Checkpoint
     computes: dict[str, str] = field(default_factory=dict)
+    is_last: bool = False
 
 
 class Given(NamedTuple):
@@ -121,7 +125,7 @@ def train(
     while not trainer.is_over(history):
         record = trainer.epoch(len(history) + 1)
         history = (*history, record)
-        yield EpochDone(record, trainer.checkpoint(history), trainer.computes())
+        yield trainer.done(history, trainer.computes())
     yield trainer.finish(history)
 
 
@@ -198,6 +202,12 @@ class Trainer:
         ends = _diverged(history[-1]) or why_invalid(self.checks) is not None
         stale = is_stale(history, self.recipe.early_stopping)
         return ends or stale or len(history) >= self.recipe.epochs
+
+    def done(self, history: tuple[EpochRecord, ...], computes: dict[str, str]) -> EpochDone:
+        """What is told of the last epoch of `history`."""
+        return EpochDone(
+            history[-1], self.checkpoint(history), computes, is_last=self.is_over(history)
+        )
 
     def epoch(self, epoch: int) -> EpochRecord:
         """Train one epoch (1 for the first), then evaluate."""
@@ -440,11 +450,17 @@ def _prepare_convolutions(
     recipe: Recipe, shape: tuple[int, int, int], num_classes: int, dtype: torch.dtype
 ) -> None:
     """Compile or load what normlab's models run; a model of the user's does so as it trains."""
-    if recipe.model.kind not in MODELS:
-        return
+    if recipe.model.kind in MODELS:
+        prepare(_convolutions(recipe, shape, num_classes), recipe.batch_size, dtype)
+
+
+@lru_cache(maxsize=256)
+def _convolutions(
+    recipe: Recipe, shape: tuple[int, int, int], num_classes: int
+) -> tuple[Shape, ...]:
+    """The shapes of a model's own convolutions: to find them takes as long as a few small steps."""
     model = build(recipe, shape, num_classes, device="meta").model
-    batch = recipe.batch_size
-    prepare(shapes(model, (batch, *shape)), batch, dtype)
+    return tuple(shapes(model, (recipe.batch_size, *shape)))
 
 
 def _diverged(record: EpochRecord) -> bool:

@@ -23,7 +23,9 @@ class Task:
     an own model or norm imports; see `normlab.study.own`. `together` says that it trains on the
     path that takes several trials at once (`normlab.train.lanes`), even if it is the only one of
     its unit: that follows from its recipe, the study and the processor, and never from what else
-    is pending; see `normlab.study.groups`.
+    is pending; see `normlab.study.groups`. `run` is the id of a run that shares the folder with
+    others: the trial's files wait under its names until the store takes them; see
+    `normlab.store.staged_path`.
     """
 
     trial_id: str
@@ -33,6 +35,7 @@ class Task:
     code: str | None = None
     code_files: tuple[str, ...] = ()
     together: bool = False
+    run: str | None = None
 
     @property
     def checkpoint(self) -> Path:
@@ -73,7 +76,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class EpochTrained:
-    """An epoch is done and its checkpoint written; sent again for epochs done before a resume."""
+    """An epoch is done; sent again for epochs done before a resume.
+
+    Its checkpoint is written, unless it is the last one and was short: `Ended` follows at once.
+    """
 
     trial_id: str
     record: EpochRecord

@@ -23,7 +23,8 @@ from normlab import streams
 from normlab.errors import MachineError
 from normlab.study.engines.again import run_again
 from normlab.study.engines.cores import keep_to, shares
-from normlab.study.engines.engine import Ended, Failed, Faulted, Message, Task, Unit
+from normlab.study.engines.engine import Failed, Faulted, Message, Unit
+from normlab.study.engines.in_hand import InHand
 
 _HANDLED_BY_PARENT = frozenset(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -36,6 +37,7 @@ class ProcessEngine:
 
     Attributes:
         free: The cores that each worker keeps to and no worker has now; see `cores`.
+        leaving: Workers that have nothing left to do and may not have ended yet.
     """
 
     def __init__(self, workers: int, *, device: str = "cpu", threads: int = 1) -> None:
@@ -43,6 +45,7 @@ class ProcessEngine:
         self.device = device
         self.threads = threads
         self.free = shares(workers, threads) if device == "cpu" else []
+        self.leaving: list[_Worker] = []
 
     def run(self, units: Iterable[Unit]) -> Generator[Message, None, None]:
         """Hand out the units in their order, one to each idle worker.
@@ -72,6 +75,8 @@ class ProcessEngine:
             for worker in workers.values():
                 worker.stop()
                 self._take_back(worker)
+            while self.leaving:
+                self.leaving.pop().see_off()
 
     def _hire(self, workers: dict[Connection, _Worker], unit: Unit) -> None:
         cores = self.free.pop() if self.free else frozenset[int]()
@@ -100,7 +105,7 @@ class ProcessEngine:
             self._take_back(worker)
             messages.extend(worker.autopsy())
         told = [message for message in messages if not worker.note(message, again)]
-        if is_dead or not worker.open:
+        if is_dead or not worker.hand.open:
             # The next unit first: the worker trains while the store writes.
             unit = next(waiting, None)
             if unit is not None and is_dead:
@@ -110,6 +115,7 @@ class ProcessEngine:
             elif not is_dead:
                 del workers[connection]
                 worker.dismiss()
+                self.leaving.append(worker)
                 self._take_back(worker)
         yield from told
 
@@ -121,20 +127,12 @@ _FROM_OUTSIDE = frozenset(
 
 
 class _Worker:
-    """A process at the other end of a pipe, and the unit it has.
+    """A process at the other end of a pipe, and the unit it has."""
 
-    Attributes:
-        unit: What it was given last.
-        open: Those of its trials that have not come to an end, by id.
-        short: The ids of those that may come through when they are alone.
-    """
-
-    unit: Unit = ()
     has_spoken = False
 
     def __init__(self, device: str, threads: int, cores: frozenset[int]) -> None:
-        self.open: dict[str, Task] = {}
-        self.short: set[str] = set()
+        self.hand = InHand()
         self.cores = cores
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
@@ -148,8 +146,7 @@ class _Worker:
         theirs.close()
 
     def give(self, unit: Unit) -> None:
-        self.unit, self.short = unit, set()
-        self.open = {task.trial_id: task for task in unit}
+        self.hand.take(unit)
         # If it died, the next receive finds out and says so.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.connection.send(unit)
@@ -157,21 +154,14 @@ class _Worker:
     def note(self, message: Message, again: list[Unit] | None) -> bool:
         """Keep account of a message; whether its trial is to be taken up again instead of told."""
         self.has_spoken = True
-        if not isinstance(message, Ended | Failed | Faulted):
-            return False
-        del self.open[message.trial_id]
-        if again is None:
-            return False
-        is_short = isinstance(message, Faulted) and message.may_help_alone
-        if is_short:
-            self.short.add(message.trial_id)
-        if self.short and not self.open:
-            again.append(tuple(task for task in self.unit if task.trial_id in self.short))
-        return is_short
+        return self.hand.note(message, again)
 
     def dismiss(self) -> None:
-        """Let it go when it has nothing left to do."""
+        """Let it go when it has nothing left to do; a Python with torch takes a second for that."""
         self.connection.close()
+
+    def see_off(self) -> None:
+        """Wait until it has ended."""
         self.process.join(_PATIENCE)
         self.stop()
 
@@ -204,9 +194,10 @@ class _Worker:
             is_killed = name in _FROM_OUTSIDE
         if not (is_killed or self.has_spoken):
             raise MachineError(f"no worker could be started: {died} before it took up a trial")
-        if is_killed or len(self.unit) > 1:
-            return [Faulted(trial, died, may_help_alone=True) for trial in self.open]
-        return [Failed(trial, died) for trial in self.open]
+        open_ = list(self.hand.open)
+        if is_killed or len(self.hand.unit) > 1:
+            return [Faulted(trial, died, may_help_alone=True) for trial in open_]
+        return [Failed(trial, died) for trial in open_]
 
 
 @contextlib.contextmanager

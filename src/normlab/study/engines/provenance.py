@@ -67,7 +67,7 @@ def provenance(device: str, threads: int | None = None) -> dict[str, object]:
     torch.set_num_threads(threads or before)
     try:
         return {
-            "normlab": version("normlab"),
+            "normlab": _version("normlab"),
             "code": source_hash(),
             "training_code": source_hash(*_TRAINING),
             "torch": str(torch.__version__),  # a class of torch's own, which no checkpoint may hold
@@ -187,7 +187,9 @@ def _cpu_flags() -> set[str]:
     return set(_cpu_info().get("flags", "").split())
 
 
+@cache
 def _version(package: str) -> str | None:
+    """An installed package's version: its files are read once, and not for every trial."""
     try:
         return version(package)
     except PackageNotFoundError:

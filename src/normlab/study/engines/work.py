@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 import traceback
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import numpy.typing as npt
 
 from normlab.data import Splits, data_digest, splits
 from normlab.errors import UserError, fault_of_machine, is_lack_of_memory
-from normlab.files import write_whole
+from normlab.files import write_files
 from normlab.places import TOGETHER, difference_text, differing
 from normlab.recipe import trial_id
 from normlab.recipe.data import OwnData
 from normlab.records import Artifact
-from normlab.store import artifact_path
+from normlab.store import artifact_path, staged_path
 from normlab.study.engines.engine import (
     Ended,
     EpochTrained,
@@ -46,6 +47,14 @@ from normlab.train import (
     to_bytes,
     train,
 )
+
+_WORTH_KEEPING = 1.0
+"""Seconds that a trial's last epoch took, from which on it has a checkpoint.
+
+Its result follows at once, and the checkpoint would be removed again. Of a shorter epoch next to
+nothing is lost if the process is killed in between, and a busy disk may take as long for its two
+syncs.
+"""
 
 
 def perform(unit: Unit, device: str) -> Iterator[Message]:
@@ -142,6 +151,7 @@ class _Trial:
         resume: Where it goes on.
         data: Its images.
         is_placed: Whether it was told how the trial computes.
+        told_at: When its last epoch was told, or it was made, on `time.perf_counter`.
     """
 
     task: Task
@@ -150,6 +160,7 @@ class _Trial:
     resume: Checkpoint | None
     data: Splits
     is_placed: bool = False
+    told_at: float = field(default_factory=time.perf_counter)
 
     @property
     def goes_on_together(self) -> bool:
@@ -171,14 +182,18 @@ class _Trial:
             self.is_placed = True
             yield Placed(task.trial_id, {**self.place, **self.own, **event.computes})
         if isinstance(event, EpochDone):
-            # On which path is a part of where it goes on.
-            path = {key: value for key, value in event.computes.items() if key == TOGETHER}
-            save_checkpoint(
-                replace(event.checkpoint, place={**self.place, **path}), task.checkpoint
-            )
+            now = time.perf_counter()
+            took, self.told_at = now - self.told_at, now
+            if not event.is_last or took >= _WORTH_KEEPING:
+                # On which path is a part of where it goes on.
+                path = {key: value for key, value in event.computes.items() if key == TOGETHER}
+                save_checkpoint(
+                    replace(event.checkpoint, place={**self.place, **path}), task.checkpoint
+                )
             yield EpochTrained(task.trial_id, event.record)
         else:
-            files = save_files(task.folder, task.trial_id, event, self.data.test.labels)
+            labels = self.data.test.labels
+            files = save_files(task.folder, task.trial_id, event, labels, task.run)
             yield Ended(task.trial_id, event.result, files)
 
 
@@ -240,7 +255,11 @@ def _planned_data(task: Task) -> Splits:
 
 
 def save_files(
-    folder: Path, trial: str, finished: Finished, labels: npt.NDArray[np.int64]
+    folder: Path,
+    trial: str,
+    finished: Finished,
+    labels: npt.NDArray[np.int64],
+    run: str | None = None,
 ) -> tuple[Artifact, ...]:
     """Write what a trial leaves: its weights and what it says of each test image.
 
@@ -249,12 +268,24 @@ def save_files(
         trial: Its id.
         finished: How it ended.
         labels: Of the test images, (N,).
+        run: The id of a run that shares the folder: the files wait under its names.
     """
-    weights = to_bytes({name: tensor.cpu() for name, tensor in finished.weights.items()})
-    said = _predictions(finished, labels)
-    return (
-        _save(folder, trial, "weights", weights),
-        _save(folder, trial, "predictions", said),
+    contents = {
+        "weights": to_bytes({name: tensor.cpu() for name, tensor in finished.weights.items()}),
+        "predictions": _predictions(finished, labels),
+    }
+    paths = {kind: artifact_path(trial, kind) for kind in contents}
+    written = paths if run is None else {kind: staged_path(trial, kind, run) for kind in contents}
+    # Together: their folder's entries are brought to the disk once.
+    write_files({folder / written[kind]: content for kind, content in contents.items()})
+    return tuple(
+        Artifact(
+            kind=kind,
+            path=paths[kind],
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+        )
+        for kind, content in contents.items()
     )
 
 
@@ -268,14 +299,3 @@ def _predictions(finished: Finished, labels: npt.NDArray[np.int64]) -> bytes:
         confidences=finished.confidences.numpy().astype(np.float32),
     )
     return stream.getvalue()
-
-
-def _save(folder: Path, trial: str, kind: str, content: bytes) -> Artifact:
-    relative = artifact_path(trial, kind)
-    write_whole(folder / relative, content)
-    return Artifact(
-        kind=kind,
-        path=relative,
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-    )

@@ -118,8 +118,7 @@ def train_group(
                 continue
             histories[number] = (*histories[number], outcome)
             trainer = on[number]
-            computes = group.computes(trainer)
-            yield number, EpochDone(outcome, trainer.checkpoint(histories[number]), computes)
+            yield number, trainer.done(histories[number], group.computes(trainer))
 
 
 def _finished(
