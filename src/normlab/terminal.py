@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -30,6 +30,26 @@ console = _Console(
     markup=False,
     width=None if sys.stdout is not None and sys.stdout.isatty() else _PLAIN_WIDTH,
 )
+
+
+MOST_ROWS = 200
+"""Rows of a table, or lines of one sort, up to which all are shown."""
+FEWER_ROWS = 50
+"""Those shown of more."""
+
+Shown = TypeVar("Shown")
+
+
+def fewer(items: Sequence[Shown], what: str) -> tuple[Sequence[Shown], str]:
+    """What is shown of many things, and a line about the others; all, and no line, of few.
+
+    Args:
+        items: The most interesting first.
+        what: They are, in the plural.
+    """
+    if len(items) <= MOST_ROWS:
+        return items, ""
+    return items[:FEWER_ROWS], f"and {len(items) - FEWER_ROWS:,} more {what}; --json has all"
 
 
 def print_json(data: object) -> None:

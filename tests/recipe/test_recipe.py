@@ -6,7 +6,17 @@ from normlab import models, norms
 from normlab.data import SOURCES
 from normlab.errors import UserError
 from normlab.norms import NORMS
-from normlab.recipe import DATA, MODELS, Recipe, trial_id, value_text, with_value
+from normlab.recipe import (
+    DATA,
+    MODELS,
+    SEMANTICS,
+    Recipe,
+    digest,
+    trial_id,
+    trial_ids,
+    value_text,
+    with_value,
+)
 from normlab.recipe import NORMS as NORM_SPECS
 from normlab.train.losses import LOSSES
 
@@ -165,3 +175,13 @@ def test_every_entry_has_a_one_line_description(catalog: dict[str, type]) -> Non
 )
 def test_a_value_in_words_is_as_in_a_study_file(value: object, text: str) -> None:
     assert value_text(value) == text
+
+
+def test_ids_of_several_seeds_are_those_of_each_alone() -> None:
+    recipe = Recipe.parse({"data": "digits", "model": "digits-small", "lr": 0.01})
+    for code in (None, "abc"):
+        ids = trial_ids(recipe, [0, 7, 123456], "digest", code)
+        assert ids == [trial_id(recipe, seed, "digest", code) for seed in (0, 7, 123456)]
+        identity = {"recipe": recipe.identity(), "seed": 7, "data": "digest"}
+        identity |= {"semantics": SEMANTICS} | ({"code": code} if code else {})
+        assert ids[1] == digest(identity)[:20]

@@ -1,11 +1,15 @@
 """The oracle is statsmodels' example of type III tests: the kidney data, checked there against R."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from normlab.errors import UserError
 from normlab.stats.factorial import factorial, level_means, logit_error
+
+module = import_module("normlab.stats.factorial")
 
 # Days of hospital stay by duration (2) and weight gain (3), ten patients a cell.
 DAYS = np.array(
@@ -121,3 +125,35 @@ def test_level_means_weigh_arms_alike() -> None:
     assert found.mean == pytest.approx([5.0, 5.5])
     low, high = stats.t.interval(0.95, 2, 5.5, stats.sem(scores[2]))
     assert (found.low[1], found.high[1]) == pytest.approx((low, high))
+
+
+def test_a_large_design_is_fitted_by_its_arms_means_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(5)
+    arms = [(a, b) for a in range(3) for b in range(4) if (a, b) != (2, 3)]
+    factors = {"a": [a for a, _ in arms], "b": [b for _, b in arms]}
+    scores = rng.normal(size=(len(arms), 5)) + np.array(factors["a"])[:, None]
+    scores[4, 2:] = np.nan
+    small = factorial(scores, factors)
+    monkeypatch.setattr(module, "_LARGE", 0)
+    large = factorial(scores, factors)
+    assert [effect.term for effect in large] == ["a", "b", "a:b"]
+    for one, other in zip(small, large, strict=True):
+        assert one.df == other.df
+        assert [other.f, other.p, other.omega_squared] == pytest.approx(
+            [one.f, one.p, one.omega_squared], rel=1e-9
+        )
+
+
+def test_columns_are_kept_alike_however_many_are_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arms = [(a, b) for a in range(4) for b in range(4) if a != b]
+    factors = {"a": [a for a, _ in arms], "b": [b for _, b in arms]}
+    scores = np.random.default_rng(6).normal(size=(len(arms), 3))
+    degrees = []
+    for columns in (64, 2, 1):
+        monkeypatch.setattr(module, "_COLUMNS", columns)
+        degrees.append([effect.df for effect in factorial(scores, factors)])
+    assert degrees[0] == degrees[1] == degrees[2] == [3, 3, 5]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from normlab.stats import moments, t_intervals
-from normlab.stats.images import two_way_bootstrap
+from normlab.stats.images import TwoWayDraws, two_way_bootstrap
 
 
 def planted(rng: np.random.Generator, seeds: int, images: int, spread: float) -> np.ndarray:
@@ -43,3 +43,13 @@ def test_one_seed_has_a_mean_alone() -> None:
     found = two_way_bootstrap([np.array([[1, 0, 1, 1]])], np.random.default_rng(0), draws=10)
     assert found.mean == [0.75]
     assert np.isnan(found.low).all()
+
+
+def test_shared_draws_give_each_arm_the_interval_that_it_has_alone() -> None:
+    rng = np.random.default_rng(3)
+    draws = TwoWayDraws(7)
+    for seeds, images in ((4, 50), (4, 50), (6, 50), (4, 30), (1, 30)):
+        correct = planted(rng, seeds, images, 1.0)
+        alone = two_way_bootstrap([correct], np.random.default_rng(7))
+        found = draws.interval(correct == 1)
+        np.testing.assert_array_equal(found, [float(values[0]) for values in alone])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from normlab.stats import robust
 from normlab.stats.robust import iqm, stratified_bootstrap
 
 
@@ -40,3 +41,11 @@ def test_below_ten_seeds_there_are_no_limits() -> None:
     found = stratified_bootstrap(scores, np.random.default_rng(0))
     assert found.mean == pytest.approx(iqm(np.delete(scores, [2, 7], axis=1)))
     assert np.isnan([found.low, found.high]).all()
+
+
+def test_draws_in_parts_are_the_draws_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = np.random.default_rng(0).normal(size=(2, 13))
+    at_once = stratified_bootstrap(scores, np.random.default_rng(1))
+    monkeypatch.setattr(robust, "_AT_ONCE", 7 * 26)
+    in_parts = stratified_bootstrap(scores, np.random.default_rng(1))
+    assert tuple(map(float, in_parts)) == tuple(map(float, at_once))

@@ -37,8 +37,9 @@ def telling() -> Iterator[Told | None]:
 
 def print_costs(costs: Costs) -> None:
     """What a trial of each arm costs, where that is from, and the hours of the plan."""
-    from normlab.terminal import console, table
+    from normlab.terminal import console, fewer, table
 
+    some, more = fewer(costs.arm_costs, "arms")
     rows = [
         (
             arm.arm,
@@ -48,12 +49,14 @@ def print_costs(costs: Costs) -> None:
             short_hours(arm.hours),
             arm.speed or "unknown",
         )
-        for arm in costs.arm_costs
+        for arm in some
     ]
     threads = f", {counted(costs.threads, 'thread')}" if costs.device == "cpu" else ""
     console.print(f"a trial on one worker ({costs.chip}{threads}):", soft_wrap=True)
     columns = ["arm", "operations", "peak memory", "images/s", "hours", "speed"]
     console.print(table(columns, rows, left=["speed"]))
+    if more:
+        console.print(more)
     for line in (*_sources(costs), *_not_timed(costs.not_timed), *_units(costs)):
         console.print(line, soft_wrap=True)
     console.print(f"the whole plan: {flops_text(costs.flops)}, {_hours(costs)}", soft_wrap=True)

@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 
 def print_findings(findings: Sequence[Finding]) -> None:
     """Every finding, and behind those of a rule why it matters and where that was shown."""
-    from normlab.terminal import console
+    from normlab.terminal import console, fewer
 
     if findings:
         console.print()
     for rule in dict.fromkeys(finding.rule for finding in findings):
         its = [finding for finding in findings if finding.rule == rule]
-        for finding in its:
+        some, more = fewer(its, "such warnings")
+        for finding in some:
             console.print(f"warning: {finding.says}", soft_wrap=True)
+        if more:
+            console.print(more)
         console.print(f"  {rule}: {its[0].why} ({its[0].reference})", soft_wrap=True)
 
 

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 def print_lost(name: str, lost: Sequence[LostFile]) -> None:
     """The files of finished trials that are gone or damaged, and what makes them again."""
-    from normlab.terminal import console
+    from normlab.terminal import console, fewer
 
-    for file in lost:
+    some, more = fewer(lost, "lost files")
+    for file in some:
         line = f"lost: {file['arm']}, seed {file['seed']}: {file['path']} {file['reason']}"
         console.print(line, soft_wrap=True)
+    if more:
+        console.print(more)
     if lost:
         console.print(
             "The results of these trials are stored, their files are not. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,7 +68,8 @@ def plan(
     )
     made = api.plan(chosen)
     states = stored.states_of(made, runs)
-    claims = stored.claim_plans(made, runs)
+    frames = stored.frames_of_plan(made, runs)
+    claims = stored.claim_plans(made, runs, frames=frames)
     hopeless = claims[~claims["settles"].astype(bool)].to_dict("records")
     # Of a variant (other seeds, fixed factors) the user knows that it is less than the study.
     if hopeless and not force and not made.study.varied:
@@ -75,7 +77,7 @@ def plan(
         raise UserError(f"claim {first['claim']}: {first['obstacle']}. --force plans it anyway.")
     findings = api.lint(made)
     with telling() as told:
-        costs = costs_of(made, runs, claims=claims, probing=not no_probe, told=told)
+        costs = costs_of(made, runs, claims=claims, frames=frames, probing=not no_probe, told=told)
     slow = slow_bfloat16(made, costs.device, costs.threads, measure=not no_probe)
     warnings = [slow] if slow else []
     claims = claims.assign(hours=costs.claims["hours"])
@@ -103,7 +105,7 @@ def plan(
     if (refusal := stored.stranger(made.study, runs)) is not None:
         console.print(f"note: {refusal}", soft_wrap=True)
     console.print()
-    seeds_text = ", ".join(map(str, made.study.seeds))
+    seeds_text = _seeds_text(made.study.seeds)
     arms, of_each = counted(len(made.arms), "arm"), counted(len(made.study.seeds), "seed")
     trials, done = counted(len(states), "trial"), state_counts(Counter(states.values()))
     console.print(f"{arms} x {of_each} ({seeds_text}) = {trials}: {done}", soft_wrap=True)
@@ -118,10 +120,21 @@ def plan(
     print_findings(findings)
 
 
+def _seeds_text(seeds: Sequence[int]) -> str:
+    """All of a few seeds, the ends of many."""
+    if len(seeds) <= _SEEDS:
+        return ", ".join(map(str, seeds))
+    return f"{seeds[0]}, {seeds[1]}, {seeds[2]}, ..., {seeds[-1]}"
+
+
+_SEEDS = 100  # shown in a line
+
+
 def _print_planned_arms(made: Plan) -> None:
     from normlab.recipe import value_text
-    from normlab.terminal import console, table
+    from normlab.terminal import console, fewer, table
 
+    some, more = fewer(made.record.arms, "arms")
     rows = [
         (
             arm.label,
@@ -129,30 +142,38 @@ def _print_planned_arms(made: Plan) -> None:
             arm.epochs,
             ", ".join(f"{key}={value_text(value)}" for key, value in arm.levels.items()),
         )
-        for arm in made.record.arms
+        for arm in some
     ]
     console.print(table(["arm", "parameters", "epochs", "recipe"], rows, left=["recipe"]))
+    if more:
+        console.print(more)
 
 
 def _print_notes(made: Plan) -> None:
     """The notes on the arms; one that is on all of them once."""
-    from normlab.terminal import console
+    from normlab.terminal import console, fewer
 
+    lines: list[str] = []
     arms: dict[str, list[str]] = {}
     for arm in made.record.arms:
         for note in arm.notes:
             arms.setdefault(note, []).append(arm.label)
     for note, labels in arms.items():
         every = len(labels) == len(made.arms) > 1
-        for label in ["every arm"] if every else labels:
-            console.print(f"note on {label}: {note}", soft_wrap=True)
+        lines += [f"note on {label}: {note}" for label in (["every arm"] if every else labels)]
+    some, more = fewer(lines, "notes")
+    for line in some:
+        console.print(line, soft_wrap=True)
+    if more:
+        console.print(more)
 
 
 def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> None:
     """Show how far the last run of a study is, also while it runs."""
     from normlab import api
+    from normlab.records import FINISHED
     from normlab.study.stored import stored_name
-    from normlab.terminal import console, print_json, table
+    from normlab.terminal import MOST_ROWS, console, fewer, print_json, table
     from normlab.wording import counted, state_counts
 
     name = stored_name(study, runs)
@@ -165,13 +186,21 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     if found.at_work > 1:
         console.print(f"{counted(found.at_work, 'run')} are at work")
     print_stored_variant(runs / name)
-    rows = [(arm, f"{done}/{of}", state_counts(states)) for arm, done, of, states in found.by_arm()]
+    arms = found.by_arm()
+    if len(arms) > MOST_ROWS:  # those that are not through come first
+        arms.sort(key=lambda arm: set(arm[3]) <= FINISHED)
+    some, more = fewer(arms, "arms")
+    rows = [(arm, f"{done}/{of}", state_counts(states)) for arm, done, of, states in some]
     console.print(table(["arm", "epochs", "trials"], rows, left=["trials"]))
-    for trial in found.trials:
-        if trial["reason"]:
-            last = trial["reason"].strip().splitlines()[-1]
-            line = f"{trial['state']}: {trial['arm']}, seed {trial['seed']} ({trial['id']}): {last}"
-            console.print(line, soft_wrap=True)
+    if more:
+        console.print(more)
+    reasons, more = fewer([trial for trial in found.trials if trial["reason"]], "such trials")
+    for trial in reasons:
+        last = (trial["reason"] or "").strip().splitlines()[-1]
+        line = f"{trial['state']}: {trial['arm']}, seed {trial['seed']} ({trial['id']}): {last}"
+        console.print(line, soft_wrap=True)
+    if more:
+        console.print(more)
     print_lost(name, found.lost)
 
 

@@ -97,9 +97,10 @@ def _print_untrained(names: Mapping[str, str], summary: Summary) -> None:
 
 def print_arms(found: Results) -> None:
     """The results by arm as a table, then what a reader of the numbers must know."""
-    from normlab.terminal import console, table
+    from normlab.terminal import console, fewer, table
     from normlab.wording import SHARE, interval, percent, share_mark
 
+    some, more = fewer(found.arms.to_dict("records"), "arms")
     rows = [
         (
             arm["arm"],
@@ -109,11 +110,13 @@ def print_arms(found: Results) -> None:
             f"{arm['seconds']:.1f}{share_mark(arm['together'])}" if arm["finished"] else "–",
             f"{arm['parameters']:,}",
         )
-        for arm in found.arms.to_dict("records")
+        for arm in some
     ]
     columns = ["arm", "seeds", "test accuracy, %", "95 % interval", "seconds", "parameters"]
     console.print()
     console.print(table(columns, rows))
+    if more:
+        console.print(more.replace("--json", "the report"))
     if (found.arms["together"] > 1).any():
         console.print(f"* {SHARE}")
     console.print()

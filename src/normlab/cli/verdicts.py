@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 def print_verdicts(found: pd.DataFrame) -> None:
     """The verdicts as a table, then why each of them."""
-    from normlab.terminal import console, table
+    from normlab.terminal import MOST_ROWS, console, fewer, table
 
-    records, rows = without_nan(found.to_dict("records")), []
+    every = without_nan(found.to_dict("records"))
+    if len(every) > MOST_ROWS:  # those that are settled come first
+        every.sort(key=lambda row: row["verdict"] not in {"supported", "refuted"})
+    records, more = fewer(every, "claims")
+    rows = []
     for row in records:
         size = f", {row['size']}" if row["size"] else ""
         seeds = None if row["seeds"] is None else f"{row['seeds']:.0f}"
@@ -25,6 +29,8 @@ def print_verdicts(found: pd.DataFrame) -> None:
         rows.append((row["claim"], f"{row['verdict']}{size}", row["measured"], seeds, settle))
     columns = ["claim", "verdict", "measured", "seeds", "seeds to settle"]
     console.print(table(columns, rows, left=["verdict", "measured"]))
+    if more:
+        console.print(more)
     console.print()
     for row in records:
         console.print(f"{row['claim']}: {row['sentence'] or row['reason']}", soft_wrap=True)
@@ -41,10 +47,11 @@ def print_verdicts(found: pd.DataFrame) -> None:
 def print_claim_plans(claims: pd.DataFrame) -> None:
     """What the planned seeds can find out about each claim, as a table."""
     from normlab.stats.claims import Unit
-    from normlab.terminal import console, table
+    from normlab.terminal import console, fewer, table
 
     rows = []
-    for row in without_nan(claims.to_dict("records")):
+    planned, more = fewer(without_nan(claims.to_dict("records")), "claims")
+    for row in planned:
         unit = Unit.named(row["unit"])
         effect, needed = row["smallest_effect"], row["seeds_needed"]
         rows.append(
@@ -63,6 +70,8 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
         "hours to settle",
     ]  # fmt: skip
     console.print(table(columns, rows))
+    if more:
+        console.print(more)
     if any(row[2] == "?" for row in rows):
         console.print(
             "?: no spread over seeds is known yet: run two seeds, or, for claims about "
@@ -70,7 +79,7 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
         )
     if (claims["source"] == "released").any():
         console.print("The spread is that of the released findings, trained elsewhere.")
-    for row in without_nan(claims.to_dict("records")):
+    for row in planned:
         _print_notes(row)
     print_hopeless(claims)
 
@@ -102,11 +111,16 @@ def _hours_text(row: Mapping[str, Any]) -> str:
 
 def print_hopeless(claims: pd.DataFrame) -> None:
     """The claims that no outcome of the planned seeds could settle, and why."""
-    from normlab.terminal import console
+    from normlab.terminal import console, fewer
 
-    for hopeless in claims[~claims["settles"].astype(bool)].to_dict("records"):
+    hopeless_ones, more = fewer(
+        claims[~claims["settles"].astype(bool)].to_dict("records"), "claims"
+    )
+    for hopeless in hopeless_ones:
         text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
         console.print(text, soft_wrap=True)
+    if more:
+        console.print(more)
 
 
 def without_nan(rows: list[dict[Hashable, Any]]) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ class AgainstFactor(OfArms):
     lines: Names | None = None
     panels: Text | None = None
 
+    one_by_one: ClassVar[bool] = False
     named: ClassVar[bool] = False
     """Whether the axis has names, also of numbers."""
 

@@ -15,6 +15,7 @@ from normlab.lazy import pandas as pd
 class Agc(OfArms):
     """Share of units that adaptive gradient clipping clipped, over epochs."""
 
+    uses_details: ClassVar[bool] = True
     title: ClassVar[str] = "figure 'agc'"
     usual: ClassVar[str] = "Units clipped by adaptive gradient clipping"
     kind: Literal["agc"]

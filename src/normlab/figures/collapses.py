@@ -24,6 +24,7 @@ _WIDEST = 110  # pixels of a cell
 class Collapses(OfArms):
     """How many trials never learned, by the levels of one factor or two."""
 
+    one_by_one: ClassVar[bool] = False
     title: ClassVar[str] = "figure 'collapses'"
     usual: ClassVar[str] = "Trials that never learned"
     kind: Literal["collapses"]

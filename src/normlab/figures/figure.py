@@ -17,6 +17,7 @@ from normlab.arms import Arms, Selectors
 from normlab.errors import UserError, unknown
 from normlab.figures.keys import Names, Text
 from normlab.figures.style import Chart
+from normlab.frames.chosen import HOW, MANY, MOST, chosen_arms
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
 from normlab.recipe.component import Component
@@ -96,6 +97,8 @@ class Figure(Component):
     """Heading where the data say no better one."""
     is_gallery: ClassVar[bool] = False
     """Whether it shows images: it is exported as PNG too."""
+    uses_details: ClassVar[bool] = False
+    """Whether it shows diagnostics of epochs: reports of large studies read them for it alone."""
 
     # -- in a study file -------------------------------------------------------------------
 
@@ -154,6 +157,10 @@ class Figure(Component):
         """How it is read, and what it leaves out."""
         raise NotImplementedError
 
+    def left_out(self, source: Source) -> str:
+        """A sentence about arms that it has no room for; empty where it shows all of its own."""
+        return ""
+
     def chart(self, rows: pd.DataFrame, every: Sequence[str]) -> Chart:
         """Draw it.
 
@@ -166,11 +173,12 @@ class Figure(Component):
     @final
     def draw(self, source: Source) -> Drawn:
         """Rows, words and chart; raises as `rows` does."""
-        rows = self.rows(source)
+        rows, thinned = fewer_dots(self.rows(source))
         title = self.heading or self.title_of(rows)
         said = f"{self.caption.rstrip('.')}. " if self.caption else ""
         chart = self.chart(rows, source.frames.arms)
-        return Drawn(title, said + self.reading(rows), rows, chart)
+        words = said + self.reading(rows) + thinned + self.left_out(source)
+        return Drawn(title, words, rows, chart)
 
 
 class OfArms(Figure):
@@ -178,12 +186,33 @@ class OfArms(Figure):
 
     arms: Selectors | None = None
 
+    one_by_one: ClassVar[bool] = True
+    """Whether it draws each of its arms apart: of too many, some."""
+
     def resolved(self, context: Context) -> Self:
         """With the labels of its arms."""
         return self.model_copy(update={"arms": context.arms.pick_any(self.arms)})
 
     def labels(self, source: Source) -> list[str]:
-        """Its arms, once it is resolved."""
+        """The arms that it draws, once it is resolved: its own, or of too many those chosen."""
+        own = self._own(source)
+        if len(own) <= MANY:
+            return own
+        chosen = frozenset(chosen_arms(source.frames))
+        return [arm for arm in own if arm in chosen] or own[:MOST]
+
+    def left_out(self, source: Source) -> str:
+        """How many of its arms are drawn, and which."""
+        own = len(self._own(source))
+        if own <= MANY or not self.one_by_one:
+            return ""
+        drawn = len(self.labels(source))
+        return (
+            f" {drawn} of {own:,} arms are drawn: {HOW}. The tables of the report have all of "
+            "them, and `arms` of a figure in the study file names others."
+        )
+
+    def _own(self, source: Source) -> list[str]:
         return list(map(str, self.arms)) if self.arms is not None else source.frames.arms
 
 
@@ -219,3 +248,31 @@ def noted(rows: pd.DataFrame, **notes: object) -> pd.DataFrame:
     """Rows with what else their caption says, as `attrs`."""
     rows.attrs.update(notes)
     return rows
+
+
+_DOTS = 5000
+"""Seeds that a figure has a dot for each."""
+_NUMBERS = {"part", "value", "low", "high", "seeds", "seed", "id", "reached"}
+
+
+def fewer_dots(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows with at most about `_DOTS` dots of seeds, and a sentence where some are left out.
+
+    Of each mean's seeds those are kept that lie evenly between its least and its greatest.
+    """
+    seeds = rows.index[rows["part"] == "seed"] if "part" in rows else rows.index[:0]
+    if len(seeds) <= _DOTS:
+        return rows, ""
+    by = [name for name in rows if name not in _NUMBERS]
+    groups = rows.loc[seeds].groupby(by, dropna=False, sort=False)["value"]
+    most = max(_DOTS // groups.ngroups, 3)
+    rank, size = groups.rank(method="first") - 1, groups.transform("size")
+    # The n ranks fall into `most` equal parts: the first of each is kept, and the last rank.
+    step = rank * most // size
+    kept = (step != (rank - 1) * most // size) | (rank == size - 1)
+    drawn = int(kept.sum())
+    rows = rows.drop(index=seeds[~kept.to_numpy()]).reset_index(drop=True)
+    return (
+        rows,
+        f" {drawn:,} of {len(seeds):,} seeds have a dot, evenly between least and greatest.",
+    )

@@ -19,6 +19,7 @@ _NAMES = {"gradient_norm": "Gradient", "weight_norm": "Weights"}
 class Gradients(OfArms):
     """Norms of the gradient and of all weights, over epochs."""
 
+    uses_details: ClassVar[bool] = True
     title: ClassVar[str] = "figure 'gradients'"
     usual: ClassVar[str] = "Norms of gradient and weights"
     kind: Literal["gradients"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from normlab.figures.epochs import chosen_layers, details
 from normlab.figures.figure import NotDrawnError, OfArms, Source, noted
@@ -21,6 +21,8 @@ class OfLayers(OfArms):
     """A figure of layers or weights by name; `layers` left out, of six spread over the depth."""
 
     layers: Names | None = None
+
+    uses_details: ClassVar[bool] = True
 
     def layer_rows(
         self, source: Source, name: str, columns: Sequence[str], what: str

@@ -11,7 +11,7 @@ from normlab.frames.claim_words import margin_text
 from normlab.frames.collapses import collapse_table
 from normlab.frames.hours import trial_seconds
 from normlab.frames.judging import Judged, judge
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.names import arm_words, side_names
 from normlab.frames.tables import COUNTED, arm_table
 from normlab.lazy import pandas as pd
@@ -47,6 +47,12 @@ def answer(frames: Frames) -> Answer:
     return Answer(tuple(sentences), _basis(frames), _collapsed(frames))
 
 
+@once
+def _words(frames: Frames) -> tuple[str, ...]:
+    """Every arm in words."""
+    return tuple(arm_words(frames.plan, arm) for arm in frames.plan.arms)
+
+
 def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
     """A verdict as one plain sentence."""
     unit = CLAIMS[record.kind].unit(record)
@@ -55,7 +61,7 @@ def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         record=record,
         found=found,
         sides=sides,
-        names=tuple(arm_words(frames.plan, arm) for arm in frames.plan.arms),
+        names=_words(frames),
         place=place,
         measured=CLAIMS[record.kind].as_measured(found, record)[1:],
         halves=tuple(
@@ -122,7 +128,7 @@ def _of_arms(frames: Frames) -> list[str]:
     arms = arm_table(frames).dropna(subset=["test_mean"]).sort_values("test_mean", kind="stable")
     if not len(arms):
         return []
-    words = {arm.label: arm_words(frames.plan, arm) for arm in frames.plan.arms}
+    words = dict(zip(frames.arms, _words(frames), strict=True))
     ends = [arms.iloc[0], arms.iloc[-1]] if len(arms) > 1 else [arms.iloc[0]]
     parts = [f"{100 * end['test_mean']:.2f} % for {words[str(end['arm'])]}" for end in ends]
     if len(parts) == 1:
@@ -170,7 +176,7 @@ def _collapsed(frames: Frames) -> str:
     hit = table[table["collapsed"] > 0]
     if not len(hit):
         return ""
-    words = {arm.label: arm_words(frames.plan, arm) for arm in frames.plan.arms}
+    words = dict(zip(frames.arms, _words(frames), strict=True))
     every = hit[hit["collapsed"] == hit["trials"]]
     named = [
         f"{words[str(row['arm'])]} ({row['collapsed']} of {row['trials']})"

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.scores import chance, score_array
 from normlab.lazy import pandas as pd
 from normlab.stats.collapse import collapse_rates, collapsed
 
 
+@once
 def collapse_table(frames: Frames) -> pd.DataFrame:
     """A row per arm: counted `trials`, those `collapsed`, and `p` of the arm's rate.
 

@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from normlab.frames.chosen import chosen_arms
 from normlab.frames.load import Frames
-from normlab.frames.predictions import predictions
+from normlab.frames.predictions import counted, predictions
 from normlab.frames.scores import images, score_array
-from normlab.frames.tables import COUNTED
 from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
 from normlab.records.plan import Levels
 from normlab.stats.factorial import factorial, logit_error
-from normlab.stats.images import two_way_bootstrap
-from normlab.stats.intervals import Intervals
+from normlab.stats.images import TwoWayDraws
 from normlab.stats.robust import FEWEST_SEEDS, stratified_bootstrap
 
 MOST_IMAGES = 2000
@@ -65,37 +64,41 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
 
     Columns: `arm`; `iqm`, `iqm_low`, `iqm_high`, the interquartile mean with its bootstrap interval
     (from 10 seeds on); `images_low`, `images_high`, a 95 % interval as if seeds and test images had
-    both been drawn anew (test sets of up to 2,000 images, from the stored predictions).
+    both been drawn anew (test sets of up to 2,000 images, from the stored predictions; in a study
+    of very many arms of `chosen_arms` alone, as it reads the files of every trial).
 
     Args:
         frames: The study.
         folder: Where its artifacts lie; None leaves the images out.
     """
     scores = score_array(frames, "test_accuracy", "last")
-    rng = np.random.default_rng(0)
+    rng, draws = np.random.default_rng(0), TwoWayDraws(0)
+    chosen = frozenset(chosen_arms(frames))
     rows = []
     for label, arm in zip(frames.arms, scores, strict=True):
         row: dict[str, Any] = {"arm": label}
         if (~np.isnan(arm)).sum() >= FEWEST_SEEDS:
             found = stratified_bootstrap(arm, rng)
             row |= {"iqm": found.mean, "iqm_low": found.low, "iqm_high": found.high}
-        interval = _image_interval(frames, label, folder) if folder else None
+        interval = None
+        if folder and label in chosen:
+            interval = _image_interval(frames, label, folder, draws)
         if interval is not None:
-            low, high = np.clip((interval.low[0], interval.high[0]), 0.0, 1.0)
+            low, high = np.clip(interval, 0.0, 1.0)
             row |= {"images_low": low, "images_high": high}
         rows.append(row)
     columns = ["arm", "iqm", "iqm_low", "iqm_high", "images_low", "images_high"]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[1:], float))
 
 
-def _image_interval(frames: Frames, label: str, folder: Path) -> Intervals | None:
-    trials = frames.trials[(frames.trials["arm"] == label) & frames.trials["state"].isin(COUNTED)]
-    small = trials["test_images"].le(MOST_IMAGES).all()
-    if len(trials) < 2 or not small:
+def _image_interval(
+    frames: Frames, label: str, folder: Path, draws: TwoWayDraws
+) -> tuple[float, float] | None:
+    trials = counted(frames).get(label)
+    if trials is None or len(trials) < 2 or not trials["test_images"].le(MOST_IMAGES).all():
         return None
     answers = predictions(frames, label, folder)
     # A file is gone, or not of these images.
     if len(answers) < len(trials) or len({len(answer.labels) for answer in answers}) > 1:
         return None
-    stacked = np.stack([~answer.wrong for answer in answers])
-    return two_way_bootstrap([stacked], np.random.default_rng(0))
+    return draws.interval(np.stack([~answer.wrong for answer in answers]))[1:]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.lazy import pandas as pd
 from normlab.places import TOGETHER, Place, trained_together
 from normlab.records import FINISHED
@@ -76,6 +76,7 @@ def _speeds(by_machine: Mapping[_Machine, list[tuple[float, int]]]) -> list[Stor
     return sorted(timed, key=lambda speed: -speed.trials)
 
 
+@once
 def trial_seconds(frames: Frames) -> dict[str, float]:
     """By arm the mean training seconds of its finished trials, where a clock or a file tells."""
     ended = frames.trials[frames.trials["state"].isin(FINISHED)]

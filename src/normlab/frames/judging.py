@@ -9,7 +9,7 @@ import numpy as np
 
 from normlab.frames.exploratory import exploratory
 from normlab.frames.load import Frames, once
-from normlab.frames.scores import images, score_array, trials_of
+from normlab.frames.scores import cells, images, score_array, trials_of
 from normlab.frames.tables import COUNTED
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord
 from normlab.stats import Times, one_image_variance
@@ -86,14 +86,13 @@ def _whole_seeds(frames: Frames, record: ClaimRecord) -> int:
 
 
 def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:
-    arms = set(record.arms)
-    trials = frames.trials[frames.trials["arm"].isin(arms)]
+    here = frames.trials["arm"].isin(set(record.arms))
+    trials = frames.trials[here]
     states = trials["state"].astype(str)
     if record.metric is not None:
         scores = score_array(frames, record.metric, record.at)
-        rows = {label: row for row, label in enumerate(frames.arms)}
-        columns = {seed: i for i, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
-        found = scores[trials["arm"].map(rows), trials["seed"].map(columns)]
+        rows, columns, _ = cells(frames)
+        found = scores[rows[here], columns[here]]
         without = states.isin(COUNTED).to_numpy() & np.isnan(found)
         states = states.mask(without, states + " without a value")
     left = states[~states.isin(COUNTED)]

@@ -46,7 +46,7 @@ def arm_words(plan: PlanRecord, arm: ArmRecord) -> str:
 
 def side_names(plan: PlanRecord, sides: Sequence[Sequence[str]]) -> SideNames:
     """A claim's sides in words: what they share is said once, behind them."""
-    arms = {arm.label: arm for arm in plan.arms}
+    arms = plan.arm
     within = [[arms[label] for label in side] for side in sides]
     every = [arm for side in within for arm in side]
     if any(_is_written(plan, arm) for arm in every):
@@ -85,12 +85,8 @@ def _has(arm: ArmRecord, levels: Mapping[str, object]) -> bool:
     return all(key in arm.levels and arm.levels[key] == v for key, v in levels.items())
 
 
-def _levels(plan: PlanRecord, key: str) -> list[object]:
-    found: list[object] = []
-    for arm in plan.arms:
-        if key in arm.levels and arm.levels[key] not in found:
-            found.append(arm.levels[key])
-    return found
+def _levels(plan: PlanRecord, key: str) -> Sequence[object]:
+    return plan.levels.get(key, ())
 
 
 def _varies(plan: PlanRecord, key: str) -> bool:

@@ -6,15 +6,19 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from normlab.frames.load import Frames
+from normlab.frames.arrays import usual_arrays
+from normlab.frames.load import Frames, once
 from normlab.frames.tables import COUNTED
+from normlab.lazy import pandas as pd
 
 _LARGEST = 1 << 28
 """Bytes of a trial's answers, unpacked: 12 for each of 20 million images."""
+_NAMES = ("labels", "predictions", "confidences")
 Numbers = npt.NDArray[np.int64]
 
 
@@ -50,7 +54,8 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
     """
     if folder is None:
         return []
-    classes = next((a.classes for a in frames.plan.arms if a.label == arm), None)
+    known = frames.plan.arm.get(arm)
+    classes = None if known is None else known.classes
     found = [_read(folder, *row, classes) for row in _counted(frames, arm)]
     return [one for one in found if one is not None]
 
@@ -62,26 +67,44 @@ def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
     return sum(len(_counted(frames, label)) for label in labels) - there
 
 
+@once
+def counted(frames: Frames) -> dict[str, pd.DataFrame]:
+    """The trials that count, by arm; an arm without any is left out."""
+    trials = frames.trials[frames.trials["state"].isin(COUNTED)]
+    return {str(arm): of_arm for arm, of_arm in trials.groupby("arm", sort=False)}
+
+
 def _counted(frames: Frames, arm: str) -> list[tuple[str, int]]:
-    trials = frames.trials[(frames.trials["arm"] == arm) & frames.trials["state"].isin(COUNTED)]
+    trials = counted(frames).get(arm)
+    if trials is None:
+        return []
     return [(str(i), int(seed)) for i, seed in zip(trials["id"], trials["seed"], strict=True)]
 
 
 def _read(folder: Path, trial: str, seed: int, classes: int | None) -> Predictions | None:
     path = folder / "artifacts" / trial / "predictions.npz"
     try:
-        if not _is_modest(path):
+        arrays = usual_arrays(path, _NAMES, _LARGEST) or _arrays(path)
+        if arrays is None:
             return None
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            found = Predictions(
-                seed,
-                arrays["labels"].astype(np.int64),
-                arrays["predictions"].astype(np.int64),
-                arrays["confidences"].astype(np.float64),
-            )
+        labels, said, confidences = arrays
+        found = Predictions(
+            seed,
+            labels.astype(np.int64),
+            said.astype(np.int64),
+            confidences.astype(np.float64),
+        )
     except Exception:  # not there, or damaged: each decoder has errors of its own
         return None
     return found if _is_whole(found, classes) else None
+
+
+def _arrays(path: Path) -> list[npt.NDArray[Any]] | None:
+    """The arrays of a file as NumPy reads any npz; None of one that is no modest file."""
+    if not _is_modest(path):
+        return None
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+        return [arrays[name] for name in _NAMES]
 
 
 def _is_whole(found: Predictions, classes: int | None) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.tables import COUNTED, time_table
 from normlab.lazy import pandas as pd
 from normlab.metrics import BEST_TEST, METRICS, WORST_OF_LAST, last_epochs
@@ -23,6 +24,8 @@ from normlab.stats.intervals import (
     t_intervals,
 )
 from normlab.stats.survival import Times
+
+Places = npt.NDArray[np.int64]
 
 
 def score_array(frames: Frames, metric: str, at: str | int) -> Values:
@@ -159,11 +162,20 @@ def _at(epochs: pd.DataFrame, metric: str, at: str | int) -> dict[str, float]:
 
 def _wide(frames: Frames, column: pd.Series[Any]) -> Values:
     """A column of `trials` as (arms, seeds)."""
-    trials = frames.trials
-    seeds = list(dict.fromkeys(trials["seed"]))
-    place = {label: row for row, label in enumerate(frames.arms)}
-    array = np.full((len(place), len(seeds)), np.nan)
-    rows = trials["arm"].map(place)
-    columns = trials["seed"].map({seed: index for index, seed in enumerate(seeds)})
-    array[rows.to_numpy(), columns.to_numpy()] = column.to_numpy()
+    rows, columns, shape = cells(frames)
+    array = np.full(shape, np.nan)
+    array[rows, columns] = column.to_numpy()
     return array
+
+
+@once
+def cells(frames: Frames) -> tuple[Places, Places, tuple[int, int]]:
+    """The row and the column of every trial in (arms, seeds), and how many of each there are."""
+    seeds = {seed: at for at, seed in enumerate(dict.fromkeys(frames.trials["seed"]))}
+    arms = {label: at for at, label in enumerate(frames.arms)}
+    rows, columns = frames.trials["arm"].map(arms), frames.trials["seed"].map(seeds)
+    return (
+        np.asarray(rows, dtype=np.int64),
+        np.asarray(columns, dtype=np.int64),
+        (len(arms), len(seeds)),
+    )

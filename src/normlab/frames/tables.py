@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.shares import together
 from normlab.lazy import pandas as pd
 from normlab.stats import one_image_variance, t_intervals
@@ -20,6 +20,7 @@ COUNTED = ("complete", "diverged")
 SPLITS = ("train", "validation", "test")
 
 
+@once
 def arm_table(frames: Frames) -> pd.DataFrame:
     """One row per arm, in the plan's order.
 
@@ -90,12 +91,14 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
         limits are cut at what the metric can be.
     """
     drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
-    epochs = frames.epochs[frames.epochs["id"].isin(drawn)]
+    columns = ["arm", "epoch", *(f"{split}_{metric}" for split in SPLITS)]
+    groups = frames.epochs.loc[frames.epochs["id"].isin(drawn), columns].groupby(
+        ["arm", "epoch"], as_index=False
+    )
     parts = []
     for split in SPLITS:
         column = f"{split}_{metric}"
-        groups = epochs.groupby(["arm", "epoch"], as_index=False)[column]
-        part = groups.agg(["mean", "var", "count"]).assign(split=split)
+        part = groups[column].agg(["mean", "var", "count"]).assign(split=split)
         parts.append(part[part["count"] > 0])
     table = pd.concat(parts, ignore_index=True)
     interval = t_intervals(table["mean"], table["var"], enough_for_interval(table["count"]))
@@ -125,38 +128,111 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
     if frames.times is not None:
         return frames.times
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
-    images = dict(zip(counted["id"], counted["train_images"].astype(float), strict=True))
-    epochs_of = frames.epochs[frames.epochs["id"].isin(counted["id"])]
-    diverged = set(counted.loc[counted["state"] == "diverged", "id"])
-    rows = []
-    for (arm, seed, trial), epochs in epochs_of.groupby(["arm", "seed", "id"], sort=False):
-        ordered = epochs.sort_values("epoch")
-        seconds = ordered["seconds"].cumsum().to_numpy()
-        for split, target in product(("train", "validation"), targets):
-            values = ordered[f"{split}_accuracy"].to_numpy()
-            if np.isnan(values).all():
-                continue
-            held = np.convolve(values >= target, np.ones(hold), "valid") == hold
-            # A training that diverged had it for a while at most: it never got there.
-            reached = bool(held.any()) and trial not in diverged
-            at = int(held.argmax()) if reached else len(ordered) - 1
-            rows.append(
-                {
-                    "arm": arm,
-                    "seed": seed,
-                    "id": trial,
-                    "split": split,
-                    "target": target,
-                    "reached": reached,
-                    "epochs": at + 1,
-                    "examples": images[trial] * (at + 1),
-                    "seconds": seconds[at],
-                }
-            )
+    epochs = frames.epochs[frames.epochs["id"].isin(counted["id"])]
+    columns = ["id", "epoch", "seconds", "train_accuracy", "validation_accuracy"]
+    epochs = epochs[columns].sort_values("epoch", kind="stable")
+    first = pd.Index(frames.epochs["id"]).unique()
+    # Trial by trial in the order of the epochs, each trial's in order.
+    place = pd.Index(first).get_indexer(epochs["id"])
+    order = np.argsort(place, kind="stable")
+    epochs, place = epochs.iloc[order], place[order]
+    starts = np.flatnonzero(np.diff(place, prepend=-1))
+    known = counted.drop_duplicates("id").set_index("id").reindex(epochs["id"].iloc[starts])
+    # A training that diverged had it for a while at most: it never got there.
+    lasts = (known["state"] != "diverged").to_numpy()
+    parts = [
+        _times(
+            epochs.iloc[part],
+            starts[at : at + _TOGETHER] - starts[at],
+            lasts[at : at + _TOGETHER],
+            targets,
+            hold,
+        )
+        for at in range(0, len(starts), _TOGETHER)
+        for part in [_between(starts, at, len(epochs))]
+    ]
     columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
-    return pd.DataFrame(rows, columns=columns)
+    if not parts:
+        return pd.DataFrame([], columns=columns)
+    told, reached, at, spent = (np.concatenate(part) for part in zip(*parts, strict=True))
+    trial, split, target = np.nonzero(np.broadcast_to(told[:, :, None], at.shape))
+    shown = (trial, split, target)
+    of_trial = known.iloc[trial]
+    table = pd.DataFrame(
+        {
+            "arm": of_trial["arm"].to_numpy(),
+            "seed": of_trial["seed"].to_numpy(),
+            "id": of_trial.index.to_numpy(),
+            "split": np.array(_TIMED, dtype=object)[split],
+            "target": np.asarray(targets, dtype=float)[target],
+            "reached": reached[shown],
+            "epochs": at[shown] + 1,
+            "examples": of_trial["train_images"].astype(float).to_numpy() * (at[shown] + 1),
+            "seconds": spent[shown],
+        },
+        columns=columns,
+    )
+    return table if len(table) else pd.DataFrame([], columns=columns)
 
 
+_TIMED = ("train", "validation")
+_TOGETHER = 5000
+"""Trials whose epochs are laid side by side at once."""
+
+
+def _between(starts: npt.NDArray[np.int64], at: int, rows: int) -> slice:
+    """The rows of `_TOGETHER` trials from that of place `at` on."""
+    end = at + _TOGETHER
+    return slice(starts[at], starts[end] if end < len(starts) else rows)
+
+
+def _times(
+    epochs: pd.DataFrame,
+    starts: npt.NDArray[np.int64],
+    lasts: npt.NDArray[np.bool_],
+    targets: Sequence[float],
+    hold: int,
+) -> tuple[npt.NDArray[Any], ...]:
+    """When trials reach targets.
+
+    Args:
+        epochs: Trial by trial, each in order.
+        starts: Of each trial, its first row.
+        lasts: Whether a trial can keep what it reached.
+        targets: T accuracies.
+        hold: See `time_table`.
+
+    Returns:
+        Whether any epoch tells a split's accuracy (trials, 2); whether targets are reached, at
+        which epoch, from 0, or else the last one, and the training seconds until its end
+        (trials, 2, T) each.
+    """
+    length = np.diff(np.append(starts, len(epochs)))
+    longest = int(length.max()) + hold  # behind its end a trial holds nothing
+    row = np.repeat(np.arange(len(starts)), length)
+    column = np.arange(len(epochs)) - np.repeat(starts, length)
+
+    def laid(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+        array = np.full((len(starts), longest), np.nan)
+        array[row, column] = values.to_numpy(dtype=float)
+        return array
+
+    seconds = laid(epochs["seconds"])
+    unknown = np.isnan(seconds)
+    spent = np.where(unknown, np.nan, np.cumsum(np.where(unknown, 0.0, seconds), axis=1))
+    scores = np.stack([laid(epochs[f"{split}_accuracy"]) for split in _TIMED], axis=1)
+    held = scores[:, :, None, :] >= np.asarray(targets, dtype=float)[:, None]
+    run: npt.NDArray[np.int64] = np.cumsum(held, axis=-1, dtype=np.int64)
+    run[..., hold:] -= run[..., :-hold].copy()
+    whole = run[..., hold - 1 :] == hold
+    reached = whole.any(axis=-1) & lasts[:, None, None]
+    at = np.where(reached, whole.argmax(axis=-1), (length - 1)[:, None, None])
+    until = np.take_along_axis(spent, at.reshape(len(at), -1), axis=1).reshape(at.shape)
+    told = np.asarray(~np.isnan(scores).all(axis=-1))
+    return told, np.asarray(reached), np.asarray(at), np.asarray(until)
+
+
+@once
 def check_table(frames: Frames) -> pd.DataFrame:
     """What was declared and found live: a row per arm and check, over the arm's trials.
 

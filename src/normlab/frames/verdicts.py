@@ -13,7 +13,7 @@ from normlab.frames.claim_words import (
     time_text,
 )
 from normlab.frames.judging import judge, rules
-from normlab.frames.load import Frames
+from normlab.frames.load import Frames, once
 from normlab.frames.robustness import robustness, robustness_text
 from normlab.frames.scores import trials_of
 from normlab.lazy import pandas as pd
@@ -21,6 +21,7 @@ from normlab.records.plan import ClaimRecord, UnresolvedClaim
 from normlab.stats.claims import CLAIMS, Verdict
 
 
+@once
 def claim_table(frames: Frames) -> pd.DataFrame:
     """The verdicts as a table: a row per claim, numbers with the metric's own unit and sign.
 

@@ -13,6 +13,7 @@ from normlab.recipe.recipe import (
     own_modules,
     own_parts,
     trial_id,
+    trial_ids,
     value_text,
     with_value,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "own_modules",
     "own_parts",
     "trial_id",
+    "trial_ids",
     "value_text",
     "with_value",
 ]

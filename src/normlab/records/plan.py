@@ -410,7 +410,7 @@ class PlanRecord(Record):
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """A plan with other values; what was computed from the old ones is not taken along."""
         made = super().model_copy(update=update, deep=deep)
-        for name in ("judged", "trials", "names"):
+        for name in ("judged", "trials", "names", "arm", "levels"):
             made.__dict__.pop(name, None)
         return made
 
@@ -418,6 +418,21 @@ class PlanRecord(Record):
     def labels(self) -> tuple[str, ...]:
         """Of all arms."""
         return tuple(arm.label for arm in self.arms)
+
+    @cached_property
+    def arm(self) -> dict[str, ArmRecord]:
+        """Every arm by its label."""
+        return {arm.label: arm for arm in self.arms}
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[object, ...]]:
+        """The different levels of every factor, in the order of the arms."""
+        found: dict[str, list[object]] = {}
+        for arm in self.arms:
+            for key, level in arm.levels.items():
+                if level not in (known := found.setdefault(key, [])):
+                    known.append(level)
+        return {key: tuple(known) for key, known in found.items()}
 
     @cached_property
     def judged(self) -> tuple[ClaimRecord, ...]:

@@ -53,6 +53,8 @@ def write_exports(
     Raises:
         UserError: The folder holds no runs, or a file cannot be written.
     """
+    if figures is None and latex is None and csv is None:
+        return Exports([], {})
     with as_written(folder):
         made, not_drawn = _made(folder, figures, latex, csv)
     return Exports(write_each(made), not_drawn)

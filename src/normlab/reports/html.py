@@ -13,9 +13,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
+from normlab.figures import FIGURES
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.answer import Answer, answer
+from normlab.frames.chosen import HOW, MANY, chosen_arms
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
@@ -39,6 +41,13 @@ from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
 
+MOST_ROWS = 200_000
+"""Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
+MOST_TRIALS = 5000
+"""Trials that a page has a row for each; its reader's browser would show more of them slowly."""
+_BY_EPOCH = ("times", "epochs")
+_PAGE = 50  # rows
+
 
 def write_report(folder: Path) -> Path:
     """Write `report.html` and `tables/*.csv` into a study's folder, from its store alone.
@@ -59,18 +68,21 @@ def write_report(folder: Path) -> Path:
 
 def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
-        frames = load_frames(store)
+        plan = store.plan()
+        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_ROWS
+        details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
+        frames = load_frames(store, details=details)
         losses = store.losses(frames.trials["id"].tolist())
         stored = store.rows("artifacts", frames.trials["id"].tolist())
+        kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
+        del stored  # two rows a trial
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
     bare = set(frames.trials["id"]) - kept
-    page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare)
-    trials = frames.trials.drop(columns=["provenance", "checks", "details"])
-    epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+    page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
+    trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
         "arms": arms,
         "trials": trials,
@@ -81,8 +93,7 @@ def _write_report(folder: Path) -> Path:
         "collapses": collapse_table(frames),
         "arms_without_collapsed": arm_table(without_collapsed(frames)),
         "checks": check_table(frames),
-        "times": report_times(frames),
-        "epochs": epochs,
+        **(_by_epoch(frames) if whole else {}),
         **{f"curves_{metric}": table for metric, table in curves.items()},
     }
     path = folder / "report.html"
@@ -92,10 +103,19 @@ def _write_report(folder: Path) -> Path:
     }
     try:
         write_files({**files, path: page.encode()})
+        if not whole:  # those of a smaller run would be taken for this one's
+            for name in _BY_EPOCH:
+                (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
     except OSError as error:
         words = f"the report cannot be written to {folder}: {os_words(error)}"
         raise for_user(error, words) from None
     return path
+
+
+def _by_epoch(frames: Frames) -> dict[str, pd.DataFrame]:
+    """The tables with several rows for each trial."""
+    epochs = frames.epochs.assign(details=frames.epochs["details"].map(json.dumps))
+    return {"times": report_times(frames), "epochs": epochs}
 
 
 def render(
@@ -107,6 +127,7 @@ def render(
     *,
     lost: Collection[str] = (),
     bare: Collection[str] = (),
+    whole: bool = True,
 ) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
 
@@ -118,6 +139,7 @@ def render(
         folder: The study's folder, for figures of what the trials predicted.
         lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
         bare: Ids of the trials that came here without weights: no link either.
+        whole: Whether the tables of epochs are written beside it.
     """
     environment = Environment(
         loader=PackageLoader("normlab.reports"),
@@ -126,7 +148,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE}
+    environment.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE, "MANY": MANY, "PAGE": _PAGE}
     environment.filters |= {
         "percent": percent,
         "interval": interval,
@@ -141,6 +163,11 @@ def render(
     figures = [_figure(figure) for figure in figures_of(frames, folder)]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
+    opened = frozenset(chosen_arms(frames))
+    shown = shown_trials(frames, opened)
+    robust = robust[robust["arm"].isin(opened)]
+    checks = check_table(frames)
+    checks = checks[checks["arm"].isin(opened)]
     return environment.get_template("report.html").render(
         plan=frames.plan,
         model=models.pop() if len(models) == 1 else None,
@@ -150,8 +177,13 @@ def render(
         judged_at=_judged_title(frames),
         set_aside=never_learned(collapses) if frames.plan.rehearsal else [],
         arms=_arms(frames, arms),
-        trials={arm: group.to_dict("records") for arm, group in frames.trials.groupby("arm")},
-        checks={arm: group.to_dict("records") for arm, group in check_table(frames).groupby("arm")},
+        opened=[(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
+        linked_arms=opened,
+        how=HOW,
+        trials={arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
+        whole=whole,
+        linked=frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
+        checks={arm: group.to_dict("records") for arm, group in checks.groupby("arm")},
         claims=_claims(frames),
         published=_published(frames),
         effects=effects.to_dict("records"),
@@ -170,6 +202,22 @@ def render(
         script=Markup(_bundle()),  # noqa: S704 (the library's own code)
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def shown_trials(frames: Frames, arms: Collection[str]) -> pd.DataFrame:
+    """The trials of these arms that the page has a row for: all, or some of each arm.
+
+    Of an arm with too many those that did not simply complete come before the others.
+    """
+    trials = frames.trials
+    if len(arms) < len(frames.arms):
+        trials = trials[trials["arm"].isin(arms)]
+    if len(trials) <= MOST_TRIALS:
+        return trials
+    most = max(MOST_TRIALS // max(len(arms), 1), 10)
+    odd_first = (trials["state"] == "complete").sort_values(kind="stable").index
+    rank = trials.loc[odd_first].groupby("arm", sort=False).cumcount()
+    return trials[rank.reindex(trials.index) < most]
 
 
 def _claims(frames: Frames) -> list[dict[str, object]]:

@@ -49,7 +49,8 @@ def same_weights(counted: pd.DataFrame) -> Iterator[str]:
         return
     alike: dict[tuple[str, ...], list[int]] = {}
     known = counted.dropna(subset=["weights_sha256"])
-    for (seed, _), group in known.groupby(["seed", "weights_sha256"], sort=False):
+    keys = ["seed", "weights_sha256"]
+    for (seed, _), group in known[known.duplicated(keys, keep=False)].groupby(keys, sort=False):
         arms = tuple(group["arm"])
         if len(arms) > 1:
             alike.setdefault(arms, []).append(int(str(seed)))
@@ -74,8 +75,9 @@ def at_rest(frames: Frames, counted: pd.DataFrame) -> Iterator[str]:
         if check.get("acted") is not None
     ]
     told = pd.DataFrame(rows, columns=["arm", "name", "found", "acted"])
-    for arm in frames.arms:
-        for name, group in told[told["arm"] == arm].groupby("name", sort=False):
+    of_arm = dict(list(told.groupby("arm", sort=False)))
+    for arm in (arm for arm in frames.arms if arm in of_arm):
+        for name, group in of_arm[arm].groupby("name", sort=False):
             if not group["acted"].any():
                 trials = f"its {len(group)} trials" if len(group) > 1 else "its one trial"
                 yield f"{arm}: {name} never acted in {trials}: {group['found'].iloc[0]}"
@@ -123,7 +125,9 @@ def shared_seconds(frames: Frames) -> Iterator[str]:
 
 def _deciding(places: list[Place]) -> list[str]:
     """The fields that differ; the sample's bits only where no other field tells why."""
-    first = list({str(sorted(p.items(), key=str)): p for p in places}.values())
+    # Trials of one machine may have one place in memory.
+    once = {id(place): place for place in places}.values()
+    first = list({str(sorted(p.items(), key=str)): p for p in once}.values())
     fields = {
         f for i, one in enumerate(first) for p in first[:i] for f in differing(one, p, known=True)
     }

@@ -44,6 +44,7 @@ def where_it_ran(frames: Frames) -> list[dict[str, object]]:
     counts: Counter[str] = Counter()
     memory: dict[str, int] = {}
     most: dict[str, int] = {}
+    texts: dict[int, str] = {}
     columns = frames.trials.reindex(columns=["state", "provenance", "peak_memory"])
     for state, there, peak in columns.itertuples(index=False):
         known = there if isinstance(there, list) and there else []
@@ -51,8 +52,11 @@ def where_it_ran(frames: Frames) -> list[dict[str, object]]:
             places = []
             for place in known or [{}]:
                 # With how many a trial trained makes no other place.
-                one = {key: value for key, value in place.items() if key != TOGETHER}
-                places.append(json.dumps(one, sort_keys=True))
+                # Trials of one machine may have one place in memory.
+                if id(place) not in texts or not known:
+                    one = {key: value for key, value in place.items() if key != TOGETHER}
+                    texts[id(place)] = json.dumps(one, sort_keys=True)
+                places.append(texts[id(place)])
                 most[places[-1]] = max(trained_together([place]), most.get(places[-1], 1))
             counts.update(set(places))
             if isinstance(peak, int | float) and math.isfinite(peak):

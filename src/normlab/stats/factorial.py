@@ -29,6 +29,11 @@ from normlab.stats.intervals import Intervals, Values, moments
 
 Levels = Sequence[Hashable]
 
+_LARGE = 5_000_000
+"""Numbers in a design with a row per trial from which on it has a row per arm: the same fit."""
+_ROUNDING = 1e-24
+_COLUMNS = 64  # that are made orthogonal to all before them at once
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -85,31 +90,64 @@ def factorial(
     arm, seed = np.nonzero(~np.isnan(scores))
     present = np.bincount(arm, minlength=len(scores))
     terms = _estimable(terms, present > 0)
-    design = np.hstack([np.ones((len(scores), 1)), *terms.values()])[arm]
+    design = np.hstack([np.ones((len(scores), 1)), *terms.values()])
     df_residual = len(arm) - design.shape[1]
     nothing = [
         Effect(term, columns.shape[1], np.nan, np.nan, np.nan) for term, columns in terms.items()
     ]
     if df_residual < 1:
         return nothing
-    # statsmodels takes a second to import: only a design needs it.
-    from statsmodels.regression.linear_model import OLS
-
-    y = scores[arm, seed]
-    fit = OLS(y, design).fit()
-    if fit.ssr <= 1e-24 * (y @ y):  # rounding is all that is left
+    fitted = _fit(design, arm, scores[arm, seed])
+    if fitted is None:  # rounding is all that is left
         return nothing
-    covariance = fit.cov_params()
+    params, covariance = fitted
     effects, start = [], 1
     for term, columns in terms.items():
         df = columns.shape[1]
         place = slice(start, start + df)
-        f = _wald(fit.params[place], covariance[place, place])
+        f = _wald(params[place], covariance[place, place])
         excess = df * (f - 1)
         p = float(special.fdtrc(df, df_residual, f)) if df else np.nan
         effects.append(Effect(term, df, f, p, excess / (excess + len(arm))))
         start += df
     return effects
+
+
+def _fit(design: Values, arm: npt.NDArray[np.int64], y: Values) -> tuple[Values, Values] | None:
+    """Least squares: coefficients and their covariance; None for a fit without residuals.
+
+    Args:
+        design: A row per arm.
+        arm: Of each trial, in ascending order.
+        y: Of each trial.
+    """
+    if len(arm) * design.shape[1] > _LARGE:
+        return _fit_means(design, arm, y)
+    # statsmodels takes a second to import: only a design needs it.
+    from statsmodels.regression.linear_model import OLS
+
+    fit = OLS(y, design[arm]).fit()
+    if fit.ssr <= _ROUNDING * (y @ y):
+        return None
+    return fit.params, fit.cov_params()
+
+
+def _fit_means(
+    design: Values, arm: npt.NDArray[np.int64], y: Values
+) -> tuple[Values, Values] | None:
+    """The same by the arms' means, weighted by their trials, which are all alike in the design."""
+    count = np.bincount(arm, minlength=len(design))
+    there = count > 0
+    root = np.sqrt(count[there])
+    means = np.bincount(arm, y, minlength=len(design))[there] / count[there]
+    q, r = np.linalg.qr(root[:, None] * design[there])
+    params = np.linalg.solve(r, q.T @ (root * means))
+    residual = y - (design @ params)[arm]
+    ssr = float(residual @ residual)
+    if ssr <= _ROUNDING * (y @ y):
+        return None
+    inverse = np.linalg.inv(r)
+    return params, ssr / (len(y) - design.shape[1]) * (inverse @ inverse.T)
 
 
 def level_means(
@@ -179,18 +217,30 @@ def _within(parent: Levels, child: Levels) -> Values:
 
 def _estimable(terms: dict[str, Values], present: npt.NDArray[np.bool_]) -> dict[str, Values]:
     """Leave out, from the first term on, columns that the arms with trials cannot tell apart."""
-    basis = np.ones((int(present.sum()), 1)) / np.sqrt(max(int(present.sum()), 1))
-    kept = {}
+    rows = int(present.sum())
+    most = 1 + sum(columns.shape[1] for columns in terms.values())
+    basis = np.empty((rows, min(most, max(rows, 1))), order="F")
+    basis[:, 0] = 1 / np.sqrt(max(rows, 1))
+    found, kept = 1, {}
     for term, columns in terms.items():
-        keep = []
-        for index, column in enumerate(columns.T):
-            part = column[present]
-            rest = part - basis @ (basis.T @ part)
-            rest -= basis @ (basis.T @ rest)
-            size = float(np.linalg.norm(rest))
-            if size > 1e-9 * max(1.0, float(np.linalg.norm(part))):
-                basis = np.hstack([basis, (rest / size)[:, None]])
-                keep.append(index)
+        keep: list[int] = []
+        for start in range(0, columns.shape[1], _COLUMNS):
+            parts = columns[present, start : start + _COLUMNS]
+            before = basis[:, :found]
+            first = found
+            rests = parts - before @ (before.T @ parts)
+            rests -= before @ (before.T @ rests)
+            for index, (part, rest) in enumerate(zip(parts.T, rests.T, strict=True)):
+                own = basis[:, first:found]
+                left = rest - own @ (own.T @ rest)
+                left -= own @ (own.T @ left)
+                size = float(np.linalg.norm(left))
+                if size > 1e-9 * max(1.0, float(np.linalg.norm(part))):
+                    if found == basis.shape[1]:  # no arm is left that could tell it
+                        continue
+                    basis[:, found] = left / size
+                    found += 1
+                    keep.append(start + index)
         kept[term] = columns[:, keep]
     return kept
 

@@ -11,12 +11,39 @@ many as there are images (Satterthwaite). With a very large test set it is the t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
 
 from normlab.lazy import special
 from normlab.stats.intervals import Intervals
+
+
+class TwoWayDraws:
+    """The draws of two-way bootstraps that begin alike, each drawn once for them all.
+
+    `interval` of one arm gives what `two_way_bootstrap` gives of it with a generator of that seed.
+    """
+
+    def __init__(self, seed: int, draws: int = 1000) -> None:
+        self._seed, self._draws = seed, draws
+        self._images: dict[int, tuple[npt.NDArray[np.float32], np.random.Generator]] = {}
+        self._seeds: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
+
+    def interval(
+        self, correct: npt.NDArray[np.bool_], confidence: float = 0.95
+    ) -> tuple[float, float, float]:
+        """Mean accuracy of an arm (seeds, images) and limits; NaN below two seeds."""
+        seeds, images = correct.shape
+        if images not in self._images:
+            rng = np.random.default_rng(self._seed)
+            self._images[images] = _by_image(images, rng, self._draws), rng
+        by_image, after = self._images[images]
+        if (images, seeds) not in self._seeds:
+            self._seeds[images, seeds] = _by_seed(seeds, deepcopy(after), self._draws)
+        by_seed = self._seeds[images, seeds]
+        return _interval(np.asarray(correct, dtype=np.float32), by_image, by_seed, confidence)
 
 
 def two_way_bootstrap(
@@ -39,16 +66,31 @@ def two_way_bootstrap(
         Means and limits (arms,); limits are NaN below two seeds.
     """
     arms = [np.asarray(arm, dtype=np.float32) for arm in correct]
-    images = arms[0].shape[1]
-    by_image = rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float32)
-    found = [_interval(arm, by_image, rng, confidence) for arm in arms]
+    by_image = _by_image(arms[0].shape[1], rng, draws)
+    found = []
+    for arm in arms:
+        # One seed draws nothing: there is no interval.
+        by_seed = _by_seed(len(arm) if len(arm) > 1 else 0, rng, draws)
+        found.append(_interval(arm, by_image, by_seed, confidence))
     return Intervals(*(np.array(column) for column in zip(*found, strict=True)))
+
+
+def _by_image(images: int, rng: np.random.Generator, draws: int) -> npt.NDArray[np.float32]:
+    """(draws, images): how often each image is in a drawn test set."""
+    return rng.multinomial(images, np.full(images, 1 / images), size=draws).astype(np.float32)
+
+
+def _by_seed(seeds: int, rng: np.random.Generator, draws: int) -> npt.NDArray[np.int64]:
+    """(draws, seeds): how often each seed is drawn."""
+    if not seeds:
+        return np.empty((draws, 0), dtype=np.int64)
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
 
 
 def _interval(
     correct: npt.NDArray[np.float32],
     by_image: npt.NDArray[np.float32],
-    rng: np.random.Generator,
+    by_seed: npt.NDArray[np.int64],
     confidence: float,
 ) -> tuple[float, float, float]:
     seeds, images = correct.shape
@@ -56,7 +98,6 @@ def _interval(
     mean = float(accuracy.mean())
     if seeds < 2:
         return mean, np.nan, np.nan
-    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(by_image))
     # (draws, seeds): accuracy of every seed on every drawn test set.
     drawn = (by_image @ correct.T).astype(float) / images
     samples = (by_seed * drawn).sum(axis=1) / seeds

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from normlab.stats.intervals import Intervals, Values
 
 FEWEST_SEEDS = 10
+_AT_ONCE = 1_000_000
+"""Scores drawn at once: of thousands of seeds all draws together would take gigabytes."""
 
 Aggregate = Callable[[Values], Values]
 
@@ -57,7 +59,17 @@ def stratified_bootstrap(
     nothing = np.array(np.nan)
     if seeds < FEWEST_SEEDS:
         return Intervals(aggregate(scores) if seeds else nothing, nothing, nothing)
-    drawn = rng.integers(seeds, size=(draws, strata, seeds))
-    samples = aggregate(scores[np.arange(strata)[:, None], drawn])
+    at_once = max(_AT_ONCE // (strata * seeds), 1)
+    samples = np.concatenate(
+        [
+            aggregate(
+                scores[
+                    np.arange(strata)[:, None],
+                    rng.integers(seeds, size=(min(at_once, draws - start), strata, seeds)),
+                ]
+            )
+            for start in range(0, draws, at_once)
+        ]
+    )
     low, high = np.quantile(samples, [(1 - confidence) / 2, (1 + confidence) / 2])
     return Intervals(aggregate(scores), low, high)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,24 +42,38 @@ def losses_of(folder: Path, stored: Iterable[tuple[str, Artifact]], *, hashes: b
     """
     found = []
     for trial_id, artifact in stored:
-        reason = _reason(folder / artifact.path, artifact, hashes=hashes)
+        reason = _reason(f"{folder}/{artifact.path}", artifact, hashes=hashes)
         if reason:
             found.append(Loss(trial_id, artifact, reason))
     return found
 
 
-def _reason(path: Path, artifact: Artifact, *, hashes: bool) -> str | None:
+def _reason(path: str, artifact: Artifact, *, hashes: bool) -> str | None:
     try:
-        if not path.is_file():
+        size = _size(path)
+        if size is None:
             return "is gone"
-        size = path.stat().st_size
         if size != artifact.bytes:
             return f"is damaged: {size} bytes instead of {artifact.bytes}"
-        if hashes and _file_sha256(path) != artifact.sha256:
+        if hashes and _file_sha256(Path(path)) != artifact.sha256:
             return "is damaged: its SHA-256 is not the one stored"
     except OSError as error:
         return f"cannot be read: {os_words(OSError(error.errno, error.strerror))}"
     return None
+
+
+def _size(path: str) -> int | None:
+    """Bytes of a file; None where there is none. Asked once: a large study has 200,000 files."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a path for each file takes longer than asking)
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            return None
+        raise
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EBADF, errno.ELOOP}
 
 
 def _file_sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeGuard
 
@@ -25,8 +26,9 @@ _FIGURE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 100  # characters of a figure's name
 
 
+@lru_cache(maxsize=1)
 def parse_plan(text: str, folder: Path) -> PlanRecord:
-    """The plan in a row of a store.
+    """The plan in a row of a store; that of the last call is remembered, as commands ask again.
 
     Raises:
         UserError: Not what normlab writes; the message says where.
@@ -39,7 +41,9 @@ def parse_plan(text: str, folder: Path) -> PlanRecord:
             f"reads up to {PLAN_VERSION}): install that one"
         )
     try:
-        plan = PlanRecord.from_data(clean(data))
+        # Nothing but an escape, or a character beyond ASCII, can be a control character in JSON.
+        plain = text.isascii() and "\\" not in text and "\x7f" not in text
+        plan = PlanRecord.from_data(data if plain else clean(data))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))

@@ -733,6 +733,27 @@ class Store:
             (json.dumps(list(trial_ids)),),
         )
 
+    def epoch_blocks(
+        self, trial_ids: Sequence[str], columns: Sequence[str], *, block: int = 2000
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows of `epochs` of these trials, some trials at a time: all need not fit in memory.
+
+        Args:
+            trial_ids: Of which trials.
+            columns: Names of columns, or "details_of_KEY": the details where they may have that
+                key, else None.
+            block: Trials in each block; a block's rows are in the table's order.
+        """
+        asked = ", ".join(map(_asked, columns))
+        cursor = self._connection.cursor()
+        cursor.row_factory = None
+        for start in range(0, len(trial_ids), block):
+            yield cursor.execute(
+                f"SELECT {asked} FROM epochs "  # noqa: S608 (our own columns)
+                "WHERE trial_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(trial_ids[start : start + block])),),
+            ).fetchall()
+
     def epochs_done(self, trial_ids: Sequence[str]) -> dict[str, int]:
         """Number of stored epochs by trial id; ids without any are left out."""
         rows = self._all(
@@ -786,6 +807,14 @@ class Store:
 
     def _all(self, sql: str, values: tuple[object, ...] = ()) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _asked(column: str) -> str:
+    key = column.removeprefix("details_of_")
+    if key == column:
+        return column
+    # A backslash may write any character of a key.
+    return f"CASE WHEN instr(details, '{key}') OR instr(details, '\\') THEN details END"
 
 
 def _column(value: object) -> object:

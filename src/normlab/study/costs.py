@@ -37,6 +37,7 @@ from normlab.wording import hours_text
 if TYPE_CHECKING:
     import pandas as pd
 
+    from normlab.frames import Frames
     from normlab.frames.hours import StoredSpeed
 
 PROBE_SECONDS = 10.0
@@ -166,6 +167,7 @@ def costs_of(
     runs: Path,
     *,
     claims: pd.DataFrame | None = None,
+    frames: Frames | None = None,
     probing: bool = True,
     seconds: float = PROBE_SECONDS,
     told: Told | None = None,
@@ -176,6 +178,7 @@ def costs_of(
         plan: The study's.
         runs: The folder that holds a folder for each study.
         claims: From `normlab.frames.claim_plans`, if the caller has it.
+        frames: From `normlab.study.stored.frames_of_plan`, if the caller has it.
         probing: Whether arms without stored trials of this machine may be timed.
         seconds: For the probe.
         told: Called before each arm that is timed.
@@ -188,7 +191,7 @@ def costs_of(
     free = free_memory(torch.device(device))
     weighed = [_Weighed(arm, _footprint_of(arm)) for arm in plan.arms]
     subjects = [one.subject(free) for one in weighed]
-    frames = frames_of_plan(plan, runs)
+    frames = frames_of_plan(plan, runs) if frames is None else frames
     stored = stored_speeds(frames) if frames is not None else {}
     finished = finished_trials(frames) if frames is not None else {}
     done = finished_ids(frames) if frames is not None else frozenset[str]()
@@ -208,7 +211,7 @@ def costs_of(
         )
         for i, one in enumerate(weighed)
     )
-    planned = claim_plans(plan, runs) if claims is None else claims
+    planned = claim_plans(plan, runs, frames=frames) if claims is None else claims
     planned = planned[["claim", "seeds_needed"]]
     trial_hours = {arm.arm: arm.hours for arm in arms}
     trials = {arm.label: len(arm.trials) for arm in plan.arms}

@@ -11,7 +11,7 @@ from normlab.data import Facts, check_validation, describe, held_out
 from normlab.deprecated import renamed
 from normlab.errors import UserError
 from normlab.own_code import OwnCode
-from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_id
+from normlab.recipe import SEMANTICS, Recipe, own_modules, trial_ids
 from normlab.recipe.data import OwnData
 from normlab.records.plan import ArmRecord, PlanRecord, TrialRecord
 from normlab.store import TrialRow
@@ -192,13 +192,14 @@ def _arm(study: Study, cell: Cell, recipe: Recipe) -> Arm:
         code = own_code(recipe, study.code) or code
         remember_loaded(recipe, code.digest)
     own = code.digest if code else None
+    seeds = study.stopped.get(cell.label, study.seeds)
+    ids = trial_ids(recipe, seeds, facts.digest, own)
     record = ArmRecord(
         label=cell.label,
         levels=cell.levels,
         recipe=recipe.canonical(),
         trials=tuple(
-            TrialRecord(seed=seed, id=trial_id(recipe, seed, facts.digest, own))
-            for seed in study.stopped.get(cell.label, study.seeds)
+            TrialRecord(seed=seed, id=each) for seed, each in zip(seeds, ids, strict=True)
         ),
         epochs=recipe.epochs,
         parameters=look.parameters,

@@ -52,8 +52,12 @@ def _is_path(study: str) -> bool:
     return study != Path(study).name or Path(study).suffix in {".yaml", ".yml"}
 
 
-def frames_of(folder: Path) -> Frames:
+def frames_of(folder: Path, *, details: bool = True) -> Frames:
     """What the last run of a study stored.
+
+    Args:
+        folder: The study's.
+        details: See `normlab.frames.load_frames`.
 
     Raises:
         UserError: It was never run there.
@@ -61,7 +65,7 @@ def frames_of(folder: Path) -> Frames:
     from normlab.frames import load_frames
 
     with as_written(folder), Store.read(folder) as store:
-        return load_frames(store)
+        return load_frames(store, details=details)
 
 
 def verdicts(folder: Path) -> pd.DataFrame:
@@ -73,7 +77,7 @@ def verdicts(folder: Path) -> pd.DataFrame:
     from normlab.frames import claim_table
 
     with as_written(folder):
-        return claim_table(frames_of(folder))
+        return claim_table(frames_of(folder, details=False))
 
 
 class TrialProgress(TypedDict):
@@ -175,7 +179,9 @@ def states_of(plan: Plan, runs: Path) -> dict[str, str]:
         return {**pending, **store.states(list(plan.trials))}
 
 
-def claim_plans(plan: Plan, runs: Path, *, released: bool = True) -> pd.DataFrame:
+def claim_plans(
+    plan: Plan, runs: Path, *, released: bool = True, frames: Frames | None = None
+) -> pd.DataFrame:
     """What the planned seeds can say about each claim; see `normlab.frames.claim_plans`.
 
     Args:
@@ -183,11 +189,12 @@ def claim_plans(plan: Plan, runs: Path, *, released: bool = True) -> pd.DataFram
         runs: The folder that holds a folder for each study.
         released: Whether the released findings are the pilot of a bundled study that was never run;
             reading them takes a second or two.
+        frames: From `frames_of_plan`, if the caller has it.
     """
     from normlab.frames import claim_plans as plans_of
     from normlab.study.released import released_frames
 
-    frames = frames_of_plan(plan, runs)
+    frames = frames_of_plan(plan, runs) if frames is None else frames
     own = frames is not None and frames.trials["state"].isin(FINISHED).any()
     if own or not released or not plan.study.bundled or plan.study.varied:
         return plans_of(plan.record, frames)
@@ -251,11 +258,11 @@ def stranger(study: Study, runs: Path) -> str | None:
 
 
 def frames_of_plan(plan: Plan, runs: Path) -> Frames | None:
-    """What is stored of a plan's trials, if anything is."""
+    """What is stored of a plan's trials, without diagnostics, if anything is."""
     from normlab.frames import load_frames
 
     folder = folder_of(plan.study, runs)
     if not Store.is_made(folder):
         return None
     with Store.read(folder) as store:
-        return load_frames(store, plan.record)
+        return load_frames(store, plan.record, details=False)

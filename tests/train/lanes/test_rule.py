@@ -24,9 +24,11 @@ PLACE = "tests.train.lanes.test_rule"
 
 @pytest.fixture(autouse=True)
 def _new_rule() -> Iterator[None]:
-    rule._form.cache_clear()
+    for cached in (rule._form, rule._look):
+        cached.cache_clear()
     yield
-    rule._form.cache_clear()
+    for cached in (rule._form, rule._look):
+        cached.cache_clear()
 
 
 def form_of(device: str = "cpu", **values: Any) -> object:
@@ -231,3 +233,24 @@ def test_masks_that_no_program_has_at_once_make_two_forms() -> None:
     assert dropped != deep
     assert dropped == form_of(**net, dropout=0.3) == form_of(**net)
     assert form_of(dropout=0.1) == form_of()
+
+
+def test_arms_that_share_a_model_share_a_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    build = rule.build
+
+    def counted(recipe: Recipe, *given: Any, **more: Any) -> object:
+        built.append(recipe.norm.kind)
+        return build(recipe, *given, **more)
+
+    monkeypatch.setattr(rule, "build", counted)
+    forms = {
+        (norm, rate, batch): form_of(norm=norm, lr=rate, batch_size=batch, l2=rate)
+        for norm in ("batch", "layer")
+        for rate in (0.1, 0.2, 0.3)
+        for batch in (32, 64)
+    }
+    if not size():
+        pytest.skip("this processor has no lanes")
+    assert built == ["batch", "layer"]
+    assert len(set(forms.values())) == 4  # the batch size is the form's own

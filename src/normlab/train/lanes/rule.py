@@ -96,24 +96,15 @@ def form(
     return _form(recipe, shape, num_classes, images)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images: int) -> Form | str:
     if reason := _why_not_at_all(recipe):
         return reason
-    place = "meta" if recipe.model.kind in MODELS else "cpu"  # only looked at: no memory
-    model = build(recipe, shape, num_classes, device=place).model
-    if reason := update.why_not(recipe, model) or _why_not(model):
-        return reason
-    layers = random_layers(model)
-    dropping = [name for name, layer in layers if layer.p > 0]
-    # Stochastic depth that is off stands in many nets where dropout may stand.
-    may_drop = [n for n, each in layers if each.p > 0 or not isinstance(each, StochasticDepth)]
-    try:
-        graph = translate(model, shape, dropping)
-    except NoLanes as reason:
-        return str(reason)
-    if (width := widest(graph)) > WIDEST:
-        return _too_wide(width)
+    # Arms that differ in what no model is made of, a learning rate, share a look at one.
+    parts = Recipe.model_construct(**{name: getattr(recipe, name) for name in _OF_MODELS})
+    dropping = _look(parts, shape, num_classes)
+    if isinstance(dropping, str):
+        return dropping
     copies = [spec.model_dump_json() for spec in recipe.augment if getattr(spec, "copies", 1) > 1]
     return Form(
         recipe.model.model_dump_json(),
@@ -128,8 +119,38 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
         shape,
         num_classes,
         images,
-        () if _can_drop(model, shape, may_drop) else tuple(dropping),
+        dropping,
     )
+
+
+_OF_MODELS = ("data", "model", "norm", "activation", "dropout", "stochastic_depth", "agc")
+"""Keys of a recipe that decide what its model is, and whether lanes can update it."""
+
+
+@lru_cache(maxsize=4096)
+def _look(recipe: Recipe, shape: tuple[int, int, int], num_classes: int) -> tuple[str, ...] | str:
+    """The layers that drop, as a form has them; or why lanes cannot train such a model.
+
+    Args:
+        recipe: With `_OF_MODELS` alone; other keys have their defaults.
+        shape: (C, H, W) of an image.
+        num_classes: How many classes there are.
+    """
+    place = "meta" if recipe.model.kind in MODELS else "cpu"  # only looked at: no memory
+    model = build(recipe, shape, num_classes, device=place).model
+    if reason := update.why_not(recipe, model) or _why_not(model):
+        return reason
+    layers = random_layers(model)
+    dropping = [name for name, layer in layers if layer.p > 0]
+    # Stochastic depth that is off stands in many nets where dropout may stand.
+    may_drop = [n for n, each in layers if each.p > 0 or not isinstance(each, StochasticDepth)]
+    try:
+        graph = translate(model, shape, dropping)
+    except NoLanes as reason:
+        return str(reason)
+    if (width := widest(graph)) > WIDEST:
+        return _too_wide(width)
+    return () if _can_drop(model, shape, may_drop) else tuple(dropping)
 
 
 def _can_drop(model: nn.Module, shape: tuple[int, int, int], names: list[str]) -> bool:

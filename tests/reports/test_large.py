@@ -1,0 +1,186 @@
+"""Reports of more arms or trials than a page can show one by one."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from normlab.figures.figure import fewer_dots
+from normlab.frames import load_frames
+from normlab.frames.chosen import MANY, MOST, chosen_arms
+from normlab.reports import html, write_report
+from normlab.reports.html import shown_trials
+from normlab.store import Store
+from tests.large import plan_of_arms, store_of
+from tests.reports.test_html import CHROMIUM, specifications
+
+ARMS = 210
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return store_of(plan_of_arms(ARMS // 3), tmp_path_factory.mktemp("runs") / "large")
+
+
+@pytest.fixture(scope="module")
+def page(large: Path) -> str:
+    return write_report(large).read_text(encoding="utf-8")
+
+
+def arms_of(page: str) -> str:
+    return page.split('<h2 id="arms">')[1].split("<h2", maxsplit=1)[0]
+
+
+def test_its_arms_are_on_pages_and_the_first_is_there_without_scripts(page: str) -> None:
+    first, others = arms_of(page).split("<template>")
+    assert first.count('<td class="arm">') == 50
+    assert others.count('<td class="arm">') == ARMS - 50
+    assert "The first 50 of 210 arms. All of them are in" in first
+    assert "The numbers of" in first
+    assert len(others) / (ARMS - 50) < 900  # characters of an arm: 5,000 of them are 4 MB
+
+
+def test_its_links_lead_to_trials_that_are_on_the_page(page: str) -> None:
+    places = set(re.findall(r'href="#(arm-\d+)"', page))
+    assert 0 < len(places) <= MOST
+    assert places == set(re.findall(r'<details class="arm" id="(arm-\d+)">', page))
+
+
+def test_a_small_study_has_neither_pages_nor_their_script(finished: Path) -> None:
+    page = write_report(finished).read_text(encoding="utf-8")
+    assert "<template>" not in page
+    assert "pager" not in page
+
+
+def test_its_figures_draw_the_arms_of_claims_and_both_ends_and_say_so(
+    page: str, large: Path
+) -> None:
+    with Store.read(large) as store:
+        frames = load_frames(store)
+    chosen = set(chosen_arms(frames))
+    assert {"norm=batch, lr=0.001", "norm=none, lr=0.001"} <= chosen
+    means = frames.trials.groupby("arm")["test_accuracy"].mean().dropna().sort_values()
+    assert chosen == {*means.index[:5], *means.index[-5:], *frames.plan.judged[0].arms}
+    for name in ("accuracy", "accuracy-curves"):
+        spec = json.loads(specifications(page)[name])
+        drawn = {row["arm"] for rows in spec["datasets"].values() for row in rows if "arm" in row}
+        assert drawn - {None} <= chosen
+    assert page.count(f"{len(chosen)} of 210 arms are drawn") == 3
+
+
+def test_up_to_so_many_arms_each_is_chosen(finished: Path) -> None:
+    with Store.read(finished) as store:
+        frames = load_frames(store)
+    assert len(frames.arms) <= MANY
+    assert list(chosen_arms(frames)) == frames.arms
+
+
+def test_of_too_many_trials_those_that_did_not_complete_are_shown_first(
+    large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.read(large) as store:
+        frames = load_frames(store)
+    monkeypatch.setattr(html, "MOST_TRIALS", 100)
+    arms = [arm for arm in frames.arms if arm.startswith("norm=layer")]
+    given = frames.trials
+    copies = [given.assign(seed=given["seed"] + 2 * n, id=given["id"] + str(n)) for n in range(9)]
+    made = pd.concat(copies, ignore_index=True)
+    shown = shown_trials(replace(frames, trials=made), arms)
+    assert shown.groupby("arm").size().unique().tolist() == [10]
+    odd = made[made["arm"].isin(arms) & (made["state"] != "complete")]
+    assert set(odd["id"]) <= set(shown["id"])
+
+
+def test_tables_of_every_epoch_are_left_to_an_export_where_they_are_large(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    tables = folder / "tables"
+    whole = write_report(folder).read_text(encoding="utf-8")
+    kept = (tables / "trials.csv").read_text(encoding="utf-8")
+    assert (tables / "epochs.csv").is_file()
+    assert (tables / "times.csv").is_file()
+    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    page = write_report(folder).read_text(encoding="utf-8")
+    # Those of the report before would be taken for this one's.
+    assert not (tables / "epochs.csv").exists()
+    assert not (tables / "times.csv").exists()
+    assert "tables/epochs.csv" not in page
+    assert "--csv FILE</code> writes them" in page
+    assert "--csv FILE</code>" not in whole
+    assert (tables / "trials.csv").read_text(encoding="utf-8") == kept
+
+
+def test_as_many_statements_are_asked_of_the_store_however_many_trials_it_has(
+    large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = store_of(plan_of_arms(1), tmp_path / "small")
+    asked: list[str] = []
+    for name in ("_all", "_one"):
+        original = getattr(Store, name)
+
+        def counted(self: Store, sql: str, *values: object, of: object = original) -> object:
+            asked.append(sql)
+            return of(self, sql, *values)  # type: ignore[operator]
+
+        monkeypatch.setattr(Store, name, counted)
+    counts = []
+    for folder in (small, large):
+        asked.clear()
+        write_report(folder)
+        counts.append(len(asked))
+    assert counts[0] == counts[1] > 0
+
+
+def test_dots_of_too_many_seeds_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = [
+        {"arm": arm, "part": "seed", "value": float(value)} for arm in "ab" for value in range(5000)
+    ]
+    rows = pd.DataFrame([{"arm": "a", "part": "mean", "value": 1.0}, *seeds])
+    same, nothing = fewer_dots(rows.iloc[:4000])
+    assert len(same) == 4000
+    assert nothing == ""
+    fewer, said = fewer_dots(rows)
+    of_a = fewer[(fewer["part"] == "seed") & (fewer["arm"] == "a")]["value"]
+    assert 2500 <= len(of_a) <= 2501
+    assert (of_a.min(), of_a.max()) == (0, 4999)
+    assert of_a.diff().max() <= 2
+    assert (fewer["part"] == "mean").sum() == 1
+    assert "of 10,000 seeds have a dot" in said
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install Debian's package chromium")
+def test_a_browser_pages_filters_and_sorts(large: Path, tmp_path: Path) -> None:
+    script = """
+    <script>
+    const box = document.querySelector("#arms ~ .paged"), said = [];
+    const now = () => [box.querySelector("span").textContent, box.querySelector("tbody").rows.length,
+                       box.querySelector("tbody tr td:nth-child(3)").textContent];
+    const [back, on] = box.querySelectorAll(".pager button");
+    said.push(now()); on.click(); said.push(now()); back.click();
+    box.querySelectorAll("th button")[2].click(); said.push(now());
+    const input = box.querySelector("input");
+    input.value = "BATCH 0.00"; input.dispatchEvent(new Event("input")); said.push(now());
+    document.title = "said:" + JSON.stringify(said);
+    </script></body>"""
+    page = write_report(large).read_text(encoding="utf-8").replace("</body>", script)
+    path = tmp_path / "page.html"
+    path.write_text(page, encoding="utf-8")
+    words = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
+             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000"]  # fmt: skip
+    words.append(path.as_uri())
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    title = re.search(r"<title>said:(.*?)</title>", ran.stdout, re.S)
+    assert title is not None, ran.stderr
+    first, second, ordered, filtered = json.loads(title.group(1))
+    assert first[:2] == ["page 1 of 5: 210 of 210", 50]
+    assert second[0] == "page 2 of 5: 210 of 210"
+    best = pd.read_csv(large / "tables" / "arms.csv")["test_mean"].max()
+    assert float(ordered[2]) == pytest.approx(100 * best, abs=0.005)
+    assert filtered[0] == "page 1 of 1: 9 of 210"
