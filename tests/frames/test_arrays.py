@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
@@ -77,6 +78,26 @@ def test_a_size_that_lies_unpacks_to_nothing(tmp_path: Path) -> None:
     at = made.index(b"PK\1\2")
     struct.pack_into("<L", made, at + 24, 100)
     assert read(bytes(made), tmp_path) is None
+
+
+def test_a_file_that_says_it_has_no_bytes_is_not_unpacked(tmp_path: Path) -> None:
+    """To zlib a limit of 0 bytes is none: some MiB could become GiB."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in NAMES:
+            archive.writestr(f"{name}.npy", bytes(1 << 22))
+    made = bytearray(content.getvalue())
+    at = 0
+    for _ in NAMES:
+        at = made.index(b"PK\1\2", at + 1)
+        struct.pack_into("<L", made, at + 24, 0)
+    tracemalloc.start()
+    try:
+        assert read(bytes(made), tmp_path) is None
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 1 << 20
 
 
 @pytest.mark.parametrize("where", [0.02, 0.2, 0.4, 0.6, 0.8, 0.9, 0.97])

@@ -79,7 +79,8 @@ def _unpacked(content: bytes, offset: int, packed: int, size: int, crc: int) -> 
     """A file of the archive, if it has the size and the checksum that it should."""
     signature, *_, name, extra = _LOCAL.unpack_from(content, offset)
     start = offset + _LOCAL.size + name + extra
-    if signature != b"PK\3\4" or start + packed > len(content):
+    # Of no bytes zlib would take that there is no limit.
+    if signature != b"PK\3\4" or start + packed > len(content) or not size:
         return None
     made = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start : start + packed], size)
     return made if len(made) == size and zlib.crc32(made) == crc else None
