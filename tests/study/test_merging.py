@@ -164,6 +164,13 @@ def test_an_export_replaces_nothing_but_a_file_of_trials(tmp_path: Path) -> None
     assert mine.read_bytes() == first != b""
 
 
+def test_an_export_of_nothing_finished_is_one_message_and_no_file(tmp_path: Path) -> None:
+    fill(tmp_path / "runs/s", plan([0, 1]), [("none", 0)])
+    with pytest.raises(UserError, match="no trial is finished"):
+        normlab.export_trials(tmp_path / "f", "s", seeds=[1], runs=tmp_path / "runs")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [("seconds", 99.0), ("examples_per_second", 1.0)],

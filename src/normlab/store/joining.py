@@ -298,7 +298,8 @@ def export(
         kinds: Of the files that go along.
 
     Raises:
-        UserError: The file cannot be written, or a trial is not as a run leaves it.
+        UserError: The file cannot be written, no trial is finished, or one is not as a run leaves
+            it.
     """
     temporary = temporary_name(path.parent)
     entries = source.entries(only=only, bare=not kinds)
@@ -311,6 +312,8 @@ def export(
         try:
             with temporary.open("xb") as stream:
                 _, count = pack(stream, source.head, _whole(entries), kinds)
+            if not count:
+                raise UserError(f"{source.path}: no trial is finished of those to write to {path}")
             put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
