@@ -65,6 +65,7 @@ def usual_arrays(path: Path, names: Sequence[str], most: int) -> list[npt.NDArra
             and not entry[11]
             and not entry[12]
             and most >= 0
+            and size > 0  # zlib takes a bound of 0 for none
         )
         unpacked = _unpacked(content, offset, packed, size, crc) if usual else None
         array = _array(unpacked) if unpacked is not None else None
