@@ -19,6 +19,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -165,17 +166,16 @@ class Design:
         root = np.sqrt(self._count[there])
         means = np.bincount(self._arm, y, minlength=len(self._count))[there] / self._count[there]
         q, r = self._factors
-        params: Values = np.linalg.solve(r, q.T @ (root * means))
+        params = np.linalg.solve(r, q.T @ (root * means))
         residual = y - (self._columns @ params)[self._arm]
         ssr = float(residual @ residual)
         if ssr <= _ROUNDING * (y @ y):
             return None
-        inverse: Values = np.linalg.inv(r)
-        covariance: Values = ssr / (len(y) - self._columns.shape[1]) * (inverse @ inverse.T)
-        return params, covariance
+        inverse = np.linalg.inv(r)
+        return params, ssr / (len(y) - self._columns.shape[1]) * (inverse @ inverse.T)
 
     @cached_property
-    def _factors(self) -> tuple[Values, Values]:
+    def _factors(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Q and R of the arms with trials, each by the root of how many it has."""
         there = self._count > 0
         q, r = np.linalg.qr(np.sqrt(self._count[there])[:, None] * self._columns[there])
