@@ -114,3 +114,17 @@ def test_a_size_of_nothing_unpacks_nothing(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 22
     finally:
         tracemalloc.stop()
+
+
+def test_headers_that_contradict_each_other_are_left_to_numpy(tmp_path: Path) -> None:
+    whole = packed()
+    assert read(whole, tmp_path) is not None
+    places = {
+        "name before the file": 30,
+        "version": whole.index(b"PK\1\2") + 6,
+        "size of the directory": len(whole) - 22 + 12,
+    }
+    for what, place in places.items():
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x80
+        assert read(bytes(damaged), tmp_path) is None, what
