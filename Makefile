@@ -40,7 +40,7 @@ docs: .venv/docs
 	@echo "Open $(CURDIR)/build/docs/index.html in a browser."
 
 check: .venv/dev
-	$(BIN)/pytest -q -n $(WORKERS)
+	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
 
 format: .venv/dev
 	$(BIN)/ruff format .

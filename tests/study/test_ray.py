@@ -34,7 +34,10 @@ from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # Ray's own
+    pytest.mark.xdist_group("ray"),  # one cluster, not one for each of pytest's workers
+]
 
 DATA = {"kind": "digits", "limit": 4, "test_limit": 2}
 SRC = str(Path(__file__).parents[2] / "src")

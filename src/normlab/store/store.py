@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -42,6 +44,8 @@ from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
 _TABLES = {"trials": "id", "epochs": "trial_id", "artifacts": "trial_id"}
 """The column that names the trial."""
+_COPIED_EVERY = 1.0
+"""Seconds from which on the log is copied into the database after a trial: it takes two syncs."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
 
 
@@ -80,6 +84,7 @@ class Store:
         self.folder = folder
         self._connection = connection
         self._shared = shared
+        self._copied_at = -math.inf
 
     @classmethod
     @contextmanager
@@ -795,11 +800,12 @@ class Store:
             raise
         finally:
             set_durable(self._connection, False)
-        if durable:
-            # Into the database itself: a copy of that file alone has every finished trial. It may
-            # wait where someone reads, and where the disk is full: the log is synced already.
+        if durable and time.monotonic() - self._copied_at >= _COPIED_EVERY:
+            # Into the database itself: a copy of that file alone has all but the newest trials. It
+            # may wait where someone reads, and where the disk is full: the log is synced already.
             with contextlib.suppress(sqlite3.OperationalError):
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._copied_at = time.monotonic()
 
     def _one(self, sql: str, values: tuple[object, ...] = ()) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
