@@ -9,7 +9,9 @@ from tests.large import plan_of_arms, store_of
 from tests.plans import plan_of
 
 from normlab.frames import Frames, load_frames, tables
+from normlab.frames.collapses import collapse_table
 from normlab.frames.tables import time_table
+from normlab.frames.verdicts import claim_table
 from normlab.store import Store
 
 
@@ -110,3 +112,12 @@ def test_times_of_many_trials_are_those_of_each_alone(
     assert found["reached"].any()
     assert not found["reached"].all()
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_exact=True)
+
+
+def test_what_a_reader_does_to_a_table_the_next_one_does_not_see(small: Path) -> None:
+    with Store.read(small) as store:
+        frames = load_frames(store)
+    for table in (tables.arm_table, tables.check_table, claim_table, collapse_table):
+        mine, kept = table(frames), table(frames).copy()
+        del mine["arm" if "arm" in mine else "claim"]
+        pd.testing.assert_frame_equal(table(frames), kept)

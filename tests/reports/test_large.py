@@ -13,7 +13,9 @@ import pytest
 from normlab.figures.figure import fewer_dots
 from normlab.frames import load_frames
 from normlab.frames.chosen import MANY, MOST, chosen_arms
-from normlab.reports import html, write_report
+from normlab.frames.effects import effect_table, robust_table
+from normlab.frames.tables import arm_table
+from normlab.reports import html, write_exports, write_report
 from normlab.reports.html import shown_trials
 from normlab.store import Store
 from tests.large import plan_of_arms, store_of
@@ -112,9 +114,32 @@ def test_tables_of_every_epoch_are_left_to_an_export_where_they_are_large(
     assert not (tables / "epochs.csv").exists()
     assert not (tables / "times.csv").exists()
     assert "tables/epochs.csv" not in page
-    assert "--csv FILE</code> writes them" in page
+    assert "--csv FILE</code> writes the epochs" in page
     assert "--csv FILE</code>" not in whole
     assert (tables / "trials.csv").read_text(encoding="utf-8") == kept
+
+
+def test_an_export_beside_the_tables_is_its_users(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    write_report(folder)
+    exported = folder / "tables" / "epochs.csv"
+    write_exports(folder, csv=exported)
+    content = exported.read_bytes()
+    write_report(folder)
+    assert exported.read_bytes() == content
+
+
+def test_the_page_says_of_which_arms_the_tables_have_intervals_of_images(large: Path) -> None:
+    with Store.read(large) as store:
+        frames = load_frames(store)
+    robust = robust_table(frames).assign(iqm=0.5, iqm_low=0.4, iqm_high=0.6)
+    page = html.render(frames, arm_table(frames), effect_table(frames), robust)
+    section = page.split('<h2 id="robust">')[1].split("<h2", maxsplit=1)[0]
+    assert "the interval for new test images of these alone" in section
 
 
 def test_as_many_statements_are_asked_of_the_store_however_many_trials_it_has(
@@ -167,6 +192,13 @@ def test_a_browser_pages_filters_and_sorts(large: Path, tmp_path: Path) -> None:
     box.querySelectorAll("th button")[2].click(); said.push(now());
     const input = box.querySelector("input");
     input.value = "BATCH 0.00"; input.dispatchEvent(new Event("input")); said.push(now());
+    const search = (words) => { input.value = words; input.dispatchEvent(new Event("input")); };
+    search(""); on.focus();
+    for (let page = 0; page < 4; page++) on.click();
+    said.push([box.querySelector("span").textContent, on.disabled, document.activeElement === back]);
+    search("nowhere"); said.push(box.querySelector("span").textContent); search("");
+    const heads = box.querySelectorAll("th button"); heads[0].click(); heads[0].click();
+    said.push([...box.querySelectorAll("td.arm")].map((arm) => arm.textContent));
     document.title = "said:" + JSON.stringify(said);
     </script></body>"""
     page = write_report(large).read_text(encoding="utf-8").replace("</body>", script)
@@ -178,9 +210,14 @@ def test_a_browser_pages_filters_and_sorts(large: Path, tmp_path: Path) -> None:
     ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     title = re.search(r"<title>said:(.*?)</title>", ran.stdout, re.S)
     assert title is not None, ran.stderr
-    first, second, ordered, filtered = json.loads(title.group(1))
+    first, second, ordered, filtered, last, none, names = json.loads(title.group(1))
     assert first[:2] == ["page 1 of 5: 210 of 210", 50]
     assert second[0] == "page 2 of 5: 210 of 210"
     best = pd.read_csv(large / "tables" / "arms.csv")["test_mean"].max()
     assert float(ordered[2]) == pytest.approx(100 * best, abs=0.005)
     assert filtered[0] == "page 1 of 1: 9 of 210"
+    assert last == ["page 5 of 5: 210 of 210", True, True]
+    assert none == "none of 210"
+    rates = [float(re.findall(r"[0-9.]+", name)[0]) for name in names]
+    assert len(rates) == 50
+    assert rates in (sorted(rates), sorted(rates, reverse=True))

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from normlab.errors import UserError
-from normlab.stats.factorial import factorial, level_means, logit_error
+from normlab.stats.factorial import Design, factorial, level_means, logit_error
 
 module = import_module("normlab.stats.factorial")
 
@@ -144,6 +144,17 @@ def test_a_large_design_is_fitted_by_its_arms_means_alike(
         assert [other.f, other.p, other.omega_squared] == pytest.approx(
             [one.f, one.p, one.omega_squared], rel=1e-9
         )
+
+
+@pytest.mark.parametrize("large", [0, 5_000_000])
+def test_a_design_for_several_scales_gives_of_each_what_it_has_alone(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LARGE", large)
+    scores = kidney()
+    design = Design(~np.isnan(scores), FACTORS)
+    for scale in (scores, np.exp(scores), scores):
+        assert design.effects(scale) == factorial(scale, FACTORS)
 
 
 def test_columns_are_kept_alike_however_many_are_looked_at_at_once(

@@ -26,6 +26,7 @@ _ENTRY = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 """Before a file: signature, version, flags, method, time, date, CRC-32, sizes, lengths."""
 _DEFLATED = 8
+_VERSION = 45  # of the format, that an entry may need: large files
 _SMALL = 1 << 24  # bytes of a packed file: a larger one gains nothing here
 
 
@@ -46,27 +47,30 @@ def usual_arrays(path: Path, names: Sequence[str], most: int) -> list[npt.NDArra
     content = path.read_bytes()
     if len(content) < _END.size:
         return None
-    *_, entries, _, start, comment = _END.unpack_from(content, len(content) - _END.size)
+    *_, entries, listed, start, comment = _END.unpack_from(content, len(content) - _END.size)
     signature = content[-_END.size : -_END.size + 4]
     if signature != b"PK\5\6" or comment or entries != len(names):
+        return None
+    if start + listed + _END.size != len(content):
         return None
     found, at = [], start
     for name in names:
         entry = _ENTRY.unpack_from(content, at)
-        flags, method, crc, packed, size = entry[3], entry[4], *entry[7:10]
-        length, offset = entry[10], entry[-1]
+        flags, method, size, length = entry[3], entry[4], entry[9], entry[10]
         at += _ENTRY.size
         most -= size
         usual = (
             entry[0] == b"PK\1\2"
+            and entry[2] <= _VERSION
             and not flags
             and method == _DEFLATED
             and content[at : at + length] == f"{name}.npy".encode()
             and not entry[11]
             and not entry[12]
             and most >= 0
+            and size > 0  # zlib takes a bound of 0 for none
         )
-        unpacked = _unpacked(content, offset, packed, size, crc) if usual else None
+        unpacked = _unpacked(content, f"{name}.npy".encode(), entry) if usual else None
         array = _array(unpacked) if unpacked is not None else None
         if array is None:
             return None
@@ -75,12 +79,15 @@ def usual_arrays(path: Path, names: Sequence[str], most: int) -> list[npt.NDArra
     return found
 
 
-def _unpacked(content: bytes, offset: int, packed: int, size: int, crc: int) -> bytes | None:
-    """A file of the archive, if it has the size and the checksum that it should."""
-    signature, *_, name, extra = _LOCAL.unpack_from(content, offset)
-    start = offset + _LOCAL.size + name + extra
-    # Of no bytes zlib would take that there is no limit.
-    if signature != b"PK\3\4" or start + packed > len(content) or not size:
+def _unpacked(content: bytes, name: bytes, entry: tuple[Any, ...]) -> bytes | None:
+    """A file of the archive, if it has the name, the size and the checksum that it should."""
+    crc, packed, size = entry[7:10]
+    signature, *_, length, extra = _LOCAL.unpack_from(content, entry[-1])
+    named = entry[-1] + _LOCAL.size
+    start = named + length + extra
+    if signature != b"PK\3\4" or start + packed > len(content):
+        return None
+    if content[named : named + length] != name:
         return None
     made = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start : start + packed], size)
     return made if len(made) == size and zlib.crc32(made) == crc else None

@@ -15,7 +15,7 @@ from normlab.frames.scores import images, score_array
 from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
 from normlab.records.plan import Levels
-from normlab.stats.factorial import factorial, logit_error
+from normlab.stats.factorial import Design, logit_error
 from normlab.stats.images import TwoWayDraws
 from normlab.stats.robust import FEWEST_SEEDS, stratified_bootstrap
 
@@ -42,13 +42,14 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     whole = [name for name in names if None not in factors[name]]
     nested = {name: whole[0] for name in names if name not in whole and whole}
     count = images(frames, "test_accuracy")
-    scales = {"accuracy": scores}
+    scales = {"accuracy": scores}  # of the same trials
     if count:
         scales["logit(error)"] = logit_error(scores, count)
+    design = Design(~np.isnan(scores), factors, nested=nested)
     rows = [
         {"scale": scale, **{name: getattr(effect, name) for name in columns[1:]}}
         for scale, values in scales.items()
-        for effect in factorial(values, factors, nested=nested)
+        for effect in design.effects(values)
     ]
     return pd.DataFrame(rows, columns=columns)
 

@@ -78,13 +78,17 @@ Made = TypeVar("Made")
 
 
 def once(make: Callable[[Frames], Made]) -> Callable[[Frames], Made]:
-    """A function of a study's frames that is computed once for them: a report asks for it often."""
+    """A function of a study's frames that is computed once for them: a report asks for it often.
+
+    A table is given as a copy: what a caller does to it, the next one does not see.
+    """
 
     @wraps(make)
     def made(frames: Frames) -> Made:
         if make not in frames.made:
             frames.made[make] = make(frames)
-        return cast("Made", frames.made[make])
+        found = frames.made[make]
+        return cast("Made", found.copy() if isinstance(found, pd.DataFrame) else found)
 
     return made
 

@@ -46,6 +46,7 @@ MOST_ROWS = 200_000
 MOST_TRIALS = 5000
 """Trials that a page has a row for each; its reader's browser would show more of them slowly."""
 _BY_EPOCH = ("times", "epochs")
+_BEGINNING = b"arm,seed,id,"
 _PAGE = 50  # rows
 
 
@@ -103,13 +104,23 @@ def _write_report(folder: Path) -> Path:
     }
     try:
         write_files({**files, path: page.encode()})
-        if not whole:  # those of a smaller run would be taken for this one's
-            for name in _BY_EPOCH:
-                (folder / "tables" / f"{name}.csv").unlink(missing_ok=True)
+        if not whole:
+            _remove_older(folder / "tables")
     except OSError as error:
         words = f"the report cannot be written to {folder}: {os_words(error)}"
         raise for_user(error, words) from None
     return path
+
+
+def _remove_older(tables: Path) -> None:
+    """Remove what the report of a smaller run wrote: it would be taken for this one's."""
+    for path in (tables / f"{name}.csv" for name in _BY_EPOCH):
+        if not path.is_file():
+            continue
+        with path.open("rb") as stream:  # an export that a user put there begins otherwise
+            ours = stream.read(len(_BEGINNING)) == _BEGINNING
+        if ours:
+            path.unlink()
 
 
 def _by_epoch(frames: Frames) -> dict[str, pd.DataFrame]:

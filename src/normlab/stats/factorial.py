@@ -17,7 +17,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,68 +88,98 @@ def factorial(
         UserError: A nested factor or its parent is not among the factors.
     """
     scores = np.asarray(scores, dtype=float)
-    terms = _terms(factors, dict(nested or {}), order)
-    arm, seed = np.nonzero(~np.isnan(scores))
-    present = np.bincount(arm, minlength=len(scores))
-    terms = _estimable(terms, present > 0)
-    design = np.hstack([np.ones((len(scores), 1)), *terms.values()])
-    df_residual = len(arm) - design.shape[1]
-    nothing = [
-        Effect(term, columns.shape[1], np.nan, np.nan, np.nan) for term, columns in terms.items()
-    ]
-    if df_residual < 1:
-        return nothing
-    fitted = _fit(design, arm, scores[arm, seed])
-    if fitted is None:  # rounding is all that is left
-        return nothing
-    params, covariance = fitted
-    effects, start = [], 1
-    for term, columns in terms.items():
-        df = columns.shape[1]
-        place = slice(start, start + df)
-        f = _wald(params[place], covariance[place, place])
-        excess = df * (f - 1)
-        p = float(special.fdtrc(df, df_residual, f)) if df else np.nan
-        effects.append(Effect(term, df, f, p, excess / (excess + len(arm))))
-        start += df
-    return effects
+    return Design(~np.isnan(scores), factors, nested=nested, order=order).effects(scores)
 
 
-def _fit(design: Values, arm: npt.NDArray[np.int64], y: Values) -> tuple[Values, Values] | None:
-    """Least squares: coefficients and their covariance; None for a fit without residuals.
+class Design:
+    """The columns of a design that its trials can tell apart, for scores on several scales.
+
+    `effects` of scores is what `factorial` gives of them.
 
     Args:
-        design: A row per arm.
-        arm: Of each trial, in ascending order.
-        y: Of each trial.
+        there: (arms, seeds): which trials have a score.
+        factors: Per factor its level in each arm.
+        nested: Factor -> the factor it is nested in.
+        order: Highest number of factors in an interaction.
+
+    Raises:
+        UserError: A nested factor or its parent is not among the factors.
     """
-    if len(arm) * design.shape[1] > _LARGE:
-        return _fit_means(design, arm, y)
-    # statsmodels takes a second to import: only a design needs it.
-    from statsmodels.regression.linear_model import OLS
 
-    fit = OLS(y, design[arm]).fit()
-    if fit.ssr <= _ROUNDING * (y @ y):
-        return None
-    return fit.params, fit.cov_params()
+    def __init__(
+        self,
+        there: npt.NDArray[np.bool_],
+        factors: Mapping[str, Levels],
+        *,
+        nested: Mapping[str, str] | None = None,
+        order: int = 2,
+    ) -> None:
+        self._arm, self._seed = np.nonzero(there)
+        self._count = np.bincount(self._arm, minlength=len(there))
+        terms = _terms(factors, dict(nested or {}), order)
+        self._terms = _estimable(terms, self._count > 0)
+        self._columns = np.hstack([np.ones((len(there), 1)), *self._terms.values()])
 
+    def effects(self, scores: Values) -> list[Effect]:
+        """Main effects and interactions in scores (arms, seeds) of just these trials."""
+        trials = len(self._arm)
+        df_residual = trials - self._columns.shape[1]
+        nothing = [
+            Effect(term, columns.shape[1], np.nan, np.nan, np.nan)
+            for term, columns in self._terms.items()
+        ]
+        if df_residual < 1:
+            return nothing
+        fitted = self._fit(scores[self._arm, self._seed])
+        if fitted is None:  # rounding is all that is left
+            return nothing
+        params, covariance = fitted
+        effects, start = [], 1
+        for term, columns in self._terms.items():
+            df = columns.shape[1]
+            place = slice(start, start + df)
+            f = _wald(params[place], covariance[place, place])
+            excess = df * (f - 1)
+            p = float(special.fdtrc(df, df_residual, f)) if df else np.nan
+            effects.append(Effect(term, df, f, p, excess / (excess + trials)))
+            start += df
+        return effects
 
-def _fit_means(
-    design: Values, arm: npt.NDArray[np.int64], y: Values
-) -> tuple[Values, Values] | None:
-    """The same by the arms' means, weighted by their trials, which are all alike in the design."""
-    count = np.bincount(arm, minlength=len(design))
-    there = count > 0
-    root = np.sqrt(count[there])
-    means = np.bincount(arm, y, minlength=len(design))[there] / count[there]
-    q, r = np.linalg.qr(root[:, None] * design[there])
-    params = np.linalg.solve(r, q.T @ (root * means))
-    residual = y - (design @ params)[arm]
-    ssr = float(residual @ residual)
-    if ssr <= _ROUNDING * (y @ y):
-        return None
-    inverse = np.linalg.inv(r)
-    return params, ssr / (len(y) - design.shape[1]) * (inverse @ inverse.T)
+    def _fit(self, y: Values) -> tuple[Values, Values] | None:
+        """Least squares of y of every trial: coefficients and their covariance.
+
+        None for a fit without residuals.
+        """
+        if len(self._arm) * self._columns.shape[1] > _LARGE:
+            return self._fit_means(y)
+        # statsmodels takes a second to import: only a design needs it.
+        from statsmodels.regression.linear_model import OLS
+
+        fit = OLS(y, self._columns[self._arm]).fit()
+        if fit.ssr <= _ROUNDING * (y @ y):
+            return None
+        return fit.params, fit.cov_params()
+
+    def _fit_means(self, y: Values) -> tuple[Values, Values] | None:
+        """The same by the arms' means, weighted by their trials, which are alike in the design."""
+        there = self._count > 0
+        root = np.sqrt(self._count[there])
+        means = np.bincount(self._arm, y, minlength=len(self._count))[there] / self._count[there]
+        q, r = self._factors
+        params = np.linalg.solve(r, q.T @ (root * means))
+        residual = y - (self._columns @ params)[self._arm]
+        ssr = float(residual @ residual)
+        if ssr <= _ROUNDING * (y @ y):
+            return None
+        inverse = np.linalg.inv(r)
+        return params, ssr / (len(y) - self._columns.shape[1]) * (inverse @ inverse.T)
+
+    @cached_property
+    def _factors(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Q and R of the arms with trials, each by the root of how many it has."""
+        there = self._count > 0
+        q, r = np.linalg.qr(np.sqrt(self._count[there])[:, None] * self._columns[there])
+        return q, r
 
 
 def level_means(

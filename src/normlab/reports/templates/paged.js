@@ -13,9 +13,14 @@ for (const box of document.querySelectorAll(".paged")) {
     const pages = Math.max(1, Math.ceil(found.length / size));
     page = Math.min(Math.max(page, 0), pages - 1);
     body.replaceChildren(...found.slice(page * size, (page + 1) * size).flat());
+    const focused = document.activeElement;
     back.disabled = page === 0;
     on.disabled = page === pages - 1;
-    status.textContent = `page ${page + 1} of ${pages}: ${found.length} of ${groups.length}`;
+    // A disabled button loses the keyboard's place.
+    if (focused === back && back.disabled) (on.disabled ? input : on).focus();
+    if (focused === on && on.disabled) (back.disabled ? input : back).focus();
+    const what = `${found.length || "none"} of ${groups.length}`;
+    status.textContent = found.length ? `page ${page + 1} of ${pages}: ${what}` : what;
   };
   const filter = () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -41,7 +46,7 @@ for (const box of document.querySelectorAll(".paged")) {
         ordered = [...groups].sort((one, other) => {
           const [a, b] = [keys.get(one), keys.get(other)];
           if (column === 0 || (isNaN(a) && isNaN(b))) {
-            return (falls ? 1 : -1) * value(one, column).localeCompare(value(other, column));
+            return (falls ? 1 : -1) * value(one, column).localeCompare(value(other, column), undefined, { numeric: true });
           }
           if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b);  // without a number: last
           return falls ? b - a : a - b;
