@@ -1,5 +1,6 @@
 """Stores of machines that share no disk, joined: each trial once, and nothing overwritten."""
 
+import gzip
 import json
 import os
 import shutil
@@ -136,11 +137,38 @@ def test_a_conflict_is_shown_and_kept_apart_and_the_same_merge_adds_nothing(tmp_
     assert again.conflicts == found.conflicts
     (kept,) = (here / "conflicts").iterdir()
     assert str(kept) == conflict["kept"]
+    normlab.import_trials(kept, into=here)  # from its place among the conflicts
+    assert list((here / "conflicts").iterdir()) == [kept]
     apart = normlab.import_trials(kept, into=tmp_path / "c/s")
     assert sum(apart.taken.values()) == 1
     (row,) = contents(tmp_path / "c/s")["trials"]
     (version,) = [r for r in contents(there)["trials"] if r["id"] == conflict["id"]]
     assert row == version
+
+
+def test_an_export_replaces_nothing_but_a_file_of_trials(tmp_path: Path) -> None:
+    """A study file, say, that was named first by mistake."""
+    here = fill(tmp_path / "runs/s", plan([0]), [("none", 0)])
+    mine = tmp_path / "s.yaml"
+    for content in (b"question: Does it last?", gzip.compress(b"a log")):
+        mine.write_bytes(content)
+        with pytest.raises(UserError, match="is no file of export-trials: name another one"):
+            normlab.export_trials(mine, "s", runs=tmp_path / "runs")
+        assert mine.read_bytes() == content
+    with pytest.raises(UserError, match="is no file of export-trials"):
+        normlab.export_trials(here / "store.sqlite", "s", runs=tmp_path / "runs")
+    mine.write_bytes(b"")
+    normlab.export_trials(mine, "s", runs=tmp_path / "runs")
+    first = mine.read_bytes()
+    normlab.export_trials(mine, "s", runs=tmp_path / "runs")
+    assert mine.read_bytes() == first != b""
+
+
+def test_an_export_of_nothing_finished_is_one_message_and_no_file(tmp_path: Path) -> None:
+    fill(tmp_path / "runs/s", plan([0, 1]), [("none", 0)])
+    with pytest.raises(UserError, match="no trial is finished"):
+        normlab.export_trials(tmp_path / "f", "s", seeds=[1], runs=tmp_path / "runs")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from normlab.study.engines.ray import engine as engine_module
 from normlab.study.engines.ray.cluster import Needs
 from normlab.study.engines.ray.engine import RayEngine, _inside, _verdict
 from normlab.study.engines.ray.shipping import Given, Module
-from normlab.study.engines.ray.worker import install
+from normlab.study.engines.ray.worker import Work, install
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
@@ -353,6 +353,17 @@ def test_an_address_is_a_host_with_a_port(address: str) -> None:
         cluster_module._resolved(address)
 
 
+def test_where_no_cluster_runs_auto_is_a_mistake_of_the_users(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    services = pytest.importorskip("ray._private.services")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", set)
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
+    with pytest.raises(UserError, match="no Ray cluster runs here"):
+        cluster_module._resolved("auto")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -364,14 +375,40 @@ def test_an_address_is_a_host_with_a_port(address: str) -> None:
 def test_options_of_another_engine_are_refused(wrong: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError):
         run_plan(study(seeds=2), tmp_path, RunOptions(**wrong))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"engine": "rays"}, {"gpus_per_worker": 0}, {"memory_per_worker": -1}]
+    "wrong",
+    [
+        {"engine": "rays"},
+        {"gpus_per_worker": 0},
+        {"memory_per_worker": -1},
+        {"memory_per_worker": float("inf")},
+        {"memory_per_worker": 1e300},
+        {"gpus_per_worker": float("nan")},
+        {"gpus_per_worker": 1.5},
+        {"gpus_per_worker": 0.00001},
+    ],
 )
 def test_values_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         RunOptions(**wrong)
+
+
+@pytest.mark.parametrize("gpus", [0.25, 0.3333, 1, 1.0, 2])
+def test_gpus_are_whole_or_a_share_of_one(gpus: float) -> None:
+    assert RunOptions(engine="ray", gpus_per_worker=gpus).gpus_per_worker == gpus
+
+
+def test_a_worker_without_the_gpu_that_it_was_given_does_not_begin(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where a node has torch's build for CPUs: every trial that it got would fail."""
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="torch sees no GPU"):
+        Work(Given(device="cuda", threads=1, folder=tmp_path, marker=None))
 
 
 def test_a_node_has_room_for_what_its_scarcest_resource_allows() -> None:

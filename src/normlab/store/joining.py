@@ -29,6 +29,7 @@ from normlab.store.portable import (
     TrialsFile,
     identity,
     identity_if_any,
+    may_replace,
     pack,
 )
 from normlab.store.sameness import differences
@@ -263,7 +264,8 @@ def _keep(folder: Path, source: FolderOrigin | TrialsFile, ids: AbstractSet[str]
         try:
             with temporary.open("xb") as stream:
                 digest, _ = pack(stream, source.head, _chosen(source, ids))
-            path = target / f"{name.removesuffix(ENDING)}-{digest[:12]}{ENDING}"
+            mark = f"-{digest[:12]}"  # which a file of this folder has already
+            path = target / f"{name.removesuffix(ENDING).removesuffix(mark)}{mark}{ENDING}"
             put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -291,12 +293,13 @@ def export(
 
     Args:
         source: The folder.
-        path: The file; what was there is replaced.
+        path: The file; an older one of trials is replaced, nothing else.
         only: Ids; None for all that are finished.
         kinds: Of the files that go along.
 
     Raises:
-        UserError: The file cannot be written, or a trial is not as a run leaves it.
+        UserError: The file cannot be written, no trial is finished, or one is not as a run leaves
+            it.
     """
     temporary = temporary_name(path.parent)
     entries = source.entries(only=only, bare=not kinds)
@@ -304,9 +307,13 @@ def export(
         make_folder(path.parent)
         if path.is_dir():
             raise UserError(f"{path} is a folder: name a file")
+        if not may_replace(path):
+            raise UserError(f"{path} is there, and is no file of export-trials: name another one")
         try:
             with temporary.open("xb") as stream:
                 _, count = pack(stream, source.head, _whole(entries), kinds)
+            if not count:
+                raise UserError(f"{source.path}: no trial is finished of those to write to {path}")
             put_in_place(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

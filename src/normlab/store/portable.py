@@ -308,6 +308,22 @@ def _outcome(trial: Mapping[str, Any], pieces: Mapping[str, list[bytes]], name: 
     )
 
 
+def may_replace(path: Path) -> bool:
+    """Whether nothing is lost where a file of trials is put: none is there, or one of trials is.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_file():
+        return not path.exists()
+    start = b'{"normlab":"' + _NAME.encode()
+    try:
+        with gzip.open(path) as packed:
+            return packed.read(len(start)) in {start, b""}
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return False
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
     if not path.is_file():

@@ -36,6 +36,9 @@ from normlab.study.summary import Summary
 from normlab.study.taking import Taking
 from normlab.study.telling import Telling, nobody
 
+_MOST = 1_000_000
+"""GPUs, or GiB, of a worker: more has no node."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
@@ -81,8 +84,16 @@ class RunOptions:
             raise UserError(unknown("engine", str(self.engine), ENGINES))
         for name in ("gpus_per_worker", "memory_per_worker"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise UserError(f"{name} is {value!r}: a number above 0 is allowed")
+            if value is not None and not (isinstance(value, int | float) and 0 < value <= _MOST):
+                raise UserError(
+                    f"{name} is {value!r}: a number above 0, at most {_MOST:,}, is allowed"
+                )
+        gpus = self.gpus_per_worker
+        if gpus is not None and round(gpus, 4 if gpus < 1 else 0) != gpus:
+            raise UserError(
+                f"gpus_per_worker is {gpus!r}: Ray knows whole GPUs, or a share of one with at "
+                "most 4 decimals"
+            )
         for name in ("workers", "threads"):
             value = getattr(self, name)
             allowed = "a whole number above 0" + (" or auto" if name == "workers" else "")
@@ -126,6 +137,10 @@ def _run_plan(
     plan: Plan, runs: Path, options: RunOptions, listener: Listener, there: Machines
 ) -> Summary:
     device = there.device(options.device)
+    # Asked before the store is opened: what cannot train changes nothing there.
+    there.worker_count(
+        workers=options.workers, device=device, threads=options.threads, units=len(plan.trials)
+    )
     ours = _ours(plan, options)
     # Read here first: data that are missing are the user's to mend, not a trial's failure, and a
     # mistake changes nothing in the store.

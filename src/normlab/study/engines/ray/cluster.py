@@ -221,17 +221,21 @@ def _resolved(address: str) -> str:
     if address == "auto":
         from ray._private import services
 
+        found: object = address
         with contextlib.suppress(AttributeError, TypeError):  # no public function says it
-            found = services.get_ray_address_from_environment("auto", None)
-            if found in {None, "local"}:
-                running = services.find_gcs_addresses()
-                found = next(iter(running)) if len(running) == 1 else None
-            if found is None:
-                raise UserError(
-                    "no Ray cluster runs here: start one with `ray start --head`, or give "
-                    "--address HOST:PORT"
-                )
-            address = str(found)
+            try:
+                found = services.get_ray_address_from_environment("auto", None)
+                if found in {None, "local"}:
+                    running = services.find_gcs_addresses()
+                    found = next(iter(running)) if len(running) == 1 else None
+            except ConnectionError:
+                found = None
+        if found is None:
+            raise UserError(
+                "no Ray cluster runs here: start one with `ray start --head`, or give "
+                "--address HOST:PORT"
+            )
+        address = str(found)
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(f"address is '{address}': auto or HOST:PORT is allowed")

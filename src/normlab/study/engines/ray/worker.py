@@ -47,6 +47,15 @@ class Work:
     """
 
     def __init__(self, given: Given) -> None:
+        """Get ready.
+
+        Raises:
+            RuntimeError: Trials are to train on a GPU, and torch sees none: all would fail.
+        """
+        import torch
+
+        if given.device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("Ray counts a GPU there, but torch sees no GPU")
         self.given = given
         _sweep(Path(tempfile.gettempdir()))
         self.private = Path(tempfile.mkdtemp(prefix=f"{_NAME}{_host()}-{os.getpid()}-"))
@@ -65,9 +74,6 @@ class Work:
             current = self.private / "current"
             current.mkdir()
         os.chdir(current)
-
-        import torch
-
         torch.set_num_threads(given.threads)
 
     def train(self, parcel: Parcel, images: Sequence[Any]) -> Iterator[Told]:
