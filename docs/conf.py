@@ -39,6 +39,7 @@ CONTENTS = {
         "docs/lint",
         "docs/from-python",
         "docs/performance",
+        "docs/running-at-scale",
     ],
     "Background": [
         "docs/statistics",

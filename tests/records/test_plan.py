@@ -27,6 +27,7 @@ def old(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "kept"
     folder.mkdir(parents=True)
     shutil.copy(ASSETS / "plan-1.sqlite", folder / "store.sqlite")
+    Store.bring_up_to_date(folder)  # its schema; the plan stays of the version before
     return folder
 
 

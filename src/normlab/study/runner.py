@@ -185,7 +185,8 @@ def _run_plan(
         lost |= foreign
         _sweep(store, keep=lost, forget=set(failed))
         store.let_in()
-        tasks = _tasks(plan, store, ours & ({i for i in ids if states[i] in _UNFINISHED} | lost))
+        wanted = ours & ({i for i in ids if states[i] in _UNFINISHED} | lost)
+        tasks = _tasks(plan, folder, wanted, store.run)
         alone = _alone_as_before(store, lost - foreign)
         telling = Telling(plan, listener)
         taking = Taking(store, tasks, lost, foreign, summary)
@@ -259,16 +260,18 @@ def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) 
     return {row["id"]: row["reason"] for row in store.rows("trials", found)}
 
 
-def _tasks(plan: Plan, store: Store, wanted: AbstractSet[str]) -> list[Task]:
+def _tasks(
+    plan: Plan, folder: Path, wanted: AbstractSet[str], run: str | None = None
+) -> list[Task]:
     return [
         Task(
             trial_id=trial.id,
             recipe=trial.arm.recipe,
             seed=trial.seed,
-            folder=store.folder,
+            folder=folder,
             code=trial.code,
             code_files=plan.study.code,
-            run=store.run,
+            run=run,
         )
         for trial in plan.trials.values()
         if trial.id in wanted
