@@ -23,7 +23,7 @@ from normlab.records.plan import PlanRecord
 from normlab.store import DATABASE, Store
 from normlab.study.merging import merge
 from normlab.study.plan import make_plan
-from normlab.study.runner import run_plan
+from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
 from normlab.study.stored import compared_files
 
@@ -104,6 +104,24 @@ def test_a_run_of_the_whole_study_trains_nothing_more(trained: Path, tmp_path: P
     merge([trained / "one/s", trained / "two/s"], tmp_path / "s")
     summary = run_plan(make_plan(study([0, 1, 2, 3])), tmp_path)
     assert (summary.trained, summary.counts) == (0, {"complete": 8})
+
+
+def test_files_that_are_lost_here_come_from_the_other_store(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "one/s", tmp_path / "s")
+    (weights, other, *_) = sorted((tmp_path / "s/artifacts").glob("*/weights.pt"))
+    weights.unlink()
+    other.write_bytes(b"short")
+    found = merge([trained / "one/s"], tmp_path / "s")
+    assert (found.taken, found.known, found.filled) == ({}, 4, 2)
+    assert compared_files(tmp_path / "s") == (8, [])
+
+
+def test_what_another_machine_has_finished_is_not_unfinished(tmp_path: Path) -> None:
+    for name in "12":
+        run_plan(make_plan(study([0, 1])), tmp_path / name, RunOptions(shard=f"{name}/2"))
+    found = merge([tmp_path / "1/s", tmp_path / "2/s"], tmp_path / "s")
+    assert (sum(found.taken.values()), found.unfinished) == (4, 0)
+    assert merge([tmp_path / "1/s"], tmp_path / "half").unfinished == 2
 
 
 def test_bits_that_are_equal_are_no_conflict_wherever_they_were_trained(

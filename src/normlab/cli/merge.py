@@ -132,7 +132,7 @@ def _print(found: Merged) -> None:
         console.print(f"from {source}: {counted(count, 'trial')}", soft_wrap=True)
     if found.unfinished:
         text = counted(found.unfinished, "planned trial")
-        console.print(f"not finished there, left behind: {text}", soft_wrap=True)
+        console.print(f"finished neither there nor here: {text}", soft_wrap=True)
     for one in found.conflicts[:_MOST]:
         console.print(
             f"conflict: {_name(one)}, in {one['source']}: {'; '.join(one['differs'])}. "

@@ -168,7 +168,7 @@ class Joined:
         filled: How many of these were here without files, and have them now.
         differing: Those that are here with other numbers.
         refused: Those that cannot be taken.
-        unfinished: How many of its planned trials are not finished there.
+        unfinished: Ids of its planned trials that are not finished there.
         bare: How many were taken without files that are not there.
         kept: The file with its version of the differing ones.
     """
@@ -178,7 +178,7 @@ class Joined:
     filled: int = 0
     differing: list[Differing] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    unfinished: int = 0
+    unfinished: list[str] = field(default_factory=list)
     bare: int = 0
     kept: Path | None = None
 
@@ -193,7 +193,7 @@ def join(store: Store, source: FolderOrigin | TrialsFile) -> Joined:
     with as_written(source.path):
         for entry in _read(source):
             if isinstance(entry, TrialRow):
-                found.unfinished += 1
+                found.unfinished.append(entry.id)
                 store.add_trials([entry])
             else:
                 _join(store, entry, found)

@@ -604,16 +604,22 @@ class Store:
     def take_files(self, one: Outcome) -> bool:
         """Store the files of an outcome whose trial is here without them; whether there were any.
 
+        Also those that were here, and are lost or have another size now.
+
         Raises:
             RefusedError: One of them is not as recorded; none is stored.
         """
-        here = {artifact.kind for artifact in self.artifacts(one.trial["id"])}
+        trial_id = one.trial["id"]
+        lost = {loss.artifact.kind for loss in self.losses([trial_id])}
+        here = {artifact.kind for artifact in self.artifacts(trial_id)} - lost
         lacking = [values for values in one.artifacts if values[1] not in here]
         if not lacking:
             return False
         files = one.load()
         self._write_files({values[2]: files[values[2]] for values in lacking})
-        self._connection.executemany("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?)", lacking)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", lacking
+        )
         return True
 
     def add_trials(self, trials: Iterable[TrialRow]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from normlab.errors import UserError, listing, unknown
+from normlab.records import FINISHED
 from normlab.records.plan import PlanRecord
 from normlab.store import DATABASE, NoRunsError, Store
 from normlab.store.joining import FolderOrigin, Joined, export, folder_origin, head_of, join, origin
@@ -58,7 +59,7 @@ class Merged:
         taken: How many trials it had not before, by the folder or file that they came from.
         known: How many of the others' trials were there already, with the same numbers.
         filled: How many of these were there without weights or predictions, and have them now.
-        unfinished: How many planned trials of the others are not finished there: these stay behind.
+        unfinished: How many planned trials of the others are finished neither there nor here.
         conflicts: One mapping per trial that has other numbers elsewhere: `arm`, `seed`, `id`,
             `source`, `differs`, `here`, `there`, `kept`. What the folder had stays, and the other
             version is in the file `kept`.
@@ -154,7 +155,9 @@ def _merge(origins: Sequence[FolderOrigin | TrialsFile], into: Path) -> Merged:
             store.put_plan(plan, after.since)
         if before is None or list(after.looks) != list(before.looks):
             store.put_looks(after.looks)
-        return _told(made, plan, found)
+        states = store.states({i for _, joined in found for i in joined.unfinished})
+        left = sum(state not in FINISHED for state in states.values())
+        return replace(_told(made, plan, found), unfinished=left)
 
 
 def _head(store: Store) -> Head | None:
@@ -259,7 +262,6 @@ def _told(
         made,
         known=sum(joined.known for _, joined in found),
         filled=sum(joined.filled for _, joined in found),
-        unfinished=sum(joined.unfinished for _, joined in found),
     )
 
 

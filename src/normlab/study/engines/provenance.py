@@ -119,6 +119,7 @@ def _onednn() -> str:
     return f"oneDNN {levels[max(has, most)]}"
 
 
+@cache
 def _numba() -> str:
     """The processor that Numba compiles for, and a mark of the instructions it may use."""
     try:
@@ -183,8 +184,9 @@ def _cpu_name() -> str:
     return _cpu_info().get("model name") or platform.processor() or platform.machine()
 
 
-def _cpu_flags() -> set[str]:
-    return set(_cpu_info().get("flags", "").split())
+@cache
+def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_info().get("flags", "").split())
 
 
 @cache
