@@ -35,7 +35,8 @@ from normlab.records import FINISHED, Artifact, EpochRecord
 from normlab.records.plan import Declaration, PlanRecord
 from normlab.store.paths import ARTIFACTS, artifact_path, is_id
 from normlab.store.plans import parse_plan
-from normlab.store.store import Look, TrialRow
+from normlab.store.reading import Look
+from normlab.store.store import TrialRow
 from normlab.store.takeover import Outcome, RefusedError, Row, check_identity, checked
 
 VERSION = 1
