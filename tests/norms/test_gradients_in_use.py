@@ -122,6 +122,23 @@ def test_channels_last_maps_kept_as_numpy_arrays_give_torch_s_gradient(kind: str
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["batch", "group", "layer"])
+def test_maps_kept_in_half_precision_give_the_gradient(
+    kind: str, dtype: torch.dtype, affine: bool
+) -> None:
+    """No loop is for such maps: the reference takes them."""
+    x = X.to(dtype).requires_grad_()
+    made = make(kind, 8, affine=affine, **({"groups": 4} if kind == "group" else {}))
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t):
+        kept = made(x)
+    (found,) = gradients(kept, [x], create_graph=False)
+    (expected,) = gradients(made(x), [x], create_graph=False)
+    assert found.dtype is dtype
+    torch.testing.assert_close(found.float(), expected.float(), rtol=0.02, atol=0.02)
+
+
 SMALL = X[:1, :, :2, :2].float().contiguous()
 WAY_OUT = r"NORMLAB_BACKEND|reference|vectorize|torch\.func"
 

@@ -430,8 +430,10 @@ def pooled_backward(
     dweight = None if weight is None else torch.empty_like(weight)
     dbias = None if bias is None else torch.empty_like(bias)
     dgate = None if gate is None else torch.empty_like(gate)
+    # By the dtype that the maps had: a hook may give them back in one that no loop is for.
+    task = _task(plan.backward, plan.returns[0].dtype)
     if not call(
-        _task(plan.backward, x.dtype), plan.threads, (*plan.numbers, plan.threads, plan.sums),
+        task, plan.threads, (*plan.numbers, plan.threads, plan.sums),
         (stats, own, room, out, dweight, dbias, dgate), (x, dy, weight, bias, gate), plan.returns,
     ):  # fmt: skip
         return None
