@@ -1,11 +1,14 @@
 """Fixtures that several parts of the suite share."""
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from normlab.cli import main
 from normlab.recipe import Recipe
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
@@ -49,6 +52,23 @@ def digits() -> dict[str, object]:
 @pytest.fixture
 def recipe(digits: dict[str, object]) -> Recipe:
     return Recipe.parse(digits)
+
+
+@pytest.fixture
+def normlab_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Any:
+    """Run a command line in this process: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["normlab", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
 
 
 QUESTION = "Does <norm> matter & how much?"

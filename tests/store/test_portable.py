@@ -326,19 +326,8 @@ def test_a_trial_says_from_which_file_it_came(runs: Path, tmp_path: Path) -> Non
             assert [place["chip"] for place in places] == ["abacus"]
 
 
-def test_the_commands(
-    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from normlab.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["normlab", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
+def test_the_commands(runs: Path, tmp_path: Path, normlab_command: Any) -> None:
+    run = normlab_command
     code, out, _ = run("export-trials", "f.trials.gz")
     assert (code, "f.trials.gz: 4 trials of s" in out) == (0, True)
     code, out, _ = run("export-trials", "g.trials.gz", "s", "--arm", "none", "--seed", "0")

@@ -580,20 +580,3 @@ def test_the_command_says_what_it_did(normlab_command: Any, tmp_path: Path) -> N
     assert (code, err) == (2, "normlab: nowhere is not there\n")
     code, out, _ = normlab_command("status", "s")
     assert (code, "2 of 2 trials finished" in out) == (0, True)
-
-
-@pytest.fixture
-def normlab_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Any:
-    from normlab.cli import main
-
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["normlab", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), *capsys.readouterr()
-
-    return run

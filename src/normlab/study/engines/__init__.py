@@ -39,25 +39,6 @@ def worker_count(*, workers: int | Literal["auto"], device: str, threads: int, u
     return min(wanted if workers == "auto" else workers, max(units, 1))
 
 
-def choose(*, workers: int | Literal["auto"], device: str, threads: int, units: int) -> Engine:
-    """The engine for a run: `processes` for more than one worker, `serial` otherwise.
-
-    Args:
-        workers: How many units of work to train side by side; see `worker_count`.
-        device: "cpu" or "cuda".
-        threads: CPU threads of each worker.
-        units: No more workers than these.
-
-    Raises:
-        UserError: Workers would run the user's script again; see `main_guard`.
-    """
-    count = worker_count(workers=workers, device=device, threads=threads, units=units)
-    if count == 1:
-        return SerialEngine(device=device, threads=threads)
-    check_main_guard()
-    return ProcessEngine(count, device=device, threads=threads)
-
-
 def resolve_device(device: str) -> str:
     """Turn "auto" into "cpu" or "cuda", whichever there is; the others stay.
 
@@ -87,7 +68,7 @@ __all__ = [
     "Started",
     "Task",
     "Unit",
-    "choose",
+    "check_main_guard",
     "resolve_device",
     "worker_count",
 ]

@@ -7,8 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import torch
+
 from normlab.errors import UserError
-from normlab.study.engines.engine import Engine
+from normlab.study.engines import (
+    Engine,
+    ProcessEngine,
+    SerialEngine,
+    check_main_guard,
+    resolve_device,
+    worker_count,
+)
+from normlab.study.engines.provenance import provenance
 
 if TYPE_CHECKING:
     from normlab.study.engines.ray.cluster import Cluster, Needs
@@ -91,14 +101,10 @@ class ThisMachine:
 
     def device(self, wanted: str) -> str:
         """Turn "auto" into "cpu" or "cuda", whichever torch sees; the others stay."""
-        from normlab.study.engines import resolve_device
-
         return resolve_device(wanted)
 
     def here(self, device: str, threads: int) -> dict[str, object]:
         """Where and with what this process would train."""
-        from normlab.study.engines.provenance import provenance
-
         return provenance(device, threads)
 
     def worker_count(
@@ -109,8 +115,6 @@ class ThisMachine:
         Raises:
             UserError: The serial engine is asked for more than one.
         """
-        from normlab.study.engines import worker_count
-
         if self.engine == "serial":
             if workers not in {"auto", 1}:
                 raise UserError(f"workers is {workers}: engine 'serial' trains one unit at a time")
@@ -120,15 +124,16 @@ class ThisMachine:
     def choose(
         self, *, workers: int | Literal["auto"], device: str, threads: int, units: int
     ) -> Engine:
-        """The serial engine for one worker, unless processes are asked for; else theirs."""
-        from normlab.study.engines import ProcessEngine, choose
-        from normlab.study.engines.main_guard import check_main_guard
+        """The serial engine for one worker, unless processes are asked for; else theirs.
 
+        Raises:
+            UserError: Workers would run the user's script again; see `main_guard`.
+        """
         count = self.worker_count(workers=workers, device=device, threads=threads, units=units)
-        if self.engine == "processes" and count == 1:
-            check_main_guard()
-            return ProcessEngine(count, device=device, threads=threads)
-        return choose(workers=count, device=device, threads=threads, units=units)
+        if count == 1 and self.engine != "processes":
+            return SerialEngine(device=device, threads=threads)
+        check_main_guard()
+        return ProcessEngine(count, device=device, threads=threads)
 
 
 class RayNodes:
@@ -144,10 +149,6 @@ class RayNodes:
 
     def here(self, device: str, threads: int) -> dict[str, object] | None:
         """As this process would train: nodes of its kind give the same bits."""
-        import torch
-
-        from normlab.study.engines.provenance import provenance
-
         if device == "cuda" and not torch.cuda.is_available():
             return None
         return provenance(device, threads)
