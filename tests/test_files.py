@@ -123,7 +123,7 @@ def test_what_another_machine_writes_stays_for_a_day(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as there:
-        there.setattr(files, "_host", lambda: "0000abcd")
+        there.setattr(files, "host_mark", lambda: "0000abcd")
         theirs = temporary_name(tmp_path)
     theirs.write_bytes(b"half")
     sweep(tmp_path)

@@ -86,7 +86,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 def temporary_name(folder: Path) -> Path:
     """A name in `folder` that nobody else uses, and that `sweep` knows as normlab's."""
-    return folder / f".normlab-{_host()}-{os.getpid()}-{_TOKEN}-{next(_COUNT)}.tmp"
+    return folder / f".normlab-{host_mark()}-{os.getpid()}-{_TOKEN}-{next(_COUNT)}.tmp"
 
 
 def make_folder(folder: Path) -> None:
@@ -162,7 +162,7 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
 
 def _is_left(entry: os.DirEntry[str], host: str, pid: str, token: str) -> bool:
     """Whether the process that wrote this temporary file is gone."""
-    if host == _host():
+    if host == host_mark():
         if int(pid) == os.getpid():  # this one, or a dead one that had its number
             return token != _TOKEN
         if not is_running(int(pid)):
@@ -183,7 +183,8 @@ def is_running(pid: int) -> bool:
     return True
 
 
-def _host() -> str:
+def host_mark() -> str:
+    """A mark of this machine's name that fits into the name of a file."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
 
 

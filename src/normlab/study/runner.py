@@ -162,7 +162,7 @@ def _run_plan(
         blameless, failed = _failed(store, states, options)
         store.release([*again, *blameless, *failed])
         summary = Summary(planned=len(ids), counts={}, failures={})
-        place, here = _place(there, options, device)
+        here = _one_place(there, options, device)
         if store.is_alone:  # else the first of the runs here did
             summary = _adopt(
                 store,
@@ -174,15 +174,15 @@ def _run_plan(
             )
         states = store.states(ids)
         foreign: set[str] = set()
-        if place is not None and (finished := [i for i in ids if states[i] in FINISHED]):
+        finished = [i for i in ids if states[i] in FINISHED]
+        if finished and (place := here or there.here(device, options.threads)) is not None:
             texts = _elsewhere(store, finished, place)
             if options.same_machine:
                 foreign = set(texts)
             else:
                 summary = replace(summary, elsewhere=dict(Counter(texts.values())))
         losses = store.losses(ids, hashes=options.retrain_lost)
-        lost = {loss.trial_id for loss in losses} if options.retrain_lost else set()
-        lost |= foreign
+        lost = foreign | ({loss.trial_id for loss in losses} if options.retrain_lost else set())
         _sweep(store, keep=lost, forget=set(failed))
         store.let_in()
         wanted = ours & ({i for i in ids if states[i] in _UNFINISHED} | lost)
@@ -242,16 +242,18 @@ def _ours(plan: Plan, options: RunOptions) -> set[str]:
 _UNFINISHED = frozenset[TrialState]({"pending", "running"})
 
 
-def _place(there: Machines, options: RunOptions, device: str) -> tuple[Place | None, Place | None]:
-    """Where the trials would train, if that is known; once more if all have to be of that place.
+def _one_place(there: Machines, options: RunOptions, device: str) -> Place | None:
+    """The place that all trials have to be of; None where any is right.
 
     Raises:
-        UserError: They have to, and it is not known.
+        UserError: They have to be of one, and it is not known.
     """
+    if not options.same_machine:
+        return None
     place = there.here(device, options.threads)
-    if place is None and options.same_machine:
+    if place is None:
         raise UserError("same_machine needs a GPU on this machine too: its kind is compared")
-    return place, place if options.same_machine else None
+    return place
 
 
 def _reasons(store: Store, states: Mapping[str, TrialState], state: TrialState) -> dict[str, str]:

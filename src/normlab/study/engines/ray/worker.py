@@ -13,14 +13,13 @@ import platform
 import shutil
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from normlab import data
-from normlab.files import is_running, write_whole
+from normlab.files import host_mark, is_running, write_whole
 from normlab.own_code.finding import find, look_anew
 from normlab.study.engines.engine import (
     Ended,
@@ -58,7 +57,7 @@ class Work:
             raise RuntimeError("Ray counts a GPU there, but torch sees no GPU")
         self.given = given
         _sweep(Path(tempfile.gettempdir()))
-        self.private = Path(tempfile.mkdtemp(prefix=f"{_NAME}{_host()}-{os.getpid()}-"))
+        self.private = Path(tempfile.mkdtemp(prefix=f"{_NAME}{host_mark()}-{os.getpid()}-"))
         self.last_words = str(self.private / "crash")
         self._crash = Path(self.last_words).open("w", encoding="utf-8")  # noqa: SIM115 (for life)
         faulthandler.enable(self._crash)
@@ -213,12 +212,8 @@ def _sees(given: Given) -> bool:
 
 def _sweep(folder: Path) -> None:
     """Remove what workers left here that were killed."""
-    ours = f"{_NAME}{_host()}-"
+    ours = f"{_NAME}{host_mark()}-"
     for path in folder.glob(f"{ours}*-*"):
         number = path.name.removeprefix(ours).partition("-")[0]
         if number.isdecimal() and not is_running(int(number)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _host() -> str:
-    return f"{zlib.crc32(platform.node().encode()):08x}"
