@@ -437,6 +437,25 @@ def test_a_worker_writes_nothing_but_a_trial_s_files(name: str) -> None:
     assert str(_inside("artifacts/0/weights.pt")) == "artifacts/0/weights.pt"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ATEN_CPU_CAPABILITY",
+        "MKL_CBWR",
+        "NORMLAB_BACKEND",
+        "NORMLAB_LANES",
+        "NUMBA_CPU_NAME",
+        "ONEDNN_MAX_CPU_ISA",
+    ],
+)
+def test_what_the_user_set_of_how_is_computed_holds_on_every_node(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(name, "set here")
+    given = Given(device="cpu", threads=1, folder=tmp_path, marker=None)
+    assert given.settings[name] == "set here"
+
+
 def test_modules_are_written_as_whole_packages_and_only_where_they_lack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,7 +49,7 @@ _ONEDNN = (
 )
 """oneDNN's levels from the highest, each with the flags that a chip needs for it."""
 
-_SWITCHES = (
+SWITCHES = (
     *("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_DEFAULT_FPMATH_MODE"),
     "NORMLAB_LANES",
 )
@@ -101,7 +101,7 @@ def _kernels(device: str) -> str:
     used = [instructions()]
     if norms == "cpu":
         used.append(_numba())
-    used += [f"{name}={os.environ[name]}" for name in _SWITCHES if os.environ.get(name)]
+    used += [f"{name}={os.environ[name]}" for name in SWITCHES if os.environ.get(name)]
     return f"{norms} ({'; '.join(filter(None, used))})"
 
 

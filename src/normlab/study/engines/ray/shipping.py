@@ -13,17 +13,16 @@ from normlab.errors import UserError
 from normlab.own_code.finding import find
 from normlab.recipe.data import Data
 from normlab.study.engines.engine import Message, Task
+from normlab.study.engines.provenance import SWITCHES
 from normlab.study.own import own_code
 
 _SETTINGS = (
+    *SWITCHES,
     "ATEN_CPU_CAPABILITY",
     "DNNL_MAX_CPU_ISA",
-    "MKL_CBWR",
-    "MKL_ENABLE_INSTRUCTIONS",
-    "NORMLAB_LANES",
+    "NORMLAB_BACKEND",
     "NUMBA_CPU_FEATURES",
     "NUMBA_CPU_NAME",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
 """Variables by which the user decides how the libraries compute: the same on every node."""
