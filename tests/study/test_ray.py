@@ -273,6 +273,19 @@ def test_other_code_on_every_node_is_one_message(
         assert {row["state"] for row in store.rows("trials", list(made.trials))} == {"pending"}
 
 
+def test_workers_that_cannot_begin_on_any_node_are_one_message(
+    options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were given their units already, and these wait again."""
+    monkeypatch.setattr(engine_module, "Given", partial(Given, path=None))
+    monkeypatch.setattr(engine_module, "_PATIENCE", 20.0)
+    made = study(seeds=2)
+    with pytest.raises(UserError, match=r"can train for this normlab: .*'NoneType' object"):
+        run_plan(made, tmp_path, options)
+    with Store.read(tmp_path / "s") as store:
+        assert {row["state"] for row in store.rows("trials", list(made.trials))} == {"pending"}
+
+
 def test_an_interrupted_run_frees_the_nodes_and_goes_on(
     nodes: list[Any], options: RunOptions, tmp_path: Path, torch_path: None
 ) -> None:

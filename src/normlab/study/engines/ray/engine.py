@@ -235,7 +235,7 @@ class _Shift:
         refused = self.cluster.refused
         if refused and not self.cluster.nodes():
             alive = {why for node, why in refused.items() if self.cluster.is_alive(node)}
-            if alive and not self.lost and not self.deaths:
+            if alive and not self.deaths:
                 raise UserError(
                     f"no node of the Ray cluster at {self.cluster.address} can train for this "
                     f"normlab: {'; '.join(sorted(alive))}. Install the same versions there"
