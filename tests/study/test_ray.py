@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -22,13 +23,13 @@ from normlab import data
 from normlab.errors import UserError
 from normlab.recipe import Recipe
 from normlab.store import Store
-from normlab.study.engines import Ended, EpochTrained, Started
+from normlab.study.engines import Ended, EpochTrained, Started, Task
 from normlab.study.engines.engine import Message
 from normlab.study.engines.ray import cluster as cluster_module
 from normlab.study.engines.ray import engine as engine_module
 from normlab.study.engines.ray.cluster import Needs
 from normlab.study.engines.ray.engine import RayEngine, _inside, _verdict
-from normlab.study.engines.ray.shipping import Given, Module
+from normlab.study.engines.ray.shipping import Given, Module, modules_of
 from normlab.study.engines.ray.worker import Work, install
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
@@ -488,6 +489,26 @@ def test_modules_are_written_as_whole_packages_and_only_where_they_lack(
         "__init__.py",
         "a.py",
     ]
+
+
+def test_modules_in_an_archive_are_sent_as_others_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = {
+        "zipped_ray/__init__.py": b"",
+        "zipped_ray/net.py": b"from zipped_ray.part import A\nNet = A\n",
+        "zipped_ray/part.py": b"A = 1\n",
+    }
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        for name, source in sources.items():
+            archive.writestr(name, source)
+    monkeypatch.syspath_prepend(str(tmp_path / "own.zip"))
+    recipe = Recipe.parse({"data": DATA, "model": "zipped_ray.net:Net"})
+    unit = [
+        Task(trial_id=str(seed), recipe=recipe, seed=seed, folder=tmp_path, code="of both")
+        for seed in range(2)
+    ]
+    assert {module.path: module.source for module in modules_of(unit)} == sources
 
 
 def test_given_images_take_the_place_of_those_that_are_not_here(tmp_path: Path) -> None:

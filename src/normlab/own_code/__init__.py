@@ -104,7 +104,7 @@ def _closure(names: Iterable[str], folder: Path | None, first: str) -> dict[str,
             continue
         if place.file is None:
             continue  # a folder without __init__ runs nothing
-        seen = look(_content(place), place.package)
+        seen = look(content(place), place.package)
         parts[name] = _checked(place, seen.digest)
         waiting += _own_of(seen.imports, folder, first)
     return parts
@@ -130,7 +130,12 @@ def _is_own(module: str, folder: Path | None, first: str) -> bool:
     return top not in sys.stdlib_module_names and folder_of(top) == folder
 
 
-def _content(place: Place) -> bytes:
+def content(place: Place) -> bytes:
+    """The bytes of a module's file, also inside a zip file on Python's path.
+
+    Raises:
+        UserError: It cannot be read.
+    """
     assert place.file is not None
     try:
         return place.file.read_bytes()
@@ -172,4 +177,4 @@ def _checked(place: Place, digest: str) -> str:
     return digest
 
 
-__all__ = ["OwnCode", "read"]
+__all__ = ["OwnCode", "content", "read"]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from normlab.data import Dataset, Facts
 from normlab.errors import UserError
+from normlab.own_code import content
 from normlab.own_code.finding import find
 from normlab.recipe.data import Data
 from normlab.study.engines.engine import Message, Task
 from normlab.study.engines.provenance import SWITCHES
-from normlab.study.own import own_code
+from normlab.study.own import import_paths, own_code
 
 _SETTINGS = (
     *SWITCHES,
@@ -106,12 +107,12 @@ def modules_of(unit: Iterable[Task]) -> tuple[Module, ...]:
     """The user's own modules that tasks rest on, with the packages that they are in.
 
     Raises:
-        UserError: One of them is no file that could be sent.
+        UserError: One of them is no file that could be sent, or cannot be read.
     """
     names: dict[str, None] = {}
-    for task in unit:
-        if task.code is None:
-            continue
+    # Once for all that rest on the same: every look reads the files.
+    differing = {(import_paths(t.recipe), t.code_files): t for t in unit if t.code is not None}
+    for task in differing.values():
         found = own_code(task.recipe, task.code_files)
         for part in found.parts if found else ():
             if part.startswith("file "):
@@ -146,4 +147,4 @@ def _module(name: str) -> Module | None:
         path = Path(*inside, place.file.name)
     else:
         path = Path(*inside[:-1], place.file.name)
-    return Module(name=name, path=path.as_posix(), source=place.file.read_bytes())
+    return Module(name=name, path=path.as_posix(), source=content(place))
