@@ -35,7 +35,7 @@ from pathlib import Path
 import crash_calls as calls
 import pandas as pd
 from crash_calls import Call, Hook, Outcome
-from crash_pairs import share
+from crash_pairs import two_runs
 from crash_power import Disk
 
 STUDY = """\
@@ -338,7 +338,7 @@ def main() -> None:
             print(printed(list(judge.tallies.values())), flush=True)
         notes = [note for tally in judge.tallies.values() for note in tally.notes]
         if options.two_runs:
-            shared = share(Path(work).resolve(), options.two_runs, random.Random(options.seed))
+            shared = two_runs(Path(work).resolve(), options.two_runs, random.Random(options.seed))
             print("two runs, one killed:", ", ".join(f"{n} {what}" for what, n in shared.items()))
             if shared["twice"] or shared["unequal"] or shared["trials"] != options.two_runs:
                 notes.append("two runs: trials lost, trained twice or unequal")

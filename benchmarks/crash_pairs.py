@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ COMMAND = [sys.executable, "-m", "normlab", "run", "s.yaml", "--workers", "1"]
 _ENDED = re.compile(r"^\[\d+/\d+\] (.*): complete", re.MULTILINE)
 
 
-def share(work: Path, trials: int, rng: random.Random) -> dict[str, int]:
+def two_runs(work: Path, trials: int, rng: random.Random) -> dict[str, int]:
     """Let two runs share so many trials, kill one of them at random, compare with one run alone.
 
     Returns:
@@ -39,7 +38,7 @@ def share(work: Path, trials: int, rng: random.Random) -> dict[str, int]:
     least = rng.randrange(1, max(trials // 3, 2))
     until(lambda: len(_ended(said[0])) >= least or killed.poll() is not None, PATIENCE)
     time.sleep(rng.uniform(0.0, 0.3))
-    os.kill(killed.pid, signal.SIGKILL)
+    killed.kill()
     killed.wait()
     assert other.wait() == 0, said[1].read_text()
     ended = [_ended(path) for path in said]
