@@ -38,6 +38,19 @@ class InHand:
             self.part(again)
         return is_short
 
+    def ends(self, reason: str, *, is_own: bool) -> list[Failed | Faulted]:
+        """What is to be told of the open trials when their worker died.
+
+        Of several nobody knows which one was it: each of them may come through.
+
+        Args:
+            reason: How it died.
+            is_own: Whether it did so itself, and was not ended by the machine or by someone.
+        """
+        if is_own and len(self.unit) == 1:
+            return [Failed(trial, reason) for trial in self.open]
+        return [Faulted(trial, reason, may_help_alone=True) for trial in self.open]
+
     def part(self, again: list[Unit] | None) -> Unit:
         """Nothing more comes of it: what is short goes to `again`, what is open is returned."""
         short = tuple(task for task in self.unit if task.trial_id in self.short)

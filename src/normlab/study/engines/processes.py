@@ -176,8 +176,6 @@ class _Worker:
     def autopsy(self) -> list[Failed | Faulted]:
         """Why it died, for each open trial, and who is to blame: the machine or the trial it had.
 
-        Of several trials nobody knows which one was it: each of them may come through.
-
         Raises:
             MachineError: It never came to life.
         """
@@ -194,10 +192,7 @@ class _Worker:
             is_killed = name in _FROM_OUTSIDE
         if not (is_killed or self.has_spoken):
             raise MachineError(f"no worker could be started: {died} before it took up a trial")
-        open_ = list(self.hand.open)
-        if is_killed or len(self.hand.unit) > 1:
-            return [Faulted(trial, died, may_help_alone=True) for trial in open_]
-        return [Failed(trial, died) for trial in open_]
+        return self.hand.ends(died, is_own=not is_killed)
 
 
 @contextlib.contextmanager

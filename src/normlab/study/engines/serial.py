@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterable
 import torch
 
 from normlab.study.engines.again import run_again
-from normlab.study.engines.engine import Faulted, Message, Unit
+from normlab.study.engines.engine import Message, Unit
+from normlab.study.engines.in_hand import InHand
 from normlab.study.engines.work import perform
 
 
@@ -32,12 +33,9 @@ class SerialEngine:
     def _run(
         self, units: Iterable[Unit], again: list[Unit] | None
     ) -> Generator[Message, None, None]:
+        hand = InHand()
         for unit in units:
-            short: set[str] = set()
+            hand.take(unit)
             for message in perform(unit, self.device):
-                if again is not None and isinstance(message, Faulted) and message.may_help_alone:
-                    short.add(message.trial_id)
-                else:
+                if not hand.note(message, again):
                     yield message
-            if again is not None and short:
-                again.append(tuple(task for task in unit if task.trial_id in short))

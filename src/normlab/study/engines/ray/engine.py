@@ -348,7 +348,6 @@ class _Shift:
 
     def _bury(self, worker: _Worker, error: Exception) -> Iterator[Message]:
         """A worker is gone: with its node, or its process alone."""
-        ends: list[Failed | Faulted]
         worker.stop()
         words = None if "node has died" in str(error) else self._ask(worker)
         if words is None:
@@ -359,8 +358,7 @@ class _Shift:
                 self._put_back(worker)
                 return
             died = f"{_DEATHS} nodes were lost that trained it, the last one {worker.node.host}"
-            ends = [Faulted(trial, died, may_help_alone=True) for trial in worker.hand.open]
-            yield from self._end(worker, ends)
+            yield from self._end(worker, worker.hand.ends(died, is_own=False))
             return
         if worker.stage != "train":
             self.starts[worker.node.id] += 1
@@ -371,11 +369,7 @@ class _Shift:
                 self._put_back(worker)
             return
         died, is_own = _verdict(words, worker.node.host)
-        if is_own and len(worker.hand.unit) == 1:
-            ends = [Failed(trial, died) for trial in worker.hand.open]
-        else:
-            ends = [Faulted(trial, died, may_help_alone=True) for trial in worker.hand.open]
-        yield from self._end(worker, ends)
+        yield from self._end(worker, worker.hand.ends(died, is_own=is_own))
 
     def _end(self, worker: _Worker, ends: Iterable[Message]) -> Iterator[Message]:
         """Tell how the open trials of a worker ended that is not used any more."""
