@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
@@ -28,13 +28,12 @@ ENGINES: tuple[EngineName, ...] = ("auto", "serial", "processes", "ray")
 
 
 class Machines(Protocol):
-    """What there is to train on.
+    """What there is to train on."""
 
-    Attributes:
-        notes: What is to be said of it when the run is over.
-    """
-
-    notes: list[str]
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of it when the run is over."""
+        ...
 
     def device(self, wanted: str) -> str:
         """Turn "auto" into "cpu" or "cuda", whichever there is; the others stay."""
@@ -97,7 +96,11 @@ class ThisMachine:
     """The machine that this process runs on."""
 
     engine: EngineName = "auto"
-    notes: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """Nothing."""
+        return []
 
     def device(self, wanted: str) -> str:
         """Turn "auto" into "cpu" or "cuda", whichever torch sees; the others stay."""
@@ -141,7 +144,11 @@ class RayNodes:
 
     def __init__(self, cluster: Cluster, gpus: float | None, memory: float | None) -> None:
         self.cluster, self.gpus, self.memory = cluster, gpus, memory
-        self.notes: list[str] = []
+
+    @property
+    def notes(self) -> list[str]:
+        """Which nodes got no worker, and why."""
+        return [f"node left out, {why}" for why in self.cluster.refused.values()]
 
     def device(self, wanted: str) -> str:
         """Turn "auto" into "cuda" where a node has a GPU, into "cpu" where none has."""
@@ -171,9 +178,7 @@ class RayNodes:
 
         needs = self._needs(device, threads)
         count = self.cluster.worker_count(workers, needs, units)
-        engine = RayEngine(self.cluster, count, device=device, threads=threads, needs=needs)
-        engine.notes = self.notes
-        return engine
+        return RayEngine(self.cluster, count, device=device, threads=threads, needs=needs)
 
     def _needs(self, device: str, threads: int) -> Needs:
         from normlab.study.engines.ray.cluster import Needs

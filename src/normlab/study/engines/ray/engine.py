@@ -45,11 +45,7 @@ _COMPARED = {
 
 
 class RayEngine:
-    """Trains on the nodes of a cluster, with a worker in each of `workers` slots.
-
-    Attributes:
-        notes: What is to be said of nodes that got no worker.
-    """
+    """Trains on the nodes of a cluster, with a worker in each of `workers` slots."""
 
     def __init__(
         self, cluster: Cluster, workers: int, *, device: str, threads: int, needs: Needs
@@ -59,7 +55,6 @@ class RayEngine:
         self.device = device
         self.threads = threads
         self.needs = needs
-        self.notes: list[str] = []
         self._images: dict[Data, Any] = {}
         self._here = actor_class()().look()
 
@@ -279,8 +274,6 @@ class _Shift:
 
     def _refuse(self, worker: _Worker, why: str) -> None:
         """No worker of this node's is used that does not train already."""
-        if worker.node.id not in self.cluster.refused:
-            self.engine.notes.append(f"node left out, {why}")
         self.cluster.refused[worker.node.id] = why
         for one in [one for one in self.crew if one.node.id == worker.node.id]:
             if one.stage == "train":
