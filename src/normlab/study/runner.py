@@ -295,7 +295,8 @@ def _engine(
         workers=options.workers, device=device, threads=threads, units=len(tasks)
     )
     units = units_of(tasks, device, most, timed=is_timed(plan.study), alone=alone)
-    return there.choose(workers=most, device=device, threads=threads, units=len(units)), units
+    workers = min(most, max(len(units), 1))
+    return there.choose(workers, device=device, threads=threads), units
 
 
 def _look_back(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import torch
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from normlab.study.engines.ray.cluster import Cluster, Needs
 
 EngineName = Literal["auto", "serial", "processes", "ray"]
-ENGINES: tuple[EngineName, ...] = ("auto", "serial", "processes", "ray")
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 class Machines(Protocol):
@@ -49,10 +49,8 @@ class Machines(Protocol):
         """How many units of work are trained side by side."""
         ...
 
-    def choose(
-        self, *, workers: int | Literal["auto"], device: str, threads: int, units: int
-    ) -> Engine:
-        """The engine for a run."""
+    def choose(self, workers: int, *, device: str, threads: int) -> Engine:
+        """The engine for a run with so many workers, at most what `worker_count` says."""
         ...
 
 
@@ -124,19 +122,16 @@ class ThisMachine:
             return 1
         return worker_count(workers=workers, device=device, threads=threads, units=units)
 
-    def choose(
-        self, *, workers: int | Literal["auto"], device: str, threads: int, units: int
-    ) -> Engine:
+    def choose(self, workers: int, *, device: str, threads: int) -> Engine:
         """The serial engine for one worker, unless processes are asked for; else theirs.
 
         Raises:
             UserError: Workers would run the user's script again; see `main_guard`.
         """
-        count = self.worker_count(workers=workers, device=device, threads=threads, units=units)
-        if count == 1 and self.engine != "processes":
+        if workers == 1 and self.engine != "processes":
             return SerialEngine(device=device, threads=threads)
         check_main_guard()
-        return ProcessEngine(count, device=device, threads=threads)
+        return ProcessEngine(workers, device=device, threads=threads)
 
 
 class RayNodes:
@@ -170,15 +165,12 @@ class RayNodes:
         """
         return self.cluster.worker_count(workers, self._needs(device, threads), units)
 
-    def choose(
-        self, *, workers: int | Literal["auto"], device: str, threads: int, units: int
-    ) -> Engine:
+    def choose(self, workers: int, *, device: str, threads: int) -> Engine:
         """The Ray engine."""
         from normlab.study.engines.ray.engine import RayEngine
 
         needs = self._needs(device, threads)
-        count = self.cluster.worker_count(workers, needs, units)
-        return RayEngine(self.cluster, count, device=device, threads=threads, needs=needs)
+        return RayEngine(self.cluster, workers, device=device, threads=threads, needs=needs)
 
     def _needs(self, device: str, threads: int) -> Needs:
         from normlab.study.engines.ray.cluster import Needs
