@@ -8,7 +8,6 @@ last checkpoint on another; what its own process could not bear is treated as by
 from __future__ import annotations
 
 import contextlib
-import itertools
 import pickle
 import secrets
 import time
@@ -34,6 +33,7 @@ _PATIENCE = 90.0  # seconds without any node that could train
 _WAITING = 64  # messages of a worker that were not taken yet
 _HIRING = 1.0  # seconds between looks for nodes that have room
 _DEATHS = 3  # nodes that a unit may lose before it is tried alone
+_LINES = 30  # of what a worker's process said when it crashed
 _COMPARED = {
     "python": "Python",
     "ray": "Ray",
@@ -276,11 +276,8 @@ class _Shift:
         """No worker of this node's is used that does not train already."""
         self.cluster.refused[worker.node.id] = why
         for one in [one for one in self.crew if one.node.id == worker.node.id]:
-            if one.stage == "train":
-                continue
-            self.crew.remove(one)
-            one.stop()
-            self._put_back(one)
+            if one.stage != "train":
+                self._put_back(one)
 
     def _give(self, worker: _Worker) -> None:
         """Give a worker that is free its next unit, or let it go."""
@@ -290,8 +287,7 @@ class _Shift:
             self.crew.remove(worker)
             worker.dismiss()
             for one in [one for one in self.crew if one.stage == "look"]:
-                self.crew.remove(one)  # it may wait for room for long
-                one.stop()
+                self._put_back(one)  # it may wait for room for long
             return
         worker.hand.take(unit)
         if worker.stage != "look":
@@ -347,7 +343,6 @@ class _Shift:
             self.cluster.leave_alone(worker.node.id)
             self.deaths.update(worker.hand.open.keys())
             if max((self.deaths[trial] for trial in worker.hand.open), default=0) < _DEATHS:
-                self.crew.remove(worker)
                 self._put_back(worker)
                 return
             died = f"{_DEATHS} nodes were lost that trained it, the last one {worker.node.host}"
@@ -358,7 +353,6 @@ class _Shift:
             if self.starts[worker.node.id] >= _DEATHS:
                 self._refuse(worker, f"{worker.node.host}: no worker starts ({_words(error)})")
             else:
-                self.crew.remove(worker)
                 self._put_back(worker)
             return
         died, is_own = _verdict(words, worker.node.host)
@@ -372,7 +366,9 @@ class _Shift:
         yield from told
 
     def _put_back(self, worker: _Worker) -> None:
-        """What a worker had goes on elsewhere, and counts against no trial of it."""
+        """End a worker: what it had goes on elsewhere, and counts against no trial of it."""
+        self.crew.remove(worker)
+        worker.stop()
         if unit := worker.hand.part(self.again):
             self.lost.append(unit)
 
@@ -402,9 +398,6 @@ def _verdict(words: str, host: str) -> tuple[str, bool]:
     stack = "\n".join(lines[:_LINES])
     is_own = not any(each in what for each in _FROM_OUTSIDE)
     return f"{stack}\nthe worker process on {host} crashed: {what}", is_own
-
-
-_LINES = 30
 
 
 def _blamed(hand: InHand, error: BaseException, trace: str = "") -> list[Failed | Faulted]:
@@ -437,5 +430,5 @@ def _counts(key: str, version: str) -> str:
 
 def _words(error: BaseException) -> str:
     """An error in one line."""
-    text = " ".join(itertools.chain.from_iterable(map(str.split, str(error).splitlines())))
+    text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
