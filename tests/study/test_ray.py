@@ -310,6 +310,30 @@ def test_an_interrupted_run_frees_the_nodes_and_goes_on(
     assert results(tmp_path / "ray") == results(tmp_path / "serial")
 
 
+def test_a_checkpoint_travels_to_a_node_and_not_back_as_it_is(
+    options: RunOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_path: None
+) -> None:
+    def stop(event: Any) -> None:
+        if type(event).__name__ == "EpochEnded":
+            raise KeyboardInterrupt
+
+    sent: list[tuple[int, list[str]]] = []
+    inner = engine_module._Shift._take
+
+    def take(shift: Any, worker: Any, told: Any) -> Iterator[Message]:
+        if isinstance(told.message, EpochTrained):
+            sent.append((told.message.record.epoch, list(told.files)))
+        yield from inner(shift, worker, told)
+
+    monkeypatch.setattr(RayEngine, "marker", lambda *_: None)
+    monkeypatch.setattr(engine_module._Shift, "_take", take)
+    made = study(seeds=1, base={"epochs": 3})
+    (trial,) = made.trials
+    assert run_plan(made, tmp_path, RunOptions(), stop).interrupted == "interrupted"
+    assert run_plan(made, tmp_path, options).counts == {"complete": 1}
+    assert sent[:2] == [(1, []), (2, [f"checkpoints/{trial}.pt"])]
+
+
 def test_what_no_node_has_is_said(nodes: list[Any], tmp_path: Path) -> None:
     made = study(seeds=1)
     with pytest.raises(UserError, match=r"has 2 cores for a worker: .* has 1 cores"):

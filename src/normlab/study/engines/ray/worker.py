@@ -64,7 +64,7 @@ class Work:
         self.shares = _sees(given)
         self.modules = self.private / "modules"
         self.modules.mkdir()
-        self.sent: dict[str, int] = {}
+        self.sent: dict[str, tuple[int, int]] = {}  # of a checkpoint that the driver has
         known = set(sys.path)
         sys.path += [each for each in given.path if each not in known and Path(each).is_dir()]
         sys.path.insert(0, str(self.modules))
@@ -91,6 +91,7 @@ class Work:
         for task in unit:
             if content := parcel.checkpoints.get(task.trial_id):
                 write_whole(task.checkpoint, content)
+                self.sent[task.trial_id] = _written(task.checkpoint)
         by_id = {task.trial_id: task for task in unit}
         for message in perform(unit, self.given.device):
             yield self._told(_with_node(message), by_id[message.trial_id])
@@ -129,14 +130,20 @@ class Work:
         return Told(message=message, files=files)
 
     def _checkpoint(self, task: Task) -> dict[str, bytes]:
-        """The checkpoint, if it was written since it was sent."""
+        """The checkpoint, if the driver does not have it as it is."""
         with contextlib.suppress(FileNotFoundError):
-            written = task.checkpoint.stat().st_mtime_ns
+            written = _written(task.checkpoint)
             if self.sent.get(task.trial_id) != written:
                 self.sent[task.trial_id] = written
                 name = task.checkpoint.relative_to(task.folder).as_posix()
                 return {name: task.checkpoint.read_bytes()}
         return {}
+
+
+def _written(path: Path) -> tuple[int, int]:
+    """What tells a file from the one that was there before: clocks alone may be coarse."""
+    found = path.stat()
+    return found.st_mtime_ns, found.st_ino
 
 
 def install(modules: Iterable[Module], folder: Path) -> bool:
