@@ -27,6 +27,9 @@ MODELS: dict[str, Callable[[Slots, tuple[int, int, int], int], nn.Module]] = {
 }
 """kind -> function that builds it; the options of each kind are in `normlab.recipe.models`."""
 
+MODEL_KEYS = ("data", "model", "norm", "activation", "dropout", "stochastic_depth")
+"""Keys of a recipe that decide what `build` makes; the data do by shape and number of classes."""
+
 
 @dataclass(frozen=True)
 class Built:

@@ -17,6 +17,7 @@ from normlab.models import (
     parameter_count,
     roles,
 )
+from normlab.models.build import MODEL_KEYS
 from normlab.norms import is_norm
 from normlab.recipe import Recipe
 
@@ -61,10 +62,7 @@ def look_at_model(recipe: Recipe, facts: Facts, batch: int, code: str | None) ->
 
 def model_parts(recipe: Recipe) -> str:
     """What of a recipe makes its model, as JSON: equal for arms that share a look."""
-    parts = recipe.model_dump(
-        mode="json",
-        include={"data", "model", "norm", "activation", "dropout", "stochastic_depth"},
-    )
+    parts = recipe.model_dump(mode="json", include=set(MODEL_KEYS))
     # Arms that differ in how much they drop, and not where, have one look at one model.
     p = parts["dropout"]["p"]
     parts["dropout"]["p"] = (

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from torch import nn
 
 from normlab.models import MODELS, build
+from normlab.models.build import MODEL_KEYS
 from normlab.native import compiled
 from normlab.recipe import Recipe
 from normlab.regularizers import StochasticDepth
@@ -123,7 +124,7 @@ def _form(recipe: Recipe, shape: tuple[int, int, int], num_classes: int, images:
     )
 
 
-_OF_MODELS = ("data", "model", "norm", "activation", "dropout", "stochastic_depth", "agc")
+_OF_MODELS = (*MODEL_KEYS, "agc")
 """Keys of a recipe that decide what its model is, and whether lanes can update it."""
 
 
