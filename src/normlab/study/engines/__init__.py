@@ -47,12 +47,29 @@ def resolve_device(device: str) -> str:
     """
     import torch
 
-    if device not in {"auto", "cpu", "cuda"}:
-        raise UserError(f"device is '{device}': allowed are auto, cpu, cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UserError("device is 'cuda', but torch sees no CUDA device here: use cpu or auto")
-    return ("cuda" if available else "cpu") if device == "auto" else device
+    return choose_device(
+        device,
+        has_gpu=torch.cuda.is_available(),
+        without="torch sees no CUDA device here: use cpu or auto",
+    )
+
+
+def choose_device(wanted: str, *, has_gpu: bool, without: str) -> str:
+    """The device that is meant by "auto", "cpu" or "cuda".
+
+    Args:
+        wanted: The word.
+        has_gpu: Whether there is a GPU.
+        without: What to say where "cuda" is wanted and there is none.
+
+    Raises:
+        UserError: Another word, or "cuda" where there is no GPU.
+    """
+    if wanted not in {"auto", "cpu", "cuda"}:
+        raise UserError(f"device is '{wanted}': allowed are auto, cpu, cuda")
+    if wanted == "cuda" and not has_gpu:
+        raise UserError(f"device is 'cuda', but {without}")
+    return ("cuda" if has_gpu else "cpu") if wanted == "auto" else wanted
 
 
 __all__ = [
@@ -69,6 +86,7 @@ __all__ = [
     "Task",
     "Unit",
     "check_main_guard",
+    "choose_device",
     "resolve_device",
     "worker_count",
 ]

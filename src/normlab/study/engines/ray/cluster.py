@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from normlab.errors import UserError
+from normlab.study.engines import choose_device
 
 _PATIENCE = 5.0  # seconds for an answer at an address
 _UNSEEN = 60.0  # seconds that a node which does not answer gets no worker
@@ -114,14 +115,11 @@ class Cluster:
         Raises:
             UserError: Another word, or "cuda" where no node has a GPU.
         """
-        if wanted not in {"auto", "cpu", "cuda"}:
-            raise UserError(f"device is '{wanted}': allowed are auto, cpu, cuda")
-        has = any(node.resources.get("GPU", 0) > 0 for node in self._alive())
-        if wanted == "cuda" and not has:
-            raise UserError(
-                f"device is 'cuda', but no node of the Ray cluster at {self.address} has a GPU"
-            )
-        return ("cuda" if has else "cpu") if wanted == "auto" else wanted
+        return choose_device(
+            wanted,
+            has_gpu=any(node.resources.get("GPU", 0) > 0 for node in self._alive()),
+            without=f"no node of the Ray cluster at {self.address} has a GPU",
+        )
 
     def worker_count(self, workers: int | Literal["auto"], needs: Needs, units: int) -> int:
         """How many units of work are trained side by side.
@@ -134,14 +132,15 @@ class Cluster:
         Raises:
             UserError: No node has room for one.
         """
-        room = sum(max(needs.room(node.resources), 0) for node in self.nodes())
+        room = sum(needs.room(node.resources) for node in self.nodes())
         if room < 1:
             has = "; ".join(_has(node) for node in self._alive()) or "it has none"
             raise UserError(
                 f"no node of the Ray cluster at {self.address} has {needs.text()} for a worker: "
                 f"{has}"
             )
-        return min(room if workers == "auto" else min(workers, room), max(units, 1))
+        wanted = room if workers == "auto" else workers
+        return min(wanted, room, max(units, 1))
 
     @staticmethod
     def _alive() -> list[Node]:
