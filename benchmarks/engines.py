@@ -30,12 +30,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -43,12 +41,15 @@ from typing import Any
 from timing import keep, machine
 
 from normlab.errors import UserError
+from normlab.study.engines import Task, Unit
+from normlab.study.engines.machines import EngineName
 from normlab.study.events import Event, RunBegan, TrialEnded
 from normlab.study.files import bundled
+from normlab.study.groups import units_of
 from normlab.study.plan import Plan, make_plan
 from normlab.study.runner import RunOptions, run_plan
 from normlab.study.spec import Study
-from study import Size, study_file
+from study import Size, called, study_file
 
 ENGINES = ("serial", "processes", "ray")
 PATHS = ("torch", "lanes")
@@ -119,24 +120,17 @@ def trivial(trials: int) -> Study:
     )
 
 
-def options(engine: str, workers: int, address: str) -> RunOptions:
-    """How to run on an engine.
-
-    Raises:
-        UserError: This normlab does not have it.
-    """
-    known = {each.name for each in fields(RunOptions)}
-    given: dict[str, Any] = {"workers": 1 if engine == "serial" else workers, "device": "cpu"}
-    if "engine" in known:
-        given["engine"] = engine
-    elif engine not in {"serial", "processes"}:
-        raise UserError(f"this normlab has no engine {engine}")
-    if engine == "ray":
-        given["address"] = address
-    return RunOptions(**given)
+def options(engine: EngineName, workers: int, address: str) -> RunOptions:
+    """How to run on an engine."""
+    return RunOptions(
+        engine=engine,
+        workers=1 if engine == "serial" else workers,
+        device="cpu",
+        address=address if engine == "ray" else None,
+    )
 
 
-def by_engine(study: Study, engine: str, workers: int, address: str, folder: Path) -> Ran:
+def by_engine(study: Study, engine: EngineName, workers: int, address: str, folder: Path) -> Ran:
     """A whole run of a study in this process."""
     chosen, plan = options(engine, workers, address), make_plan(study)
     before, watch = os.times(), Watch()
@@ -167,7 +161,7 @@ def bare(study: Study, workers: int) -> Ran:
 
     torch.set_num_threads(1)
     keep_freed_memory()
-    units = [*units_of_plan(make_plan(study), workers)]
+    units = units_of_plan(make_plan(study), workers)
     units = units[:: max(1, sum(map(len, units)) // MOST_BARE)]
 
     def once() -> None:
@@ -187,16 +181,13 @@ def bare(study: Study, workers: int) -> Ran:
     return Ran(sum(map(len, units)), 1, seconds, driver_cpu=time.process_time() - cpu)
 
 
-def units_of_plan(plan: Plan, workers: int) -> Iterator[Any]:
+def units_of_plan(plan: Plan, workers: int) -> list[Unit]:
     """The units of work that a run of a plan has."""
-    from normlab.study.engines import Task
-    from normlab.study.groups import units_of
-
     tasks = [
         Task(trial_id=t.id, recipe=t.arm.recipe, seed=t.seed, folder=Path())
         for t in plan.trials.values()
     ]
-    yield from units_of(tasks, "cpu", workers, timed=False)
+    return units_of(tasks, "cpu", workers, timed=False)
 
 
 def child(given: dict[str, Any]) -> Ran:
@@ -217,17 +208,12 @@ def in_process(given: dict[str, Any], *, lanes: bool) -> Ran:
     """A run in a process of its own.
 
     Raises:
-        UserError: It failed; the last line of what it said.
+        RuntimeError: It failed; the last line of what it said.
     """
     words = [sys.executable, __file__, "--child", json.dumps(given)]
     switch = {} if lanes else {"NORMLAB_LANES": "0"}
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**os.environ, **switch}
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise UserError(said[-1] if said else f"exit code {done.returncode}")
-    return Ran(**json.loads(done.stdout.strip().splitlines()[-1]))
+    said = called(words, env={**os.environ, **switch})
+    return Ran(**json.loads(said.strip().splitlines()[-1]))
 
 
 def rounds(
@@ -247,7 +233,7 @@ def rounds(
             }
             try:
                 ran = in_process(asked, lanes=path == "lanes")
-            except UserError as error:
+            except RuntimeError as error:
                 print(f"{engine}, {path} is left out: {error}", flush=True)
                 del found[engine, path]
                 continue

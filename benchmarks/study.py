@@ -116,7 +116,7 @@ def _used() -> int:
     return total
 
 
-def watched(run: Callable[[], None]) -> Ran:
+def watched(run: Callable[[], object]) -> Ran:
     """Seconds and memory of what this process starts."""
     memory = Memory()
     memory.start()
@@ -128,8 +128,8 @@ def watched(run: Callable[[], None]) -> Ran:
     return Ran(seconds, memory.peak)
 
 
-def called(words: list[str], **more: Any) -> None:
-    """Run a command to its end.
+def called(words: list[str], **more: Any) -> str:
+    """Run a command to its end; what it wrote to standard output.
 
     Raises:
         RuntimeError: It failed; the last line of what it said.
@@ -138,6 +138,7 @@ def called(words: list[str], **more: Any) -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise RuntimeError(f"{' '.join(words[1:3])}: {said[-1] if said else done.returncode}")
+    return done.stdout
 
 
 def study_file(size: Size, folder: Path) -> Path:
