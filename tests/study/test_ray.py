@@ -336,7 +336,7 @@ def test_a_checkpoint_travels_to_a_node_and_not_back_as_it_is(
 
 def test_what_no_node_has_is_said(nodes: list[Any], tmp_path: Path) -> None:
     made = study(seeds=1)
-    with pytest.raises(UserError, match=r"has 2 cores for a worker: .* has 1 cores"):
+    with pytest.raises(UserError, match=r"has 2 cores for a worker: .* has 1 core\b"):
         run_plan(made, tmp_path, RunOptions(engine="ray", threads=2))
     with pytest.raises(UserError, match=r"no node of the Ray cluster at .* has a GPU"):
         run_plan(made, tmp_path, RunOptions(engine="ray", device="cuda"))

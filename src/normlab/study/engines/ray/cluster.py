@@ -62,9 +62,9 @@ class Needs:
 
     def text(self) -> str:
         """In words."""
-        parts = ["1 core" if self.cpus == 1 else f"{self.cpus} cores"]
+        parts = [_counted(self.cpus, "core")]
         if self.gpus:
-            parts.append("1 GPU" if self.gpus == 1 else f"{self.gpus:g} GPUs")
+            parts.append(_counted(self.gpus, "GPU"))
         if self.memory:
             parts.append(f"{self.memory / 2**30:g} GiB of memory")
         return ", ".join(parts)
@@ -249,7 +249,8 @@ def _try(address: str, asked: str) -> None:
             line.settimeout(_PATIENCE)
             line.sendall(_GREETING)
             answer = line.recv(9)
-        why = "" if len(answer) > 3 and answer[3] == 4 else "what answers there is no Ray cluster"
+        is_one = len(answer) > 3 and answer[3] == 4
+        why = "" if is_one else "something other than a Ray cluster answers there"
     except (OSError, OverflowError) as error:
         why = str(error)
     if why:
@@ -296,10 +297,14 @@ def _silence() -> None:
         worker.print_to_stdstream = lambda *_, **__: None
 
 
+def _counted(count: float, word: str) -> str:
+    return f"1 {word}" if count == 1 else f"{count:g} {word}s"
+
+
 def _has(node: Node) -> str:
-    parts = [f"{node.resources.get('CPU', 0):g} cores"]
+    parts = [_counted(node.resources.get("CPU", 0), "core")]
     if node.resources.get("GPU"):
-        parts.append(f"{node.resources['GPU']:g} GPUs")
+        parts.append(_counted(node.resources["GPU"], "GPU"))
     if node.resources.get("memory"):
         parts.append(f"{node.resources['memory'] / 2**30:.1f} GiB")
     return f"{node.host} has {', '.join(parts)}"

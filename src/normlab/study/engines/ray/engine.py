@@ -417,7 +417,7 @@ def _inside(name: str) -> PurePosixPath:
         or ".." in path.parts
         or path.parts[0] not in {"artifacts", "checkpoints"}
     ):
-        raise UserError(f"a worker sent a file named '{name}': none of a trial's has such a name")
+        raise UserError(f"a worker sent a file named '{name}': no file of a trial has such a name")
     return path
 
 
