@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -279,6 +280,39 @@ def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
         ids = list(plan.trials)
         assert set(store.states(ids).values()) == {"complete"}
         assert set(store.epochs_done(ids).values()) == {1}
+
+
+def let_nobody_write(folder: Path) -> None:
+    """As where nobody may write, a log's shared memory cannot be made, nor the log read with it."""
+    path = folder / DATABASE
+    path.with_name(f"{DATABASE}-shm").symlink_to("nowhere/x")
+    with (
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as raw,
+        pytest.raises(sqlite3.OperationalError, match="unable to open"),
+    ):
+        raw.execute("PRAGMA user_version").fetchone()
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda path: path.stem)
+def test_one_of_any_schema_is_read_and_left_as_it_is_where_nothing_may_be_written(
+    asset: Path, tmp_path: Path
+) -> None:
+    path, written = tmp_path / "s" / DATABASE, tmp_path / DATABASE
+    written.write_bytes(asset.read_bytes())
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(written)) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("CREATE TABLE more (x)")
+        for ending in ("", "-wal"):  # as a killed writer leaves them
+            name = DATABASE + ending
+            (path.parent / name).write_bytes((tmp_path / name).read_bytes())
+    before = path.read_bytes()
+    let_nobody_write(path.parent)
+    with Store.read_any(path.parent) as store:
+        ids = list(store.plan().trials)
+        assert set(store.states(ids).values()) == {"complete"}
+        assert set(store.epochs_done(ids).values()) == {1}
+    assert path.read_bytes() == before
 
 
 def test_a_store_killed_while_it_was_made_holds_no_runs_and_is_taken_up(tmp_path: Path) -> None:

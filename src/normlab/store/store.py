@@ -39,7 +39,7 @@ from normlab.store.presence import (
     remove_dead,
 )
 from normlab.store.reading import Look, Reader
-from normlab.store.schema import NoRunsError, connect, is_current, is_older, refusal, set_durable
+from normlab.store.schema import NoRunsError, OlderError, connect, is_current, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
 _COPIED_EVERY = 1.0
@@ -154,18 +154,13 @@ class Store(Reader):
 
         Raises:
             NoRunsError: There is no store, or nothing in it yet.
-            UserError: Its schema is not this version's, or it cannot be read.
+            OlderError: Its schema is an older one.
+            UserError: Its schema is a newer one, or it cannot be read.
         """
         if not (folder / DATABASE).is_file():
             raise NoRunsError(f"{folder} holds no runs yet")
-        connection = connect(folder / DATABASE, write=False)
-        try:
-            guard(connection, folder)
-            yield cls(folder, connection)
-        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
-            raise refusal(folder, error, write=False) from None
-        finally:
-            connection.close()
+        with cls._reading(folder, connect(folder / DATABASE, write=False)) as store:
+            yield store
 
     @classmethod
     @contextmanager
@@ -176,20 +171,25 @@ class Store(Reader):
             NoRunsError: There is no store, or nothing in it yet.
             UserError: Its schema is a newer one, or it cannot be read.
         """
-        path = folder / DATABASE
-        if not is_older(path):
-            with cls.read(folder) as store:
-                yield store
-            return
-        with (
-            copied(path, because="an older normlab wrote it") as copy,
-            contextlib.closing(connect(copy, write=True)) as connection,
-        ):
+        with contextlib.ExitStack() as stack:
             try:
-                guard(connection, folder)
-                yield cls(folder, connection)
-            except sqlite3.DatabaseError as error:
-                raise refusal(folder, error, write=False) from None
+                store = stack.enter_context(cls.read(folder))
+            except OlderError:
+                why = "an older normlab wrote it"
+                copy = stack.enter_context(copied(folder / DATABASE, because=why))
+                store = stack.enter_context(cls._reading(folder, connect(copy, write=True)))
+            yield store
+
+    @classmethod
+    @contextmanager
+    def _reading(cls, folder: Path, connection: sqlite3.Connection) -> Iterator[Self]:
+        try:
+            guard(connection, folder)
+            yield cls(folder, connection)
+        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
+            raise refusal(folder, error, write=False) from None
+        finally:
+            connection.close()
 
     @staticmethod
     def is_made(folder: Path) -> bool:
