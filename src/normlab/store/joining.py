@@ -279,7 +279,7 @@ def _chosen(
 ) -> Iterator[TrialRow | Outcome]:
     """Of these trials all that is stored, of the other planned ones what they are."""
     planned = source.head.plan.trials
-    for entry in source.entries():
+    for entry in _read(source):
         if isinstance(entry, TrialRow) or (isinstance(entry, Outcome) and entry.trial["id"] in ids):
             yield entry
         elif isinstance(entry, Outcome) and entry.trial["id"] in planned:
