@@ -314,32 +314,23 @@ class Store(Reader):
 
     def record_plan(self, plan: PlanRecord, trials: Iterable[TrialRow]) -> None:
         """Make `plan` the study's current one and add those of its trials that are new."""
-        text = plan.to_json()
         with self._transaction():
             if self.joined_plan(plan):
                 return
             newest = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
-            if newest is None or newest["plan"] != text:
-                self._connection.execute(
-                    "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
-                    (plan.name, text, _now()),
-                )
+            if newest is None or newest["plan"] != plan.to_json():
+                self.put_plan(plan, _now())
             self._connection.execute(
                 "UPDATE drivers SET plan = (SELECT max(id) FROM studies) WHERE id = ?", (self.run,)
             )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
-                "VALUES (?, ?, ?, ?, ?)",
-                ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
-            )
+            self.add_trials(trials)
 
     def add_look(self, declared: Declaration, trials: Iterable[str]) -> None:
         """Results were, or could be, seen: of these trials, while this was declared.
 
         The same look again is no new one.
         """
-        text = json.dumps(declared.model_dump(mode="json"), sort_keys=True)
-        entry = (text, json.dumps(sorted(trials)))
+        entry = _look(declared, trials)
         last = self._one("SELECT declared, trials FROM looks ORDER BY id DESC LIMIT 1")
         if last is None or tuple(last) != entry:
             self._connection.execute(
@@ -604,7 +595,7 @@ class Store(Reader):
         )
 
     def put_plan(self, plan: PlanRecord, recorded_at: str) -> None:
-        """Make `plan` the study's current one, in force since a time of the past."""
+        """Make `plan` the study's current one, in force since a time: UTC, ISO 8601."""
         self._connection.execute(
             "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
             (plan.name, plan.to_json(), recorded_at),
@@ -615,14 +606,7 @@ class Store(Reader):
         self._connection.execute("DELETE FROM looks")
         self._connection.executemany(
             "INSERT INTO looks (looked_at, declared, trials) VALUES (?, ?, ?)",
-            (
-                (
-                    look.at,
-                    json.dumps(look.declared.model_dump(mode="json"), sort_keys=True),
-                    json.dumps(sorted(look.trials)),
-                )
-                for look in looks
-            ),
+            ((look.at, *_look(look.declared, look.trials)) for look in looks),
         )
 
     # -- plumbing --------------------------------------------------------------------------
@@ -662,6 +646,11 @@ class Store(Reader):
 
 def _column(value: object) -> object:
     return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _look(declared: Declaration, trials: Iterable[str]) -> tuple[str, str]:
+    """What was declared and which trials were seen, as the columns of a look."""
+    return json.dumps(declared.model_dump(mode="json"), sort_keys=True), json.dumps(sorted(trials))
 
 
 def _now() -> str:
