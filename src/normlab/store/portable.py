@@ -154,11 +154,7 @@ def portable_way(plan: PlanRecord) -> str | None:
 
 
 def _carried(one: Outcome, kinds: Sequence[str]) -> list[Artifact]:
-    found = [
-        Artifact(kind=kind, path=path, sha256=sha256, bytes=size)
-        for _, kind, path, sha256, size in one.artifacts
-        if kind in kinds
-    ]
+    found = [artifact for artifact in one.artifacts if artifact.kind in kinds]
     for artifact in found:
         if artifact.bytes > _LARGEST:
             raise UserError(f"{artifact.path} has {artifact.bytes:,} bytes: at most {_LARGEST:,}")

@@ -544,9 +544,7 @@ class Store(Reader):
             f"VALUES ({', '.join('?' * len(columns))})",
             [tuple(epoch[name] for name in columns) for epoch in one.epochs],
         )
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", one.artifacts
-        )
+        self._add_artifacts(trial_id, one.artifacts)
 
     # -- joining with another store, within `at_once` --------------------------------------
 
@@ -573,17 +571,17 @@ class Store(Reader):
         Raises:
             RefusedError: One of them is not as recorded; none is stored.
         """
+        if not one.artifacts:
+            return False
         trial_id = one.trial["id"]
         lost = {loss.artifact.kind for loss in self.losses([trial_id])}
         here = {artifact.kind for artifact in self.artifacts(trial_id)} - lost
-        lacking = [values for values in one.artifacts if values[1] not in here]
+        lacking = [artifact for artifact in one.artifacts if artifact.kind not in here]
         if not lacking:
             return False
         files = one.load()
-        self._write_files({values[2]: files[values[2]] for values in lacking})
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", lacking
-        )
+        self._write_files({artifact.path: files[artifact.path] for artifact in lacking})
+        self._add_artifacts(trial_id, lacking)
         return True
 
     def add_trials(self, trials: Iterable[TrialRow]) -> None:
