@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from normlab.errors import UserError
-from normlab.files import sweep, sync_folder, write_whole
+from normlab.files import sweep, sync_folder, write_files
 from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult
 from normlab.records.plan import Declaration, PlanRecord
@@ -397,17 +397,14 @@ class Store(Reader):
             )
             self._give_up([trial_id])
 
-    def _put_in_place(self, trial_id: str, artifacts: Iterable[Artifact]) -> None:
+    def _put_in_place(self, trial_id: str, artifacts: Sequence[Artifact]) -> None:
         """Give files that a worker of this run wrote their own names, for good."""
-        if self.run is None:
+        if self.run is None or not artifacts:
             return
-        folders = set()
         for artifact in artifacts:
             path = self.folder / artifact_path(trial_id, artifact.kind)
             (self.folder / staged_path(trial_id, artifact.kind, self.run)).replace(path)
-            folders.add(path.parent)
-        for folder in folders:
-            sync_folder(folder)
+        sync_folder(path.parent)  # one trial's files all lie there
 
     def _give_up(self, trial_ids: Iterable[str]) -> None:
         if self.run is not None:
@@ -513,8 +510,7 @@ class Store(Reader):
         return found
 
     def _write_files(self, files: Mapping[str, bytes]) -> None:
-        for path, content in files.items():
-            write_whole(self.folder / path, content)
+        write_files({self.folder / path: content for path, content in files.items()})
 
     def take(self, one: Outcome) -> None:
         """Store another folder's outcome; what the trial is stays as this study planned it.
