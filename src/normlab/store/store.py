@@ -265,7 +265,9 @@ class Store(Reader):
             return len(self.others())
 
     def joined_plan(self, plan: PlanRecord) -> bool:
-        """Whether other runs train this plan, or more: this run goes by theirs, and records none.
+        """Join the plan of other runs, if they train this one or more; whether that is so.
+
+        Then this run goes by theirs, and records none.
 
         Raises:
             UserError: They train another variant of the study.
@@ -277,23 +279,17 @@ class Store(Reader):
         )
         if row is None:
             return False
-        theirs, mine = parse_plan(row["plan"], self.folder), set(plan.trials)
-        if row["plan"] == plan.to_json() or mine < set(theirs.trials):
-            joined = True
-        elif mine > set(theirs.trials):
-            joined = False
-        elif mine == set(theirs.trials) and plan.declaration == theirs.declaration:
-            joined = True
-        else:
+        theirs = parse_plan(row["plan"], self.folder)
+        mine, its = plan.trials.keys(), theirs.trials.keys()
+        if mine > its:
+            return False
+        if not (mine < its or (mine == its and plan.declaration == theirs.declaration)):
             raise UserError(
                 f"another run trains another variant of this study in {self.folder}: wait for it, "
                 "or choose another folder with --runs"
             )
-        if joined:
-            self._connection.execute(
-                "UPDATE drivers SET plan = ? WHERE id = ?", (row["id"], self.run)
-            )
-        return joined
+        self._connection.execute("UPDATE drivers SET plan = ? WHERE id = ?", (row["id"], self.run))
+        return True
 
     def sweep(self) -> None:
         """Remove what killed runs left half-written of trials' files, and of themselves."""
