@@ -17,7 +17,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plans import plan_of
-from tests.store.test_store import RESULT, record, row
+from tests.store.test_store import RESULT, is_being_written, record, row
 
 from normlab.errors import UserError
 from normlab.records import Artifact
@@ -212,7 +212,7 @@ def test_a_command_that_must_be_alone_and_runs_keep_each_other_out(tmp_path: Pat
     with joined(tmp_path):
         with pytest.raises(UserError, match="another run is writing"), Store.write(tmp_path):
             pass
-        assert Store.is_being_written(tmp_path)
+        assert is_being_written(tmp_path)
     with (
         Store.write(tmp_path),
         pytest.raises(UserError, match="another run is writing"),

@@ -204,11 +204,6 @@ class Store(Reader):
             return True  # there, and whoever reads it is told what is wrong with it
         return True
 
-    @staticmethod
-    def is_being_written(folder: Path) -> bool:
-        """Whether a run is at work in the folder now; True where that cannot be known."""
-        return is_held_alone(folder) or bool(present(folder))
-
     # -- runs that share the folder -----------------------------------------------------------
 
     @property
