@@ -94,20 +94,16 @@ class Store(Reader):
             MachineError: The disk is full, or reports an error.
         """
         shared = Shared(folder)
-        try:
-            shares = True
+        with contextlib.ExitStack() as stack:
+            stack.callback(shared.leave)
             try:
                 shared.enter(lambda: is_current(folder / DATABASE))
             except CannotShareError:
-                shares = False
-            if shares:
-                with cls._open(folder, shared) as store, store._at_work(shared):
-                    yield store
+                store = stack.enter_context(cls.write(folder))
             else:
-                with cls.write(folder) as store:
-                    yield store
-        finally:
-            shared.leave()
+                store = stack.enter_context(cls._open(folder, shared))
+                stack.enter_context(store._at_work(shared))
+            yield store
 
     @classmethod
     @contextmanager
