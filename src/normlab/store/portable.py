@@ -26,7 +26,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -123,7 +123,7 @@ def pack(
             digest.update(line)
             packed.write(line)
 
-        plan = head.plan.model_copy(update={"file": portable_way(head.plan)})
+        plan = portable(head).plan
         put("normlab", _NAME, version=VERSION, study=plan.name, files=sorted(kinds))
         put("plan", json.loads(plan.to_json()), since=head.since)
         put("declared", [[since, sorted(seeds)] for since, seeds in head.declared])
@@ -150,9 +150,10 @@ def pack(
     return digest.hexdigest(), finished
 
 
-def portable_way(plan: PlanRecord) -> str | None:
-    """What of a plan's study file holds anywhere: that it came with normlab."""
-    return plan.file if plan.bundled else None
+def portable(head: Head) -> Head:
+    """A head for another folder, where only the way to a study file of normlab's own holds."""
+    file = head.plan.file if head.plan.bundled else None
+    return replace(head, plan=head.plan.model_copy(update={"file": file}))
 
 
 def _carried(one: Outcome, kinds: Sequence[str]) -> list[Artifact]:
