@@ -378,7 +378,7 @@ def killed(store: Store, tmp_path: Path) -> Path:
 
 
 def test_a_reader_that_may_not_write_reads_the_log_too(killed: Path) -> None:
-    (killed / f"{DATABASE}-shm").mkdir()  # nobody can open that, as in a folder without writing
+    let_nobody_write(killed)
     assert as_a_reader_sees(killed) == {"a": "running", "b": "pending"}
 
 
