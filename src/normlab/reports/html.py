@@ -72,16 +72,15 @@ def _write_report(folder: Path) -> Path:
         plan = store.plan()
         whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_ROWS
         details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
-        frames = load_frames(store, details=details)
-        losses = store.losses(frames.trials["id"].tolist())
-        stored = store.rows("artifacts", frames.trials["id"].tolist())
-        kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
-        del stored  # two rows a trial
+        frames = load_frames(store, plan, details=details)
+        ids = frames.trials["id"].tolist()
+        losses = store.losses(ids)
+        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    bare = set(frames.trials["id"]) - kept
+    bare = set(ids) - kept
     page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
