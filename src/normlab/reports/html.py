@@ -16,14 +16,13 @@ from normlab.errors import for_user, os_words
 from normlab.figures import FIGURES
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
-from normlab.frames.answer import Answer, answer
+from normlab.frames.answer import Answer, answer, words_of_arms
 from normlab.frames.chosen import HOW, MANY, chosen_arms
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
-from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
 from normlab.frames.shares import arms_with_shares
@@ -310,11 +309,12 @@ def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
     analysis = frames.plan.analysis
     digits = 2 if METRICS[analysis.metric].points else 4
     own = measured(frames, analysis.metric, analysis.at).intervals()
+    words = words_of_arms(frames)
     shown = []
-    for at, (arm, row) in enumerate(zip(frames.plan.arms, arms.to_dict("records"), strict=True)):
+    for at, (arm, row) in enumerate(zip(frames.arms, arms.to_dict("records"), strict=True)):
         mean, low, high = (number(float(values[at]), digits) for values in own)
         cells: dict[str, object] = {str(key): value for key, value in row.items()}
-        cells |= {"place": at + 1, "words": arm_words(frames.plan, arm), "judged": mean}
+        cells |= {"place": at + 1, "words": words[arm], "judged": mean}
         cells["judged_interval"] = low if is_missing(float(own.low[at])) else f"{low} to {high}"
         shown.append(cells)
     return shown
