@@ -10,11 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from normlab.figures.figure import fewer_dots
+from normlab.figures.curves import Curves
+from normlab.figures.figure import Source, fewer_dots
 from normlab.frames import load_frames
 from normlab.frames.chosen import MANY, MOST, chosen_arms
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.tables import arm_table
+from normlab.records.plan import PlanRecord
 from normlab.reports import html, write_exports, write_report
 from normlab.reports.html import shown_trials
 from normlab.store import Store
@@ -64,7 +66,7 @@ def test_its_figures_draw_the_arms_of_claims_and_both_ends_and_say_so(
 ) -> None:
     with Store.read(large) as store:
         frames = load_frames(store)
-    chosen = set(chosen_arms(frames))
+    chosen = set(chosen_arms(frames).arms)
     assert {"norm=batch, lr=0.001", "norm=none, lr=0.001"} <= chosen
     means = frames.trials.groupby("arm")["test_accuracy"].mean().dropna().sort_values()
     assert chosen == {*means.index[:5], *means.index[-5:], *frames.plan.judged[0].arms}
@@ -79,7 +81,27 @@ def test_up_to_so_many_arms_each_is_chosen(finished: Path) -> None:
     with Store.read(finished) as store:
         frames = load_frames(store)
     assert len(frames.arms) <= MANY
-    assert list(chosen_arms(frames)) == frames.arms
+    assert chosen_arms(frames) == (frames.arms, "")
+
+
+def test_where_nothing_tells_which_arms_to_show_the_first_are_and_the_page_says_so(
+    large: Path,
+) -> None:
+    with Store.read(large) as store:
+        frames = load_frames(store)
+    # No trial is finished, and no claim is about few arms.
+    plan = PlanRecord.from_data({**json.loads(frames.plan.to_json()), "claims": []})
+    frames = replace(frames, plan=plan, trials=frames.trials.assign(state="running"))
+    assert chosen_arms(frames) == (frames.arms[:MOST], "the first 40")
+    page = html.render(frames, arm_table(frames), effect_table(frames), robust_table(frames))
+    assert page.count("40 of 210 arms are drawn: the first 40.") == 2
+    assert "numbers of 40 arms lead to the trials behind them: the first 40." in page
+    assert "the five best" not in page
+    own = frames.arms[5:]
+    figure = Curves(kind="curves", arms=own)
+    drawn = figure.draw(Source(frames))
+    assert set(drawn.data["arm"]) == set(own[:MOST])
+    assert "40 of 205 arms are drawn: the first 40." in drawn.caption
 
 
 def test_of_too_many_trials_those_that_did_not_complete_are_shown_first(

@@ -74,7 +74,7 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
     """
     scores = score_array(frames, "test_accuracy", "last")
     rng, draws = np.random.default_rng(0), TwoWayDraws(0)
-    chosen = frozenset(chosen_arms(frames))
+    chosen = frozenset(chosen_arms(frames).arms)
     rows = []
     for label, arm in zip(frames.arms, scores, strict=True):
         row: dict[str, Any] = {"arm": label}

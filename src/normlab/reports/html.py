@@ -17,7 +17,7 @@ from normlab.figures import FIGURES
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
 from normlab.frames.answer import Answer, answer, words_of_arms
-from normlab.frames.chosen import HOW, MANY, chosen_arms
+from normlab.frames.chosen import MANY, chosen_arms
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
@@ -172,7 +172,8 @@ def render(
     figures = [_figure(figure) for figure in figures_of(frames, folder)]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
-    opened = frozenset(chosen_arms(frames))
+    chosen = chosen_arms(frames)
+    opened = frozenset(chosen.arms)
     shown = shown_trials(frames, opened)
     robust = robust[robust["arm"].isin(opened)]
     checks = check_table(frames)
@@ -188,7 +189,7 @@ def render(
         arms=_arms(frames, arms),
         opened=[(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
         linked_arms=opened,
-        how=HOW,
+        how=chosen.how,
         trials={arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
         whole=whole,
         linked=frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
