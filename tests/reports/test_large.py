@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from normlab.reports import html, write_exports, write_report
 from normlab.reports.html import shown_trials
 from normlab.store import Store
 from tests.large import plan_of_arms, store_of
-from tests.reports.test_html import CHROMIUM, specifications
+from tests.reports.test_html import CHROMIUM, dump, specifications
 
 ARMS = 210
 
@@ -226,10 +225,7 @@ def test_a_browser_pages_filters_and_sorts(large: Path, tmp_path: Path) -> None:
     page = write_report(large).read_text(encoding="utf-8").replace("</body>", script)
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    words = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000"]  # fmt: skip
-    words.append(path.as_uri())
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    ran = dump(path, tmp_path / "profile")
     title = re.search(r"<title>said:(.*?)</title>", ran.stdout, re.S)
     assert title is not None, ran.stderr
     first, second, ordered, filtered, last, none, names = json.loads(title.group(1))
