@@ -129,7 +129,7 @@ def test_tables_of_every_epoch_are_left_to_an_export_where_they_are_large(
     kept = (tables / "trials.csv").read_text(encoding="utf-8")
     assert (tables / "epochs.csv").is_file()
     assert (tables / "times.csv").is_file()
-    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    monkeypatch.setattr(html, "MOST_EPOCHS", 10)
     page = write_report(folder).read_text(encoding="utf-8")
     # Those of the report before would be taken for this one's.
     assert not (tables / "epochs.csv").exists()
@@ -145,7 +145,7 @@ def test_an_export_beside_the_tables_is_its_users(
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
-    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    monkeypatch.setattr(html, "MOST_EPOCHS", 10)
     write_report(folder)
     exported = folder / "tables" / "epochs.csv"
     write_exports(folder, csv=exported)

@@ -40,7 +40,7 @@ from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
 
-MOST_ROWS = 200_000
+MOST_EPOCHS = 200_000
 """Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
 MOST_TRIALS = 5000
 """Trials that a page has a row for each; its reader's browser would show more of them slowly."""
@@ -69,7 +69,7 @@ def write_report(folder: Path) -> Path:
 def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         plan = store.plan()
-        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_ROWS
+        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
         details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
         frames = load_frames(store, plan, details=details)
         ids = frames.trials["id"].tolist()
