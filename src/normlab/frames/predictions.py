@@ -61,7 +61,7 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
 
 
 def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
-    """How many trials of these arms count whose predictions are not here, or damaged."""
+    """How many trials of these arms count whose predictions are missing or damaged."""
     labels = dict.fromkeys(arms)
     there = sum(len(predictions(frames, label, folder)) for label in labels)
     return sum(len(_counted(frames, label)) for label in labels) - there
