@@ -123,18 +123,15 @@ class Bars:
                     self._begin(event)
             case TrialStarted():
                 self._take_up(event)
-            case EpochEnded(record=record):
-                self.progress.update(self.bars[event.id], completed=record.epoch)
-                left = event.planned_epochs - record.epoch
-                before = self.left.get(event.id, event.planned_epochs)
-                if record.epoch > self.kept[event.id]:  # trained in this run
-                    for pace in (self.overall_pace, self.paces[event.id]):
-                        pace.count(self.progress.get_time())
-                if left < before:  # else sent again
-                    self.progress.advance(self.overall, before - left)
-                    self.left[event.id] = left
-            case TrialPutBack() | TrialTakenOver() | RunWaits():
-                self._put_aside(event)
+            case EpochEnded():
+                self._advance(event)
+            case TrialPutBack():
+                self._remove(event)
+            case TrialTakenOver():
+                self._remove(event)
+                console.print(others_text(event), soft_wrap=True)
+            case RunWaits():
+                console.print(others_text(event), soft_wrap=True)
             case TrialEnded():
                 self._remove(event)
                 self.done += 1
@@ -182,11 +179,17 @@ class Bars:
                 visible=len(self.bars) < _MOST_BARS,
             )
 
-    def _put_aside(self, event: TrialPutBack | TrialTakenOver | RunWaits) -> None:
-        if not isinstance(event, RunWaits):
-            self._remove(event)
-        if not isinstance(event, TrialPutBack):
-            console.print(others_text(event), soft_wrap=True)
+    def _advance(self, event: EpochEnded) -> None:
+        epoch = event.record.epoch
+        self.progress.update(self.bars[event.id], completed=epoch)
+        left = event.planned_epochs - epoch
+        before = self.left.get(event.id, event.planned_epochs)
+        if epoch > self.kept[event.id]:  # trained in this run
+            for pace in (self.overall_pace, self.paces[event.id]):
+                pace.count(self.progress.get_time())
+        if left < before:  # else sent again
+            self.progress.advance(self.overall, before - left)
+            self.left[event.id] = left
 
     def _stop(self) -> None:
         if self.drawing:

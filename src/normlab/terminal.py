@@ -40,16 +40,31 @@ FEWER_ROWS = 50
 Shown = TypeVar("Shown")
 
 
-def fewer(items: Sequence[Shown], what: str) -> tuple[Sequence[Shown], str]:
+def fewer(
+    items: Sequence[Shown], noun: str, where: str = "--json", *, most: int = MOST_ROWS
+) -> tuple[Sequence[Shown], str]:
     """What is shown of many things, and a line about the others; all, and no line, of few.
 
     Args:
         items: The most interesting first.
-        what: They are, in the plural.
+        noun: One of them, in the singular.
+        where: What shows all of them.
+        most: Up to so many are few.
     """
-    if len(items) <= MOST_ROWS:
+    if len(items) <= most:
         return items, ""
-    return items[:FEWER_ROWS], f"and {len(items) - FEWER_ROWS:,} more {what}; --json has all"
+    some = items[: min(most, FEWER_ROWS)]
+    count = len(items) - len(some)
+    return some, f"and {count:,} more {noun}{'s' if count > 1 else ''}; {where} has all"
+
+
+def print_lines(
+    lines: Sequence[str], noun: str, where: str = "--json", *, most: int = MOST_ROWS
+) -> None:
+    """Lines of one sort, each whole however long it is; of many some, see `fewer`."""
+    some, more = fewer(lines, noun, where, most=most)
+    for line in (*some, *filter(None, [more])):
+        console.print(line, soft_wrap=True)
 
 
 def print_json(data: object) -> None:

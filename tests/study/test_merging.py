@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.made_stores import ARMS, contents, fill, plan, trial_id
+from tests.study.test_runner import exploratory
 
 import normlab
 from normlab.errors import UserError
@@ -285,11 +286,6 @@ def test_a_look_has_all_seeds_exactly_if_all_had_been_declared(
         assert {i: seeds == (0, 1, 2) for i, seeds in looks.items()} == expected
 
 
-def exploratory(folder: Path) -> object:
-    with Store.read(folder) as store:
-        return claim_table(load_frames(store))["exploratory"].tolist()
-
-
 def test_shares_declared_before_anybody_saw_results_stay_confirmatory(
     trained: Path, tmp_path: Path
 ) -> None:
@@ -315,7 +311,7 @@ def test_seeds_that_were_added_after_results_were_seen_are_exploratory(
         folder = tmp_path / order[0].parent.name / "merged"
         for part in order:
             merge([part], folder)
-        (why,) = exploratory(folder)  # type: ignore[misc]
+        (why,) = exploratory(folder)
         assert "when 2 seeds were planned; now there are 4" in str(why)
 
 
@@ -323,7 +319,7 @@ def test_what_was_exploratory_stays_so(trained: Path, tmp_path: Path) -> None:
     other = shutil.copytree(trained / "one/s", tmp_path / "one/s")
     change(other, "UPDATE looks SET declared = '{}'")
     merge([trained / "whole/s", other], tmp_path / "s")
-    (why,) = exploratory(tmp_path / "s")  # type: ignore[misc]
+    (why,) = exploratory(tmp_path / "s")
     assert "in another study" in str(why)
 
 
@@ -570,6 +566,7 @@ def test_the_command_says_what_it_did(normlab_command: Any, tmp_path: Path) -> N
     fill(tmp_path / "b/s", plan([0]), both, chip="quartz", change={("none", 0): 0.25})
     code, out, _ = normlab_command("merge", "a/s", "--into", "runs/s")
     assert (code, "2 trials joined, 0 there already" in out) == (0, True)
+    assert "`normlab report s --runs runs` writes the report" in out
     code, out, _ = normlab_command("merge", "b/s", "--into", "runs/s")
     assert code == 1
     assert f"conflict: none, seed 0 ({trial_id('none', 0)}), in b/s: weights; test accuracy" in out

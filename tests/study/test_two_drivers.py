@@ -66,6 +66,7 @@ if __name__ == "__main__":
     said = {"others": made.others, "trained": made.trained, "taken_over": sorted(made.taken_over)}
     print(json.dumps(["Summary", said]), flush=True)
 """
+ROOT = Path(__file__).parents[2]
 VALUES = {"factors": {"norm": ["none", "batch", "layer"]}, "seeds": 3}
 
 
@@ -114,9 +115,6 @@ class Driver:
     def ids(self, kind: str) -> list[str]:
         """The trials of which it told events of a kind."""
         return [its for said, its in self.said if said == kind]
-
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -273,23 +271,15 @@ def test_two_runs_add_seeds_at_the_same_looks(tmp_path: Path, driver: Drivers) -
         assert set(store.plan().trials) == set(ended)
 
 
-def busy(folder: Path, trials: list[str]) -> Any:
+@contextlib.contextmanager
+def busy(folder: Path, trials: list[str], of: Plan | None = None) -> Iterator[Store]:
     """Another run, in this process, that has trials and does not go on."""
-    store = Store.join(folder)
-    made_plan = made()
-
-    class Busy:
-        def __enter__(self) -> Store:
-            self.store = store.__enter__()
-            self.store.record_plan(made_plan.record, made_plan.rows())
-            self.store.let_in()
-            self.store.claim(trials)
-            return self.store
-
-        def __exit__(self, *_: object) -> None:
-            store.__exit__(None, None, None)
-
-    return Busy()
+    of = of or made()
+    with Store.join(folder) as store:
+        store.record_plan(of.record, of.rows())
+        store.let_in()
+        store.claim(trials)
+        yield store
 
 
 def test_a_run_waits_for_others_trials_and_takes_up_what_becomes_free(
@@ -322,10 +312,7 @@ def test_a_run_that_waits_can_be_stopped(tmp_path: Path) -> None:
         if isinstance(event, RunWaits):
             raise KeyboardInterrupt
 
-    with Store.join(tmp_path / "s") as other:
-        other.record_plan(small.record, small.rows())
-        other.let_in()
-        other.claim(list(small.trials))
+    with busy(tmp_path / "s", list(small.trials), small) as other:
         summary = run_plan(small, tmp_path, listener=Told(then))
         assert (summary.interrupted, summary.others) == ("interrupted", 1)
         assert other.work(list(small.trials)).free == frozenset()

@@ -39,7 +39,7 @@ def print_costs(costs: Costs) -> None:
     """What a trial of each arm costs, where that is from, and the hours of the plan."""
     from normlab.terminal import console, fewer, table
 
-    some, more = fewer(costs.arm_costs, "arms")
+    some, more = fewer(costs.arm_costs, "arm")
     rows = [
         (
             arm.arm,

@@ -9,19 +9,20 @@ if TYPE_CHECKING:
     from normlab.study.lint import Finding
 
 
-def print_findings(findings: Sequence[Finding]) -> None:
-    """Every finding, and behind those of a rule why it matters and where that was shown."""
-    from normlab.terminal import console, fewer
+def print_findings(findings: Sequence[Finding], *, where: str = "--json") -> None:
+    """Every finding, and behind those of a rule why it matters and where that was shown.
+
+    Args:
+        findings: Of a plan.
+        where: What shows all of them, where they are many.
+    """
+    from normlab.terminal import console, print_lines
 
     if findings:
         console.print()
     for rule in dict.fromkeys(finding.rule for finding in findings):
         its = [finding for finding in findings if finding.rule == rule]
-        some, more = fewer(its, "such warnings")
-        for finding in some:
-            console.print(f"warning: {finding.says}", soft_wrap=True)
-        if more:
-            console.print(more)
+        print_lines([f"warning: {finding.says}" for finding in its], "such warning", where)
         console.print(f"  {rule}: {its[0].why} ({its[0].reference})", soft_wrap=True)
 
 

@@ -9,16 +9,18 @@ if TYPE_CHECKING:
     from normlab.study.stored import LostFile
 
 
-def print_lost(name: str, lost: Sequence[LostFile]) -> None:
-    """The files of finished trials that are gone or damaged, and what makes them again."""
-    from normlab.terminal import console, fewer
+def print_lost(name: str, lost: Sequence[LostFile], *, where: str = "--json") -> None:
+    """The files of finished trials that are gone or damaged, and what makes them again.
 
-    some, more = fewer(lost, "lost files")
-    for file in some:
-        line = f"lost: {file['arm']}, seed {file['seed']}: {file['path']} {file['reason']}"
-        console.print(line, soft_wrap=True)
-    if more:
-        console.print(more)
+    Args:
+        name: The study's.
+        lost: The files.
+        where: What shows all of them, where they are many.
+    """
+    from normlab.terminal import console, print_lines
+
+    lines = (f"lost: {f['arm']}, seed {f['seed']}: {f['path']} {f['reason']}" for f in lost)
+    print_lines(list(lines), "lost file", where)
     if lost:
         console.print(
             "The results of these trials are stored, their files are not. "

@@ -124,7 +124,7 @@ def _say(found: Merged, *, json: bool) -> None:
 
 
 def _print(found: Merged) -> None:
-    from normlab.terminal import console
+    from normlab.terminal import console, print_lines
     from normlab.wording import counted
 
     console.print(str(found), soft_wrap=True)
@@ -133,38 +133,28 @@ def _print(found: Merged) -> None:
     if found.unfinished:
         text = counted(found.unfinished, "planned trial")
         console.print(f"finished neither there nor here: {text}", soft_wrap=True)
-    for one in found.conflicts[:_MOST]:
-        console.print(
-            f"conflict: {_name(one)}, in {one['source']}: {'; '.join(one['differs'])}. "
-            f"Here: {_places(one['here'])}. There: {_places(one['there'])}",
-            soft_wrap=True,
-        )
-    _print_rest(len(found.conflicts), "conflict")
+    conflicts = (
+        f"conflict: {_name(one)}, in {one['source']}: {'; '.join(one['differs'])}. "
+        f"Here: {_places(one['here'])}. There: {_places(one['there'])}"
+        for one in found.conflicts
+    )
+    print_lines(list(conflicts), "conflict", most=_MOST)
     for kept in dict.fromkeys(one["kept"] for one in found.conflicts):
         console.print(
             f"What is here stays; the other version is in {kept}, which import-trials reads",
             soft_wrap=True,
         )
-    for refused in found.refused[:_MOST]:
-        console.print(
-            f"refused: {_name(refused)}, in {refused['source']}: {refused['reason']}",
-            soft_wrap=True,
-        )
-    _print_rest(len(found.refused), "refused trial")
+    refused = (
+        f"refused: {_name(one)}, in {one['source']}: {one['reason']}" for one in found.refused
+    )
+    print_lines(list(refused), "refused trial", most=_MOST)
     for note in found.notes:
         console.print(f"note: {note}", soft_wrap=True)
-    runs = found.folder.parent
+    # "--into ." has no name of its own.
+    folder = found.folder if found.folder.name else found.folder.resolve()
     console.print(
-        f"`normlab report {found.folder.name} --runs {runs}` writes the report", soft_wrap=True
+        f"`normlab report {folder.name} --runs {folder.parent}` writes the report", soft_wrap=True
     )
-
-
-def _print_rest(count: int, noun: str) -> None:
-    from normlab.terminal import console
-    from normlab.wording import counted
-
-    if count > _MOST:
-        console.print(f"and {counted(count - _MOST, noun)} more; --json has all of them")
 
 
 def _name(one: Mapping[str, object]) -> str:

@@ -158,7 +158,7 @@ def run(
     found = api.results(chosen, runs=runs)
     print_arms(found)
     if len(found.claims):
-        print_verdicts(found.claims)
+        print_verdicts(found.claims, where=f"`normlab claims {chosen.name} --json`")
         console.print()
     if summary.others:
         console.print(
@@ -223,8 +223,9 @@ class _Narrator:
         if self.plan is None and (rule := other_rule(plan, self.runs)) is not None:
             console.print(f"note: {rule}", soft_wrap=True)
         if self.plan is None and not plan.study.rehearsal:
-            print_hopeless(claim_plans(plan, self.runs, released=False))
-            print_findings(api.lint(plan))
+            where = f"`normlab plan {plan.study.name} --json`"
+            print_hopeless(claim_plans(plan, self.runs, released=False), where=where)
+            print_findings(api.lint(plan), where=where)
         self.plan = plan
 
 

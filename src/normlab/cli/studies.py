@@ -134,7 +134,7 @@ def _print_planned_arms(made: Plan) -> None:
     from normlab.recipe import value_text
     from normlab.terminal import console, fewer, table
 
-    some, more = fewer(made.record.arms, "arms")
+    some, more = fewer(made.record.arms, "arm")
     rows = [
         (
             arm.label,
@@ -151,7 +151,7 @@ def _print_planned_arms(made: Plan) -> None:
 
 def _print_notes(made: Plan) -> None:
     """The notes on the arms; one that is on all of them once."""
-    from normlab.terminal import console, fewer
+    from normlab.terminal import print_lines
 
     lines: list[str] = []
     arms: dict[str, list[str]] = {}
@@ -161,11 +161,7 @@ def _print_notes(made: Plan) -> None:
     for note, labels in arms.items():
         every = len(labels) == len(made.arms) > 1
         lines += [f"note on {label}: {note}" for label in (["every arm"] if every else labels)]
-    some, more = fewer(lines, "notes")
-    for line in some:
-        console.print(line, soft_wrap=True)
-    if more:
-        console.print(more)
+    print_lines(lines, "note")
 
 
 def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> None:
@@ -173,7 +169,7 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     from normlab import api
     from normlab.records import FINISHED
     from normlab.study.stored import stored_name
-    from normlab.terminal import MOST_ROWS, console, fewer, print_json, table
+    from normlab.terminal import MOST_ROWS, console, fewer, print_json, print_lines, table
     from normlab.wording import counted, state_counts
 
     name = stored_name(study, runs)
@@ -189,18 +185,18 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     arms = found.by_arm()
     if len(arms) > MOST_ROWS:  # those that are not through come first
         arms.sort(key=lambda arm: set(arm[3]) <= FINISHED)
-    some, more = fewer(arms, "arms")
+    some, more = fewer(arms, "arm")
     rows = [(arm, f"{done}/{of}", state_counts(states)) for arm, done, of, states in some]
     console.print(table(["arm", "epochs", "trials"], rows, left=["trials"]))
     if more:
         console.print(more)
-    reasons, more = fewer([trial for trial in found.trials if trial["reason"]], "such trials")
-    for trial in reasons:
-        last = (trial["reason"] or "").strip().splitlines()[-1]
-        line = f"{trial['state']}: {trial['arm']}, seed {trial['seed']} ({trial['id']}): {last}"
-        console.print(line, soft_wrap=True)
-    if more:
-        console.print(more)
+    lines = []
+    for trial in found.trials:
+        if trial["reason"]:
+            last = trial["reason"].strip().splitlines()[-1]
+            where = f"{trial['arm']}, seed {trial['seed']} ({trial['id']})"
+            lines.append(f"{trial['state']}: {where}: {last}")
+    print_lines(lines, "such trial")
     print_lost(name, found.lost)
 
 

@@ -21,8 +21,8 @@ def print_summary(made: Plan, summary: Summary) -> None:
 
     for other, number in summary.adopted.items():
         console.print(f"{counted(number, 'trial')} taken over from {other}")
-    left = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
-    for line in [*left, *summary.notes]:
+    lines = [f"not taken over from {other}: {why}" for other, why in summary.unreadable.items()]
+    for line in [*lines, *summary.notes]:
         console.print(line, soft_wrap=True)
     console.print(_done(summary), soft_wrap=True)
     if summary.left:
@@ -54,7 +54,9 @@ def print_summary(made: Plan, summary: Summary) -> None:
     for trial, reason in summary.not_mended.items():
         text = f"training again failed, the result stays: {names[trial]}: {reason}"
         console.print(text, soft_wrap=True)
-    print_lost(made.study.name, lost_files(made.record, summary.losses))
+    name = made.study.name
+    lost = lost_files(made.record, summary.losses)
+    print_lost(name, lost, where=f"`normlab status {name} --json`")
     for trial, reason in summary.failures.items():
         console.print(
             f"failed: {names[trial]}: {reason}. The traceback is in the report; "
@@ -67,7 +69,8 @@ def _done(summary: Summary) -> str:
     """What was trained, in a sentence."""
     from normlab.wording import counted, state_counts
 
-    if summary.trained or summary.interrupted or summary.failures or summary.put_back:
+    untrained = summary.failures or summary.put_back or summary.taken_over
+    if summary.trained or summary.interrupted or untrained:
         trained = counted(summary.trained, "trial")
         return f"trained {trained}; of {summary.planned}: {state_counts(summary.counts)}"
     lost = f"; {counted(len(summary.losses), 'file')} of them lost" if summary.losses else ""
@@ -100,7 +103,7 @@ def print_arms(found: Results) -> None:
     from normlab.terminal import console, fewer, table
     from normlab.wording import SHARE, interval, percent, share_mark
 
-    some, more = fewer(found.arms.to_dict("records"), "arms")
+    some, more = fewer(found.arms.to_dict("records"), "arm", "the report")
     rows = [
         (
             arm["arm"],
@@ -116,7 +119,7 @@ def print_arms(found: Results) -> None:
     console.print()
     console.print(table(columns, rows))
     if more:
-        console.print(more.replace("--json", "the report"))
+        console.print(more)
     if (found.arms["together"] > 1).any():
         console.print(f"* {SHARE}")
     console.print()

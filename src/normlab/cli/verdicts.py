@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def print_verdicts(found: pd.DataFrame) -> None:
-    """The verdicts as a table, then why each of them."""
+def print_verdicts(found: pd.DataFrame, *, where: str = "--json") -> None:
+    """The verdicts as a table, then why each of them.
+
+    Args:
+        found: From `normlab.claims`.
+        where: What shows all of them, where they are many.
+    """
     from normlab.terminal import MOST_ROWS, console, fewer, table
 
     every = without_nan(found.to_dict("records"))
     if len(every) > MOST_ROWS:  # those that are settled come first
         every.sort(key=lambda row: row["verdict"] not in {"supported", "refuted"})
-    records, more = fewer(every, "claims")
+    records, more = fewer(every, "claim", where)
     rows = []
     for row in records:
         size = f", {row['size']}" if row["size"] else ""
@@ -50,7 +55,7 @@ def print_claim_plans(claims: pd.DataFrame) -> None:
     from normlab.terminal import console, fewer, table
 
     rows = []
-    planned, more = fewer(without_nan(claims.to_dict("records")), "claims")
+    planned, more = fewer(without_nan(claims.to_dict("records")), "claim")
     for row in planned:
         unit = Unit.named(row["unit"])
         effect, needed = row["smallest_effect"], row["seeds_needed"]
@@ -109,18 +114,18 @@ def _hours_text(row: Mapping[str, Any]) -> str:
     return "?" if is_missing(hours) and reachable else short_hours(hours)
 
 
-def print_hopeless(claims: pd.DataFrame) -> None:
-    """The claims that no outcome of the planned seeds could settle, and why."""
-    from normlab.terminal import console, fewer
+def print_hopeless(claims: pd.DataFrame, *, where: str = "--json") -> None:
+    """The claims that no outcome of the planned seeds could settle, and why.
 
-    hopeless_ones, more = fewer(
-        claims[~claims["settles"].astype(bool)].to_dict("records"), "claims"
-    )
-    for hopeless in hopeless_ones:
-        text = f"cannot be settled: {hopeless['claim']}: {hopeless['obstacle']}"
-        console.print(text, soft_wrap=True)
-    if more:
-        console.print(more)
+    Args:
+        claims: Their plans.
+        where: What shows all of them, where they are many.
+    """
+    from normlab.terminal import print_lines
+
+    hopeless = claims[~claims["settles"].astype(bool)]
+    lines = (f"cannot be settled: {one.claim}: {one.obstacle}" for one in hopeless.itertuples())
+    print_lines(list(lines), "claim", where)
 
 
 def without_nan(rows: list[dict[Hashable, Any]]) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from normlab.figures.figure import NotDrawnError
 from normlab.frames.load import Frames
 from normlab.frames.tables import COUNTED
 from normlab.lazy import pandas as pd
+from normlab.records import UNFINISHED
 from normlab.stats import t_intervals
 
 _MOST = 6  # layers shown where a figure names none
@@ -24,7 +25,7 @@ READING = (
 
 def drawn_epochs(frames: Frames, arms: Sequence[str]) -> pd.DataFrame:
     """Epochs of trials that count, those still running as far as they are."""
-    states = frames.trials["state"].isin((*COUNTED, "running", "pending"))
+    states = frames.trials["state"].isin((*COUNTED, *UNFINISHED))
     drawn = frames.trials[states & frames.trials["arm"].isin(arms)]["id"]
     return frames.epochs[frames.epochs["id"].isin(drawn)]
 

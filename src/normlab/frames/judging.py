@@ -11,6 +11,7 @@ from normlab.frames.exploratory import exploratory
 from normlab.frames.load import Frames, once
 from normlab.frames.scores import cells, images, score_array, trials_of
 from normlab.frames.tables import COUNTED
+from normlab.records import UNFINISHED
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord
 from normlab.stats import Times, one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
@@ -78,7 +79,7 @@ def _whole_seeds(frames: Frames, record: ClaimRecord) -> int:
     A look that was cut short is not taken yet. One seed at least is left, to show what there is.
     """
     trials = frames.trials
-    waiting = trials["arm"].isin(record.arms) & trials["state"].isin(("pending", "running"))
+    waiting = trials["arm"].isin(record.arms) & trials["state"].isin(UNFINISHED)
     unfinished = set(trials.loc[waiting, "seed"])
     seeds = list(dict.fromkeys(trials["seed"]))
     whole = next((at for at, seed in enumerate(seeds) if seed in unfinished), len(seeds))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from normlab.frames.load import Frames, once
 from normlab.frames.shares import together
 from normlab.lazy import pandas as pd
+from normlab.records import UNFINISHED
 from normlab.stats import one_image_variance, t_intervals
 from normlab.stats.contrasts import FEWEST
 
@@ -90,7 +91,7 @@ def curve_table(frames: Frames, metric: str) -> pd.DataFrame:
         as far as they are, failed and invalid ones do not. Rows without a value are left out;
         limits are cut at what the metric can be.
     """
-    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, "running", "pending"))]["id"]
+    drawn = frames.trials[frames.trials["state"].isin((*COUNTED, *UNFINISHED))]["id"]
     columns = ["arm", "epoch", *(f"{split}_{metric}" for split in SPLITS)]
     groups = frames.epochs.loc[frames.epochs["id"].isin(drawn), columns].groupby(
         ["arm", "epoch"], as_index=False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -212,11 +212,8 @@ def own_parts(recipe: Recipe) -> tuple[Own, ...]:
 
 def digest(data: object) -> str:
     """SHA-256 of plain data, equal for equal data whatever the order of its keys."""
-    return hashlib.sha256(_text(data).encode()).hexdigest()
-
-
-def _text(data: object) -> str:
-    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = None) -> str:
@@ -238,18 +235,11 @@ def trial_id(recipe: Recipe, seed: int, data_digest: str, code: str | None = Non
 def trial_ids(
     recipe: Recipe, seeds: Sequence[int], data_digest: str, code: str | None = None
 ) -> list[str]:
-    """The `trial_id` of every seed; what they share is written and hashed once."""
-    identity: dict[str, Any] = {"recipe": recipe.identity(), "data": data_digest}
+    """The `trial_id` of every seed; the recipe's identity is computed once for all of them."""
+    shared = {"recipe": recipe.identity(), "data": data_digest, "semantics": SEMANTICS}
     if code is not None:
-        identity["code"] = code
-    # As `digest` writes it: "seed" and "semantics" are the last of the keys in order.
-    shared = hashlib.sha256(f"{_text(identity)[:-1]},".encode())
-    found = []
-    for seed in seeds:
-        whole = shared.copy()
-        whole.update(f'"seed":{_text(seed)},"semantics":{_text(SEMANTICS)}}}'.encode())
-        found.append(whole.hexdigest()[:20])
-    return found
+        shared["code"] = code
+    return [digest({**shared, "seed": seed})[:20] for seed in seeds]
 
 
 def value_text(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from normlab.records.training import (
     FINISHED,
+    UNFINISHED,
     Artifact,
     Check,
     EpochRecord,
@@ -12,6 +13,7 @@ from normlab.records.training import (
 
 __all__ = [
     "FINISHED",
+    "UNFINISHED",
     "Artifact",
     "Check",
     "EpochRecord",

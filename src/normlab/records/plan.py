@@ -410,8 +410,9 @@ class PlanRecord(Record):
     def model_copy(self, *, update: Mapping[str, object] | None = None, deep: bool = False) -> Self:
         """A plan with other values; what was computed from the old ones is not taken along."""
         made = super().model_copy(update=update, deep=deep)
-        for name in ("judged", "trials", "names", "arm", "levels"):
-            made.__dict__.pop(name, None)
+        for name, value in vars(PlanRecord).items():
+            if isinstance(value, cached_property):
+                made.__dict__.pop(name, None)
         return made
 
     @property

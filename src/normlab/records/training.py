@@ -50,6 +50,8 @@ retried."""
 
 FINISHED: frozenset[TrialState] = frozenset({"complete", "diverged", "invalid"})
 """States that are never run again."""
+UNFINISHED: frozenset[TrialState] = frozenset({"pending", "running"})
+"""States of trials that are still to come to an end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ from normlab.frames.load import Frames
 from normlab.frames.shares import arms_with_shares
 from normlab.frames.tables import COUNTED
 from normlab.places import DECIDING, Place, differing
+from normlab.records import UNFINISHED
 
 
 def notices(frames: Frames) -> list[str]:
@@ -30,7 +31,7 @@ def notices(frames: Frames) -> list[str]:
 
 def unequal_seeds(frames: Frames, counted: pd.DataFrame) -> Iterator[str]:
     """Seeds were added to some arms only: what is said of all arms depends on where it stopped."""
-    if not frames.plan.sequential or frames.trials["state"].isin(("pending", "running")).any():
+    if not frames.plan.sequential or frames.trials["state"].isin(UNFINISHED).any():
         return
     seeds = counted.groupby("arm").size()
     if seeds.nunique() > 1:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,7 +18,7 @@ from normlab.store.joining import FolderOrigin, Joined, export, folder_origin, h
 from normlab.store.paths import ARTIFACTS
 from normlab.store.plans import as_written
 from normlab.store.portable import Head, TrialsFile
-from normlab.study.spec import check_name
+from normlab.study.spec import as_name
 from normlab.study.uniting import is_variant_of, portable, united, variant_words
 from normlab.wording import counted
 
@@ -126,10 +128,9 @@ def import_trials(file: Path, into: Path | None, runs: Path) -> Merged:
 
 def _folder_name(name: str, file: Path) -> str:
     """A study's name as that of its folder; whoever wrote the file wrote the name."""
-    leads_elsewhere = Path(name).name != name
     try:
-        check_name(Path(f"{'.' if leads_elsewhere else name}.yaml"))
-    except UserError:
+        as_name(name)
+    except ValueError:
         raise UserError(
             f"{file}: its study's name, '{name}', is no folder's: choose one with --into"
         ) from None
@@ -137,18 +138,15 @@ def _folder_name(name: str, file: Path) -> str:
 
 
 def _merge(origins: Sequence[FolderOrigin | TrialsFile], into: Path) -> Merged:
-    is_there = Store.is_made(into)
     for source in origins:
         _check_apart(source.path, into)
     heads = [portable(source.head) for source in origins]
-    if not is_there:
+    if not Store.is_made(into):
         _check_free(into)
-        _folded(heads[0], heads[1:])  # a mistake makes no folder
+        reduce(united, heads)  # a mistake makes no folder
     with Store.write(into) as store, as_written(into), store.at_once():
-        before = _head(store) if is_there else None
-        head = heads[0] if before is None else before
-        after = _folded(head, heads if before is not None else heads[1:])
-        made = Merged(into, after.plan.name)
+        before = _head(store)
+        after = reduce(united, heads if before is None else [before, *heads])
         found = [(source, join(store, source)) for source in origins]
         plan = _held(store, after.plan)
         if before is None or plan != before.plan:
@@ -157,7 +155,7 @@ def _merge(origins: Sequence[FolderOrigin | TrialsFile], into: Path) -> Merged:
             store.put_looks(after.looks)
         states = store.states({i for _, joined in found for i in joined.unfinished})
         left = sum(state not in FINISHED for state in states.values())
-        return replace(_told(made, plan, found), unfinished=left)
+        return _told(into, plan, found, left)
 
 
 def _head(store: Store) -> Head | None:
@@ -166,13 +164,6 @@ def _head(store: Store) -> Head | None:
         return head_of(store)
     except NoRunsError:
         return None
-
-
-def _folded(first: Head, others: Iterable[Head]) -> Head:
-    head = first
-    for other in others:
-        head = united(head, other)
-    return head
 
 
 def _held(store: Store, plan: PlanRecord) -> PlanRecord:
@@ -212,14 +203,21 @@ def _check_free(into: Path) -> None:
 
 
 def _told(
-    made: Merged, plan: PlanRecord, found: Sequence[tuple[FolderOrigin | TrialsFile, Joined]]
+    into: Path,
+    plan: PlanRecord,
+    found: Sequence[tuple[FolderOrigin | TrialsFile, Joined]],
+    unfinished: int,
 ) -> Merged:
-    """What was joined, with arms by label; lists are filled in place."""
+    """What was joined, with arms by label."""
+    taken: Counter[str] = Counter()
+    conflicts: list[ConflictingTrial] = []
+    refused: list[RefusedTrial] = []
+    notes: list[str] = []
     for source, joined in found:
         name = str(source.path)
         if joined.taken:
-            made.taken[name] = made.taken.get(name, 0) + len(joined.taken)
-        made.conflicts.extend(
+            taken[name] += len(joined.taken)
+        conflicts.extend(
             {
                 "arm": _arm(one.id, plan, source.head.plan),
                 "seed": one.seed,
@@ -232,7 +230,7 @@ def _told(
             }
             for one in joined.differing
         )
-        made.refused.extend(
+        refused.extend(
             {
                 "arm": _arm(one.id, plan, source.head.plan),
                 "seed": one.seed,
@@ -243,25 +241,31 @@ def _told(
             for one in joined.refused
         )
         if joined.bare:
-            made.notes.append(
+            notes.append(
                 f"{counted(joined.bare, 'trial')} of {name} came without weights or predictions: "
                 "these files are not there"
             )
         if not is_variant_of(plan, source.head.plan):
-            made.notes.append(
+            notes.append(
                 f"{name} is of another variant of the study ({variant_words(source.head.plan)}): "
                 f"its trials are kept, and `normlab run {plan.name}` shows those that are in its "
                 "plan"
             )
         elif outside := sum(i not in plan.trials for i in joined.taken):
-            made.notes.append(
+            notes.append(
                 f"{counted(outside, 'trial')} of {name} are in no plan here: `normlab run "
                 f"{plan.name}` shows those that are in its plan"
             )
-    return replace(
-        made,
+    return Merged(
+        into,
+        plan.name,
+        taken=dict(taken),
         known=sum(joined.known for _, joined in found),
         filled=sum(joined.filled for _, joined in found),
+        unfinished=unfinished,
+        conflicts=conflicts,
+        refused=refused,
+        notes=notes,
     )
 
 

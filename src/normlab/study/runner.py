@@ -15,7 +15,7 @@ from normlab import data
 from normlab.errors import MACHINE_ERRORS, UserError, end_word, unknown
 from normlab.files import sweep
 from normlab.places import TOGETHER, Place, difference_text, differing
-from normlab.records import FINISHED, TrialState
+from normlab.records import FINISHED, UNFINISHED, TrialState
 from normlab.records.plan import Declaration
 from normlab.store import DATABASE, Loss, NoRunsError, Store
 from normlab.store.plans import as_written
@@ -185,7 +185,7 @@ def _run_plan(
         lost = foreign | ({loss.trial_id for loss in losses} if options.retrain_lost else set())
         _sweep(store, keep=lost, forget=set(failed))
         store.let_in()
-        wanted = ours & ({i for i in ids if states[i] in _UNFINISHED} | lost)
+        wanted = ours & ({i for i in ids if states[i] in UNFINISHED} | lost)
         tasks = _tasks(plan, folder, wanted, store.run)
         alone = _alone_as_before(store, lost - foreign)
         telling = Telling(plan, listener)
@@ -204,18 +204,13 @@ def _run_plan(
         if stopped is not None:
             number = getattr(stopped, "number", signal.SIGINT)
             summary = replace(summary, interrupted=end_word(stopped), signal=number)
-        summary = _summed_up(store, plan, summary, losses)
-        return replace(
-            summary,
-            shard=options.shard,
-            left=sum(
-                state in _UNFINISHED for i, state in store.states(ids).items() if i not in ours
-            ),
-            others=store.leave(),
-        )
+        summary = _summed_up(store, plan, ours, summary, losses)
+        return replace(summary, shard=options.shard, others=store.leave())
 
 
-def _summed_up(store: Store, plan: Plan, summary: Summary, losses: Sequence[Loss]) -> Summary:
+def _summed_up(
+    store: Store, plan: Plan, ours: AbstractSet[str], summary: Summary, losses: Sequence[Loss]
+) -> Summary:
     """What became of the plan's trials; that they could be seen is remembered."""
     states = store.states(plan.trials)
     finished = [i for i, state in states.items() if state in FINISHED]
@@ -225,6 +220,7 @@ def _summed_up(store: Store, plan: Plan, summary: Summary, losses: Sequence[Loss
     return replace(
         summary,
         counts=dict(Counter[str](states.values())),
+        left=sum(state in UNFINISHED for i, state in states.items() if i not in ours),
         failures={i: reason.strip().splitlines()[-1] for i, reason in failed.items()},
         invalid=_reasons(store, states, "invalid"),
         losses=tuple(loss for loss in losses if loss.trial_id not in made_anew),
@@ -237,9 +233,6 @@ def _ours(plan: Plan, options: RunOptions) -> set[str]:
         return set(plan.trials)
     seeds = Shard.parse(options.shard).seeds(plan.study.seeds)
     return {i for i, trial in plan.trials.items() if trial.seed in seeds}
-
-
-_UNFINISHED = frozenset[TrialState]({"pending", "running"})
 
 
 def _one_place(there: Machines, options: RunOptions, device: str) -> Place | None:

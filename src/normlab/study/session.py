@@ -52,7 +52,7 @@ def train(
         raise UserError("max_seeds needs until_settled")
     if until_settled and options is not None and options.shard is not None:
         raise UserError("until_settled needs all trials of a look on one machine: leave shard out")
-    bring_up_to_date(runs / study.name)
+    Store.bring_up_to_date(runs / study.name)
     if not until_settled:
         return _run(make_plan(study), runs, options, listener)
     seeds = looks(study, max_seeds=max_seeds)
@@ -155,8 +155,3 @@ def verdicts_by_claim(frames: Frames) -> dict[str, str]:
         for judged in judge(frames)
         if judged.verdict is not None
     }
-
-
-def bring_up_to_date(folder: Path) -> None:
-    """Raise a store of an older schema before anything reads it; nothing else of it changes."""
-    Store.bring_up_to_date(folder)

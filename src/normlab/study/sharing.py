@@ -34,8 +34,12 @@ def train_all(
         What stopped it before its end, if something did.
     """
     try:
-        while left := _left(taking, tasks, telling):
-            _train(taking, *engine_for(left), telling)
+        if taking.store.run is None:
+            if tasks:
+                _train(taking, *engine_for(tasks), telling)
+        else:
+            while left := _left(taking, tasks, telling):
+                _train(taking, *engine_for(left), telling)
         if not telling.has_begun:
             telling.begin([], 0)
     except KeyboardInterrupt as stopped:
@@ -47,8 +51,6 @@ def train_all(
 def _left(taking: Taking, tasks: Sequence[Task], telling: Telling) -> list[Task]:
     """The tasks that this run can take up; waits while all that is left is with other runs."""
     store = taking.store
-    if store.run is None:
-        return [] if telling.has_begun else list(tasks)
     ids = [task.trial_id for task in tasks]
     while True:
         work = store.work(ids)
@@ -101,13 +103,13 @@ def _stored(messages: Iterator[Message], taking: Taking, telling: Telling) -> It
 
     Messages of a trial that another run took over are left out; that it did is told once.
     """
-    told: set[str] = set()
     try:
         for message in messages:
+            if message.trial_id in taking.away:
+                continue
             if taking.take(message):
                 yield message
-            elif message.trial_id not in told:
-                told.add(message.trial_id)
+            else:
                 telling.take_over(message.trial_id)
     except (OSError, MemoryError) as error:
         fault = fault_of_machine(error)

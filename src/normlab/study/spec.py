@@ -84,7 +84,7 @@ _NAME = re.compile(r"\w[\w .+-]*")
 _LONGEST_NAME = 200  # bytes: a folder's, and a file's with an ending
 
 
-def _as_name(name: str) -> str:
+def as_name(name: str) -> str:
     """A study's name, in the composed form of its accents (NFC), fit for a folder."""
     name = one_form(name)
     if not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST_NAME:
@@ -102,7 +102,7 @@ def check_name(path: Path) -> None:
         UserError: The message has a name that could.
     """
     try:
-        _as_name(path.stem)
+        as_name(path.stem)
     except ValueError as error:
         better = re.sub(r"[^\w .+-]+", " ", path.stem).strip(" .+-")[:60]
         better = re.sub(r" +", " ", better) or "study"
@@ -173,7 +173,7 @@ class Study(Spec):
         }
     )
 
-    name: Annotated[str, AfterValidator(_as_name)]
+    name: Annotated[str, AfterValidator(as_name)]
     """The study's file name without ending: also its folder's under `runs`."""
     question: Annotated[str, Field(min_length=1)]
     base: Values

@@ -57,8 +57,6 @@ class Taking:
             MachineError: No trial can go on.
         """
         trial = message.trial_id
-        if trial in self.away:
-            return False
         try:
             self._take(message)
         except TakenOverError:

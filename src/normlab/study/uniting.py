@@ -41,7 +41,7 @@ def united(one: Head, other: Head) -> Head:
     # Seeds that neither had alone were declared when the later one declared its own.
     since = min(whole) if whole else max(one.since, other.since)
     declared = [*one.declared, *([] if plan == one.plan else [(since, frozenset(plan.seeds))])]
-    looks = united_looks(one, other) if same else _all_looks(one.looks, other.looks)
+    looks = _united_looks(one, other) if same else _all_looks(one.looks, other.looks)
     return Head(plan, since, declared, looks)
 
 
@@ -59,7 +59,7 @@ def check_study(one: PlanRecord, other: PlanRecord) -> None:
         )
     for name in ("question", "analysis", "first_seed"):
         if getattr(one, name) != getattr(other, name):
-            raise UserError(_differ(one, name, *_difference(one, other, name)))
+            raise _differ(one, name, *_difference(one, other, name))
 
 
 def is_variant_of(one: PlanRecord, other: PlanRecord) -> bool:
@@ -82,16 +82,18 @@ def _difference(one: PlanRecord, other: PlanRecord, name: str) -> tuple[object, 
     return {key: mine[key]}, {key: theirs[key]}
 
 
-def _differ(plan: PlanRecord, what: str, mine: object, theirs: object) -> str:
-    return (
-        f"{plan.name}: the plans differ in {what}: {value_text(mine)} against "
-        f"{value_text(theirs)}. Only trials of one and the same study can be joined"
-    )
+def _refusal(plan: PlanRecord, why: str) -> UserError:
+    return UserError(f"{plan.name}: {why}. Only trials of one and the same study can be joined")
+
+
+def _differ(plan: PlanRecord, what: str, mine: object, theirs: object) -> UserError:
+    texts = f"{value_text(mine)} against {value_text(theirs)}"
+    return _refusal(plan, f"the plans differ in {what}: {texts}")
 
 
 def _united_plan(one: PlanRecord, other: PlanRecord) -> PlanRecord:
     if one.sequential != other.sequential:
-        raise UserError(_differ(one, "looks", list(one.sequential), list(other.sequential)))
+        raise _differ(one, "looks", list(one.sequential), list(other.sequential))
     arms = {arm.label: arm for arm in one.arms}
     for arm in other.arms:
         known = arms.get(arm.label)
@@ -119,17 +121,15 @@ def _united_arm(plan: PlanRecord, one: ArmRecord, other: ArmRecord) -> ArmRecord
         keys = {*one.recipe, *other.recipe}
         key = min(key for key in keys if one.recipe.get(key) != other.recipe.get(key))
         mine, theirs = one.recipe.get(key, "its default"), other.recipe.get(key, "its default")
-        raise UserError(
-            _differ(plan, "recipes", {one.label: {key: mine}}, {one.label: {key: theirs}})
-        )
+        raise _differ(plan, "recipes", {one.label: {key: mine}}, {one.label: {key: theirs}})
     trials = {(trial.seed, trial.phase, trial.variant): trial for trial in one.trials}
     for trial in other.trials:
         known = trials.setdefault((trial.seed, trial.phase, trial.variant), trial)
         if known.id != trial.id:
-            raise UserError(
-                f"{plan.name}: '{one.label}', seed {trial.seed} is trial {known.id} here and "
-                f"{trial.id} there: the images or the code of your own differ, or normlab's "
-                "meaning of a recipe does. Only trials of one and the same study can be joined"
+            raise _refusal(
+                plan,
+                f"'{one.label}', seed {trial.seed} is trial {known.id} here and {trial.id} there: "
+                "the images or the code of your own differ, or normlab's meaning of a recipe does",
             )
     if len(trials) == len(one.trials):
         return one
@@ -146,10 +146,9 @@ def _united_claims(one: PlanRecord, other: PlanRecord) -> tuple[Claim, ...]:
     mine = {claim.name for claim in one.claims}
     if lacking := sorted({*theirs} ^ mine):
         where = "here" if lacking[0] in theirs else "there"
-        raise UserError(
-            f"{one.name}: the plans differ in claims: '{lacking[0]}' is not declared {where}"
-            + (f" (and {counted(len(lacking) - 1, 'claim')} more)" if lacking[1:] else "")
-            + ". Only trials of one and the same study can be joined"
+        more = f" (and {counted(len(lacking) - 1, 'claim')} more)" if lacking[1:] else ""
+        raise _refusal(
+            one, f"the plans differ in claims: '{lacking[0]}' is not declared {where}{more}"
         )
     found: list[Claim] = []
     for claim in one.claims:
@@ -159,15 +158,14 @@ def _united_claims(one: PlanRecord, other: PlanRecord) -> tuple[Claim, ...]:
             and isinstance(same, ClaimRecord)
             and (claim.hash, claim.declared) != (same.hash, same.declared)
         ):
-            raise UserError(
-                f"{one.name}: the plans differ in claims: '{claim.name}' is another claim there. "
-                "Only trials of one and the same study can be joined"
+            raise _refusal(
+                one, f"the plans differ in claims: '{claim.name}' is another claim there"
             )
         found.append(claim if isinstance(claim, ClaimRecord) else same)
     return tuple(found)
 
 
-def united_looks(one: Head, other: Head) -> list[Look]:
+def _united_looks(one: Head, other: Head) -> list[Look]:
     """The looks of both, each with the seeds that both together had declared by then."""
     mine = [_widened(look, other.declared) for look in one.looks]
     return _all_looks(mine, [_widened(look, one.declared) for look in other.looks])
