@@ -1,10 +1,11 @@
 """Text of strangers is shown, and never obeyed."""
 
 import io
+import json
 
 import pytest
 
-from normlab.text import cell, clean, first_control, from_cell, shown
+from normlab.text import cell, clean, first_control, from_cell, may_hide_controls, shown
 
 RED, BELL, TITLE, REVERSED = "\x1b[31mred", "\a", "\x1b]0;owned\x07", "a\u202eb"
 
@@ -33,6 +34,16 @@ def test_lines_are_left_where_there_may_be_some() -> None:
 def test_data_are_cleaned_with_their_keys_and_in_one_line() -> None:
     data = {"a\x1b": ["x\ny", {"b": "\a"}], "n": 1, "none": None}
     assert clean(data) == {"a\\x1b": ["x y", {"b": "\\x07"}], "n": 1, "none": None}
+
+
+@pytest.mark.parametrize("control", ["\x1b", "\n", "\x7f", "\x9b", "\u202e"])
+@pytest.mark.parametrize("escaped", [True, False])
+def test_json_that_needs_no_cleaning_has_no_control_character(control: str, escaped: bool) -> None:
+    data = {f"a{control}": 1}
+    text = json.dumps(data, ensure_ascii=escaped)
+    assert clean(data) != data
+    assert may_hide_controls(text)
+    assert not may_hide_controls(json.dumps({"a": ["b", 1.5, None]}))
 
 
 @pytest.mark.parametrize(

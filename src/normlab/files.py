@@ -1,8 +1,9 @@
 """Files that are whole or not there, and that a loss of power cannot take back.
 
 Every file that normlab writes in one piece goes through `write_files`: a temporary name in the same
-folder, the content synced, renamed, the folder synced. What a killed process left half-written is
-removed by the next one that writes into the folder.
+folder, the content synced, renamed, the folder synced. `put_in_place` ends the same way for a file
+that is too large for memory, and was written piece by piece. What a killed process left
+half-written is removed by the next one that writes into the folder.
 """
 
 from __future__ import annotations

@@ -58,6 +58,11 @@ def _clean(data: object) -> object:
     return [_clean(value) for value in data] if isinstance(data, list) else data
 
 
+def may_hide_controls(text: str) -> bool:
+    """Whether JSON may hold a control character: an escape, DEL or one beyond ASCII can be one."""
+    return not text.isascii() or "\\" in text or "\x7f" in text
+
+
 def first_control(data: object) -> tuple[str, str] | None:
     """The first string in plain data that has a control character but a line break or tab.
 

@@ -127,7 +127,7 @@ def test_a_damaged_prediction_file_costs_its_figure_and_not_the_report(
     assert normlab("report", "s.yaml")[0] == 0
     page = (small / "report.html").read_text(encoding="utf-8")
     assert "Not drawn: no finished trial has left its predictions" in page
-    assert "Left out: 1 trial whose predictions are not here, or damaged." in page
+    assert "Left out: 1 trial whose predictions are missing or damaged." in page
 
 
 def listening() -> None:

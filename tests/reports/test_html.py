@@ -181,8 +181,8 @@ def test_a_report_is_a_function_of_the_store(page: str, finished: Path) -> None:
     assert stamp.sub("", again) == stamp.sub("", page)
 
 
-def browse(report: Path, profile: Path) -> tuple[list[str], list[str]]:
-    """What a browser without network logs, and the drawn figures of the page."""
+def dump(report: Path, profile: Path) -> subprocess.CompletedProcess[str]:
+    """A browser without network that shows a page: what it prints of it, and its log."""
     flags = [
         "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-quic",
         "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -191,7 +191,12 @@ def browse(report: Path, profile: Path) -> tuple[list[str], list[str]]:
         "--enable-logging=stderr", "--virtual-time-budget=10000", f"--user-data-dir={profile}",
     ]  # fmt: skip
     command = [str(CHROMIUM), *flags, "--dump-dom", report.as_uri()]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+
+
+def browse(report: Path, profile: Path) -> tuple[list[str], list[str]]:
+    """What a browser without network logs, and the drawn figures of the page."""
+    run = dump(report, profile)
     logged = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
     return logged, [
         part.split("<p class=")[0] for part in run.stdout.split('<div class="figure')[1:]

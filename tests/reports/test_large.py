@@ -3,23 +3,24 @@
 import json
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from normlab.figures.figure import fewer_dots
+from normlab.figures.curves import Curves
+from normlab.figures.figure import Source, fewer_dots
 from normlab.frames import load_frames
 from normlab.frames.chosen import MANY, MOST, chosen_arms
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.tables import arm_table
+from normlab.records.plan import PlanRecord
 from normlab.reports import html, write_exports, write_report
 from normlab.reports.html import shown_trials
 from normlab.store import Store
 from tests.large import plan_of_arms, store_of
-from tests.reports.test_html import CHROMIUM, specifications
+from tests.reports.test_html import CHROMIUM, dump, specifications
 
 ARMS = 210
 
@@ -64,7 +65,7 @@ def test_its_figures_draw_the_arms_of_claims_and_both_ends_and_say_so(
 ) -> None:
     with Store.read(large) as store:
         frames = load_frames(store)
-    chosen = set(chosen_arms(frames))
+    chosen = set(chosen_arms(frames).arms)
     assert {"norm=batch, lr=0.001", "norm=none, lr=0.001"} <= chosen
     means = frames.trials.groupby("arm")["test_accuracy"].mean().dropna().sort_values()
     assert chosen == {*means.index[:5], *means.index[-5:], *frames.plan.judged[0].arms}
@@ -79,7 +80,27 @@ def test_up_to_so_many_arms_each_is_chosen(finished: Path) -> None:
     with Store.read(finished) as store:
         frames = load_frames(store)
     assert len(frames.arms) <= MANY
-    assert list(chosen_arms(frames)) == frames.arms
+    assert chosen_arms(frames) == (frames.arms, "")
+
+
+def test_where_nothing_tells_which_arms_to_show_the_first_are_and_the_page_says_so(
+    large: Path,
+) -> None:
+    with Store.read(large) as store:
+        frames = load_frames(store)
+    # No trial is finished, and no claim is about few arms.
+    plan = PlanRecord.from_data({**json.loads(frames.plan.to_json()), "claims": []})
+    frames = replace(frames, plan=plan, trials=frames.trials.assign(state="running"))
+    assert chosen_arms(frames) == (frames.arms[:MOST], "the first 40")
+    page = html.render(frames, arm_table(frames), effect_table(frames), robust_table(frames))
+    assert page.count("40 of 210 arms are drawn: the first 40.") == 2
+    assert "numbers of 40 arms lead to the trials behind them: the first 40." in page
+    assert "the five best" not in page
+    own = frames.arms[5:]
+    figure = Curves(kind="curves", arms=own)
+    drawn = figure.draw(Source(frames))
+    assert set(drawn.data["arm"]) == set(own[:MOST])
+    assert "40 of 205 arms are drawn: the first 40." in drawn.caption
 
 
 def test_of_too_many_trials_those_that_did_not_complete_are_shown_first(
@@ -108,7 +129,7 @@ def test_tables_of_every_epoch_are_left_to_an_export_where_they_are_large(
     kept = (tables / "trials.csv").read_text(encoding="utf-8")
     assert (tables / "epochs.csv").is_file()
     assert (tables / "times.csv").is_file()
-    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    monkeypatch.setattr(html, "MOST_EPOCHS", 10)
     page = write_report(folder).read_text(encoding="utf-8")
     # Those of the report before would be taken for this one's.
     assert not (tables / "epochs.csv").exists()
@@ -124,7 +145,7 @@ def test_an_export_beside_the_tables_is_its_users(
 ) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
-    monkeypatch.setattr(html, "MOST_ROWS", 10)
+    monkeypatch.setattr(html, "MOST_EPOCHS", 10)
     write_report(folder)
     exported = folder / "tables" / "epochs.csv"
     write_exports(folder, csv=exported)
@@ -204,10 +225,7 @@ def test_a_browser_pages_filters_and_sorts(large: Path, tmp_path: Path) -> None:
     page = write_report(large).read_text(encoding="utf-8").replace("</body>", script)
     path = tmp_path / "page.html"
     path.write_text(page, encoding="utf-8")
-    words = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",
-             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=4000"]  # fmt: skip
-    words.append(path.as_uri())
-    ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    ran = dump(path, tmp_path / "profile")
     title = re.search(r"<title>said:(.*?)</title>", ran.stdout, re.S)
     assert title is not None, ran.stderr
     first, second, ordered, filtered, last, none, names = json.loads(title.group(1))

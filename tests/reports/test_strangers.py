@@ -145,6 +145,22 @@ def test_no_text_of_a_store_is_markup_script_latex_formula_or_control(
             ), path
 
 
+def test_diagnostics_are_cleaned_of_controls_that_json_may_hold_as_they_are(
+    stranger: Path,
+) -> None:
+    details = json.dumps({"a\x9bb": {"c\x7f": "\x9b"}}, ensure_ascii=False)
+    assert "\\" not in details
+    connection = sqlite3.connect(stranger / DATABASE)
+    connection.execute("UPDATE epochs SET details = ?", (details,))
+    connection.commit()
+    connection.close()
+    with Store.read(stranger) as store:
+        epochs = load_frames(store).epochs
+    assert len(epochs)
+    for read in epochs["details"]:
+        assert read == {r"a\x9bb": {r"c\x7f": r"\x9b"}}
+
+
 def _without_bundle(page: str) -> str:
     return re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
 

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.plans import plan_of
-from tests.store.test_store import RESULT, record, row
+from tests.store.test_store import RESULT, is_being_written, record, row
 
 from normlab.errors import UserError
 from normlab.records import Artifact
@@ -36,15 +36,12 @@ def runs(tmp_path: Path) -> Iterator[tuple[Store, Store]]:
         yield one, other
 
 
-def joined(folder: Path) -> ExitStack:
-    class Joined(ExitStack):
-        def __enter__(self) -> Store:  # type: ignore[override]
-            store = self.enter_context(Store.join(folder))
-            store.record_plan(plan_of(), map(row, IDS))
-            store.let_in()
-            return store
-
-    return Joined()
+@contextmanager
+def joined(folder: Path) -> Iterator[Store]:
+    with Store.join(folder) as store:
+        store.record_plan(plan_of(), map(row, IDS))
+        store.let_in()
+        yield store
 
 
 def stand_still(store: Store) -> None:
@@ -68,7 +65,7 @@ def test_what_one_run_has_another_does_not_get(runs: tuple[Store, Store]) -> Non
     assert other.claim(IDS) == {"b"}, "a is finished, b was put back"
 
 
-def changes(store: Store) -> dict[str, object]:
+def changes(store: Store) -> dict[str, Callable[[], object]]:
     return {
         "start": lambda: store.start("a", {"other": 1}, 0),
         "place": lambda: store.place("a", {"other": 1}),
@@ -94,7 +91,7 @@ def test_a_run_that_stood_still_changes_nothing_of_a_trial_it_lost(
         other.finish("a", RESULT, [])
     before = [list(map(tuple, other.rows(table, ["a"]))) for table in ("trials", "epochs")]
     with pytest.raises(TakenOverError):
-        changes(one)[change]()  # type: ignore[operator]
+        changes(one)[change]()
     one.release(["a"])
     assert before == [list(map(tuple, other.rows(t, ["a"]))) for t in ("trials", "epochs")]
 
@@ -212,7 +209,7 @@ def test_a_command_that_must_be_alone_and_runs_keep_each_other_out(tmp_path: Pat
     with joined(tmp_path):
         with pytest.raises(UserError, match="another run is writing"), Store.write(tmp_path):
             pass
-        assert Store.is_being_written(tmp_path)
+        assert is_being_written(tmp_path)
     with (
         Store.write(tmp_path),
         pytest.raises(UserError, match="another run is writing"),

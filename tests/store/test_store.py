@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -12,6 +13,7 @@ from normlab.errors import MachineError, UserError
 from normlab.records import Artifact, EpochRecord, TrialResult
 from normlab.store import DATABASE, NoRunsError, Store, TrialRow
 from normlab.store.migrations import MIGRATIONS
+from normlab.store.presence import is_held_alone, present
 from normlab.store.schema import connect, refusal
 from normlab.store.takeover import TakenOver
 
@@ -281,6 +283,39 @@ def test_a_store_of_every_schema_is_read(asset: Path, tmp_path: Path) -> None:
         assert set(store.epochs_done(ids).values()) == {1}
 
 
+def let_nobody_write(folder: Path) -> None:
+    """As where nobody may write, a log's shared memory cannot be made, nor the log read with it."""
+    path = folder / DATABASE
+    path.with_name(f"{DATABASE}-shm").symlink_to("nowhere/x")
+    with (
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as raw,
+        pytest.raises(sqlite3.OperationalError, match="unable to open"),
+    ):
+        raw.execute("PRAGMA user_version").fetchone()
+
+
+@pytest.mark.parametrize("asset", ASSETS, ids=lambda path: path.stem)
+def test_one_of_any_schema_is_read_and_left_as_it_is_where_nothing_may_be_written(
+    asset: Path, tmp_path: Path
+) -> None:
+    path, written = tmp_path / "s" / DATABASE, tmp_path / DATABASE
+    written.write_bytes(asset.read_bytes())
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(written)) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
+        raw.execute("CREATE TABLE more (x)")
+        for ending in ("", "-wal"):  # as a killed writer leaves them
+            name = DATABASE + ending
+            (path.parent / name).write_bytes((tmp_path / name).read_bytes())
+    before = path.read_bytes()
+    let_nobody_write(path.parent)
+    with Store.read_any(path.parent) as store:
+        ids = list(store.plan().trials)
+        assert set(store.states(ids).values()) == {"complete"}
+        assert set(store.epochs_done(ids).values()) == {1}
+    assert path.read_bytes() == before
+
+
 def test_a_store_killed_while_it_was_made_holds_no_runs_and_is_taken_up(tmp_path: Path) -> None:
     path = tmp_path / DATABASE
     path.touch()
@@ -343,7 +378,7 @@ def killed(store: Store, tmp_path: Path) -> Path:
 
 
 def test_a_reader_that_may_not_write_reads_the_log_too(killed: Path) -> None:
-    (killed / f"{DATABASE}-shm").mkdir()  # nobody can open that, as in a folder without writing
+    let_nobody_write(killed)
     assert as_a_reader_sees(killed) == {"a": "running", "b": "pending"}
 
 
@@ -407,9 +442,13 @@ def test_a_finished_trial_stands_in_the_database_itself_and_its_commit_was_synce
     raw.close()
 
 
+def is_being_written(folder: Path) -> bool:
+    return is_held_alone(folder) or bool(present(folder))
+
+
 def test_whether_a_run_is_writing_is_known_from_outside(store: Store, tmp_path: Path) -> None:
-    assert Store.is_being_written(store.folder)
-    assert not Store.is_being_written(tmp_path / "nothing")
+    assert is_being_written(store.folder)
+    assert not is_being_written(tmp_path / "nothing")
     with Store.write(tmp_path / "t"):
         pass
-    assert not Store.is_being_written(tmp_path / "t")
+    assert not is_being_written(tmp_path / "t")

@@ -24,7 +24,7 @@ class Confusion(OfArms):
     usual: ClassVar[str] = "Which classes are taken for which"
     kind: Literal["confusion"]
 
-    def predicted(self, source: Source) -> list[str]:
+    def predicted(self, source: Source) -> Sequence[str]:
         """All of its arms."""
         return self.labels(source)
 

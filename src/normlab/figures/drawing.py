@@ -113,10 +113,10 @@ def _not_drawn(kind: type[Figure], name: str, heading: str | None, why: str) -> 
 
 
 def _left_out(source: Source, arms: Sequence[str]) -> str:
-    """A sentence for the caption where files of some trials are not here, or damaged."""
+    """A sentence for the caption where files of some trials are missing or damaged."""
     missing = unread(source.frames, arms, source.folder) if arms else 0
     trials = "1 trial" if missing == 1 else f"{missing} trials"
-    return f" Left out: {trials} whose predictions are not here, or damaged." if missing else ""
+    return f" Left out: {trials} whose predictions are missing or damaged." if missing else ""
 
 
 def _with_effects(frames: Frames, records: Sequence[FigureRecord]) -> Sequence[FigureRecord]:

@@ -17,7 +17,7 @@ from normlab.arms import Arms, Selectors
 from normlab.errors import UserError, unknown
 from normlab.figures.keys import Names, Text
 from normlab.figures.style import Chart
-from normlab.frames.chosen import HOW, MANY, MOST, chosen_arms
+from normlab.frames.chosen import Chosen, chosen_arms
 from normlab.frames.load import Frames
 from normlab.lazy import pandas as pd
 from normlab.recipe.component import Component
@@ -193,24 +193,22 @@ class OfArms(Figure):
         """With the labels of its arms."""
         return self.model_copy(update={"arms": context.arms.pick_any(self.arms)})
 
-    def labels(self, source: Source) -> list[str]:
+    def labels(self, source: Source) -> Sequence[str]:
         """The arms that it draws, once it is resolved: its own, or of too many those chosen."""
-        own = self._own(source)
-        if len(own) <= MANY:
-            return own
-        chosen = frozenset(chosen_arms(source.frames))
-        return [arm for arm in own if arm in chosen] or own[:MOST]
+        return self._chosen(source).arms
 
     def left_out(self, source: Source) -> str:
         """How many of its arms are drawn, and which."""
-        own = len(self._own(source))
-        if own <= MANY or not self.one_by_one:
+        arms, how = self._chosen(source)
+        if not how or not self.one_by_one:
             return ""
-        drawn = len(self.labels(source))
         return (
-            f" {drawn} of {own:,} arms are drawn: {HOW}. The tables of the report have all of "
-            "them, and `arms` of a figure in the study file names others."
+            f" {len(arms)} of {len(self._own(source)):,} arms are drawn: {how}. The tables of the "
+            "report have all of them, and `arms` of a figure in the study file names others."
         )
+
+    def _chosen(self, source: Source) -> Chosen:
+        return chosen_arms(source.frames, self._own(source))
 
     def _own(self, source: Source) -> list[str]:
         return list(map(str, self.arms)) if self.arms is not None else source.frames.arms

@@ -20,7 +20,6 @@ _RECORDED = (0.001, 0.01)
 class Sparsity(OfLayers):
     """Share of weights that an L1 penalty brought near zero, over epochs."""
 
-    uses_details: ClassVar[bool] = True
     title: ClassVar[str] = "figure 'sparsity'"
     usual: ClassVar[str] = "Weights near zero"
     kind: Literal["sparsity"]

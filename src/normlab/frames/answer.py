@@ -48,9 +48,9 @@ def answer(frames: Frames) -> Answer:
 
 
 @once
-def _words(frames: Frames) -> tuple[str, ...]:
-    """Every arm in words."""
-    return tuple(arm_words(frames.plan, arm) for arm in frames.plan.arms)
+def words_of_arms(frames: Frames) -> dict[str, str]:
+    """Every arm in words, by its label, in the plan's order."""
+    return {arm.label: arm_words(frames.plan, arm) for arm in frames.plan.arms}
 
 
 def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
@@ -61,7 +61,7 @@ def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
         record=record,
         found=found,
         sides=sides,
-        names=_words(frames),
+        names=tuple(words_of_arms(frames).values()),
         place=place,
         measured=CLAIMS[record.kind].as_measured(found, record)[1:],
         halves=tuple(
@@ -128,7 +128,7 @@ def _of_arms(frames: Frames) -> list[str]:
     arms = arm_table(frames).dropna(subset=["test_mean"]).sort_values("test_mean", kind="stable")
     if not len(arms):
         return []
-    words = dict(zip(frames.arms, _words(frames), strict=True))
+    words = words_of_arms(frames)
     ends = [arms.iloc[0], arms.iloc[-1]] if len(arms) > 1 else [arms.iloc[0]]
     parts = [f"{100 * end['test_mean']:.2f} % for {words[str(end['arm'])]}" for end in ends]
     if len(parts) == 1:
@@ -176,7 +176,7 @@ def _collapsed(frames: Frames) -> str:
     hit = table[table["collapsed"] > 0]
     if not len(hit):
         return ""
-    words = dict(zip(frames.arms, _words(frames), strict=True))
+    words = words_of_arms(frames)
     every = hit[hit["collapsed"] == hit["trials"]]
     named = [
         f"{words[str(row['arm'])]} ({row['collapsed']} of {row['trials']})"

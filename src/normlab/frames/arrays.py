@@ -55,7 +55,7 @@ def usual_arrays(path: Path, names: Sequence[str], most: int) -> list[npt.NDArra
         return None
     found, at = [], start
     for name in names:
-        entry = _ENTRY.unpack_from(content, at)
+        file, entry = f"{name}.npy".encode(), _ENTRY.unpack_from(content, at)
         flags, method, size, length = entry[3], entry[4], entry[9], entry[10]
         at += _ENTRY.size
         most -= size
@@ -64,13 +64,13 @@ def usual_arrays(path: Path, names: Sequence[str], most: int) -> list[npt.NDArra
             and entry[2] <= _VERSION
             and not flags
             and method == _DEFLATED
-            and content[at : at + length] == f"{name}.npy".encode()
+            and content[at : at + length] == file
             and not entry[11]
             and not entry[12]
             and most >= 0
             and size > 0  # zlib takes a bound of 0 for none
         )
-        unpacked = _unpacked(content, f"{name}.npy".encode(), entry) if usual else None
+        unpacked = _unpacked(content, file, entry) if usual else None
         array = _array(unpacked) if unpacked is not None else None
         if array is None:
             return None

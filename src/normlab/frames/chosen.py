@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,28 +17,51 @@ MOST = 40
 """Arms shown of more."""
 _ENDS = 5
 _FEW = 8  # arms: a claim about more of them is none about a single one
+_TELLING = "those that claims about few arms name, the five best and the five worst"
 
-HOW = "those that claims about few arms name, the five best and the five worst"
-"""Which they are, in words."""
+
+class Chosen(NamedTuple):
+    """Some arms, or all.
+
+    Attributes:
+        arms: Labels, in the order of those that they were chosen from.
+        how: Which they are, in words; empty of all.
+    """
+
+    arms: Sequence[str]
+    how: str
+
+
+def chosen_arms(frames: Frames, among: Sequence[str] | None = None) -> Chosen:
+    """All arms up to `MANY`; of more `MOST` at most.
+
+    Args:
+        frames: The study.
+        among: Labels of some of its arms to choose from; left out, of all.
+    """
+    every = frames.arms if among is None else among
+    if len(every) <= MANY:
+        return Chosen(every, "")
+    telling = _telling(frames)
+    if found := [arm for arm in every if arm in telling]:
+        return Chosen(found, _TELLING)
+    return Chosen(every[:MOST], f"the first {MOST}")
 
 
 @once
-def chosen_arms(frames: Frames) -> Sequence[str]:
-    """All arms of a study of up to `MANY`; of a larger one `MOST` at most, in the plan's order.
+def _telling(frames: Frames) -> frozenset[str]:
+    """The arms at both ends of the means of what the study judges, and those of small claims.
 
-    They are the arms at both ends of the means of what the study judges, then those that claims
-    about few arms name, claim by claim.
+    Claims about few arms have theirs in turn, until there are `MOST`.
     """
-    if len(frames.arms) <= MANY:
-        return frames.arms
     analysis = frames.plan.analysis
     # Turned round where less is better.
     means = moments(score_array(frames, analysis.metric, analysis.at)).mean
     known = np.flatnonzero(np.isfinite(means))
     order = known[np.argsort(-means[known], kind="stable")]
     ends = [*order[:_ENDS], *order[_ENDS:][-_ENDS:]]
-    found = dict.fromkeys(frames.arms[at] for at in ends)
+    found = {frames.arms[at] for at in ends}
     for claim in frames.plan.judged:
-        if len(claim.arms) <= _FEW and len(found.keys() | claim.arms) <= MOST:
-            found |= dict.fromkeys(claim.arms)
-    return [arm for arm in frames.arms if arm in found] or frames.arms[:MOST]
+        if len(claim.arms) <= _FEW and len(found.union(claim.arms)) <= MOST:
+            found.update(claim.arms)
+    return frozenset(found)

@@ -10,7 +10,7 @@ import numpy as np
 
 from normlab.frames.chosen import chosen_arms
 from normlab.frames.load import Frames
-from normlab.frames.predictions import counted, predictions
+from normlab.frames.predictions import counted_by_arm, predictions
 from normlab.frames.scores import images, score_array
 from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
@@ -74,7 +74,7 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
     """
     scores = score_array(frames, "test_accuracy", "last")
     rng, draws = np.random.default_rng(0), TwoWayDraws(0)
-    chosen = frozenset(chosen_arms(frames))
+    chosen = frozenset(chosen_arms(frames).arms)
     rows = []
     for label, arm in zip(frames.arms, scores, strict=True):
         row: dict[str, Any] = {"arm": label}
@@ -95,7 +95,7 @@ def robust_table(frames: Frames, folder: Path | None = None) -> pd.DataFrame:
 def _image_interval(
     frames: Frames, label: str, folder: Path, draws: TwoWayDraws
 ) -> tuple[float, float] | None:
-    trials = counted(frames).get(label)
+    trials = counted_by_arm(frames).get(label)
     if trials is None or len(trials) < 2 or not trials["test_images"].le(MOST_IMAGES).all():
         return None
     answers = predictions(frames, label, folder)

@@ -20,7 +20,7 @@ from normlab.records import EpochRecord, Evaluation, TrialResult
 from normlab.records.plan import PlanRecord
 from normlab.store import Look, Store
 from normlab.store.plans import as_written, parse_places
-from normlab.text import clean, shown
+from normlab.text import clean, may_hide_controls, shown
 
 EPOCH_COLUMNS = [field.name for field in fields(EpochRecord)]
 RESULT_COLUMNS = [
@@ -204,9 +204,8 @@ def _details(texts: Sequence[str | None]) -> tuple[list[int], list[object]]:
     found: Sequence[object] = json.loads(f"[{','.join(known)}]")
     if len(found) != len(known):  # one of them holds several values, which is no JSON
         found = list(map(json.loads, known))
-    # Nothing but an escape can hold a control character in JSON.
-    parsed = [clean(one) if "\\" in text else one for one, text in zip(found, known, strict=True)]
-    return there, parsed
+    both = zip(found, known, strict=True)
+    return there, [clean(one) if may_hide_controls(text) else one for one, text in both]
 
 
 def _together(places: object) -> int:
@@ -235,5 +234,4 @@ def _trial(row: sqlite3.Row, known: dict[object, Any]) -> tuple[object, ...]:
 
 def _cleaned(text: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
-    plain = text.isascii() and "\\" not in text and "\x7f" not in text
-    return found if plain else clean(found)
+    return clean(found) if may_hide_controls(text) else found

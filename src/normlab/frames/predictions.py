@@ -61,14 +61,14 @@ def predictions(frames: Frames, arm: str, folder: Path | None) -> list[Predictio
 
 
 def unread(frames: Frames, arms: Iterable[str], folder: Path | None) -> int:
-    """How many trials of these arms count whose predictions are not here, or damaged."""
+    """How many trials of these arms count whose predictions are missing or damaged."""
     labels = dict.fromkeys(arms)
     there = sum(len(predictions(frames, label, folder)) for label in labels)
     return sum(len(_counted(frames, label)) for label in labels) - there
 
 
 @once
-def counted(frames: Frames) -> dict[str, pd.DataFrame]:
+def counted_by_arm(frames: Frames) -> dict[str, pd.DataFrame]:
     """The trials that count, by arm: `id`, `seed`, `test_images`. Arms without any are left out."""
     kept = [name for name in ("arm", "id", "seed", "test_images") if name in frames.trials]
     # Of a few columns: to cut all of them into thousands of arms takes seconds.
@@ -77,7 +77,7 @@ def counted(frames: Frames) -> dict[str, pd.DataFrame]:
 
 
 def _counted(frames: Frames, arm: str) -> list[tuple[str, int]]:
-    trials = counted(frames).get(arm)
+    trials = counted_by_arm(frames).get(arm)
     if trials is None:
         return []
     return [(str(i), int(seed)) for i, seed in zip(trials["id"], trials["seed"], strict=True)]

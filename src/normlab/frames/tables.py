@@ -129,34 +129,27 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
     if frames.times is not None:
         return frames.times
     counted = frames.trials[frames.trials["state"].isin(COUNTED)]
-    epochs = frames.epochs[frames.epochs["id"].isin(counted["id"])]
-    columns = ["id", "epoch", "seconds", "train_accuracy", "validation_accuracy"]
-    epochs = epochs[columns].sort_values("epoch", kind="stable")
-    first = pd.Index(frames.epochs["id"]).unique()
-    # Trial by trial in the order of the epochs, each trial's in order.
-    place = pd.Index(first).get_indexer(epochs["id"])
-    order = np.argsort(place, kind="stable")
+    read = ["id", "epoch", "seconds", "train_accuracy", "validation_accuracy"]
+    epochs = frames.epochs.loc[frames.epochs["id"].isin(counted["id"]), read]
+    # Trial by trial, in the order in which these come, and each trial's epochs in order.
+    place = pd.factorize(epochs["id"])[0]
+    order = np.lexsort((epochs["epoch"], place))
     epochs, place = epochs.iloc[order], place[order]
     starts = np.flatnonzero(np.diff(place, prepend=-1))
     known = counted.drop_duplicates("id").set_index("id").reindex(epochs["id"].iloc[starts])
     # A training that diverged had it for a while at most: it never got there.
     lasts = (known["state"] != "diverged").to_numpy()
-    parts = [
-        _times(
-            epochs.iloc[part],
-            starts[at : at + _TOGETHER] - starts[at],
-            lasts[at : at + _TOGETHER],
-            targets,
-            hold,
-        )
-        for at in range(0, len(starts), _TOGETHER)
-        for part in [_between(starts, at, len(epochs))]
-    ]
+    bounds = np.append(starts, len(epochs))
+    parts = []
+    for at in range(0, len(starts), _TOGETHER):
+        some = bounds[at : at + _TOGETHER + 1]
+        rows = epochs.iloc[some[0] : some[-1]]
+        parts.append(_times(rows, some[:-1] - some[0], lasts[at : at + _TOGETHER], targets, hold))
     columns = ["arm", "seed", "id", "split", "target", "reached", "epochs", "examples", "seconds"]
     if not parts:
         return pd.DataFrame([], columns=columns)
-    told, reached, at, spent = (np.concatenate(part) for part in zip(*parts, strict=True))
-    trial, split, target = np.nonzero(np.broadcast_to(told[:, :, None], at.shape))
+    told, reached, last, spent = (np.concatenate(part) for part in zip(*parts, strict=True))
+    trial, split, target = np.nonzero(np.broadcast_to(told[:, :, None], last.shape))
     shown = (trial, split, target)
     of_trial = known.iloc[trial]
     table = pd.DataFrame(
@@ -167,8 +160,8 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
             "split": np.array(_TIMED, dtype=object)[split],
             "target": np.asarray(targets, dtype=float)[target],
             "reached": reached[shown],
-            "epochs": at[shown] + 1,
-            "examples": of_trial["train_images"].astype(float).to_numpy() * (at[shown] + 1),
+            "epochs": last[shown] + 1,
+            "examples": of_trial["train_images"].astype(float).to_numpy() * (last[shown] + 1),
             "seconds": spent[shown],
         },
         columns=columns,
@@ -179,12 +172,6 @@ def time_table(frames: Frames, targets: Sequence[float], *, hold: int = 1) -> pd
 _TIMED = ("train", "validation")
 _TOGETHER = 5000
 """Trials whose epochs are laid side by side at once."""
-
-
-def _between(starts: npt.NDArray[np.int64], at: int, rows: int) -> slice:
-    """The rows of `_TOGETHER` trials from that of place `at` on."""
-    end = at + _TOGETHER
-    return slice(starts[at], starts[end] if end < len(starts) else rows)
 
 
 def _times(

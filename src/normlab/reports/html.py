@@ -16,14 +16,13 @@ from normlab.errors import for_user, os_words
 from normlab.figures import FIGURES
 from normlab.figures.drawing import VEGA_LITE, Shown, figures_of, specification
 from normlab.files import write_files
-from normlab.frames.answer import Answer, answer
-from normlab.frames.chosen import HOW, MANY, chosen_arms
+from normlab.frames.answer import Answer, answer, words_of_arms
+from normlab.frames.chosen import MANY, chosen_arms
 from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
-from normlab.frames.names import arm_words
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
 from normlab.frames.shares import arms_with_shares
@@ -41,7 +40,7 @@ from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
 
-MOST_ROWS = 200_000
+MOST_EPOCHS = 200_000
 """Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
 MOST_TRIALS = 5000
 """Trials that a page has a row for each; its reader's browser would show more of them slowly."""
@@ -70,18 +69,17 @@ def write_report(folder: Path) -> Path:
 def _write_report(folder: Path) -> Path:
     with Store.read(folder) as store:
         plan = store.plan()
-        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_ROWS
+        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
         details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
-        frames = load_frames(store, details=details)
-        losses = store.losses(frames.trials["id"].tolist())
-        stored = store.rows("artifacts", frames.trials["id"].tolist())
-        kept = {row["trial_id"] for row in stored if row["kind"] == "weights"}
-        del stored  # two rows a trial
+        frames = load_frames(store, plan, details=details)
+        ids = frames.trials["id"].tolist()
+        losses = store.losses(ids)
+        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
     lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    bare = set(frames.trials["id"]) - kept
+    bare = set(ids) - kept
     page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
@@ -174,7 +172,8 @@ def render(
     figures = [_figure(figure) for figure in figures_of(frames, folder)]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
-    opened = frozenset(chosen_arms(frames))
+    chosen = chosen_arms(frames)
+    opened = frozenset(chosen.arms)
     shown = shown_trials(frames, opened)
     robust = robust[robust["arm"].isin(opened)]
     checks = check_table(frames)
@@ -190,7 +189,7 @@ def render(
         arms=_arms(frames, arms),
         opened=[(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
         linked_arms=opened,
-        how=HOW,
+        how=chosen.how,
         trials={arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
         whole=whole,
         linked=frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
@@ -311,11 +310,12 @@ def _arms(frames: Frames, arms: pd.DataFrame) -> list[dict[str, object]]:
     analysis = frames.plan.analysis
     digits = 2 if METRICS[analysis.metric].points else 4
     own = measured(frames, analysis.metric, analysis.at).intervals()
+    words = words_of_arms(frames)
     shown = []
-    for at, (arm, row) in enumerate(zip(frames.plan.arms, arms.to_dict("records"), strict=True)):
+    for at, (arm, row) in enumerate(zip(frames.arms, arms.to_dict("records"), strict=True)):
         mean, low, high = (number(float(values[at]), digits) for values in own)
         cells: dict[str, object] = {str(key): value for key, value in row.items()}
-        cells |= {"place": at + 1, "words": arm_words(frames.plan, arm), "judged": mean}
+        cells |= {"place": at + 1, "words": words[arm], "judged": mean}
         cells["judged_interval"] = low if is_missing(float(own.low[at])) else f"{low} to {high}"
         shown.append(cells)
     return shown

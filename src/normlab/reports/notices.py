@@ -127,8 +127,8 @@ def shared_seconds(frames: Frames) -> Iterator[str]:
 def _deciding(places: list[Place]) -> list[str]:
     """The fields that differ; the sample's bits only where no other field tells why."""
     # Trials of one machine may have one place in memory.
-    once = {id(place): place for place in places}.values()
-    first = list({str(sorted(p.items(), key=str)): p for p in once}.values())
+    objects = {id(place): place for place in places}.values()
+    first = list({str(sorted(p.items(), key=str)): p for p in objects}.values())
     fields = {
         f for i, one in enumerate(first) for p in first[:i] for f in differing(one, p, known=True)
     }

@@ -17,6 +17,7 @@ from normlab.records import FINISHED
 from normlab.source import source_hash
 
 UNKNOWN = "unknown"
+_NOWHERE: Place = {}
 _HOW = ("layout", "precision", "kernels")
 _KEYS = (
     "device",
@@ -50,10 +51,10 @@ def where_it_ran(frames: Frames) -> list[dict[str, object]]:
         known = there if isinstance(there, list) and there else []
         if known or state in FINISHED:
             places = []
-            for place in known or [{}]:
+            for place in known or [_NOWHERE]:
                 # With how many a trial trained makes no other place.
                 # Trials of one machine may have one place in memory.
-                if id(place) not in texts or not known:
+                if id(place) not in texts:
                     one = {key: value for key, value in place.items() if key != TOGETHER}
                     texts[id(place)] = json.dumps(one, sort_keys=True)
                 places.append(texts[id(place)])

@@ -19,6 +19,9 @@ import numpy.typing as npt
 from normlab.lazy import special
 from normlab.stats.intervals import Intervals
 
+_DRAWS = 1000
+_CONFIDENCE = 0.95
+
 
 class TwoWayDraws:
     """The draws of two-way bootstraps that begin alike, each drawn once for them all.
@@ -26,32 +29,30 @@ class TwoWayDraws:
     `interval` of one arm gives what `two_way_bootstrap` gives of it with a generator of that seed.
     """
 
-    def __init__(self, seed: int, draws: int = 1000) -> None:
-        self._seed, self._draws = seed, draws
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
         self._images: dict[int, tuple[npt.NDArray[np.float32], np.random.Generator]] = {}
         self._seeds: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
 
-    def interval(
-        self, correct: npt.NDArray[np.bool_], confidence: float = 0.95
-    ) -> tuple[float, float, float]:
-        """Mean accuracy of an arm (seeds, images) and limits; NaN below two seeds."""
+    def interval(self, correct: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+        """Mean accuracy of an arm (seeds, images) and 95 % limits; NaN below two seeds."""
         seeds, images = correct.shape
         if images not in self._images:
             rng = np.random.default_rng(self._seed)
-            self._images[images] = _by_image(images, rng, self._draws), rng
+            self._images[images] = _by_image(images, rng, _DRAWS), rng
         by_image, after = self._images[images]
         if (images, seeds) not in self._seeds:
-            self._seeds[images, seeds] = _by_seed(seeds, deepcopy(after), self._draws)
+            self._seeds[images, seeds] = _by_seed(seeds, deepcopy(after), _DRAWS)
         by_seed = self._seeds[images, seeds]
-        return _interval(np.asarray(correct, dtype=np.float32), by_image, by_seed, confidence)
+        return _interval(np.asarray(correct, dtype=np.float32), by_image, by_seed, _CONFIDENCE)
 
 
 def two_way_bootstrap(
     correct: Sequence[npt.ArrayLike],
     rng: np.random.Generator,
     *,
-    draws: int = 1000,
-    confidence: float = 0.95,
+    draws: int = _DRAWS,
+    confidence: float = _CONFIDENCE,
 ) -> Intervals:
     """Mean accuracies as if seeds and test images had both been drawn anew.
 
@@ -67,11 +68,7 @@ def two_way_bootstrap(
     """
     arms = [np.asarray(arm, dtype=np.float32) for arm in correct]
     by_image = _by_image(arms[0].shape[1], rng, draws)
-    found = []
-    for arm in arms:
-        # One seed draws nothing: there is no interval.
-        by_seed = _by_seed(len(arm) if len(arm) > 1 else 0, rng, draws)
-        found.append(_interval(arm, by_image, by_seed, confidence))
+    found = [_interval(arm, by_image, _by_seed(len(arm), rng, draws), confidence) for arm in arms]
     return Intervals(*(np.array(column) for column in zip(*found, strict=True)))
 
 
@@ -82,7 +79,7 @@ def _by_image(images: int, rng: np.random.Generator, draws: int) -> npt.NDArray[
 
 def _by_seed(seeds: int, rng: np.random.Generator, draws: int) -> npt.NDArray[np.int64]:
     """(draws, seeds): how often each seed is drawn."""
-    if not seeds:
+    if seeds < 2:  # one seed draws nothing: there is no interval
         return np.empty((draws, 0), dtype=np.int64)
     return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
 

@@ -258,28 +258,49 @@ def _keep(folder: Path, source: FolderOrigin | TrialsFile, ids: AbstractSet[str]
     """Write a source's version of some trials to a file; the same version again is no new one."""
     target = folder / CONFLICTS
     name = re.sub(r"[^0-9A-Za-z._-]+", "-", source.path.resolve().name)[:_LONGEST].strip(".-")
-    temporary = temporary_name(target)
-    try:
-        make_folder(target)
-        try:
-            with temporary.open("xb") as stream:
-                digest, _ = pack(stream, source.head, _chosen(source, ids))
-            mark = f"-{digest[:12]}"  # which a file of this folder has already
-            path = target / f"{name.removesuffix(ENDING).removesuffix(mark)}{mark}{ENDING}"
-            put_in_place(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise for_user(error, f"{target} cannot be written: {error.strerror}") from None
+    with _written(target), _packed(target, source, _chosen(source, ids)) as (temporary, digest, _):
+        mark = f"-{digest[:12]}"  # which a file of this folder has already
+        path = target / f"{name.removesuffix(ENDING).removesuffix(mark)}{mark}{ENDING}"
+        put_in_place(temporary, path)
     return path
+
+
+@contextmanager
+def _packed(
+    folder: Path,
+    source: FolderOrigin | TrialsFile,
+    entries: Iterable[TrialRow | Outcome],
+    kinds: Sequence[str] = (),
+) -> Iterator[tuple[Path, str, int]]:
+    """A file of trials in a folder, under a temporary name; it is gone at the end if it keeps that.
+
+    Gives its path and what `pack` returns.
+    """
+    make_folder(folder)
+    temporary = temporary_name(folder)
+    try:
+        with temporary.open("xb") as stream:
+            digest, count = pack(stream, source.head, entries, kinds)
+        yield temporary, digest, count
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """What goes wrong within it goes wrong because `path` cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise for_user(error, f"{path} cannot be written: {error.strerror}") from None
 
 
 def _chosen(
     source: FolderOrigin | TrialsFile, ids: AbstractSet[str]
 ) -> Iterator[TrialRow | Outcome]:
-    """Of these trials all that is stored, of the other planned ones what they are."""
+    """Of these trials what the store has but their files, of other planned ones what they are."""
     planned = source.head.plan.trials
-    for entry in source.entries():
+    for entry in _read(source):
         if isinstance(entry, TrialRow) or (isinstance(entry, Outcome) and entry.trial["id"] in ids):
             yield entry
         elif isinstance(entry, Outcome) and entry.trial["id"] in planned:
@@ -301,27 +322,24 @@ def export(
         UserError: The file cannot be written, no trial is finished, or one is not as a run leaves
             it.
     """
-    temporary = temporary_name(path.parent)
-    entries = source.entries(only=only, bare=not kinds)
+    entries = _whole(source.entries(only=only, bare=not kinds))
     try:
-        make_folder(path.parent)
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: name a file")
-        if not may_replace(path):
-            raise UserError(f"{path} is there, and is no file of export-trials: name another one")
-        try:
-            with temporary.open("xb") as stream:
-                _, count = pack(stream, source.head, _whole(entries), kinds)
-            if not count:
-                raise UserError(f"{source.path}: no trial is finished of those to write to {path}")
-            put_in_place(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with _written(path):
+            if path.is_dir():
+                raise UserError(f"{path} is a folder: name a file")
+            if not may_replace(path):
+                raise UserError(
+                    f"{path} is there, and is no file of export-trials: name another one"
+                )
+            with _packed(path.parent, source, entries, kinds) as (temporary, _, count):
+                if not count:
+                    raise UserError(
+                        f"{source.path}: no trial is finished among those to be written to {path}"
+                    )
+                put_in_place(temporary, path)
     except RefusedError as error:
         hint = " (`normlab run STUDY --retrain-lost` makes lost files again)" if kinds else ""
         raise UserError(f"{source.path}: {error}{hint}") from None
-    except OSError as error:
-        raise for_user(error, f"{path} cannot be written: {error.strerror}") from None
     return count
 
 

@@ -55,7 +55,7 @@ def register(connection: sqlite3.Connection, folder: Path, run: str, *, is_alone
         if _is_gone(row, folder) or (row["boot"] != boot and row["host"] == host and is_alone):
             # In the second case the machine was started again: nobody holds the folder.
             connection.execute("DELETE FROM drivers WHERE id = ?", (row["id"],))
-        elif row["boot"] != boot and _is_alive(row, folder):
+        elif row["boot"] != boot:
             raise UserError(
                 f"a run on the machine {str(row['host'])[:80]!r} is writing to {folder}, or was "
                 f"{LEASE:.0f} seconds ago: runs of two machines cannot share a folder. Give each "

@@ -20,7 +20,7 @@ from normlab.errors import UserError
 from normlab.places import Place
 from normlab.records.plan import PLAN_VERSION, FigureRecord, PlanRecord
 from normlab.store.paths import is_id
-from normlab.text import clean
+from normlab.text import clean, may_hide_controls
 
 _FIGURE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LONGEST = 100  # characters of a figure's name
@@ -41,9 +41,7 @@ def parse_plan(text: str, folder: Path) -> PlanRecord:
             f"reads up to {PLAN_VERSION}): install that one"
         )
     try:
-        # Nothing but an escape, or a character beyond ASCII, can be a control character in JSON.
-        plain = text.isascii() and "\\" not in text and "\x7f" not in text
-        plan = PlanRecord.from_data(data if plain else clean(data))
+        plan = PlanRecord.from_data(clean(data) if may_hide_controls(text) else data)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if isinstance(part, str))

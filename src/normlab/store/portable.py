@@ -26,9 +26,9 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 from normlab.errors import MachineError, UserError, fault_of_machine, for_user
 from normlab.records import FINISHED, Artifact, EpochRecord
@@ -71,8 +71,8 @@ class Head:
 
     plan: PlanRecord
     since: str
-    declared: Sequence[tuple[str, frozenset[int]]] = ()
-    looks: Sequence[Look] = ()
+    declared: Sequence[tuple[str, frozenset[int]]]
+    looks: Sequence[Look]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Refused:
     reason: str
     trial: TrialRow | None = None
 
+
+_Line: TypeAlias = tuple[str, Mapping[str, Any]]
 
 Entry = TrialRow | Outcome | Refused
 """A planned trial that is not finished, one that is, or one that cannot be taken."""
@@ -121,7 +123,7 @@ def pack(
             digest.update(line)
             packed.write(line)
 
-        plan = head.plan.model_copy(update={"file": portable_way(head.plan)})
+        plan = portable(head).plan
         put("normlab", _NAME, version=VERSION, study=plan.name, files=sorted(kinds))
         put("plan", json.loads(plan.to_json()), since=head.since)
         put("declared", [[since, sorted(seeds)] for since, seeds in head.declared])
@@ -148,17 +150,14 @@ def pack(
     return digest.hexdigest(), finished
 
 
-def portable_way(plan: PlanRecord) -> str | None:
-    """What of a plan's study file holds anywhere: that it came with normlab."""
-    return plan.file if plan.bundled else None
+def portable(head: Head) -> Head:
+    """A head for another folder, where only the way to a study file of normlab's own holds."""
+    file = head.plan.file if head.plan.bundled else None
+    return replace(head, plan=head.plan.model_copy(update={"file": file}))
 
 
 def _carried(one: Outcome, kinds: Sequence[str]) -> list[Artifact]:
-    found = [
-        Artifact(kind=kind, path=path, sha256=sha256, bytes=size)
-        for _, kind, path, sha256, size in one.artifacts
-        if kind in kinds
-    ]
+    found = [artifact for artifact in one.artifacts if artifact.kind in kinds]
     for artifact in found:
         if artifact.bytes > _LARGEST:
             raise UserError(f"{artifact.path} has {artifact.bytes:,} bytes: at most {_LARGEST:,}")
@@ -220,8 +219,7 @@ class TrialsFile:
             UserError: It is none, it is damaged or cut off, or a newer normlab wrote it.
         """
         with _opened(path) as stream:
-            lines = _Lines(path, stream)
-            yield cls(path, _head(path, lines), stream)
+            yield cls(path, _head(path, _lines(path, stream)), stream)
 
     def entries(self) -> Iterator[Entry]:
         """Its trials in the file's order; read again, and compared with the checksum again.
@@ -229,9 +227,8 @@ class TrialsFile:
         Raises:
             UserError: It was changed since it was opened, or cannot be read.
         """
-        lines = _Lines(self.path, self._stream)
         waiting: tuple[Mapping[str, Any], dict[str, list[bytes]]] | None = None
-        for what, line in lines:
+        for what, line in _lines(self.path, self._stream):
             if what == "file" and waiting is not None:
                 waiting[1].setdefault(line["file"], []).append(_bytes(self.path, line))
             if what in ("trial", "end") and waiting is not None:
@@ -337,57 +334,54 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield stream
 
 
-class _Lines:
+def _lines(path: Path, stream: BinaryIO) -> Iterator[_Line]:
     """The lines of a file of trials, parsed, with the word for what each is.
 
-    Iterating raises UserError where the file is not whole, not such a file or too large.
+    Raises:
+        UserError: The file is not whole, not such a file or too large.
+        MachineError: The disk reports an error.
     """
-
-    def __init__(self, path: Path, stream: BinaryIO) -> None:
-        self.path, self.stream = path, stream
-        stream.seek(0, 2)
-        self.most = max(_SMALL, _TIMES * stream.tell())
+    try:
+        most = max(_SMALL, _TIMES * stream.seek(0, 2))
         stream.seek(0)
+        with gzip.GzipFile(fileobj=stream, mode="rb") as packed:
+            yield from _parsed(path, packed.readline, most)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise damaged(path, "it is cut off, or no gzip file") from None
+    except OSError as error:
+        kind = MachineError if fault_of_machine(error) else UserError
+        raise kind(f"{path} cannot be read: {error.strerror or error}") from None
 
-    def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        try:
-            with gzip.GzipFile(fileobj=self.stream, mode="rb") as packed:
-                yield from self._parsed(packed.readline)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise damaged(self.path, "it is cut off, or no gzip file") from None
-        except OSError as error:
-            kind = MachineError if fault_of_machine(error) else UserError
-            raise kind(f"{self.path} cannot be read: {error.strerror or error}") from None
 
-    def _parsed(self, readline: Callable[[int], bytes]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        digest, read, trials, stage = hashlib.sha256(), 0, 0, 0
-        while line := readline(_LONGEST + 1):
-            read += len(line)
-            if len(line) > _LONGEST or read > self.most:
-                raise damaged(self.path, "it unpacks to more than a file of its size may")
-            found = _json(self.path, line)
-            what = next(iter(found), "")
-            order = _ORDER.get(what, -1)
-            first = {0: "normlab", 1: "plan"}.get(stage)
-            if order < stage or (first is not None and what != first):
-                raise damaged(self.path, f"a line {what[:20]!r} is not where one may be")
-            if what == "normlab":
-                _check_version(self.path, found)
-            if what == "trial":
-                trials += 1
-                if not isinstance(found["trial"], dict):
-                    raise damaged(self.path, "a trial is no mapping")
-            if what == "end":
-                if found["end"] != {"trials": trials, "sha256": digest.hexdigest()}:
-                    raise damaged(self.path, "its checksum is not that of its content")
-                if readline(1):
-                    raise damaged(self.path, "something follows its end")
-                yield what, found
-                return
-            digest.update(line)
-            stage = _NEXT.get(what, order)
+def _parsed(path: Path, readline: Callable[[int], bytes], most: int) -> Iterator[_Line]:
+    digest, read, trials, stage = hashlib.sha256(), 0, 0, 0
+    while line := readline(_LONGEST + 1):
+        read += len(line)
+        if len(line) > _LONGEST or read > most:
+            raise damaged(path, "it unpacks to more than a file of its size may")
+        found = _json(path, line)
+        what = next(iter(found), "")
+        order = _ORDER.get(what, -1)
+        first = {0: "normlab", 1: "plan"}.get(stage)
+        if order < stage or (first is not None and what != first):
+            raise damaged(path, f"a line {what[:20]!r} is not where one may be")
+        if what == "normlab":
+            _check_version(path, found)
+        if what == "trial":
+            trials += 1
+            if not isinstance(found["trial"], dict):
+                raise damaged(path, "a trial is no mapping")
+        if what == "end":
+            if found["end"] != {"trials": trials, "sha256": digest.hexdigest()}:
+                raise damaged(path, "its checksum is not that of its content")
+            if readline(1):
+                raise damaged(path, "something follows its end")
             yield what, found
-        raise damaged(self.path, "it is cut off" if read else "it is empty")
+            return
+        digest.update(line)
+        stage = _NEXT.get(what, order)
+        yield what, found
+    raise damaged(path, "it is cut off" if read else "it is empty")
 
 
 _ORDER = {"normlab": 0, "plan": 1, "declared": 2, "look": 3, "trial": 4, "file": 4, "end": 5}
@@ -406,7 +400,7 @@ def _check_version(path: Path, line: Mapping[str, Any]) -> None:
         )
 
 
-def _head(path: Path, lines: _Lines) -> Head:
+def _head(path: Path, lines: Iterable[_Line]) -> Head:
     """What stands before the trials; every other line is read too, and so the checksum compared."""
     plan: tuple[PlanRecord, str] | None = None
     declared: list[tuple[str, frozenset[int]]] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import platform
 import re
@@ -226,6 +227,7 @@ def _locked(number: int, kind: int) -> bool:
     return True
 
 
+@functools.cache
 def machine() -> tuple[str, str]:
     """What this machine is called since it started, and its name.
 

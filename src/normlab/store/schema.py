@@ -25,6 +25,10 @@ class NoRunsError(UserError):
     """There is no store, or it holds nothing yet."""
 
 
+class OlderError(UserError):
+    """An older normlab wrote the store: it is to be brought up to date before it is read."""
+
+
 def connect(
     path: Path, *, write: bool, migrations: Sequence[str] = MIGRATIONS
 ) -> sqlite3.Connection:
@@ -36,6 +40,8 @@ def connect(
         migrations: The changes that make the schema.
 
     Raises:
+        OlderError: Written by an older normlab, and not opened for writing.
+        NoRunsError: It holds nothing yet, and is not opened for writing.
         UserError: Not a database, written by a newer normlab, or not to be opened.
         MachineError: The disk is full or cannot be read.
     """
@@ -117,7 +123,7 @@ def _prepare(
                 "could store anything; `normlab run` of its study begins"
             )
         if version < len(migrations):
-            raise UserError(
+            raise OlderError(
                 f"{path} has schema {version}, from an older normlab; "
                 "`normlab run` of its study brings it up to date."
             )
@@ -133,15 +139,6 @@ def _prepare(
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA foreign_keys = ON")
     set_durable(connection, False)
-
-
-def is_older(path: Path, *, newest: int = len(MIGRATIONS)) -> bool:
-    """Whether the store at `path` was made by an older normlab; False if it is none at all."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{_uri(path)}?mode=ro", uri=True)) as found:
-            return 0 < int(found.execute("PRAGMA user_version").fetchone()[0]) < newest
-    except sqlite3.Error:  # whoever reads it is told what is wrong with it
-        return False
 
 
 def set_durable(connection: sqlite3.Connection, durable: bool) -> None:

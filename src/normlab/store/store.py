@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from normlab.errors import UserError
-from normlab.files import sweep, sync_folder, write_whole
+from normlab.files import sweep, sync_folder, write_files
 from normlab.places import Place
 from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult
 from normlab.records.plan import Declaration, PlanRecord
@@ -39,7 +39,7 @@ from normlab.store.presence import (
     remove_dead,
 )
 from normlab.store.reading import Look, Reader
-from normlab.store.schema import NoRunsError, connect, is_current, is_older, refusal, set_durable
+from normlab.store.schema import NoRunsError, OlderError, connect, is_current, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
 _COPIED_EVERY = 1.0
@@ -94,20 +94,16 @@ class Store(Reader):
             MachineError: The disk is full, or reports an error.
         """
         shared = Shared(folder)
-        try:
-            shares = True
+        with contextlib.ExitStack() as stack:
+            stack.callback(shared.leave)
             try:
                 shared.enter(lambda: is_current(folder / DATABASE))
             except CannotShareError:
-                shares = False
-            if shares:
-                with cls._open(folder, shared) as store, store._at_work(shared):
-                    yield store
+                store = stack.enter_context(cls.write(folder))
             else:
-                with cls.write(folder) as store:
-                    yield store
-        finally:
-            shared.leave()
+                store = stack.enter_context(cls._open(folder, shared))
+                stack.enter_context(store._at_work(shared))
+            yield store
 
     @classmethod
     @contextmanager
@@ -154,18 +150,13 @@ class Store(Reader):
 
         Raises:
             NoRunsError: There is no store, or nothing in it yet.
-            UserError: Its schema is not this version's, or it cannot be read.
+            OlderError: Its schema is an older one.
+            UserError: Its schema is a newer one, or it cannot be read.
         """
         if not (folder / DATABASE).is_file():
             raise NoRunsError(f"{folder} holds no runs yet")
-        connection = connect(folder / DATABASE, write=False)
-        try:
-            guard(connection, folder)
-            yield cls(folder, connection)
-        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
-            raise refusal(folder, error, write=False) from None
-        finally:
-            connection.close()
+        with cls._reading(folder, connect(folder / DATABASE, write=False)) as store:
+            yield store
 
     @classmethod
     @contextmanager
@@ -176,20 +167,25 @@ class Store(Reader):
             NoRunsError: There is no store, or nothing in it yet.
             UserError: Its schema is a newer one, or it cannot be read.
         """
-        path = folder / DATABASE
-        if not is_older(path):
-            with cls.read(folder) as store:
-                yield store
-            return
-        with (
-            copied(path, because="an older normlab wrote it") as copy,
-            contextlib.closing(connect(copy, write=True)) as connection,
-        ):
+        with contextlib.ExitStack() as stack:
             try:
-                guard(connection, folder)
-                yield cls(folder, connection)
-            except sqlite3.DatabaseError as error:
-                raise refusal(folder, error, write=False) from None
+                store = stack.enter_context(cls.read(folder))
+            except OlderError:
+                why = "an older normlab wrote it"
+                copy = stack.enter_context(copied(folder / DATABASE, because=why))
+                store = stack.enter_context(cls._reading(folder, connect(copy, write=True)))
+            yield store
+
+    @classmethod
+    @contextmanager
+    def _reading(cls, folder: Path, connection: sqlite3.Connection) -> Iterator[Self]:
+        try:
+            guard(connection, folder)
+            yield cls(folder, connection)
+        except sqlite3.DatabaseError as error:  # a damaged file, a disk that cannot be read
+            raise refusal(folder, error, write=False) from None
+        finally:
+            connection.close()
 
     @staticmethod
     def is_made(folder: Path) -> bool:
@@ -203,11 +199,6 @@ class Store(Reader):
         except UserError:
             return True  # there, and whoever reads it is told what is wrong with it
         return True
-
-    @staticmethod
-    def is_being_written(folder: Path) -> bool:
-        """Whether a run is at work in the folder now; True where that cannot be known."""
-        return is_held_alone(folder) or bool(present(folder))
 
     # -- runs that share the folder -----------------------------------------------------------
 
@@ -265,7 +256,9 @@ class Store(Reader):
             return len(self.others())
 
     def joined_plan(self, plan: PlanRecord) -> bool:
-        """Whether other runs train this plan, or more: this run goes by theirs, and records none.
+        """Join the plan of other runs, if they train this one or more; whether that is so.
+
+        Then this run goes by theirs, and records none.
 
         Raises:
             UserError: They train another variant of the study.
@@ -277,23 +270,17 @@ class Store(Reader):
         )
         if row is None:
             return False
-        theirs, mine = parse_plan(row["plan"], self.folder), set(plan.trials)
-        if row["plan"] == plan.to_json() or mine < set(theirs.trials):
-            joined = True
-        elif mine > set(theirs.trials):
-            joined = False
-        elif mine == set(theirs.trials) and plan.declaration == theirs.declaration:
-            joined = True
-        else:
+        theirs = parse_plan(row["plan"], self.folder)
+        mine, its = plan.trials.keys(), theirs.trials.keys()
+        if mine > its:
+            return False
+        if not (mine < its or (mine == its and plan.declaration == theirs.declaration)):
             raise UserError(
                 f"another run trains another variant of this study in {self.folder}: wait for it, "
                 "or choose another folder with --runs"
             )
-        if joined:
-            self._connection.execute(
-                "UPDATE drivers SET plan = ? WHERE id = ?", (row["id"], self.run)
-            )
-        return joined
+        self._connection.execute("UPDATE drivers SET plan = ? WHERE id = ?", (row["id"], self.run))
+        return True
 
     def sweep(self) -> None:
         """Remove what killed runs left half-written of trials' files, and of themselves."""
@@ -314,32 +301,23 @@ class Store(Reader):
 
     def record_plan(self, plan: PlanRecord, trials: Iterable[TrialRow]) -> None:
         """Make `plan` the study's current one and add those of its trials that are new."""
-        text = plan.to_json()
         with self._transaction():
             if self.joined_plan(plan):
                 return
             newest = self._one("SELECT plan FROM studies ORDER BY id DESC LIMIT 1")
-            if newest is None or newest["plan"] != text:
-                self._connection.execute(
-                    "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
-                    (plan.name, text, _now()),
-                )
+            if newest is None or newest["plan"] != plan.to_json():
+                self.put_plan(plan, _now())
             self._connection.execute(
                 "UPDATE drivers SET plan = (SELECT max(id) FROM studies) WHERE id = ?", (self.run,)
             )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO trials (id, recipe, seed, data_digest, semantics) "
-                "VALUES (?, ?, ?, ?, ?)",
-                ((t.id, json.dumps(t.recipe), t.seed, t.data_digest, t.semantics) for t in trials),
-            )
+            self.add_trials(trials)
 
     def add_look(self, declared: Declaration, trials: Iterable[str]) -> None:
         """Results were, or could be, seen: of these trials, while this was declared.
 
         The same look again is no new one.
         """
-        text = json.dumps(declared.model_dump(mode="json"), sort_keys=True)
-        entry = (text, json.dumps(sorted(trials)))
+        entry = _look(declared, trials)
         last = self._one("SELECT declared, trials FROM looks ORDER BY id DESC LIMIT 1")
         if last is None or tuple(last) != entry:
             self._connection.execute(
@@ -406,17 +384,14 @@ class Store(Reader):
             )
             self._give_up([trial_id])
 
-    def _put_in_place(self, trial_id: str, artifacts: Iterable[Artifact]) -> None:
+    def _put_in_place(self, trial_id: str, artifacts: Sequence[Artifact]) -> None:
         """Give files that a worker of this run wrote their own names, for good."""
-        if self.run is None:
+        if self.run is None or not artifacts:
             return
-        folders = set()
         for artifact in artifacts:
             path = self.folder / artifact_path(trial_id, artifact.kind)
             (self.folder / staged_path(trial_id, artifact.kind, self.run)).replace(path)
-            folders.add(path.parent)
-        for folder in folders:
-            sync_folder(folder)
+        sync_folder(path.parent)  # one trial's files all lie there
 
     def _give_up(self, trial_ids: Iterable[str]) -> None:
         if self.run is not None:
@@ -522,8 +497,7 @@ class Store(Reader):
         return found
 
     def _write_files(self, files: Mapping[str, bytes]) -> None:
-        for path, content in files.items():
-            write_whole(self.folder / path, content)
+        write_files({self.folder / path: content for path, content in files.items()})
 
     def take(self, one: Outcome) -> None:
         """Store another folder's outcome; what the trial is stays as this study planned it.
@@ -553,9 +527,7 @@ class Store(Reader):
             f"VALUES ({', '.join('?' * len(columns))})",
             [tuple(epoch[name] for name in columns) for epoch in one.epochs],
         )
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", one.artifacts
-        )
+        self._add_artifacts(trial_id, one.artifacts)
 
     # -- joining with another store, within `at_once` --------------------------------------
 
@@ -582,17 +554,17 @@ class Store(Reader):
         Raises:
             RefusedError: One of them is not as recorded; none is stored.
         """
+        if not one.artifacts:
+            return False
         trial_id = one.trial["id"]
         lost = {loss.artifact.kind for loss in self.losses([trial_id])}
         here = {artifact.kind for artifact in self.artifacts(trial_id)} - lost
-        lacking = [values for values in one.artifacts if values[1] not in here]
+        lacking = [artifact for artifact in one.artifacts if artifact.kind not in here]
         if not lacking:
             return False
         files = one.load()
-        self._write_files({values[2]: files[values[2]] for values in lacking})
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?)", lacking
-        )
+        self._write_files({artifact.path: files[artifact.path] for artifact in lacking})
+        self._add_artifacts(trial_id, lacking)
         return True
 
     def add_trials(self, trials: Iterable[TrialRow]) -> None:
@@ -604,7 +576,7 @@ class Store(Reader):
         )
 
     def put_plan(self, plan: PlanRecord, recorded_at: str) -> None:
-        """Make `plan` the study's current one, in force since a time of the past."""
+        """Make `plan` the study's current one, in force since a time: UTC, ISO 8601."""
         self._connection.execute(
             "INSERT INTO studies (name, plan, recorded_at) VALUES (?, ?, ?)",
             (plan.name, plan.to_json(), recorded_at),
@@ -615,14 +587,7 @@ class Store(Reader):
         self._connection.execute("DELETE FROM looks")
         self._connection.executemany(
             "INSERT INTO looks (looked_at, declared, trials) VALUES (?, ?, ?)",
-            (
-                (
-                    look.at,
-                    json.dumps(look.declared.model_dump(mode="json"), sort_keys=True),
-                    json.dumps(sorted(look.trials)),
-                )
-                for look in looks
-            ),
+            ((look.at, *_look(look.declared, look.trials)) for look in looks),
         )
 
     # -- plumbing --------------------------------------------------------------------------
@@ -662,6 +627,11 @@ class Store(Reader):
 
 def _column(value: object) -> object:
     return json.dumps(value) if isinstance(value, dict) else value
+
+
+def _look(declared: Declaration, trials: Iterable[str]) -> tuple[str, str]:
+    """What was declared and which trials were seen, as the columns of a look."""
+    return json.dumps(declared.model_dump(mode="json"), sort_keys=True), json.dumps(sorted(trials))
 
 
 def _now() -> str:

@@ -17,7 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from normlab.records import FINISHED, EpochRecord, TrialResult
+from normlab.records import FINISHED, Artifact, EpochRecord, TrialResult
 from normlab.store.paths import ARTIFACTS, artifact_path, is_id, read_regular
 
 Row: TypeAlias = Mapping[str, Any]
@@ -61,7 +61,7 @@ class Outcome:
         trial: Its row.
         provenance: Where it ran, each place with the folder it was taken from.
         epochs: Its rows.
-        artifacts: Its rows' values, paths made anew.
+        artifacts: Its files, which lie where its id and their kinds say.
         load: Content by path, each file checked; raises RefusedError.
         missing: How many files it should have that are not there, and are left out.
     """
@@ -69,7 +69,7 @@ class Outcome:
     trial: Row
     provenance: str
     epochs: Sequence[Row]
-    artifacts: Sequence[tuple[Any, ...]]
+    artifacts: Sequence[Artifact]
     load: Callable[[], dict[str, bytes]]
     missing: int = 0
 
@@ -135,25 +135,26 @@ def checked(
         raise RefusedError("its times or its reason are no text")
     _check_result(trial)
     _check_epochs(epochs)
-    trial_id = trial["id"]
-    for row in artifacts:
-        if row["kind"] not in ARTIFACTS or row["path"] != artifact_path(trial_id, row["kind"]):
-            raise RefusedError(f"it names a file that no trial has, {row['path']!r}")
-        if not isinstance(row["sha256"], str) or type(row["bytes"]) is not int:
-            raise RefusedError(f"of {row['path']} neither hash nor size is known")
+    found = [_artifact(trial["id"], row) for row in artifacts]
 
     def load() -> dict[str, bytes]:
         files: dict[str, bytes] = {}
-        for row in artifacts:
-            content = read(row["path"], row["bytes"])
-            if content is None or hashlib.sha256(content).hexdigest() != row["sha256"]:
-                raise RefusedError(f"{row['path']} is not there as recorded")
-            files[row["path"]] = content
+        for one in found:
+            content = read(one.path, one.bytes)
+            if content is None or hashlib.sha256(content).hexdigest() != one.sha256:
+                raise RefusedError(f"{one.path} is not there as recorded")
+            files[one.path] = content
         return files
 
-    columns = ("kind", "path", "sha256", "bytes")
-    values = [(trial_id, *(row[column] for column in columns)) for row in artifacts]
-    return Outcome(trial, _provenance(trial, name), epochs, values, load)
+    return Outcome(trial, _provenance(trial, name), epochs, found, load)
+
+
+def _artifact(trial_id: str, row: Row) -> Artifact:
+    if row["kind"] not in ARTIFACTS or row["path"] != artifact_path(trial_id, row["kind"]):
+        raise RefusedError(f"it names a file that no trial has, {row['path']!r}")
+    if not isinstance(row["sha256"], str) or type(row["bytes"]) is not int:
+        raise RefusedError(f"of {row['path']} neither hash nor size is known")
+    return Artifact(kind=row["kind"], path=row["path"], sha256=row["sha256"], bytes=row["bytes"])
 
 
 def _provenance(trial: Row, name: str) -> str:

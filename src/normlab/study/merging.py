@@ -17,9 +17,9 @@ from normlab.store import DATABASE, NoRunsError, Store
 from normlab.store.joining import FolderOrigin, Joined, export, folder_origin, head_of, join, origin
 from normlab.store.paths import ARTIFACTS
 from normlab.store.plans import as_written
-from normlab.store.portable import Head, TrialsFile
+from normlab.store.portable import Head, TrialsFile, portable
 from normlab.study.spec import as_name
-from normlab.study.uniting import is_variant_of, portable, united, variant_words
+from normlab.study.uniting import is_variant_of, united, variant_words
 from normlab.wording import counted
 
 

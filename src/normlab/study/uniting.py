@@ -16,7 +16,7 @@ from normlab.errors import UserError
 from normlab.recipe import value_text
 from normlab.records.plan import ArmRecord, Claim, ClaimRecord, PlanRecord, TrialRecord
 from normlab.store import Look
-from normlab.store.portable import Head, portable_way
+from normlab.store.portable import Head
 from normlab.wording import counted
 
 
@@ -207,8 +207,3 @@ def _is_time(text: str) -> bool:
     except ValueError:
         return False
     return offset is not None and not offset
-
-
-def portable(head: Head) -> Head:
-    """A head for another folder: the way to its study file holds only from its own."""
-    return replace(head, plan=head.plan.model_copy(update={"file": portable_way(head.plan)}))
