@@ -314,8 +314,10 @@ def main() -> None:
     if given.child:
         print(json.dumps(asdict(child(json.loads(given.child)))))
         return
-    if given.trials < ARMS or given.trials % ARMS:
-        parser.error(f"--trials is a multiple of {ARMS}")
+    # All of the first units belong to the start: there must be trials after them.
+    least = 16 * given.workers
+    if given.trials <= least or given.trials % ARMS:
+        parser.error(f"--trials is a multiple of {ARMS} above {least}")
     given.threads = 1
     print(" ".join(filter(None, machine().values())), f"{os.cpu_count()} cores")
     if given.study:
