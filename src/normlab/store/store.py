@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -42,8 +40,6 @@ from normlab.store.reading import Look, Reader
 from normlab.store.schema import NoRunsError, OlderError, connect, is_current, refusal, set_durable
 from normlab.store.takeover import Outcome, RefusedError, TakenOver, outcome
 
-_COPIED_EVERY = 1.0
-"""Seconds from which on the log is copied into the database after a trial: it takes two syncs."""
 _EPOCH_COLUMNS = tuple(field.name for field in fields(EpochRecord))
 
 
@@ -66,7 +62,6 @@ class Store(Reader):
     ) -> None:
         super().__init__(folder, connection)
         self._shared = shared
-        self._copied_at = -math.inf
 
     @classmethod
     @contextmanager
@@ -363,12 +358,25 @@ class Store(Reader):
         if stored.rowcount != 1:
             raise leases.TakenOverError(trial_id)
 
-    def finish(self, trial_id: str, result: TrialResult, artifacts: Iterable[Artifact]) -> None:
+    def finish(
+        self,
+        trial_id: str,
+        result: TrialResult,
+        artifacts: Iterable[Artifact],
+        *,
+        last: EpochRecord | None = None,
+    ) -> None:
         """The trial ended by itself; from here on it never changes. On the disk when this returns.
 
         Its files have to be there before: where runs share the folder, under the names that
         `staged_path` gives them. A run that is killed after they got their own names, and before
         the row is stored, leaves files that the trial's next training replaces.
+
+        Args:
+            trial_id: The trial's.
+            result: What came out.
+            artifacts: Its files.
+            last: Its last epoch, where that is not stored yet.
 
         Raises:
             TakenOverError: The trial is another run's by now; nothing changed.
@@ -377,6 +385,8 @@ class Store(Reader):
         with self._transaction(trial_id, durable=True):
             self._put_in_place(trial_id, artifacts)
             self._add_artifacts(trial_id, artifacts)
+            if last is not None:
+                self.add_epoch(trial_id, last)
             self._set(
                 trial_id,
                 "state = ?, reason = ?, result = ?, finished_at = ?",
@@ -444,9 +454,11 @@ class Store(Reader):
                 (trial_id, artifact.kind, artifact.path, artifact.sha256, artifact.bytes),
             )
 
-    def fail(self, trial_id: str, reason: str) -> None:
-        """The trial ended with an error; its epochs stay."""
+    def fail(self, trial_id: str, reason: str, *, last: EpochRecord | None = None) -> None:
+        """The trial ended with an error; its epochs stay, with the `last` one if that is new."""
         with self._transaction(trial_id):
+            if last is not None:
+                self.add_epoch(trial_id, last)
             self._set(trial_id, "state = 'failed', reason = ?, finished_at = ?", (reason, _now()))
             self._give_up([trial_id])
 
@@ -617,12 +629,11 @@ class Store(Reader):
             raise
         finally:
             set_durable(self._connection, False)
-        if durable and time.monotonic() - self._copied_at >= _COPIED_EVERY:
-            # Into the database itself: a copy of that file alone has all but the newest trials. It
-            # may wait where someone reads, and where the disk is full: the log is synced already.
+        if durable:
+            # Into the database itself: a copy of that file alone has every finished trial. It may
+            # wait where someone reads, and where the disk is full: the log is synced already.
             with contextlib.suppress(sqlite3.OperationalError):
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._copied_at = time.monotonic()
 
 
 def _column(value: object) -> object:

@@ -31,6 +31,8 @@ class Taking:
         put_down: Ids of trials that this run does not take up again: the machine could not train
             them.
         away: Ids of trials that another run took over while an engine here still trains them.
+        last: By trial, a last epoch without a checkpoint, which is stored together with the end:
+            an epoch that is stored is never trained again.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Taking:
         self.away: set[str] = set()
         self.places: dict[str, dict[str, object]] = {}
         self.records: dict[str, dict[int, EpochRecord]] = {}
+        self.last: dict[str, EpochRecord] = {}
 
     def take(self, message: Message) -> bool:
         """Store one message; whether its trial is still this run's: otherwise nothing is stored.
@@ -80,6 +83,8 @@ class Taking:
             self._mend(message)
         else:
             self._keep(message)
+        if isinstance(message, Started | Ended | Failed | Faulted):
+            self.last.pop(trial, None)
         if isinstance(message, Ended | Failed | Faulted):
             self.running.discard(trial)
             self.ended += not isinstance(message, Faulted)
@@ -102,12 +107,16 @@ class Taking:
                 self.store.start(message.trial_id, message.provenance, message.epochs)
             case Placed():
                 self.store.place(message.trial_id, message.provenance)
+            case EpochTrained(is_kept=False):
+                self.last[message.trial_id] = message.record
             case EpochTrained():
                 self.store.add_epoch(message.trial_id, message.record)
             case Ended():
-                self.store.finish(message.trial_id, message.result, message.artifacts)
+                last = self.last.get(message.trial_id)
+                self.store.finish(message.trial_id, message.result, message.artifacts, last=last)
             case Failed():
-                self.store.fail(message.trial_id, message.reason)
+                last = self.last.get(message.trial_id)
+                self.store.fail(message.trial_id, message.reason, last=last)
 
     def _mend(self, message: Message) -> None:
         """A finished trial is trained again: its row changes only when it ended."""

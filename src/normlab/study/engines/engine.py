@@ -78,11 +78,13 @@ class Placed:
 class EpochTrained:
     """An epoch is done; sent again for epochs done before a resume.
 
-    Its checkpoint is written, unless it is the last one and was short: `Ended` follows at once.
+    `is_kept` says that its checkpoint is written. That of a last epoch which was short is not:
+    `Ended` follows at once, and the epoch is stored together with it.
     """
 
     trial_id: str
     record: EpochRecord
+    is_kept: bool = True
 
 
 @dataclass(frozen=True)

@@ -184,13 +184,14 @@ class _Trial:
         if isinstance(event, EpochDone):
             now = time.perf_counter()
             took, self.told_at = now - self.told_at, now
-            if not event.is_last or took >= _WORTH_KEEPING:
+            is_kept = not event.is_last or took >= _WORTH_KEEPING
+            if is_kept:
                 # On which path is a part of where it goes on.
                 path = {key: value for key, value in event.computes.items() if key == TOGETHER}
                 save_checkpoint(
                     replace(event.checkpoint, place={**self.place, **path}), task.checkpoint
                 )
-            yield EpochTrained(task.trial_id, event.record)
+            yield EpochTrained(task.trial_id, event.record, is_kept)
         else:
             labels = self.data.test.labels
             files = save_files(task.folder, task.trial_id, event, labels, task.run)
