@@ -355,6 +355,22 @@ def test_all_steps_of_a_schema_are_one_transaction(tmp_path: Path) -> None:
     raw.close()
 
 
+def test_a_copy_of_the_database_alone_has_every_finished_trial(
+    store: Store, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.sqlite"
+    for trial in ("a", "b"):
+        store.start(trial, {}, 0)
+        store.finish(trial, RESULT, [], last=record(1))
+        copy.write_bytes((store.folder / DATABASE).read_bytes())
+        raw = sqlite3.connect(f"{copy.as_uri()}?mode=ro&immutable=1", uri=True)
+        assert raw.execute("SELECT state FROM trials WHERE id = ?", trial).fetchone() == (
+            "complete",
+        )
+        assert raw.execute("SELECT count(*) FROM epochs WHERE trial_id = ?", trial).fetchone()[0]
+        raw.close()
+
+
 def as_a_reader_sees(folder: Path) -> dict[str, str]:
     with Store.read(folder) as reader:
         return dict(reader.states(["a", "b"]))
