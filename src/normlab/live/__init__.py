@@ -1,0 +1,1 @@
+"""The live page: the studies of a folder in a browser, while they run."""

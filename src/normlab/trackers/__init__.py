@@ -1,0 +1,1 @@
+"""Runs of other tools, read and written: MLflow, TensorBoard, trackio, Weights & Biases."""
