@@ -41,7 +41,7 @@ def list_(
         from normlab.cli.outputs.catalogs import Catalogs
         from normlab.cli.outputs.output import print_output
 
-        print_output(Catalogs.model_validate(shown))
+        print_output(Catalogs, **shown)
         return
     for name, entries in shown.items():
         console.print(table([name, ""], entries.items(), left=[""]))
@@ -79,7 +79,7 @@ def show_model(
         from normlab.cli.outputs.catalogs import ModelShown
         from normlab.cli.outputs.output import print_output
 
-        print_output(ModelShown(layers=rows, parameters=total, notes=notes))
+        print_output(ModelShown, layers=rows, parameters=total, notes=notes)
         return
     console.print(
         f"{made.words}: {layer_count(rows)} layers with weights from image to class", soft_wrap=True
@@ -121,7 +121,7 @@ def show_study(
         from normlab.cli.outputs.catalogs import StudyShown
         from normlab.cli.outputs.output import print_output
 
-        print_output(StudyShown(name=name, text=text, study=content_of(text, find(name))))
+        print_output(StudyShown, name=name, text=text, study=content_of(text, find(name)))
         return
     # A copy is exact; a terminal is spared what it would obey.
     sys.stdout.write(shown(text, lines=True) if sys.stdout.isatty() else text)

@@ -56,7 +56,7 @@ def check_norm(
             for kind, findings in found.items()
             for one in findings
         ]
-        print_output(NormsChecked(passed=len(checks) - failed, failed=failed, checks=checks))
+        print_output(NormsChecked, passed=len(checks) - failed, failed=failed, checks=checks)
         raise typer.Exit(1 if failed else 0)
     rows: list[tuple[str, ...]] = []
     for kind, findings in found.items():

@@ -60,7 +60,7 @@ def claims(
         from normlab.cli.outputs.claims import ClaimsJudged
         from normlab.cli.outputs.output import print_output
 
-        print_output(ClaimsJudged(**judged_record(name, found, stored)))
+        print_output(ClaimsJudged, **judged_record(name, found, stored))
     elif len(found):
         print_verdicts(found)
     else:

@@ -41,7 +41,7 @@ def build_data(
         from normlab.cli.outputs.data import DataBuilt
         from normlab.cli.outputs.output import print_output
 
-        print_output(DataBuilt(name=name, path=path))
+        print_output(DataBuilt, name=name, path=path)
         return
     console.print(f"{name}: {path}", soft_wrap=True)
 

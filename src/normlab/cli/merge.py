@@ -101,7 +101,7 @@ def export_trials(
         from normlab.cli.outputs.output import print_output
         from normlab.cli.outputs.trials import TrialsExported
 
-        print_output(TrialsExported(name=name, file=file, trials=count, bytes=size))
+        print_output(TrialsExported, name=name, file=file, trials=count, bytes=size)
         return
     text = f"{file}: {counted(count, 'trial')} of {name}, {bytes_text(size)}"
     console.print(text, soft_wrap=True)
@@ -110,10 +110,10 @@ def export_trials(
 def _say(found: Merged, *, json: bool) -> None:
     """What was joined, in lines or as JSON, then the exit code."""
     if json:
-        from normlab.cli.outputs.output import plain, print_output
+        from normlab.cli.outputs.output import print_output
         from normlab.cli.outputs.trials import TrialsJoined
 
-        print_output(TrialsJoined.model_validate(plain(found)))
+        print_output(TrialsJoined, **vars(found))
     else:
         _print(found)
     if not found.joined:

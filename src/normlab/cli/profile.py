@@ -47,7 +47,7 @@ def profile(
         from normlab.cli.outputs.output import print_output
         from normlab.cli.outputs.profile import ArmProfiled
 
-        print_output(ArmProfiled(**profile_record(found)))
+        print_output(ArmProfiled, **profile_record(found))
         return
     print_variant(variant_text(chosen))
     print_profile(found)

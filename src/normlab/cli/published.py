@@ -36,14 +36,13 @@ def published(
         from normlab.cli.outputs.published import PublishedBeside
 
         print_output(
-            PublishedBeside(
-                name=found.name,
-                origin=found.origin,
-                rehearsal=found.rehearsal,
-                heading=found.heading,
-                notes=found.notes,
-                rows=without_nan(found.rows.to_dict("records")),
-            )
+            PublishedBeside,
+            name=found.name,
+            origin=found.origin,
+            rehearsal=found.rehearsal,
+            heading=found.heading,
+            notes=found.notes,
+            rows=without_nan(found.rows.to_dict("records")),
         )
         return
     if not len(found.rows):

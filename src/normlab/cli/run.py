@@ -199,17 +199,16 @@ def _print_json(study: Study, runs: Path, narrator: _Narrator, found: Results) -
     assert summary is not None
     claims = judged_record(study.name, found.claims, stored_claims(runs / study.name))
     print_output(
-        StudyRun(
-            **claims,
-            **summary_record(planned.plan, summary),
-            warnings=planned.warnings,
-            code_changes=planned.code_changes,
-            findings=findings_record(api.lint(planned.plan)),
-            looks=narrator.looks,
-            arms=found.arms.to_dict("records"),
-            notices=found.notices,
-            report=None if summary.others else api.report(study, runs=runs),
-        )
+        StudyRun,
+        **claims,
+        **summary_record(planned.plan, summary),
+        warnings=planned.warnings,
+        code_changes=planned.code_changes,
+        findings=findings_record(api.lint(planned.plan)),
+        looks=narrator.looks,
+        arms=found.arms.to_dict("records"),
+        notices=found.notices,
+        report=None if summary.others else api.report(study, runs=runs),
     )
 
 

@@ -33,9 +33,13 @@ def schema(
         from normlab.cli.outputs.catalogs import Schemas
         from normlab.cli.outputs.output import print_output
 
-        print_output(Schemas(schemas=found))
+        print_output(Schemas, schemas=found)
     elif name:
         sys.stdout.write(dumps(found[name], indent=2) + "\n")
     else:
         rows = [(each, made["description"]) for each, made in found.items()]
-        console.print(table(["command", "what it prints with --json"], rows, left=["what it prints with --json"]))
+        console.print(
+            table(
+                ["command", "what it prints with --json"], rows, left=["what it prints with --json"]
+            )
+        )

@@ -37,7 +37,7 @@ def scoreboard(
         from normlab.cli.outputs.output import print_output
         from normlab.cli.outputs.scoreboard import SentencesAnswered
 
-        print_output(SentencesAnswered(**board.record()))
+        print_output(SentencesAnswered, **board.record())
         return
     console.print(str(board), soft_wrap=True)
     console.print()

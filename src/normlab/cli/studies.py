@@ -86,16 +86,15 @@ def plan(
         from normlab.cli.outputs.plan import StudyPlanned
 
         print_output(
-            StudyPlanned(
-                **made.record.model_dump(mode="json"),
-                states=states,
-                claim_plans=without_nan(claims.to_dict("records")),
-                findings=findings_record(findings),
-                warnings=warnings,
-                code_changes=stored.changed_code(made, runs),
-                data=data_records(made),
-                costs=costs_record(costs),
-            )
+            StudyPlanned,
+            **made.record.model_dump(mode="json"),
+            states=states,
+            claim_plans=without_nan(claims.to_dict("records")),
+            findings=findings_record(findings),
+            warnings=warnings,
+            code_changes=stored.changed_code(made, runs),
+            data=data_records(made),
+            costs=costs_record(costs),
         )
         return
     console.print(f"{made.study.name}: {made.study.question}", soft_wrap=True)
@@ -182,13 +181,12 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         from normlab.cli.outputs.studies import StudyProgress
 
         print_output(
-            StudyProgress(
-                name=found.name,
-                counts=found.counts,
-                trials=found.trials,
-                lost=found.lost,
-                at_work=found.at_work,
-            )
+            StudyProgress,
+            name=found.name,
+            counts=found.counts,
+            trials=found.trials,
+            lost=found.lost,
+            at_work=found.at_work,
         )
         return
     console.print(str(found), soft_wrap=True)
@@ -226,7 +224,7 @@ def verify(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
         from normlab.cli.outputs.output import print_output
         from normlab.cli.outputs.studies import FilesVerified
 
-        print_output(FilesVerified(name=name, files=found.files, lost=found.lost))
+        print_output(FilesVerified, name=name, files=found.files, lost=found.lost)
     else:
         lost = len(found.lost)
         console.print(
@@ -275,9 +273,7 @@ def report(
         from normlab.cli.outputs.studies import ReportWritten
 
         print_output(
-            ReportWritten(
-                name=name, report=page, written=made.written, not_drawn=made.not_drawn
-            )
+            ReportWritten, name=name, report=page, written=made.written, not_drawn=made.not_drawn
         )
         return
     for path in made.written:

@@ -28,9 +28,7 @@ def trust(
         from normlab.cli.outputs.studies import StudyTrusted
 
         found = [{"module": name, "file": locate(name) or None} for name in modules]
-        print_output(
-            StudyTrusted(study=study, trusted=bool(modules), before=was, modules=found)
-        )
+        print_output(StudyTrusted, study=study, trusted=bool(modules), before=was, modules=found)
         return
     if revoke:
         console.print(f"{study} is not trusted" + ("" if was else ", and was not before"))

@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from normlab import streams
 
@@ -32,8 +32,7 @@ Count: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 class Part(BaseModel):
     """A part of an output: it has these keys and no others, each of its type.
 
-    Numbers that are not finite are null before they are looked at, so a key that may have none
-    says so in its type.
+    A number that is none or infinite is null: a key that may have one says so in its type.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -51,42 +50,45 @@ class Output(Part):
 
     format: int
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_plain_data(cls, data: object) -> object:
-        made = plain(data)
-        return {"format": FORMAT, **made} if isinstance(made, dict) else made
+
+def print_output(kind: type[Output], **values: object) -> None:
+    """Print an output as one JSON document on standard output.
+
+    Only ASCII is printed: no control character of a label reaches a terminal.
+
+    Args:
+        kind: The output's model.
+        values: What it has, as the command works with it; see `plain`.
+    """
+    found = kind.model_validate({"format": FORMAT, **plain_items(values)})
+    data = found.model_dump(mode="json", exclude_unset=True)
+    stream = streams.answer()
+    stream.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    stream.flush()
 
 
 def plain(data: object) -> object:
     """Plain data of what commands work with.
 
-    Data classes and named tuples become mappings, paths and other texts strings, NumPy's scalars
-    Python's; a number that is none or infinite becomes None.
+    Data classes and named tuples become mappings, paths strings, NumPy's scalars Python's; a number
+    that is none or infinite becomes None.
     """
-    if data is None or isinstance(data, bool | int | str):
-        return data
+    found: object = data
     if isinstance(data, float):
-        return float(data) if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {str(key): plain(value) for key, value in data.items()}
-    if isinstance(data, BaseModel):
-        return data.model_dump(mode="json")
-    if is_dataclass(data) and not isinstance(data, type):
-        return {field.name: plain(getattr(data, field.name)) for field in fields(data)}
-    if isinstance(data, tuple | list | set | frozenset):
-        return [plain(value) for value in data]
-    if isinstance(data, PurePath):
-        return str(data)
-    return plain(data.item()) if hasattr(data, "item") else data
+        found = float(data) if math.isfinite(data) else None
+    elif isinstance(data, Mapping):
+        found = plain_items(data)
+    elif is_dataclass(data) and not isinstance(data, type):
+        found = plain_items({field.name: getattr(data, field.name) for field in fields(data)})
+    elif isinstance(data, tuple | list | set | frozenset):
+        found = [plain(value) for value in data]
+    elif isinstance(data, PurePath):
+        found = str(data)
+    elif hasattr(data, "item"):
+        found = plain(data.item())
+    return found
 
 
-def print_output(output: Output) -> None:
-    """Print an output as one JSON document on standard output.
-
-    Only ASCII is printed: no control character of a label reaches a terminal.
-    """
-    found = output.model_dump(mode="json", exclude_unset=True)
-    stream = streams.answer()
-    stream.write(json.dumps(found, indent=2, allow_nan=False) + "\n")
-    stream.flush()
+def plain_items(data: Mapping[Any, object]) -> dict[str, object]:
+    """A mapping of plain data by names."""
+    return {str(key): plain(value) for key, value in data.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from normlab.cli.outputs.claims import ClaimsJudged
-from normlab.cli.outputs.output import Count, Output, Part
+from normlab.cli.outputs.output import Count, Part
 from normlab.cli.outputs.plan import Warned
 from normlab.cli.outputs.studies import LostFile
 
@@ -96,7 +96,7 @@ class ArmResult(Part):
         peak_memory: Bytes, the most of any of its trials.
         seconds: Of training.
         examples_per_second: Images that were trained on.
-        together: The most trials that trained side by side: beyond 1, seconds and memory are shares.
+        together: The most trials that trained side by side: beyond 1, seconds are shares.
         parameters: Trainable values of its model.
     """
 
