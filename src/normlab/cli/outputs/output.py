@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
 
 from normlab import streams
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 """Of all outputs: raised where a key is taken away, renamed or gets another meaning."""
 
 Plain: TypeAlias = dict[str, JsonValue]
@@ -48,7 +48,7 @@ class Output(Part):
         format: 1; another number would mean that keys were renamed or taken away.
     """
 
-    format: int
+    format: Literal[1]
 
 
 def print_output(kind: type[Output], **values: object) -> None:
