@@ -206,9 +206,9 @@ def test_what_own_code_prints_and_how_it_fails_spoils_nothing(tmp_path: Path) ->
         "base: {data: {kind: digits, limit: 20}, model: 'own_net:Net', norm: none, epochs: 1}\n"
         "seeds: 2\n"
     )
+    command = "run s.yaml --trust own_net --engine processes --workers 2 --json"
     ran = subprocess.run(
-        [sys.executable, "-m", "normlab", "run", "s.yaml", "--trust", "own_net"]
-        + ["--engine", "processes", "--workers", "2", "--json"],
+        [sys.executable, "-m", "normlab", *command.split()],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])},
         capture_output=True,
