@@ -10,6 +10,7 @@ from typing import Protocol
 
 from normlab.errors import UserError
 from normlab.text import shown
+from normlab.trackers.read import mlflow, trackio
 from normlab.trackers.runs import Runs
 
 __all__ = ["READERS", "read_runs", "tool_of"]
@@ -32,7 +33,7 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, Reader] = {}
+READERS: dict[str, Reader] = {"mlflow": mlflow, "trackio": trackio}
 """By the tool's name; the first that recognises a source reads it."""
 
 
