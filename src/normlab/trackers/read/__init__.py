@@ -10,7 +10,8 @@ from typing import Protocol
 
 from normlab.errors import UserError
 from normlab.text import shown
-from normlab.trackers.read import mlflow, trackio
+from normlab.trackers.read import mlflow, tensorboard, trackio, wandb
+from normlab.trackers.read.sqlite import is_database, whose
 from normlab.trackers.runs import Runs
 
 __all__ = ["READERS", "read_runs", "tool_of"]
@@ -33,21 +34,35 @@ class Reader(Protocol):
         """
 
 
-READERS: dict[str, Reader] = {"mlflow": mlflow, "trackio": trackio}
-"""By the tool's name; the first that recognises a source reads it."""
+READERS: dict[str, Reader] = {
+    "mlflow": mlflow,
+    "trackio": trackio,
+    "wandb": wandb,
+    "tensorboard": tensorboard,
+}
+"""By the tool's name."""
+_ANY_DEPTH = "tensorboard"
+"""It is recognised by a file anywhere in a folder: what other tools keep may have event files."""
 
 
 def tool_of(source: Path) -> str | None:
     """The name of the tool that wrote a source; None where it is of none of them.
 
     Raises:
-        UserError: It does not exist or cannot be opened.
+        UserError: It does not exist or cannot be opened, or more than one tool wrote to it.
     """
     try:
         source.stat()
-        return next((tool for tool, reader in READERS.items() if reader.recognises(source)), None)
+        found = [tool for tool, reader in READERS.items() if reader.recognises(source)]
     except OSError as error:
         raise UserError(f"{shown(str(source))} cannot be read: {error.strerror or error}") from None
+    found = [tool for tool in found if tool != _ANY_DEPTH] or found
+    if found[1:]:
+        raise UserError(
+            f"{shown(str(source))} has runs of {' and of '.join(found)}: name the file or folder "
+            "of one of them"
+        )
+    return found[0] if found else None
 
 
 def read_runs(source: Path) -> Runs:
@@ -62,8 +77,16 @@ def read_runs(source: Path) -> Runs:
     tool = tool_of(source)
     if tool is None:
         kinds = "; ".join(reader.WHAT for reader in READERS.values())
-        kind = "folder" if source.is_dir() else "file"
         raise UserError(
-            f"{shown(str(source))} is a {kind} without runs that can be read. What can be: {kinds}"
+            f"{shown(str(source))} is {_kind(source)} without runs that can be read. "
+            f"What can be: {kinds}"
         )
     return READERS[tool].read(source)
+
+
+def _kind(source: Path) -> str:
+    if is_database(source):
+        return whose(source)
+    if source.is_dir():
+        return "a folder" if any(source.iterdir()) else "an empty folder"
+    return "a file" if source.stat().st_size else "an empty file"

@@ -35,6 +35,16 @@ def databases(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.is_symlink() and is_database(path))
 
 
+def whose(path: Path) -> str:
+    """What a database holds that no tool was recognised by, in words.
+
+    Raises:
+        UserError: It is damaged.
+    """
+    names = sorted(reading(path, tables))
+    return f"a database with {'the tables ' + shown(', '.join(names)) if names else 'no tables'}"
+
+
 def has_columns(path: Path, needed: Mapping[str, frozenset[str]]) -> bool:
     """Whether a database has these columns, by table; a damaged one has none."""
     try:
