@@ -16,8 +16,8 @@ from typing import Any
 from normlab.errors import UserError
 from normlab.text import shown
 from normlab.trackers.read.packages import needed
-from normlab.trackers.read.plain import flat, numbers, numeric, parsed
-from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Run, Runs, series
+from normlab.trackers.read.plain import flat, numbers, parsed
+from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Points, Run, Runs, series
 
 _HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _BLOCK = 32 * 1024  # bytes
@@ -37,7 +37,7 @@ class _Found:
     """What the logs of one run say.
 
     Attributes:
-        points: (step, value) by metric in the order of logging.
+        points: By metric, in the order of logging.
         summary: The numbers of the summary by metric.
         damaged: Names of logs that were not read to their end.
     """
@@ -50,7 +50,7 @@ class _Found:
     job: str = ""
     exit_code: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
-    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=dict)
     summary: dict[str, float] = field(default_factory=dict)
     step: int = -1
     damaged: list[str] = field(default_factory=list)
@@ -203,13 +203,10 @@ def _history(history: Any, found: _Found) -> None:
     if not isinstance(step, int):
         return
     found.step = max(found.step, step)
-    for key, value in row.items():
-        if key.startswith(_OWN):
-            continue
-        number = numeric(value)
-        for name, each in ({key: number} if number is not None else numbers({key: value})).items():
-            if each is not None:
-                found.points.setdefault(shown(name), []).append((step, each))
+    for name, value in numbers({key: row[key] for key in row if key[:1] != _OWN}).items():
+        if name not in found.points:
+            found.points[name] = Points()
+        found.points[name].add(step, value)
 
 
 def _items(items: Any) -> Iterator[tuple[str, Any]]:
@@ -244,17 +241,19 @@ def _resume(first: _Found, later: _Found) -> None:
         first.summary |= later.summary
         first.exit_code = later.exit_code
     for metric, points in later.points.items():
-        first.points.setdefault(metric, []).extend(points)
+        before = first.points.setdefault(metric, Points())
+        before.steps += points.steps
+        before.values += points.values
     first.step = max(first.step, later.step)
     first.damaged += later.damaged
 
 
 def _run(found: _Found) -> Run:
-    metrics = {metric: series(points) for metric, points in found.points.items()}
+    metrics = {shown(metric): points.series() for metric, points in found.points.items()}
     for metric, value in found.summary.items():
         # Set once, as a final score is, and never logged.
-        if metric not in metrics and not metric.startswith(_OWN):
-            metrics[metric] = series([(max(found.step, 0), value)])
+        if metric not in found.points and not metric.startswith(_OWN):
+            metrics[shown(metric)] = series([(max(found.step, 0), value)])
     params = flat(found.config)
     if found.group:
         params.setdefault("group", found.group)
