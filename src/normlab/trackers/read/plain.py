@@ -48,7 +48,10 @@ def flat(
 def said(value: object) -> str:
     """A value as people write it: text as it is, `True`, `None`, a list as JSON."""
     if isinstance(value, list | dict):
-        return shown(json.dumps(value, ensure_ascii=False))
+        try:
+            return shown(json.dumps(value, ensure_ascii=False))
+        except RecursionError:
+            return "(nested without end)"
     return shown(str(value))
 
 
