@@ -1,4 +1,4 @@
-"""A file of trials as text, however its program wrote it: separators, decimal marks, names, blanks.
+"""A table of trials as text, however its program wrote it: separators, decimal marks, blanks.
 
 What a spreadsheet of another country or a logger makes of a table is read; what can be read in two
 ways is refused. Cells stay text until somebody asks for numbers.
@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
+
 from normlab.errors import UserError
 from normlab.lazy import pandas as pd
 from normlab.text import one_form
@@ -27,18 +29,21 @@ _NUMBER = re.compile(r"[-+]?(\d[\d.,'’\s]*|[.,]\d+)([eE][-+]?\d+)?")
 PERCENT = "_percent"
 """At the end of a column's name: numbers of 100."""
 _WIDEST = 1_000_000  # characters in a cell
+_GREATEST = 1e38  # beyond it 32 bits overflow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The cells of a file.
+    """The cells of a file, or of what another tool logged.
 
     Attributes:
-        path: The file.
+        path: The file or the tool's folder.
         cells: Text, a column for each of the file's, by the names that are known where they are.
+            Columns of floats are numbers already.
         lines: The line of the file that each row begins at.
         written: What the file calls its columns, by the names in `cells`.
         comma: Whether decimals stand behind a comma.
+        runs: The name of the run that each row is of; empty for a file.
     """
 
     path: Path
@@ -46,6 +51,13 @@ class Table:
     lines: tuple[int, ...]
     written: dict[str, str]
     comma: bool
+    runs: tuple[str, ...] = ()
+
+    def where(self, row: int) -> str:
+        """The place of a row, by its number from 0, for a message."""
+        if self.runs:
+            return f"{self.path}, run '{self.runs[row]}'"
+        return f"{self.path}, line {self.lines[row]}"
 
     def numbers(self, name: str) -> pd.Series[float]:
         """A column as numbers, NaN where there is none.
@@ -53,8 +65,11 @@ class Table:
         Raises:
             UserError: A cell that is neither empty nor a number.
         """
+        cells = self.cells[name]
+        if cells.dtype.kind == "f":
+            return cells.astype(float)
         percent, values = name.endswith(PERCENT), []
-        for line, text in zip(self.lines, self.cells[name], strict=True):
+        for row, text in enumerate(cells):
             value = number(text.removesuffix("%").strip() if percent else text, comma=self.comma)
             if value is None:
                 hint = (
@@ -62,13 +77,15 @@ class Table:
                     if text.endswith("%")
                     else ": a number is needed"
                 )
-                raise UserError(f"{self.path}, line {line}: {self.said(name)} is '{text}'{hint}")
+                raise UserError(f"{self.where(row)}: {self.said(name)} is '{text}'{hint}")
             values.append(value)
         return pd.Series(values, index=self.cells.index, dtype=float)
 
     def plain(self, name: str) -> pd.Series:
         """A column as numbers where all its cells are some, else as text; NaN where it is empty."""
         texts = self.cells[name]
+        if texts.dtype.kind == "f":
+            return texts.astype(float)
         numbers = [number(text, comma=self.comma) for text in texts]
         if None not in numbers:
             return pd.Series(numbers, index=self.cells.index, dtype=float)
@@ -83,7 +100,7 @@ class Table:
     def decimals(self, name: str) -> int | None:
         """The most digits behind the decimal mark in a column; None without a number."""
         found = []
-        for text in self.cells[name]:
+        for text in map(_text_of, self.cells[name]):
             plain = _plain_number(text.removesuffix("%").strip(), comma=self.comma)
             if plain is not None:
                 found.append(max(0, -int(Decimal(plain).as_tuple().exponent)))
@@ -139,6 +156,14 @@ def plain_name(name: str) -> str:
     """A column's name without what programs and people add: case, blanks, brackets."""
     text = unicodedata.normalize("NFKC", name).casefold().replace("%", " percent ")
     return re.sub(r"[^\w.]+|_+", "_", text).strip("_")
+
+
+def _text_of(cell: object) -> str:
+    """A cell as its program wrote it: of a number kept in 32 bits no more digits than it has."""
+    if isinstance(cell, float):
+        short = np.float32(cell) if abs(cell) < _GREATEST else cell
+        return str(short) if short == cell else repr(cell)
+    return str(cell)
 
 
 def _text(path: Path) -> str:

@@ -50,6 +50,8 @@ class Frames:
         looks: Every time results were seen.
         times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
             None where the epochs tell them.
+        seen: Why no claim can have been made before these results, in words; empty where that is
+            told claim by claim. Of trials run elsewhere.
         made: What `once` remembers of it.
     """
 
@@ -58,6 +60,7 @@ class Frames:
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
     times: pd.DataFrame | None = None
+    seen: str = ""
     made: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of_seeds(self, seeds: Collection[int]) -> Frames:
