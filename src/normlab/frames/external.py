@@ -20,7 +20,13 @@ from normlab.records.plan import ArmRecord, PlanRecord
 from normlab.text import from_cell
 
 
-def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = None) -> Frames:
+def frames_from_csv(
+    path: Path,
+    plan: PlanRecord,
+    *,
+    test_images: int | None = None,
+    renamed: Mapping[str, str] | None = None,
+) -> Frames:
     """A study's frames from a table of finished trials.
 
     Columns: one for each factor (or `arm`, a label); `seed` (or rows are numbered within their
@@ -40,6 +46,7 @@ def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = N
         plan: The study's. Where an arm has `classes` or `test_images`, they hold if the file
             does not tell them.
         test_images: How many images an accuracy is a mean over; sets its least spread.
+        renamed: What the file calls columns, by our names, where they are not recognised.
 
     Raises:
         UserError: The file cannot be read or can be read in two ways, a factor has no column, a
@@ -47,7 +54,7 @@ def frames_from_csv(path: Path, plan: PlanRecord, *, test_images: int | None = N
             ended, the number of classes or of test images.
     """
     arms, times = _levels(plan), _time_columns(plan)
-    return frames_from_table(_read(path, arms, times), plan, test_images=test_images)
+    return frames_from_table(_read(path, arms, times, renamed or {}), plan, test_images=test_images)
 
 
 def frames_from_table(read: Table, plan: PlanRecord, *, test_images: int | None = None) -> Frames:
@@ -118,7 +125,12 @@ def _time_columns(plan: PlanRecord) -> list[str]:
     return [target_column(time) for _, time in timed(plan)]
 
 
-def _read(path: Path, arms: Mapping[str, Mapping[str, object]], times: Iterable[str]) -> Table:
+def _read(
+    path: Path,
+    arms: Mapping[str, Mapping[str, object]],
+    times: Iterable[str],
+    renamed: Mapping[str, str],
+) -> Table:
     """The file's cells, its columns by the names that are known."""
     factors: dict[str, list[object]] = {key: [] for levels in arms.values() for key in levels}
     for levels in arms.values():
@@ -128,7 +140,7 @@ def _read(path: Path, arms: Mapping[str, Mapping[str, object]], times: Iterable[
     counted = [*metrics, *times, "seed", "epoch", "seconds", "examples", *FACTS, *OF_ARMS]
     numeric = [key for key, found in factors.items() if all(map(is_number, found))]
     known = [*factors, *counted, "arm", "state"]
-    read = read_table(path, dict.fromkeys(known), [*counted, *numeric])
+    read = read_table(path, dict.fromkeys(known), [*counted, *numeric], renamed)
     for word in {"arm", *factors} & set(read.cells):  # as `normlab report --csv` writes them
         read.cells[word] = read.cells[word].map(from_cell)
     return read

@@ -11,14 +11,14 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
-from normlab.errors import UserError
+from normlab.errors import UserError, listing
 from normlab.lazy import pandas as pd
 from normlab.text import one_form
 
@@ -107,20 +107,26 @@ class Table:
         return max(found, default=None)
 
 
-def read_table(path: Path, known: Iterable[str], numeric: Iterable[str]) -> Table:
+def read_table(
+    path: Path,
+    known: Iterable[str],
+    numeric: Iterable[str],
+    renamed: Mapping[str, str] | None = None,
+) -> Table:
     """Read a file of trials.
 
     Args:
         path: The file.
         known: Names that columns may have, in whatever case, with blanks or "%" in them.
         numeric: Of these, the ones whose cells are numbers: they tell the decimal mark.
+        renamed: What the file calls some of them.
 
     Raises:
         UserError: It cannot be read, has no header or no rows, rows of other lengths, two columns
             of one name, or numbers that can be read in two ways.
     """
     header, rows, lines, mark = _split(path, _text(path))
-    names, written = _names(path, header, known)
+    names, written = _names(path, header, known, renamed or {})
     if not rows:
         raise UserError(f"{path} has a header and no rows")
     for line, row in zip(lines, rows, strict=True):
@@ -224,15 +230,23 @@ def _count(line: str, mark: str) -> int:
 
 
 def _names(
-    path: Path, header: Sequence[str], known: Iterable[str]
+    path: Path, header: Sequence[str], known: Iterable[str], renamed: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]]:
     """The columns by the names that are known, and what the file calls those."""
-    by_plain = {plain_name(name): name for name in known}
+    for name, theirs in renamed.items():
+        if theirs not in header:
+            raise UserError(
+                f"--map {name}={theirs}: {path} has no column '{theirs}'; it has {listing(header)}"
+            )
+    told = {theirs: name for name, theirs in renamed.items()}
+    # A column that is not the one named may not take its place.
+    by_plain = {plain_name(name): name for name in known if name not in renamed}
     exact = {*by_plain.values()}
     names: list[str] = []
     written: dict[str, str] = {}
     for number_, text in enumerate(header, start=1):
         name = text if text in exact else by_plain.get(plain_name(text), text)
+        name = told.get(text, f"{name} (not used)" if name in renamed else name)
         name = name or f"(column {number_})"  # of an index without a name
         if name in written:
             raise UserError(
