@@ -413,6 +413,40 @@ def claims_from(
     return verdicts_from(Path(source), made, test_images=test_images, asked=asked)
 
 
+def new_study(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    map: Mapping[str, str] | None = None,  # noqa: A002 (as the option is called)
+    names: str | None = None,
+    group: str | None = None,
+) -> Path:
+    """Write a study file for runs made elsewhere: their arms and seeds, and a claim to fill in.
+
+    Factors are the parameters that vary between the runs and are no seed. Scores are not looked
+    at.
+
+    Args:
+        source: A table, or the runs that another tool logged; see `claims_from`.
+        out: The file, which must not exist; None is the source's name with ``.yaml``, in the
+            working folder.
+        map: Our names to theirs, as for `claims_from`. Where it names factors, there are no others.
+        names: What run names are made of: ``"{norm}-s{seed}"``.
+        group: Only runs of this experiment or project.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: The file exists, nothing varies between the runs, or what may be two things.
+    """
+    from normlab.trackers.asked import Asked
+    from normlab.trackers.sketch import write_study
+
+    asked = Asked(map=map or {}, names=names, group=group)
+    return write_study(Path(source), None if out is None else Path(out), asked)
+
+
 def merge(others: Iterable[str | Path], *, into: str | Path) -> Merged:
     """Join the finished trials of other machines' stores into a study's folder.
 
