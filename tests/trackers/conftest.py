@@ -40,7 +40,7 @@ def trackers_python() -> str:
     named = os.environ.get("NORMLAB_TRACKERS")
     python = Path(named) if named else ROOT / ".trackers" / "bin" / "python"
     if not python.exists():
-        pytest.skip("the environment of the tools' packages is not here: make .trackers")
+        pytest.skip("the environment of the tools' packages is not here: make .trackers/ready")
     return str(python)
 
 

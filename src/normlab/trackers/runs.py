@@ -78,8 +78,32 @@ class Runs:
     notes: tuple[str, ...] = ()
 
 
+class Points:
+    """A series as it is logged: of millions of points two lists are half of what pairs take."""
+
+    __slots__ = ("steps", "values")
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.values: list[float] = []
+
+    def add(self, step: int, value: float) -> None:
+        """What was logged next."""
+        self.steps.append(step)
+        self.values.append(value)
+
+    def series(self) -> Series:
+        """Sorted by step; of a step that was logged twice the last value."""
+        last = dict(zip(self.steps, self.values, strict=True))
+        steps = sorted(last)
+        if steps == self.steps:
+            return Series(steps=tuple(steps), values=tuple(self.values))
+        return Series(steps=tuple(steps), values=tuple(last[step] for step in steps))
+
+
 def series(points: Iterable[tuple[int, float]]) -> Series:
     """A series of (step, value) pairs in the order in which they were logged."""
-    last = dict(points)
-    steps = sorted(last)
-    return Series(steps=tuple(steps), values=tuple(last[step] for step in steps))
+    logged = Points()
+    for step, value in points:
+        logged.add(step, value)
+    return logged.series()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import sys
 from pathlib import Path
 
 from normlab.errors import UserError
@@ -19,9 +20,9 @@ from normlab.trackers.runs import (
     KILLED,
     RUNNING,
     LeftOut,
+    Points,
     Run,
     Runs,
-    Series,
 )
 
 WHAT = "an MLflow database (mlflow.db) or folder mlruns"
@@ -42,10 +43,10 @@ _STATES = {
     "FAILED": FAILED,
     "KILLED": KILLED,
 }
-_INFINITE = 1.7976931348623157e308
+_LARGEST = sys.float_info.max
 """What MLflow stores in place of an infinite number."""
 
-_Points = dict[str, tuple[list[int], list[float]]]
+_Metrics = dict[str, Points]
 
 
 def recognises(source: Path) -> bool:
@@ -106,8 +107,7 @@ def _read(
                 state=_STATES.get(status, FAILED),
                 params=ours | params.get(run_id, {}),
                 metrics={
-                    shown(key): _series(steps, values)
-                    for key, (steps, values) in metrics.get(run_id, {}).items()
+                    shown(key): points.series() for key, points in metrics.get(run_id, {}).items()
                 },
                 parent=own.get("mlflow.parentRunId", ""),
             )
@@ -127,30 +127,23 @@ def _texts(connection: sqlite3.Connection, table: str) -> dict[object, dict[str,
 
 def _metrics(
     connection: sqlite3.Connection,
-) -> tuple[dict[object, _Points], dict[object, str]]:
+) -> tuple[dict[object, _Metrics], dict[object, str]]:
     """Steps and values by run and metric in the order of logging; why a run has none of use."""
-    found: dict[object, _Points] = {}
+    found: dict[object, _Metrics] = {}
     bad: dict[object, str] = {}
     # The order of the table's primary key: nothing is sorted. Of one step it is that of the time.
     for run_id, key, step, value, is_nan in connection.execute(
         "SELECT run_uuid, key, step, value, is_nan FROM metrics "
         "ORDER BY key, timestamp, step, run_uuid, value"
     ):
-        if type(step) is not int or not isinstance(value, float | int):
-            bad[run_id] = "a metric has a step or a value that is no number"
+        if type(step) is not int or not isinstance(value, float | int) or type(key) is not str:
+            bad[run_id] = "a metric is damaged: its step or value is no number"
             continue
         number = math.nan if is_nan else float(value)
-        if abs(number) >= _INFINITE:
+        if abs(number) >= _LARGEST:
             number = math.copysign(math.inf, number)
-        steps, values = found.setdefault(run_id, {}).setdefault(str(key), ([], []))
-        steps.append(step)
-        values.append(number)
+        of_run = found.setdefault(run_id, {})
+        if key not in of_run:
+            of_run[key] = Points()
+        of_run[key].add(step, number)
     return found, bad
-
-
-def _series(steps: list[int], values: list[float]) -> Series:
-    last = dict(zip(steps, values, strict=True))
-    if len(last) == len(steps) and steps == sorted(steps):
-        return Series(steps=tuple(steps), values=tuple(values))
-    ordered = sorted(last)
-    return Series(steps=tuple(ordered), values=tuple(last[step] for step in ordered))

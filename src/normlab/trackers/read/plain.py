@@ -48,7 +48,10 @@ def flat(
 def said(value: object) -> str:
     """A value as people write it: text as it is, `True`, `None`, a list as JSON."""
     if isinstance(value, list | dict):
-        return shown(json.dumps(value, ensure_ascii=False))
+        try:
+            return shown(json.dumps(value, ensure_ascii=False))
+        except RecursionError:
+            return "(nested without end)"
     return shown(str(value))
 
 
@@ -65,12 +68,15 @@ def numeric(value: object) -> float | None:
 
 
 def numbers(data: Mapping[str, object], *, prefix: str = "") -> dict[str, float]:
-    """The numbers of a nested mapping by dotted keys; what is no number is not there."""
+    """The numbers of a nested mapping by dotted keys; what is no number is not there.
+
+    The keys are as they are: whoever shows them writes out their control characters.
+    """
     found: dict[str, float] = {}
     for key, value in data.items():
-        number = numeric(value)
+        number = value if type(value) is float else numeric(value)
         if number is not None:
-            found[f"{prefix}{shown(str(key))}"] = number
+            found[f"{prefix}{key}"] = number
         elif isinstance(value, dict) and "_type" not in value and prefix.count(".") < _DEEPEST:
-            found |= numbers(value, prefix=f"{prefix}{shown(str(key))}.")
+            found |= numbers(value, prefix=f"{prefix}{key}.")
     return found

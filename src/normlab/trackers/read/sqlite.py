@@ -106,24 +106,34 @@ def _opened(path: Path, *, unlogged: bool) -> Iterator[tuple[sqlite3.Connection,
     To read a database with a log, SQLite makes files beside it, and leaves them there. Where no
     log is there nobody writes, and it is read without: that this stays so is for the caller to see.
     """
-    log = _head(path, 20)[18:19] == bytes([_WAL])
-    if log and unlogged:
-        with contextlib.closing(_connect(path, "mode=ro&immutable=1")) as connection:
-            yield connection, False
-        return
+    if _head(path, 20)[18:19] == bytes([_WAL]):
+        if unlogged:
+            with contextlib.closing(_connect(path, "mode=ro&immutable=1")) as connection:
+                yield connection, False
+            return
+        if not path.with_name(f"{path.name}-shm").exists():  # a log that nobody has open
+            with _copy(path, "SQLite would make files beside it") as connection:
+                yield connection, True
+            return
     try:
         connection = _connect(path, "mode=ro")
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in _UNWRITABLE:
             raise
-        with (
-            copied(path, because=str(error)) as copy,
-            contextlib.closing(_connect(copy, "mode=rw")) as connection,
-        ):
+        with _copy(path, str(error)) as connection:
             yield connection, True
         return
     with contextlib.closing(connection):
         yield connection, True
+
+
+@contextlib.contextmanager
+def _copy(path: Path, because: str) -> Iterator[sqlite3.Connection]:
+    with (
+        copied(path, because=because) as copy,
+        contextlib.closing(_connect(copy, "mode=rw")) as connection,
+    ):
+        yield connection
 
 
 def _connect(path: Path, how: str) -> sqlite3.Connection:

@@ -18,7 +18,7 @@ import numpy as np
 from normlab.text import shown
 from normlab.trackers.read.packages import needed
 from normlab.trackers.read.plain import said
-from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Run, Runs, series
+from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Points, Run, Runs
 
 WHAT = "a folder of TensorBoard's event files"
 _IN_NAME = "tfevents"
@@ -38,13 +38,13 @@ class _Found:
     """What the event files of one folder say.
 
     Attributes:
-        points: (step, value) by tag in the order of logging.
+        points: By tag, in the order of logging.
         params: None where nobody said any.
         state: None where nobody said one.
         damaged: Files with less in them than their length.
     """
 
-    points: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=dict)
     params: dict[str, str] | None = None
     state: str | None = None
     damaged: list[str] = field(default_factory=list)
@@ -124,7 +124,7 @@ def _run(source: Path, folder: Path, found: _Found) -> Run:
         group=shown(source.resolve().name),
         state=found.state or COMPLETE,
         params=found.params or {},
-        metrics={shown(tag): series(points) for tag, points in found.points.items()},
+        metrics={shown(tag): points.series() for tag, points in found.points.items()},
     )
 
 
@@ -159,7 +159,7 @@ def _read(path: Path, loader: Any, event_class: Any, found: _Found) -> None:
                     continue
                 number = _number(value, scalars)
                 if number is not None:
-                    found.points.setdefault(value.tag, []).append((event.step, number))
+                    found.points.setdefault(value.tag, Points()).add(event.step, number)
     # A stranger's file: the packages that read it raise whatever they meet.
     except Exception:
         length = -1
@@ -171,8 +171,10 @@ def _restart(event: Any, found: _Found) -> None:
     """Training went on from an earlier step: what was logged from there on is void."""
     if event.session_log.status != event.session_log.START:
         return
-    for tag, points in found.points.items():
-        found.points[tag] = [point for point in points if point[0] < event.step]
+    for points in found.points.values():
+        kept = [at for at, step in enumerate(points.steps) if step < event.step]
+        points.steps = [points.steps[at] for at in kept]
+        points.values = [points.values[at] for at in kept]
 
 
 def _number(value: Any, scalars: set[str]) -> float | None:

@@ -16,7 +16,7 @@ from normlab.trackers.read.sqlite import (
     is_database,
     reading,
 )
-from normlab.trackers.runs import COMPLETE, LeftOut, Run, Runs, series
+from normlab.trackers.runs import COMPLETE, LeftOut, Points, Run, Runs
 
 WHAT = "a trackio database (PROJECT.db) or folder of them"
 _MARKS = {"metrics": frozenset({"run_name", "step", "metrics"})}
@@ -24,7 +24,7 @@ _CONFIGS = {"configs": frozenset({"run_name", "config"})}
 _OWN = "_"
 """Keys of trackio's own begin with it: `_Username`, `_Created`, `_Group`."""
 
-_Points = dict[str, list[tuple[int, float]]]
+_Metrics = dict[str, Points]
 
 
 def recognises(source: Path) -> bool:
@@ -54,7 +54,7 @@ def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list
     # Older versions know a run by its name alone.
     run_id = "run_id" if "run_id" in columns_of(connection, "metrics") else "run_name"
     names: dict[object, str] = {}
-    metrics: dict[object, _Points] = {}
+    metrics: dict[object, _Metrics] = {}
     bad: dict[object, str] = {}
     for run, name, step, text in connection.execute(
         f"SELECT {run_id}, run_name, step, metrics FROM metrics ORDER BY rowid"  # noqa: S608
@@ -64,9 +64,11 @@ def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list
         if type(step) is not int or logged is None:
             bad[run] = "a row of its metrics is damaged"
             continue
-        points = metrics.setdefault(run, {})
+        of_run = metrics.setdefault(run, {})
         for key, value in logged.items():
-            points.setdefault(key, []).append((step, value))
+            if key not in of_run:
+                of_run[key] = Points()
+            of_run[key].add(step, value)
     configs = _configs(connection, names, bad)
     runs, left_out = [], []
     for run, name in names.items():
@@ -80,7 +82,9 @@ def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list
                 group=project,
                 state=COMPLETE,
                 params=configs.get(run, {}),
-                metrics={key: series(points) for key, points in metrics.get(run, {}).items()},
+                metrics={
+                    shown(key): points.series() for key, points in metrics.get(run, {}).items()
+                },
             )
         )
     return runs, left_out
