@@ -42,7 +42,8 @@ def verdicts_from(
     if is_table(source):
         asked.check(key for arm in record.arms for key in arm.levels)
         check_table(asked)
-        frames = frames_from_csv(source, record, test_images=test_images, renamed=asked.map)
+        renamed = _columns(source, record, asked)
+        frames = frames_from_csv(source, record, test_images=test_images, renamed=renamed)
     else:
         mapped = trials_table(read_runs(source), record, asked)
         frames = frames_from_table(mapped.table, record, test_images=test_images)
@@ -80,6 +81,24 @@ def check_table(asked: Asked) -> None:
     ):  # fmt: skip
         if value is not None:
             raise UserError(f"{option} is for runs that another tool logged, not for a table")
+
+
+def _columns(source: Path, record: PlanRecord, asked: Asked) -> dict[str, str]:
+    """What a table calls our columns: as asked, and metrics of claims under a name that is sure."""
+    from normlab.frames.external_table import PERCENT, read_table
+    from normlab.metrics import METRICS
+    from normlab.trackers.names import ours
+    from normlab.trackers.scores import needed_metrics
+
+    known = [*METRICS, *(metric + PERCENT for metric in METRICS)]
+    read = read_table(source, known, [])
+    renamed = dict(asked.map)
+    for metric in needed_metrics(record):
+        own = {metric, metric + PERCENT}
+        found = [name for name in read.written.values() if ours(name) in own]
+        if not own & {*read.cells, *renamed} and len(found) == 1:
+            renamed[str(ours(found[0]))] = found[0]
+    return renamed
 
 
 def _plan(study: Study) -> PlanRecord:

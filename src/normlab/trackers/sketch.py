@@ -226,7 +226,8 @@ def study_text(found: Found, source: Path, options: str) -> str:
     """
     whole = len(found.arms) == prod(map(len, found.factors.values()))
     counts = [count for _, count in found.arms]
-    said = f"{found.runs} runs, {len(found.arms)} arms, {min(counts)} to {max(counts)} runs each"
+    each = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+    said = f"{found.runs} runs, {len(found.arms)} arms, {each} runs each"
     command = " ".join(filter(None, ["normlab claims THIS.yaml --from SOURCE", options]))
     unit = METRICS[found.metric].unit
     lines = [
