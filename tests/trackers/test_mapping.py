@@ -332,7 +332,7 @@ def test_nothing_of_the_study_says_what_there_is() -> None:
         r"Parameters: there are: lr, opt.*--map FACTOR=PARAMETER.*--names",
     ):
         mapped(found)
-    with pytest.raises(UserError, match="0 runs of mlflow.*there are none"):
+    with pytest.raises(UserError, match=r"0 runs of mlflow.*there are none"):
         mapped([])
 
 

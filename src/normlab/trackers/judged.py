@@ -87,8 +87,8 @@ def _columns(source: Path, record: PlanRecord, asked: Asked) -> dict[str, str]:
     """What a table calls our columns: as asked, and metrics of claims under a name that is sure."""
     from normlab.frames.external_table import PERCENT, read_table
     from normlab.metrics import METRICS
-    from normlab.trackers.names import ours
-    from normlab.trackers.scores import needed_metrics
+    from normlab.trackers.names import maybe_ours, ours
+    from normlab.trackers.scores import asking, needed_metrics
 
     known = [*METRICS, *(metric + PERCENT for metric in METRICS)]
     read = read_table(source, known, [])
@@ -96,8 +96,12 @@ def _columns(source: Path, record: PlanRecord, asked: Asked) -> dict[str, str]:
     for metric in needed_metrics(record):
         own = {metric, metric + PERCENT}
         found = [name for name in read.written.values() if ours(name) in own]
-        if not own & {*read.cells, *renamed} and len(found) == 1:
+        if own & {*read.cells, *renamed}:
+            continue
+        if len(found) == 1:
             renamed[str(ours(found[0]))] = found[0]
+        elif any(metric.endswith(maybe_ours(name) or " ") for name in read.written.values()):
+            raise UserError(f"{source}: {asking(metric, dict.fromkeys(read.written.values(), 0))}")
     return renamed
 
 

@@ -70,7 +70,7 @@ def metrics_of(runs: Sequence[Run], needed: Iterable[str], asked: Asked) -> dict
             found[str(ours(one))] = one
     have = {column.removesuffix(PERCENT) for column in found}
     if missing := [metric for metric in needed if metric not in have]:
-        raise UserError(_asking(missing[0], counts))
+        raise UserError(asking(missing[0], counts))
     return found
 
 
@@ -92,13 +92,18 @@ def _one_of(metric: str, names: list[str], runs: Sequence[Run], *, needed: bool)
     return max(exact, key=lambda name: sum(name in run.metrics for run in runs))
 
 
-def _asking(metric: str, counts: Mapping[str, int]) -> str:
-    """What is missing, what it may be called there, and what to write."""
+def asking(metric: str, counts: Mapping[str, int]) -> str:
+    """What is missing, what it may be called there, and what to write.
+
+    Args:
+        metric: That a claim is about.
+        counts: The metrics that there are, and in how many runs; 0 where these are not counted.
+    """
     measure = metric.partition("_")[2] or metric
     guesses = [name for name in counts if (maybe_ours(name) or "").removesuffix(PERCENT) == measure]
     other = [name for name in counts if (ours(name) or "").partition("_")[2] == measure]
     guess = next(iter([*guesses, *other]), None)
-    what = f"no metric of these runs is {metric} for certain; {_there(counts)}"
+    what = f"no metric there is {metric} for certain; {_there(counts)}"
     if guess is None:
         return f"{what}. If one of them is: --map {metric}=NAME"
     doubt = (
@@ -113,7 +118,10 @@ def _asking(metric: str, counts: Mapping[str, int]) -> str:
 def _there(counts: Mapping[str, int]) -> str:
     if not counts:
         return "they have no metrics"
-    shown = [f"{name} ({count} runs)" for name, count in list(counts.items())[:_MOST_SHOWN]]
+    shown = [
+        f"{name} ({count} runs)" if count else name
+        for name, count in list(counts.items())[:_MOST_SHOWN]
+    ]
     more = len(counts) - len(shown)
     return f"they have {listing(shown)}{f' and {more} more' if more else ''}"
 

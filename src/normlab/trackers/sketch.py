@@ -20,7 +20,7 @@ from normlab.metrics import METRICS
 from normlab.study.spec import check_name
 from normlab.text import one_form, shown
 from normlab.trackers.asked import OWN_WORDS, Asked, name_pattern
-from normlab.trackers.names import may_be_seed, ours, the_seed
+from normlab.trackers.names import may_be_seed, maybe_ours, ours, the_seed
 from normlab.trackers.read import read_runs
 from normlab.trackers.runs import FAILED, KILLED, RUNNING, Run, Series
 
@@ -108,20 +108,19 @@ def _rows(source: Path, asked: Asked) -> list[Run]:
     """Rows of a table as runs: numbers of a metric's name are metrics, all else parameters."""
     read = read_table(source, [*OWN_WORDS], [])
     found: dict[object, Run] = {}
+    written = {str(name): read.written.get(str(name), str(name)) for name in read.cells}
+    scores = {name for name, text in written.items() if _column(text, asked) or maybe_ours(text)}
     for at, row in enumerate(read.cells.to_dict("records")):
         cells = {str(name): str(cell) for name, cell in row.items()}
         params = {
             name: cell
             for name, cell in cells.items()
-            if (name not in OWN_WORDS and not _column(read.written.get(name, name), asked))
-            or name == "arm"
+            if name in {"arm", "seed"} or (name not in OWN_WORDS and name not in scores)
         }
-        if "seed" in cells:
-            params["seed"] = cells["seed"]
         metrics = {
-            read.written.get(name, name): Series(steps=(0,), values=(0.0,))
-            for name, cell in cells.items()
-            if cell.lower() not in MISSING and _column(read.written.get(name, name), asked)
+            written[name]: Series(steps=(0,), values=(0.0,))
+            for name in scores
+            if cells[name].lower() not in MISSING
         }
         key = tuple(params.items()) if "epoch" in cells else at
         found.setdefault(
@@ -253,7 +252,11 @@ def study_text(found: Found, source: Path, options: str) -> str:
         f"analysis: {_flow({'metric': found.metric})}",
         "claims:",
     ]
-    name, levels = next(iter(found.factors.items()))
+    kinds = [
+        n for n, of in found.factors.items() if not all(isinstance(x, int | float) for x in of)
+    ]
+    name = next(iter([*kinds, *found.factors]))
+    levels = found.factors[name]
     sides: list[object] = [{name: level} for level in levels[:2]]
     if not whole:
         sides = [_label(of) for of, _ in found.arms[:2]]
