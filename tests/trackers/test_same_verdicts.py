@@ -48,7 +48,8 @@ NUMBERS = ["estimate", "low", "high", "confidence", "p", "alpha", "margin", "see
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Frames:
     folder = tmp_path_factory.mktemp("runs")
     run_plan(make_plan(Study.parse(STUDY)), folder)
-    return load_frames(Store(folder / "same"))
+    with Store.read(folder / "same") as store:
+        return load_frames(store)
 
 
 def logged(frames: Frames) -> list[dict[str, Any]]:
