@@ -197,10 +197,10 @@ def _print_json(study: Study, runs: Path, narrator: _Narrator, found: Results) -
     planned, summary = narrator.planned, narrator.summary
     assert planned is not None
     assert summary is not None
-    claims = judged_record(study.name, found.claims, stored_claims(runs / study.name))
+    judged = judged_record(study.name, found.claims, stored_claims(runs / study.name))
     print_output(
         StudyRun,
-        **claims,
+        **{key: judged[key] for key in ("name", "rehearsal", "variant", "claims", "check")},
         **summary_record(planned.plan, summary),
         warnings=planned.warnings,
         code_changes=planned.code_changes,

@@ -75,7 +75,7 @@ def summary_record(made: Plan, summary: Summary) -> dict[str, object]:
     }
 
     def told(by_id: Mapping[str, object], key: str) -> list[dict[str, object]]:
-        return [{**names[trial], key: value} for trial, value in by_id.items()]
+        return [{**name, key: by_id[trial]} for trial, name in names.items() if trial in by_id]
 
     return {
         "planned": summary.planned,

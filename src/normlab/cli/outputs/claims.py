@@ -6,7 +6,7 @@ from typing import Literal
 
 from normlab.cli.outputs.output import Count, Output, Part
 
-Word = Literal["supported", "refuted", "inconclusive", "not in this variant"]
+Word = Literal["supported", "refuted", "inconclusive", "in progress", "not in this variant"]
 
 
 class ClaimJudged(Part):
@@ -21,7 +21,7 @@ class ClaimJudged(Part):
         kind: Such as `better`; see docs/claims.md.
         says: The sentence that it asks.
         metric: What is judged; of a time in words.
-        verdict: The word.
+        verdict: `in progress` stands for a claim that has none yet.
         size: Of a settled claim: `materially` above the margin, `immaterially` below it; else null.
         estimate: What was measured.
         low: Lower end of its interval; null where it is open.

@@ -54,7 +54,7 @@ class Output(Part):
 def print_output(kind: type[Output], **values: object) -> None:
     """Print an output as one JSON document on standard output.
 
-    Only ASCII is printed: no control character of a label reaches a terminal.
+    Only what ASCII prints is written: no control character of a label reaches a terminal.
 
     Args:
         kind: The output's model.
@@ -62,8 +62,9 @@ def print_output(kind: type[Output], **values: object) -> None:
     """
     found = kind.model_validate({"format": FORMAT, **plain_items(values)})
     data = found.model_dump(mode="json", exclude_unset=True)
+    text = json.dumps(data, indent=2, allow_nan=False).replace("\x7f", "\\u007f")
     stream = streams.answer()
-    stream.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+    stream.write(f"{text}\n")
     stream.flush()
 
 

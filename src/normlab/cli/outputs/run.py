@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from normlab.cli.outputs.claims import ClaimsJudged
-from normlab.cli.outputs.output import Count, Part
+from normlab.cli.outputs.claims import ClaimJudged, ClaimsChecked
+from normlab.cli.outputs.output import Count, Output, Part
 from normlab.cli.outputs.plan import Warned
 from normlab.cli.outputs.studies import LostFile
 
@@ -124,10 +124,13 @@ class ArmResult(Part):
     parameters: Count | None
 
 
-class StudyRun(ClaimsJudged):
+class StudyRun(Output):
     """What a run did, and what the study's trials say now.
 
     Attributes:
+        name: The study's name.
+        rehearsal: Whether it is the quick variant, which answers nothing.
+        variant: How the run differs from the study file, in words; null where it does not.
         planned: Trials in the plan.
         trained: Trials that this run brought to an end, failed ones included. With
             `--until-settled` this and what follows is that of the last look's run.
@@ -154,10 +157,15 @@ class StudyRun(ClaimsJudged):
         findings: What looks like a confound or a slip in the plan.
         looks: With `--until-settled`: every look that was taken.
         arms: The results of every arm.
+        claims: The verdicts on the study's claims.
+        check: What `normlab claims --check` makes of them.
         notices: What a reader of the numbers must know.
         report: The page's path; null where another run is at work that will write it.
     """
 
+    name: str
+    rehearsal: bool
+    variant: str | None
     planned: int
     trained: int
     counts: dict[str, int]
@@ -183,5 +191,7 @@ class StudyRun(ClaimsJudged):
     findings: list[Warned]
     looks: list[LookTaken]
     arms: list[ArmResult]
+    claims: list[ClaimJudged]
+    check: ClaimsChecked
     notices: list[str]
     report: str | None
