@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from scipy import stats
-from tests.trackers.made import SCORES, of, run, runs, study
+from tests.trackers.made_runs import SCORES, of, run, runs, study
 
 import normlab
 from normlab.errors import UserError

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.trackers.made import SCORES, curve, of, run, runs, study
+from tests.trackers.made_runs import SCORES, curve, of, run, runs, study
 
 from normlab.errors import UserError
 from normlab.frames import claim_table, frames_from_csv, frames_from_table
