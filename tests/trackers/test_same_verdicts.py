@@ -100,9 +100,9 @@ def test_stores_of_real_tools_get_the_verdicts_of_normlab_s(
     ours = claim_table(stored)
     assert theirs["verdict"].tolist() == ours["verdict"].tolist()
     for number in NUMBERS:
-        # Event files keep 32 bits of a number.
+        # Event files keep 32 bits: of a loss near 2 some 1e-7, times the quantile of 3 seeds.
         short = tool in {"tensorboard", "torch"}
         digits = 1e-4 if short and number == "p" else 1e-6
         assert theirs[number].tolist() == pytest.approx(
-            ours[number].tolist(), rel=digits, abs=2e-7 if short else 0, nan_ok=True
+            ours[number].tolist(), rel=digits, abs=2e-6 if short else 0, nan_ok=True
         )
