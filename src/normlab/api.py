@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from normlab.study.merging import Merged
     from normlab.study.plan import Plan
     from normlab.study.profiling import Profile
+    from normlab.trackers.asked import Ends, SelectedOn
 
 
 @renamed_keyword("set", "overrides")
@@ -366,25 +367,84 @@ def published(
     return found
 
 
+@renamed_keyword("csv", "source")
 def claims_from(
-    csv: str | Path, study: str | Path | Study, *, test_images: int | None = None
+    source: str | Path,
+    study: str | Path | Study,
+    *,
+    map: Mapping[str, str] | None = None,  # noqa: A002 (as the option is called)
+    names: str | None = None,
+    group: str | None = None,
+    selected_on: SelectedOn | None = None,
+    ends: Ends | None = None,
+    test_images: int | None = None,
 ) -> pd.DataFrame:
     """The verdicts on a study's claims from trials run elsewhere.
 
     Args:
-        csv: A row per trial or per epoch, a column per factor; see
-            `normlab.frames.frames_from_csv`.
+        source: A table, with a row per trial or per epoch and a column per factor (see
+            `normlab.frames.frames_from_csv`); or the runs that MLflow, TensorBoard, trackio or
+            Weights & Biases logged: the file or folder.
         study: Whose claims; its models are not built and its data not read.
+        map: Our names (a factor, ``seed``, ``arm``, ``epoch``, a metric) to theirs (a parameter, a
+            column or a metric), where they are not the same or not certain.
+        names: What run names are made of: ``"{norm}-s{seed}"``; ``*`` is any text.
+        group: Only runs of this experiment or project.
+        selected_on: What chose epochs and hyperparameters there: "test", "validation" or
+            "nothing"; with "test" the claims are exploratory. None is not known, and noted.
+        ends: Where runs with curves of different lengths are compared: "common", at the last epoch
+            that all have, or "own", each at its end. None refuses to compare them.
         test_images: The number of test images. It sets the smallest spread over seeds that normlab
             believes.
 
+    Returns:
+        As `claims`. ``attrs["left_out"]`` has the runs that do not count: for each `reason` how
+        many `runs`, and the names of some as `examples`; ``attrs["notes"]`` has sentences.
+
     Raises:
-        UserError: A mistake in the study or the file.
+        UserError: A mistake in the study or the source, what may be two things there, or no run
+            of the study is in it.
     """
-    from normlab.study.elsewhere import verdicts_from
+    from normlab.trackers.asked import Asked
+    from normlab.trackers.judged import verdicts_from
 
     made = study if isinstance(study, Study) else load_study(study)
-    return verdicts_from(Path(csv), made, test_images=test_images)
+    asked = Asked(map=map or {}, names=names, group=group, selected_on=selected_on, ends=ends)
+    return verdicts_from(Path(source), made, test_images=test_images, asked=asked)
+
+
+def new_study(
+    source: str | Path,
+    *,
+    out: str | Path | None = None,
+    map: Mapping[str, str] | None = None,  # noqa: A002 (as the option is called)
+    names: str | None = None,
+    group: str | None = None,
+) -> Path:
+    """Write a study file for runs made elsewhere: their arms and seeds, and a claim to fill in.
+
+    Factors are the parameters that vary between the runs and are no seed. Scores are not looked
+    at.
+
+    Args:
+        source: A table, or the runs that another tool logged; see `claims_from`.
+        out: The file, which must not exist; None is the source's name with ``.yaml``, in the
+            working folder.
+        map: Our names to theirs, as for `claims_from`. Where it names factors, there are no others.
+        names: What run names are made of: ``"{norm}-s{seed}"``.
+        group: Only runs of this experiment or project.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: The file exists, nothing varies between the runs, or what may be two things.
+    """
+    from normlab.trackers.asked import Asked
+    from normlab.trackers.sketch import write_study
+
+    asked = Asked(map=map or {}, names=names, group=group)
+    return write_study(Path(source), None if out is None else Path(out), asked)
 
 
 def merge(others: Iterable[str | Path], *, into: str | Path) -> Merged:

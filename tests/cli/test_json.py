@@ -56,6 +56,7 @@ CALLS = {
     "import-trials": "import-trials {trials} --into runs/tiny",
     "list": "list",
     "merge": "merge {runs}/tiny --into runs/tiny",
+    "new-study": "new-study --from {table} --out found.yaml",
     "plan": "plan {study} --runs {runs}",
     "profile": "profile {study} --steps 1",
     "published": "published tiny --runs {runs}",
@@ -80,7 +81,9 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     study.write_text(STUDY)
     package.run(package.load_study(study), runs=folder / "runs")
     trials = package.export_trials(folder / "t.trials.gz", "tiny", runs=folder / "runs")
-    return {"study": study, "runs": folder / "runs", "trials": trials}
+    table = folder / "t.csv"
+    package.report("tiny", runs=folder / "runs", csv=table)
+    return {"study": study, "runs": folder / "runs", "trials": trials, "table": table}
 
 
 @pytest.fixture

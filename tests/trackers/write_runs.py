@@ -92,7 +92,7 @@ def torch_tensorboard(runs: list[dict[str, Any]], dest: Path) -> None:
             for step, row in rows(run):
                 for tag, value in row.items():
                     writer.add_scalar(tag, value, step)
-            writer.add_hparams(dotted(run["params"]), {"hparam/val_acc": row["val_acc"]})
+            writer.add_hparams(dotted(run["params"]), {"hparam/last": next(iter(row.values()))})
 
 
 def rows(run: dict[str, Any]) -> list[tuple[int, dict[str, float]]]:

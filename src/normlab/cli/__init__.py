@@ -14,6 +14,7 @@ from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.data import build_data
 from normlab.cli.merge import export_trials, import_trials, merge
+from normlab.cli.new_study import new_study
 from normlab.cli.profile import profile
 from normlab.cli.published import published
 from normlab.cli.run import run
@@ -42,6 +43,7 @@ app.command()(status)
 app.command()(verify)
 app.command()(report)
 app.command()(claims)
+app.command("new-study")(new_study)
 app.command()(published)
 app.command()(scoreboard)
 app.command()(merge)

@@ -136,6 +136,8 @@ def judged_record(
         "variant": None if stored is None else variant_text(stored.plan),
         "check": {"exit_code": check.exit_code, **asdict(check)},
         "claims": [row | {"unfinished": unfinished.get(row["claim"], 0)} for row in rows],
+        "notes": claims.attrs.get("notes", []),
+        "left_out": claims.attrs.get("left_out", []),
     }
 
 

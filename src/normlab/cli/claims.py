@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from normlab.cli.checking import judged_record, print_check, stored_check
+from normlab.cli.elsewhere import Group, Maps, RunNames, print_left_out, print_notes
 from normlab.cli.options import DEFAULT_RUNS, Json, Runs
 from normlab.cli.variant import print_stored_variant
 from normlab.cli.verdicts import print_verdicts, without_nan
 from normlab.errors import UserError
+
+if TYPE_CHECKING:
+    from normlab.trackers.asked import Ends, SelectedOn
 
 
 def claims(
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY]", help="A bundled study's name or a path.")
     ] = None,
-    csv: Annotated[
+    source: Annotated[
         Path | None,
-        typer.Option("--from", metavar="FILE.csv", help="Judge trials run elsewhere instead."),
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="Judge trials run elsewhere instead: a table, or what MLflow, TensorBoard, "
+            "trackio or W&B logged.",
+        ),
     ] = None,
     study_file: Annotated[
         str | None,
@@ -29,6 +38,24 @@ def claims(
     test_images: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="With --from: images an accuracy is a mean over."),
+    ] = None,
+    map_: Maps = None,
+    names: RunNames = None,
+    group: Group = None,
+    selected_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="test|validation|nothing",
+            help="With --from: the images that chose epochs or hyperparameters there.",
+        ),
+    ] = None,
+    ends: Annotated[
+        str | None,
+        typer.Option(
+            metavar="common|own",
+            help="With --from: compare curves of different lengths at the last common epoch, or "
+            "each at its end.",
+        ),
     ] = None,
     check: Annotated[
         bool,
@@ -47,10 +74,22 @@ def claims(
     if (study is None) == (study_file is None):
         raise UserError("name one study: `claims STUDY`, or `claims --from FILE --study FILE`")
     stored = None
-    if csv is not None:
+    if source is not None:
+        from normlab.trackers.asked import from_options
+
         name = Path(str(study or study_file)).stem
-        found = api.claims_from(csv, str(study or study_file), test_images=test_images)
+        found = api.claims_from(
+            source,
+            str(study or study_file),
+            map=from_options(map_ or []),
+            names=names,
+            group=group,
+            selected_on=cast("SelectedOn | None", selected_on),
+            ends=cast("Ends | None", ends),
+            test_images=test_images,
+        )
     else:
+        _refuse_options(map_, names, group, selected_on, ends)
         name = stored_name(str(study or study_file), runs)
         stored = stored_claims(runs / name)  # before the verdicts: a trial may end meanwhile
         found = api.claims(name, runs=runs)
@@ -65,7 +104,18 @@ def claims(
         print_verdicts(found)
     else:
         console.print("the study makes no claims")
+    if source is not None and not json:
+        print_left_out(found.attrs["left_out"])
+        print_notes(found.attrs["notes"])
     if check:
         result = stored_check(without_nan(found.to_dict("records")), stored)
         print_check(result)
         raise typer.Exit(result.exit_code)
+
+
+def _refuse_options(*given: object) -> None:
+    if any(given):
+        raise UserError(
+            "--map, --names, --group, --selected-on and --ends are for trials run elsewhere: they "
+            "need --from"
+        )

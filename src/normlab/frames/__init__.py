@@ -1,6 +1,6 @@
 """What a store holds as data frames, and every table and verdict computed from them. No torch."""
 
-from normlab.frames.external import frames_from_csv
+from normlab.frames.external import frames_from_csv, frames_from_table
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.planning import claim_plans
 from normlab.frames.published import published_table
@@ -15,6 +15,7 @@ __all__ = [
     "claim_table",
     "curve_table",
     "frames_from_csv",
+    "frames_from_table",
     "load_frames",
     "published_table",
     "seed_table",

@@ -10,6 +10,8 @@ from normlab.wording import counted
 
 def exploratory(frames: Frames, record: ClaimRecord) -> str | None:
     """Why a claim is none made before the results, or None."""
+    if frames.seen:
+        return frames.seen
     trials = frames.trials[frames.trials["arm"].isin(record.arms)]
     scored = trials[trials["state"].isin(COUNTED)]
     first = frames.plan.first_seed

@@ -1,4 +1,4 @@
-"""A file of trials as text, however its program wrote it: separators, decimal marks, names, blanks.
+"""A table of trials as text, however its program wrote it: separators, decimal marks, blanks.
 
 What a spreadsheet of another country or a logger makes of a table is read; what can be read in two
 ways is refused. Cells stay text until somebody asks for numbers.
@@ -11,12 +11,14 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from normlab.errors import UserError
+import numpy as np
+
+from normlab.errors import UserError, listing
 from normlab.lazy import pandas as pd
 from normlab.text import one_form
 
@@ -27,18 +29,21 @@ _NUMBER = re.compile(r"[-+]?(\d[\d.,'’\s]*|[.,]\d+)([eE][-+]?\d+)?")
 PERCENT = "_percent"
 """At the end of a column's name: numbers of 100."""
 _WIDEST = 1_000_000  # characters in a cell
+_GREATEST = 1e38  # beyond it 32 bits overflow
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The cells of a file.
+    """The cells of a file, or of what another tool logged.
 
     Attributes:
-        path: The file.
+        path: The file or the tool's folder.
         cells: Text, a column for each of the file's, by the names that are known where they are.
+            Columns of floats are numbers already.
         lines: The line of the file that each row begins at.
         written: What the file calls its columns, by the names in `cells`.
         comma: Whether decimals stand behind a comma.
+        runs: The name of the run that each row is of; empty for a file.
     """
 
     path: Path
@@ -46,6 +51,13 @@ class Table:
     lines: tuple[int, ...]
     written: dict[str, str]
     comma: bool
+    runs: tuple[str, ...] = ()
+
+    def where(self, row: int) -> str:
+        """The place of a row, by its number from 0, for a message."""
+        if self.runs:
+            return f"{self.path}, run '{self.runs[row]}'"
+        return f"{self.path}, line {self.lines[row]}"
 
     def numbers(self, name: str) -> pd.Series[float]:
         """A column as numbers, NaN where there is none.
@@ -53,8 +65,11 @@ class Table:
         Raises:
             UserError: A cell that is neither empty nor a number.
         """
+        cells = self.cells[name]
+        if cells.dtype.kind == "f":
+            return cells.astype(float)
         percent, values = name.endswith(PERCENT), []
-        for line, text in zip(self.lines, self.cells[name], strict=True):
+        for row, text in enumerate(cells):
             value = number(text.removesuffix("%").strip() if percent else text, comma=self.comma)
             if value is None:
                 hint = (
@@ -62,13 +77,15 @@ class Table:
                     if text.endswith("%")
                     else ": a number is needed"
                 )
-                raise UserError(f"{self.path}, line {line}: {self.said(name)} is '{text}'{hint}")
+                raise UserError(f"{self.where(row)}: {self.said(name)} is '{text}'{hint}")
             values.append(value)
         return pd.Series(values, index=self.cells.index, dtype=float)
 
     def plain(self, name: str) -> pd.Series:
         """A column as numbers where all its cells are some, else as text; NaN where it is empty."""
         texts = self.cells[name]
+        if texts.dtype.kind == "f":
+            return texts.astype(float)
         numbers = [number(text, comma=self.comma) for text in texts]
         if None not in numbers:
             return pd.Series(numbers, index=self.cells.index, dtype=float)
@@ -83,27 +100,33 @@ class Table:
     def decimals(self, name: str) -> int | None:
         """The most digits behind the decimal mark in a column; None without a number."""
         found = []
-        for text in self.cells[name]:
+        for text in map(_text_of, self.cells[name]):
             plain = _plain_number(text.removesuffix("%").strip(), comma=self.comma)
             if plain is not None:
                 found.append(max(0, -int(Decimal(plain).as_tuple().exponent)))
         return max(found, default=None)
 
 
-def read_table(path: Path, known: Iterable[str], numeric: Iterable[str]) -> Table:
+def read_table(
+    path: Path,
+    known: Iterable[str],
+    numeric: Iterable[str],
+    renamed: Mapping[str, str] | None = None,
+) -> Table:
     """Read a file of trials.
 
     Args:
         path: The file.
         known: Names that columns may have, in whatever case, with blanks or "%" in them.
         numeric: Of these, the ones whose cells are numbers: they tell the decimal mark.
+        renamed: What the file calls some of them.
 
     Raises:
         UserError: It cannot be read, has no header or no rows, rows of other lengths, two columns
             of one name, or numbers that can be read in two ways.
     """
     header, rows, lines, mark = _split(path, _text(path))
-    names, written = _names(path, header, known)
+    names, written = _names(path, header, known, renamed or {})
     if not rows:
         raise UserError(f"{path} has a header and no rows")
     for line, row in zip(lines, rows, strict=True):
@@ -139,6 +162,14 @@ def plain_name(name: str) -> str:
     """A column's name without what programs and people add: case, blanks, brackets."""
     text = unicodedata.normalize("NFKC", name).casefold().replace("%", " percent ")
     return re.sub(r"[^\w.]+|_+", "_", text).strip("_")
+
+
+def _text_of(cell: object) -> str:
+    """A cell as its program wrote it: of a number kept in 32 bits no more digits than it has."""
+    if isinstance(cell, float):
+        short = np.float32(cell) if abs(cell) < _GREATEST else cell
+        return str(short) if short == cell else repr(cell)
+    return str(cell)
 
 
 def _text(path: Path) -> str:
@@ -199,15 +230,23 @@ def _count(line: str, mark: str) -> int:
 
 
 def _names(
-    path: Path, header: Sequence[str], known: Iterable[str]
+    path: Path, header: Sequence[str], known: Iterable[str], renamed: Mapping[str, str]
 ) -> tuple[list[str], dict[str, str]]:
     """The columns by the names that are known, and what the file calls those."""
-    by_plain = {plain_name(name): name for name in known}
+    for name, theirs in renamed.items():
+        if theirs not in header:
+            raise UserError(
+                f"--map {name}={theirs}: {path} has no column '{theirs}'; it has {listing(header)}"
+            )
+    told = {theirs: name for name, theirs in renamed.items()}
+    # A column that is not the one named may not take its place.
+    by_plain = {plain_name(name): name for name in known if name not in renamed}
     exact = {*by_plain.values()}
     names: list[str] = []
     written: dict[str, str] = {}
     for number_, text in enumerate(header, start=1):
         name = text if text in exact else by_plain.get(plain_name(text), text)
+        name = told.get(text, f"{name} (not used)" if name in renamed else name)
         name = name or f"(column {number_})"  # of an index without a name
         if name in written:
             raise UserError(

@@ -50,6 +50,8 @@ class Frames:
         looks: Every time results were seen.
         times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
             None where the epochs tell them.
+        seen: Why no claim can have been made before these results, in words; empty where that is
+            told claim by claim. Of trials run elsewhere.
         watched: Whether someone looks on while it runs, which is no look at the results: `judge`
             then gives verdicts at declared looks and at the end alone, and estimates in between.
         made: What `once` remembers of it.
@@ -60,6 +62,7 @@ class Frames:
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
     times: pd.DataFrame | None = None
+    seen: str = ""
     watched: bool = False
     made: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 

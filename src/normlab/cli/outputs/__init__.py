@@ -21,6 +21,7 @@ OUTPUTS: dict[str, str] = {
     "import-trials": "trials:TrialsJoined",
     "list": "catalogs:Catalogs",
     "merge": "trials:TrialsJoined",
+    "new-study": "claims:StudyWritten",
     "plan": "plan:StudyPlanned",
     "profile": "profile:ArmProfiled",
     "published": "published:PublishedBeside",

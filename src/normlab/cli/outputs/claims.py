@@ -87,6 +87,20 @@ class ClaimsChecked(Part):
     why_open: dict[str, str]
 
 
+class RunsLeftOut(Part):
+    """Runs of another tool that do not count, for one reason.
+
+    Attributes:
+        reason: In words.
+        runs: How many.
+        examples: The names of the first three.
+    """
+
+    reason: str
+    runs: int
+    examples: list[str]
+
+
 class ClaimsJudged(Output):
     """The verdicts on a study's claims.
 
@@ -96,6 +110,9 @@ class ClaimsJudged(Output):
         variant: How the last run differs from the study file, in words; null where it does not.
         check: What `--check` says, asked for or not.
         claims: Every claim, in the study file's order.
+        notes: With `--from`: what to know of the trials, a sentence each.
+        left_out: With `--from`: runs of the source that do not count, the most frequent reason
+            first.
     """
 
     name: str
@@ -103,3 +120,17 @@ class ClaimsJudged(Output):
     variant: str | None
     check: ClaimsChecked
     claims: list[ClaimJudged]
+    notes: list[str]
+    left_out: list[RunsLeftOut]
+
+
+class StudyWritten(Output):
+    """A study file for runs made elsewhere.
+
+    Attributes:
+        file: Where it was written.
+        text: What stands in it.
+    """
+
+    file: str
+    text: str

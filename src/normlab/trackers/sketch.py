@@ -1,0 +1,306 @@
+"""A study file for runs that are there already: their arms, seeds and metric, and a claim to write.
+
+Scores are never looked at: which arm a claim says is better is for its author to state.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import yaml
+
+from normlab.errors import UserError, listing
+from normlab.frames.external_table import MISSING, PERCENT, number, read_table
+from normlab.metrics import METRICS
+from normlab.study.spec import check_name
+from normlab.text import one_form, shown
+from normlab.trackers.asked import OWN_WORDS, Asked, name_pattern
+from normlab.trackers.names import may_be_seed, maybe_ours, ours, the_seed
+from normlab.trackers.read import read_runs
+from normlab.trackers.runs import FAILED, KILLED, RUNNING, Run, Series
+
+MOST_LEVELS = 20
+"""Of a factor; what has more values counts or names runs."""
+_MOST_ARMS = 200
+_MARGIN = {"points": "0.3 points", "nats": "0.05 nats", "s": "5 %", "steps": "1 steps"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a source holds for a study.
+
+    Attributes:
+        factors: Parameters that vary, with their levels.
+        arms: Levels of every arm that has runs, and how many.
+        seeds: Of all arms, ascending; empty where no run says one.
+        metric: What its claim is about.
+        runs: How many are of these arms.
+    """
+
+    factors: Mapping[str, Sequence[object]]
+    arms: Sequence[tuple[Mapping[str, object], int]]
+    seeds: Sequence[int]
+    metric: str
+    runs: int
+
+
+def look(source: Path, asked: Asked) -> Found:
+    """What varies between the runs of a source.
+
+    Args:
+        source: A table, or what another tool logged.
+        asked: Factors' and metrics' names; a factor of `map` is one whatever its values are.
+
+    Raises:
+        UserError: Nothing varies, no metric is certain, or the source cannot be read.
+    """
+    from normlab.trackers.judged import check_table, is_table
+
+    if is_table(source):
+        check_table(asked)
+        runs = _rows(source, asked)
+    else:
+        runs = [run for run in read_runs(source).runs if run.state not in {RUNNING, KILLED, FAILED}]
+        if asked.group is not None:
+            runs = [run for run in runs if run.group == asked.group]
+    if not runs:
+        of_group = " of that group" if asked.group else ""
+        raise UserError(f"{source} has no finished runs{of_group}")
+    metric = _metric(runs, asked)
+    every = [
+        _parameters(run, asked) for run in runs if any(_column(name, asked) for name in run.metrics)
+    ]
+    said = [values for values in every if values is not None]
+    seed = _seed(said)
+    asked_for = _factors_asked(asked)
+    names = [name for name in _varying(said, seed) if not asked_for or name in asked_for]
+    if not names:
+        raise UserError(
+            f"{source}: no parameter takes several values in {len(said)} runs, or too many to be "
+            "a factor. --map FACTOR=PARAMETER names one, --names what run names are made of"
+        )
+    arms = Counter(tuple(_level(values.get(name)) for name in names) for values in said)
+    if len(arms) > _MOST_ARMS:
+        raise UserError(
+            f"{source}: {listing(names)} make {len(arms)} arms: name the factors that you mean "
+            "with --map FACTOR=PARAMETER"
+        )
+    return Found(
+        factors={name: _ordered({of[at] for of in arms}) for at, name in enumerate(names)},
+        arms=[(dict(zip(names, of, strict=True)), count) for of, count in arms.items()],
+        seeds=_seed_numbers(values.get(seed, "") for values in said) if seed else (),
+        metric=metric,
+        runs=len(said),
+    )
+
+
+def _seed_numbers(texts: Iterable[str]) -> list[int]:
+    found = {number(text, comma=False) for text in texts}
+    return sorted(int(seed) for seed in found if seed is not None and seed.is_integer())
+
+
+def _rows(source: Path, asked: Asked) -> list[Run]:
+    """Rows of a table as runs: numbers of a metric's name are metrics, all else parameters."""
+    read = read_table(source, [*OWN_WORDS], [])
+    found: dict[object, Run] = {}
+    written = {str(name): read.written.get(str(name), str(name)) for name in read.cells}
+    scores = {name for name, text in written.items() if _column(text, asked) or maybe_ours(text)}
+    for at, row in enumerate(read.cells.to_dict("records")):
+        cells = {str(name): str(cell) for name, cell in row.items()}
+        params = {
+            name: cell
+            for name, cell in cells.items()
+            if name in {"arm", "seed"} or (name not in OWN_WORDS and name not in scores)
+        }
+        metrics = {
+            written[name]: Series(steps=(0,), values=(0.0,))
+            for name in scores
+            if cells[name].lower() not in MISSING
+        }
+        key = tuple(params.items()) if "epoch" in cells else at
+        found.setdefault(
+            key,
+            Run(
+                id=str(at), name=read.where(at), group="", state="complete", params=params,
+                metrics=metrics,
+            ),
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _column(name: str, asked: Asked) -> str | None:
+    """The column of ours that a metric is, as asked or for certain."""
+    told = {theirs: column for column, theirs in asked.map.items()}
+    return told[name] if told.get(name, "").removesuffix(PERCENT) in METRICS else ours(name)
+
+
+def _metric(runs: Sequence[Run], asked: Asked) -> str:
+    from normlab.trackers.scores import metrics_of
+
+    columns = metrics_of(runs, (), asked)
+    there = [column.removesuffix(PERCENT) for column in columns]
+    for metric in METRICS:  # the test images' first
+        if metric in there:
+            return metric
+    metrics_of(runs, ["test_accuracy"], asked)  # says what there is, and what to write
+    raise UserError("no metric of these runs is one of normlab's: --map test_accuracy=NAME")
+
+
+def _factors_asked(asked: Asked) -> list[str]:
+    named = [name for name in asked.map if name not in OWN_WORDS or name == "arm"]
+    if asked.names:
+        named += [name for name in name_pattern(asked.names, {})[1] if name not in OWN_WORDS]
+    return named
+
+
+def _parameters(run: Run, asked: Asked) -> dict[str, str] | None:
+    """A run's parameters by our names; None where its name does not fit."""
+    theirs = {asked.map.get(name): name for name in asked.map}
+    found = {theirs.get(name) or name: text for name, text in run.params.items()}
+    if asked.names:
+        pattern, fields = name_pattern(asked.names, {})
+        fitting = pattern.fullmatch(run.name)
+        if fitting is None:
+            return None
+        found |= dict(zip(fields, fitting.groups(), strict=True))
+    return found
+
+
+def _seed(said: Sequence[Mapping[str, str]]) -> str | None:
+    names = dict.fromkeys(name for values in said for name in values)
+    if "seed" in names:
+        return "seed"
+    found = the_seed(name for name in names if may_be_seed(name))
+    return found[0] if found else None
+
+
+def _varying(said: Sequence[Mapping[str, str]], seed: str | None) -> list[str]:
+    """Parameters with several values, each in several runs where there are enough."""
+    names = dict.fromkeys(name for values in said for name in values)
+    found = []
+    of_seed = [values.get(seed, "") for values in said] if seed else []
+    for name in names:
+        if name == seed or may_be_seed(name) or name in {"state", "epoch"} or ours(name):
+            continue
+        texts = [values.get(name, "") for values in said]
+        if not 1 < len(set(texts)) <= MOST_LEVELS or len(set(texts)) == len(texts) > 2:
+            continue
+        if of_seed and len(set(zip(texts, of_seed, strict=True))) == len(set(of_seed)):
+            continue  # another name of the seed
+        found.append(name)
+    return found
+
+
+def _level(text: str | None) -> object:
+    """A parameter's text as a study file has it."""
+    if text is None or text.lower() in MISSING - {"none"}:
+        return None
+    if text in {"True", "true", "False", "false"}:
+        return text.lower() == "true"
+    value = number(text, comma=False)
+    if value is None or not abs(value) < float("inf"):
+        return one_form(text)
+    return int(value) if value.is_integer() and abs(value) < 1e15 else value
+
+
+def _ordered(levels: Iterable[object]) -> list[object]:
+    every = list(levels)
+    if all(isinstance(level, int | float) and not isinstance(level, bool) for level in every):
+        return sorted(every, key=lambda level: float(str(level)))
+    return sorted(every, key=lambda level: (level is None, str(level)))
+
+
+def study_text(found: Found, source: Path, options: str) -> str:
+    """A study file for what was found.
+
+    Args:
+        found: By `look`.
+        source: Where.
+        options: What `claims --from` needs beside the source, as on a command line.
+    """
+    whole = len(found.arms) == prod(map(len, found.factors.values()))
+    counts = [count for _, count in found.arms]
+    each = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
+    said = f"{found.runs} runs, {len(found.arms)} arms, {each} runs each"
+    command = " ".join(filter(None, ["normlab claims THIS.yaml --from SOURCE", options]))
+    unit = METRICS[found.metric].unit
+    lines = [
+        f"# From {shown(source.name)}: {said}.",
+        f"# Judge them: {shown(command)}",
+        "# Scores were not looked at. Claims written after somebody saw them are exploratory.",
+        "# Factors are that source's parameters: to train the study, they must be recipe keys.",
+        f"question: Which of these arms has the better {METRICS[found.metric].words}?",
+        "base: {}",
+    ]
+    if whole:
+        lines.append("factors:")
+        lines += [f"  {_key(name)}: {_flow(levels)}" for name, levels in found.factors.items()]
+    else:
+        lines.append("arms:")
+        lines += [
+            f"  - {_flow({'label': _label(levels), 'set': dict(levels)})}  # {count} runs"
+            for levels, count in sorted(found.arms, key=lambda arm: _label(arm[0]))
+        ]
+    seeds = list(found.seeds) if len(found.seeds) > 1 else max(counts)
+    lines += [
+        f"seeds: {_flow(seeds)}" + ("" if found.seeds else "  # no run says its seed"),
+        f"analysis: {_flow({'metric': found.metric})}",
+        "claims:",
+    ]
+    kinds = [
+        n for n, of in found.factors.items() if not all(isinstance(x, int | float) for x in of)
+    ]
+    name = next(iter([*kinds, *found.factors]))
+    levels = found.factors[name]
+    sides: list[object] = [{name: level} for level in levels[:2]]
+    if not whole:
+        sides = [_label(of) for of, _ in found.arms[:2]]
+    lines += [
+        "  # The side and the margin (the smallest difference that matters) are yours to state.",
+        f"  - {_flow({'kind': 'better', 'arm': sides[0], 'over': sides[1]})[:-1]}, "
+        f"margin: {_MARGIN[unit]}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _label(levels: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{name} {'null' if level is None else level}" for name, level in levels.items()
+    )
+
+
+def _key(name: str) -> str:
+    return _flow({name: 0})[1:-1].rpartition(":")[0]
+
+
+def _flow(data: object) -> str:
+    """Data as YAML in one line."""
+    text: str = yaml.safe_dump(data, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def write_study(source: Path, out: Path | None, asked: Asked) -> Path:
+    """Write a study file for a source, and never over another file; see `normlab.new_study`.
+
+    Raises:
+        UserError: It is there already or cannot be written, or nothing can be found out.
+    """
+    file = out if out is not None else Path(f"{source.resolve().stem or 'study'}.yaml")
+    check_name(file)
+    if file.exists():
+        raise UserError(f"{file} is there already: --out names another file")
+    options = [f"--map {name}={theirs}" for name, theirs in asked.map.items()]
+    options += [f'--names "{asked.names}"'] if asked.names else []
+    options += [f"--group {shlex.quote(asked.group)}"] if asked.group else []
+    text = study_text(look(source, asked), source, " ".join(options))
+    try:
+        with file.open("x", encoding="utf-8") as made:
+            made.write(text)
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
+    return file
