@@ -1,7 +1,7 @@
 """What every command prints with `--json`: a model for each, in one catalog.
 
 A new command takes three lines: its model in a module of this package, a line in `OUTPUTS`, and
-`print_output(ItsModel(...))` where it answers. Then `python docs/schemas.py` writes its schema.
+`print_output(ItsModel, ...)` where it answers. Then `python docs/schemas.py` writes its schema.
 The models are imported when a command prints: help and `--version` never wait for them.
 """
 
