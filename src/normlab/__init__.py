@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         costs,
         distrust_study,
         draw_model,
+        export,
         export_trials,
         import_trials,
         lint,
@@ -70,11 +71,13 @@ if TYPE_CHECKING:
     from normlab.study.merging import Merged
     from normlab.study.profiling import Profile
     from normlab.study.spec import Study
+    from normlab.trackers.write import Exported
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
+    "Exported": "normlab.trackers.write",
     "Merged": "normlab.study.merging",
     "Profile": "normlab.study.profiling",
     "Recipe": "normlab.recipe",
@@ -97,6 +100,7 @@ _MODULES = {
 __all__ = [
     "Comparison",
     "Costs",
+    "Exported",
     "Merged",
     "Profile",
     "Recipe",
@@ -114,6 +118,7 @@ __all__ = [
     "costs",
     "distrust_study",
     "draw_model",
+    "export",
     "export_trials",
     "import_trials",
     "lint",
