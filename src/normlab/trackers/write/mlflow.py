@@ -7,6 +7,7 @@ values once.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sqlite3
@@ -43,7 +44,6 @@ def write(study: StudyRuns, dest: str) -> Exported:
             is not an export of this study, or the server refuses.
     """
     with _quiet():
-        needed("mlflow.tracking", "mlflow")
         uri = _uri(dest)
         errors = (needed("mlflow.exceptions", "mlflow").MlflowException, sqlite3.Error, OSError)
         try:
@@ -57,15 +57,14 @@ def write(study: StudyRuns, dest: str) -> Exported:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Within it MLflow reports nothing of its use to anyone, and prints no log."""
-    import logging
-
     before = os.environ.get("MLFLOW_DISABLE_TELEMETRY")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     logs = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
     try:
+        needed("mlflow.store.db.utils", "mlflow")  # which sets up its log as it is imported
+        for log in logs:
+            log.setLevel(logging.ERROR)
         yield
     finally:
         for log, level in zip(logs, levels, strict=True):
