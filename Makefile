@@ -3,6 +3,7 @@
 # make test-all    the same, then the long checks: before a release, after a change of a layer
 # make wheel  build the wheel, install it elsewhere, run the demo study from it
 # make peers  install into .venv what benchmarks/step.py and study.py stand beside
+# make .trackers/ready   install what the tests of other tools' runs use into .trackers
 # make docs   install into .venv, build the documentation site into build/docs
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,7 +40,7 @@ docs: .venv/docs
 	$(BIN)/python -m sphinx -E -a -W --keep-going -q -b html -c docs -d build/doctrees . build/docs
 	@echo "Open $(CURDIR)/build/docs/index.html in a browser."
 
-check: .venv/dev
+check: .venv/dev .trackers/ready
 	$(BIN)/pytest -q -n $(WORKERS) --dist loadgroup
 
 format: .venv/dev
@@ -47,7 +48,7 @@ format: .venv/dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .trackers build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -67,4 +68,12 @@ clean:
 
 .venv/peers: .venv/demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[peers]
+	@touch $@
+
+# The tools' own packages want older versions of some of ours: an environment of their own.
+.trackers/bin/python:
+	$(PYTHON) -m venv .trackers
+
+.trackers/ready: .trackers/bin/python pyproject.toml constraints-trackers.txt
+	.trackers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-trackers.txt -e .[trackers]
 	@touch $@
