@@ -70,6 +70,7 @@ def _in_child(study: StudyRuns, folder: Path) -> dict[str, Any]:
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("TRACKIO_")},
         "TRACKIO_DIR": str(folder),
+        "TRACKIO_ANALYTICS": "false",
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }

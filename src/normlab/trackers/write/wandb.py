@@ -128,9 +128,7 @@ class _Writer:
     def _put(self, aside: Path, values: dict[str, Any]) -> None:
         """Write a run aside, and give it its place."""
         known = self._wandb.Settings.model_fields
-        began = values.pop("began")
-        settings = {key: value for key, value in {**_SETTINGS, "x_start_time": began}.items()
-                    if key in known}  # fmt: skip
+        settings = {key: value for key, value in _SETTINGS.items() if key in known}
         points, summary = values.pop("points"), values.pop("summary")
         run = self._wandb.init(
             dir=str(aside),
@@ -169,7 +167,6 @@ class _Writer:
             "job_type": "trial",
             "config": dict(trial.params),
             "tags": ["normlab", trial.state],
-            "began": trial.started,
             "points": list(trial.points()),
             "summary": {
                 "normlab.trial": trial.id,
@@ -195,7 +192,7 @@ class _Writer:
         own = f"arm-{_digest(arm.label)[:12]}-"
         run = f"{own}{_digest(json.dumps(values, sort_keys=True))[:8]}"
         if run not in here:
-            self._put(aside, {**values, "id": run, "began": ended or None})
+            self._put(aside, {**values, "id": run})
         self._remove(here, own, run)
 
 
