@@ -317,7 +317,7 @@ from pathlib import Path
 from normlab.trackers.write import exported, mlflow, tensorboard, trackio, wandb
 
 tool, folder, dest, at = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-study, calls = exported.exported(folder), 0
+study, calls = exported.to_export(folder), 0
 def stopping(of, name):
     call = getattr(of, name)
     def counted(*a, **k):

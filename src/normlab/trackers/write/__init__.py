@@ -11,7 +11,7 @@ from pathlib import Path
 
 from normlab.errors import UserError, unknown
 from normlab.trackers.write import mlflow, safetensors, tensorboard, trackio, wandb
-from normlab.trackers.write.exported import StudyRuns, exported
+from normlab.trackers.write.exported import StudyRuns, to_export
 from normlab.trackers.write.result import Exported
 
 __all__ = ["WRITERS", "Exported", "export"]
@@ -37,7 +37,7 @@ def export(folder: Path, to: str, dest: str) -> Exported:
         raise UserError(unknown("tool", to, WRITERS))
     if not dest:
         raise UserError("name the place to write to")
-    study = exported(folder)
+    study = to_export(folder)
     if not study.arms:
         raise UserError(f"{study.name} has no finished trial to export yet")
     return WRITERS[to](study, dest, folder)

@@ -193,7 +193,7 @@ class StudyRuns:
             yield from arm.trials
 
 
-def exported(folder: Path) -> StudyRuns:
+def to_export(folder: Path) -> StudyRuns:
     """What a study's folder has to export.
 
     Raises:
