@@ -32,25 +32,15 @@ def export(
     from normlab import api
     from normlab.cli.variant import print_stored_variant
     from normlab.study.stored import stored_name
-    from normlab.terminal import console, print_json, print_lines
+    from normlab.terminal import console, print_lines
 
     name = stored_name(study, runs)
     found = api.export(name, to=to, dest=dest, runs=runs)
     if json:
-        print_json(
-            {
-                "to": found.to,
-                "dest": found.dest,
-                "name": found.name,
-                "arms": found.arms,
-                "added": found.added,
-                "known": found.known,
-                "left": dict(found.left),
-                "lost": list(found.lost),
-                "shortened": list(found.shortened),
-                "opens": found.opens,
-            }
-        )
+        from normlab.cli.outputs.exports import StudyExported
+        from normlab.cli.outputs.output import print_output
+
+        print_output(StudyExported, **vars(found))
     else:
         print_stored_variant(runs / name)
         console.print(str(found), soft_wrap=True)
