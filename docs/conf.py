@@ -35,6 +35,7 @@ CONTENTS = {
         "docs/own-model",
         "docs/own-norm",
         "docs/claims",
+        "docs/other-tools",
         "docs/figures",
         "docs/lint",
         "docs/from-python",

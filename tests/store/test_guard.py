@@ -9,7 +9,7 @@ from tests.plans import plan_of
 
 from normlab.errors import UserError
 from normlab.store import DATABASE, Store
-from normlab.store.guard import guard
+from normlab.store.guard import guard, tables
 
 ENDLESS = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT {} FROM r"
 
@@ -48,3 +48,15 @@ def test_a_query_ends_after_its_time_and_the_next_one_has_its_own(tmp_path: Path
     assert time.monotonic() - started < 10
     assert connection.execute("SELECT 1").fetchone() == (1,)
     connection.close()
+
+
+def test_only_tables_that_hold_what_they_hold_are_named() -> None:
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(
+        f"CREATE TABLE Runs (id); CREATE INDEX i ON Runs (id); CREATE VIEW metrics AS "
+        f"{ENDLESS.format('n')}; CREATE VIRTUAL TABLE params USING fts5(a)"
+    )
+    found = tables(connection)
+    connection.close()
+    assert "runs" in found
+    assert found.isdisjoint({"i", "metrics", "params"})

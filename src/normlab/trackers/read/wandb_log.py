@@ -6,6 +6,7 @@ wandb's own protocol, which parses it.
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ class _Found:
 
     Attributes:
         points: By metric, in the order of logging.
-        summary: The numbers of the summary by metric.
+        summary: The values of the summary as JSON by key: each step writes it anew, and only the
+            last is ever asked for.
         damaged: Names of logs that were not read to their end.
     """
 
@@ -51,7 +53,7 @@ class _Found:
     exit_code: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
     points: dict[str, Points] = field(default_factory=dict)
-    summary: dict[str, float] = field(default_factory=dict)
+    summary: dict[str, str] = field(default_factory=dict)
     step: int = -1
     damaged: list[str] = field(default_factory=list)
 
@@ -85,7 +87,7 @@ def read(source: Path) -> Runs:
         UserError: The package wandb is not installed.
     """
     record_class = needed("wandb.proto.wandb_internal_pb2", what="W&B's logs").Record
-    runs: dict[str, _Found] = {}
+    logged: dict[str, list[_Found]] = {}
     left_out: list[LeftOut] = []
     for path in logs(source):
         found = _Found()
@@ -98,11 +100,10 @@ def read(source: Path) -> Runs:
         if not found.id:
             reason = "its log is damaged" if found.damaged else "its log has no run"
             left_out.append(LeftOut(run=shown(path.name), reason=reason))
-        elif found.id in runs:
-            _resume(runs[found.id], found)
         else:
-            runs[found.id] = found
-    ordered = sorted(runs.values(), key=lambda each: each.begun)
+            logged.setdefault(found.id, []).append(found)
+    runs = [_joined(sorted(each, key=_begun)) for each in logged.values()]
+    ordered = sorted(runs, key=_begun)
     notes = tuple(
         f"{each.name}: {', '.join(each.damaged)} is damaged or still being written: "
         "read as far as it is whole"
@@ -178,19 +179,19 @@ def _take(record: Any, found: _Found) -> None:
     if kind == "history":
         _history(record.history, found)
     elif kind == "summary":
-        for key, value in _items(record.summary.update):
-            found.summary |= numbers({key: value})
         for item in record.summary.remove:
             found.summary.pop(_key(item), None)
+        for item in record.summary.update:
+            key = _key(item)
+            found.summary.pop(key, None)  # what is written last comes last
+            found.summary[key] = item.value_json
     elif kind == "config":
         _configure(record.config, found)
     elif kind == "run":
         run = record.run
         found.id, found.name = shown(run.run_id), shown(run.display_name or run.run_id)
-        found.project, found.begun = (
-            shown(run.project),
-            run.start_time.seconds + (run.start_time.nanos / 1e9),
-        )
+        found.project = shown(run.project)
+        found.begun = run.start_time.seconds + run.start_time.nanos / 1e9
         found.group, found.job = shown(run.run_group), shown(run.job_type)
         _configure(run.config, found)
     elif kind == "exit":
@@ -214,14 +215,22 @@ def _items(items: Any) -> Iterator[tuple[str, Any]]:
     for item in items:
         key = _key(item)
         if not key.startswith(_OWN) or key == "_step":
-            try:
+            with contextlib.suppress(ValueError):
                 yield key, parsed(item.value_json)
-            except ValueError:
-                continue
+
+
+def _final(summary: dict[str, str]) -> dict[str, float]:
+    """The numbers of a summary: also what is set once and never logged, as a final score."""
+    found: dict[str, float] = {}
+    for key, text in summary.items():
+        if not key.startswith(_OWN):
+            with contextlib.suppress(ValueError):
+                found |= numbers({key: parsed(text)})
+    return found
 
 
 def _key(item: Any) -> str:
-    return ".".join(item.nested_key) if item.nested_key else str(item.key)
+    return str(item.key) or ".".join(item.nested_key)
 
 
 def _configure(config: Any, found: _Found) -> None:
@@ -231,28 +240,30 @@ def _configure(config: Any, found: _Found) -> None:
         found.config.pop(_key(item), None)
 
 
-def _resume(first: _Found, later: _Found) -> None:
-    """Add to a run what a later log of it says."""
-    if later.begun < first.begun:
-        first.points, later.points = later.points, first.points
-        first.begun, later.begun = later.begun, first.begun
-    else:
+def _begun(found: _Found) -> float:
+    return found.begun
+
+
+def _joined(found: list[_Found]) -> _Found:
+    """One run of its logs, the first one first: it was resumed."""
+    first = found[0]
+    for later in found[1:]:
+        for metric, points in later.points.items():
+            before = first.points.setdefault(metric, Points())
+            before.steps += points.steps
+            before.values += points.values
         first.config |= later.config
         first.summary |= later.summary
         first.exit_code = later.exit_code
-    for metric, points in later.points.items():
-        before = first.points.setdefault(metric, Points())
-        before.steps += points.steps
-        before.values += points.values
-    first.step = max(first.step, later.step)
-    first.damaged += later.damaged
+        first.step = max(first.step, later.step)
+        first.damaged += later.damaged
+    return first
 
 
 def _run(found: _Found) -> Run:
     metrics = {shown(metric): points.series() for metric, points in found.points.items()}
-    for metric, value in found.summary.items():
-        # Set once, as a final score is, and never logged.
-        if metric not in found.points and not metric.startswith(_OWN):
+    for metric, value in _final(found.summary).items():
+        if metric not in found.points:
             metrics[shown(metric)] = series([(max(found.step, 0), value)])
     params = flat(found.config)
     if found.group:
