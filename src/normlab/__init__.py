@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         costs,
         distrust_study,
         draw_model,
+        export,
         export_trials,
         import_trials,
         lint,
@@ -71,11 +72,13 @@ if TYPE_CHECKING:
     from normlab.study.merging import Merged
     from normlab.study.profiling import Profile
     from normlab.study.spec import Study
+    from normlab.trackers.write import Exported
 
 # Imported on first use: `import normlab` alone loads neither torch nor pandas.
 _HOMES = {
     "Comparison": "normlab.answers",
     "Costs": "normlab.study.costs",
+    "Exported": "normlab.trackers.write",
     "Merged": "normlab.study.merging",
     "Profile": "normlab.study.profiling",
     "Recipe": "normlab.recipe",
@@ -98,6 +101,7 @@ _MODULES = {
 __all__ = [
     "Comparison",
     "Costs",
+    "Exported",
     "Merged",
     "Profile",
     "Recipe",
@@ -115,6 +119,7 @@ __all__ = [
     "costs",
     "distrust_study",
     "draw_model",
+    "export",
     "export_trials",
     "import_trials",
     "lint",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from normlab.study.plan import Plan
     from normlab.study.profiling import Profile
     from normlab.trackers.asked import Ends, SelectedOn
+    from normlab.trackers.write.result import Exported
 
 
 @renamed_keyword("set", "overrides")
@@ -510,6 +511,40 @@ def export_trials(
         predictions=predictions,
     )
     return Path(file)
+
+
+def export(
+    name: str | Study,
+    *,
+    to: str,
+    dest: str | Path,
+    runs: str | Path = "runs",
+) -> Exported:
+    """Write a study's finished trials, with its verdicts, for another tool.
+
+    A run per arm with the mean, its interval and the verdicts, and a run per trial with its recipe
+    and every epoch. A second call adds only what is new, and completes what an interrupted one
+    left. Like a report it is no look at the results. `pip install 'normlab[trackers]'` has the
+    tools' packages.
+
+    Args:
+        name: The study's name, or the study.
+        to: "mlflow", "tensorboard", "wandb", "trackio" or "safetensors".
+        dest: For MLflow a sqlite file or a tracking URI; for the others a folder, a new one or
+            that of an earlier export. W&B gets offline runs, which `wandb sync` sends.
+            "safetensors" are the weights, with a model card.
+        runs: The folder that holds a folder for each study.
+
+    Returns:
+        What was added, what was there already and what was left out.
+
+    Raises:
+        UserError: It was never run there, a package is missing, or `dest` cannot be written or
+            holds something else.
+    """
+    from normlab.trackers.write import export as write
+
+    return write(folder_of(name, runs), to, str(dest))
 
 
 def import_trials(

@@ -15,6 +15,7 @@ import os
 import platform
 import re
 import secrets
+import shutil
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,7 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def temporary_name(folder: Path) -> Path:
-    """A name in `folder` that nobody else uses, and that `sweep` knows as normlab's."""
+    """A name of a file or folder that nobody else uses, and that `sweep` knows as normlab's."""
     return folder / f".normlab-{host_mark()}-{os.getpid()}-{_TOKEN}-{next(_COUNT)}.tmp"
 
 
@@ -158,7 +159,10 @@ def sweep(folder: Path, *, alone: bool = False) -> None:
             found = _NAME.fullmatch(entry.name)
             if found and (alone or _is_left(entry, *found.groups())):
                 with contextlib.suppress(OSError):  # another process was faster
-                    Path(entry.path).unlink()
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry.path)
+                    else:
+                        Path(entry.path).unlink()
 
 
 def _is_left(entry: os.DirEntry[str], host: str, pid: str, token: str) -> bool:

@@ -53,8 +53,10 @@ def test_the_arms_table_has_the_numbers_of_the_report(exported: Path, finished: 
     latex = (exported / "arms.tex").read_text(encoding="utf-8")
     rows = re.findall(r"^(.*) \\\\$", latex, re.M)
     assert len(rows) == 1 + len(arms)
-    assert rows[3].startswith(r"\textless{}b\textgreater{}exploding\textless{}/b\textgreater{} & 2")
-    assert rows[1].split(" & ")[2] == f"{100 * arms['test_mean'][0]:.2f}"
+    assert rows[3].startswith(
+        r"\textless{}b\textgreater{}exploding\textless{}/b\textgreater{} & \num{2}"
+    )
+    assert rows[1].split(" & ")[2] == rf"\num{{{100 * arms['test_mean'][0]:.2f}}}"
     markdown = (exported / "arms.md").read_text(encoding="utf-8")
     assert r"| \<b\>exploding\</b\> | 2 |" in markdown
     assert not (exported / "verdicts.tex").exists()  # a study without claims

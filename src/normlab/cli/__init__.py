@@ -13,6 +13,7 @@ from normlab.cli.catalogs import list_, show_model, show_study
 from normlab.cli.check import check_norm
 from normlab.cli.claims import claims
 from normlab.cli.data import build_data
+from normlab.cli.export import export
 from normlab.cli.merge import export_trials, import_trials, merge
 from normlab.cli.new_study import new_study
 from normlab.cli.profile import profile
@@ -49,6 +50,7 @@ app.command()(scoreboard)
 app.command()(merge)
 app.command("export-trials")(export_trials)
 app.command("import-trials")(import_trials)
+app.command()(export)
 app.command()(trust)
 app.command()(schema)
 app.add_typer(check, name="check")

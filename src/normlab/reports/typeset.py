@@ -1,7 +1,8 @@
-"""Tables for a paper: the arms and the verdicts as LaTeX (booktabs) and Markdown."""
+"""Tables for a paper: the arms and the verdicts as LaTeX (booktabs, siunitx) and Markdown."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': "''",  # \textquotedbl needs another font encoding than the usual one
     "µ": r"$\mu$",
+    "±": r"$\pm$",
     # At the start of a row these would be read as an option of the row before.
     "[": "{[}",
     "]": "{]}",
@@ -41,31 +43,69 @@ _LATEX = {
 }
 
 
+_NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
+_NUMBERS = re.compile(
+    rf"(?<![\w.,=-])(?P<one>{_NUMBER})(?: (?P<between>±|to) (?P<two>{_NUMBER}))?(?![\w.,=])"
+)
+_BEGINNING = re.compile(
+    rf"{_NUMBER}(?: [^\W\d]+)?(?: %)?(?: \([\d.]+ %: {_NUMBER} to {_NUMBER}\))?(?=$|,)"
+)
+"""What of a measured difference are numbers: behind it stand labels of arms."""
+_PREAMBLE = (
+    r"\usepackage{booktabs, siunitx}",
+    r"\sisetup{separate-uncertainty = true, retain-explicit-plus = true}",
+)
+HALF_WIDTH = (
+    "± is half the width of the 95 % t-interval of the mean over seeds, which is no standard "
+    "deviation"
+)
+
+
 @dataclass(frozen=True)
 class Table:
-    """Text in rows; a column is `l`eft or `r`ight."""
+    """Text in rows.
 
-    columns: Sequence[tuple[str, Literal["l", "r"]]]
+    Attributes:
+        columns: Names, and what a column holds: `l`, text; `r`, numbers, to the right; `n`, numbers
+            with words behind them.
+        rows: A text for each column. Two numbers with "±" or "to" between them are one quantity.
+        note: What a reader must know, without its full stop.
+    """
+
+    columns: Sequence[tuple[str, Literal["l", "r", "n"]]]
     rows: Sequence[Sequence[str]]
+    note: str = ""
 
     def latex(self) -> str:
-        r"""A `tabular` with the rules of booktabs; needs ``\usepackage{booktabs}``."""
-        sides = "".join(side for _, side in self.columns)
+        """A `tabular` with the rules of booktabs and numbers of siunitx.
+
+        The comment above it has the lines that the preamble needs.
+        """
+        sides = "".join("r" if kind == "r" else "l" for _, kind in self.columns)
+        head = ["Made by normlab. The preamble needs:", *_PREAMBLE]
+        head += [f"{self.note.replace('±', '+-')}."] if self.note else []
+        kinds = [kind for _, kind in self.columns]
+        rows = [[_cell(*one) for one in zip(row, kinds, strict=True)] for row in self.rows]
         lines = [
-            _latex_row([name for name, _ in self.columns]),
+            *(f"% {line}" for line in head),
+            f"\\begin{{tabular}}{{{sides}}}",
+            r"\toprule",
+            _latex_row([escape_latex(name) for name, _ in self.columns]),
             r"\midrule",
-            *(_latex_row(row) for row in self.rows),
+            *map(_latex_row, rows),
+            r"\bottomrule",
+            r"\end{tabular}",
         ]
-        body = "\n".join(lines)
-        return f"\\begin{{tabular}}{{{sides}}}\n\\toprule\n{body}\n\\bottomrule\n\\end{{tabular}}\n"
+        return "\n".join(lines) + "\n"
 
     def markdown(self) -> str:
         """A table of GitHub's Markdown."""
-        rules = ["---" if side == "l" else "---:" for _, side in self.columns]
+        rules = ["---:" if kind == "r" else "---" for _, kind in self.columns]
         lines = [
             _markdown_row([escape_markdown(name) for name, _ in self.columns]),
             _markdown_row(rules),
             *(_markdown_row([escape_markdown(cell) for cell in row]) for row in self.rows),
+            *(["", f"{self.note}."] if self.note else []),
         ]
         return "\n".join(lines) + "\n"
 
@@ -82,15 +122,18 @@ def escape_markdown(text: str) -> str:
 
 
 def arms_typeset(frames: Frames) -> Table:
-    """The arms with means over seeds: accuracies in percent, the 95 % interval of the test's."""
+    """The arms with means over seeds: accuracies in percent, ± half of the 95 % interval's width.
+
+    Where an interval is cut at 0 or 100 % its limits stand in place of half its width.
+    """
     table = arm_table(frames)
     rows = [
         [
             arm["arm"],
             str(arm["finished"]),
-            percent(arm["test_mean"]),
+            _with_half(arm["test_mean"], arm["test_low"], arm["test_high"]),
             interval((arm["test_low"], arm["test_high"])),
-            percent(arm["validation_mean"]),
+            _with_half(arm["validation_mean"], arm["validation_low"], arm["validation_high"]),
             percent(arm["train_mean"]),
             percent(arm["gap"]),
             percent(arm["macro_f1"]),
@@ -107,7 +150,18 @@ def arms_typeset(frames: Frames) -> Table:
         "Seeds", "Test accuracy, %", "95 % interval", "Validation, %", "Train (running), %",
         "Gap, points", "Macro F1, %", "ECE, %", seconds, "Parameters",
     )  # fmt: skip
-    return Table([("Arm", "l"), *((name, "r") for name in names)], rows)
+    note = HALF_WIDTH if any("±" in cell for row in rows for cell in row[1:]) else ""
+    return Table([("Arm", "l"), *((name, "r") for name in names)], rows, note=note)
+
+
+def _with_half(mean: float, low: float, high: float) -> str:
+    """A mean in percent with half the width of its interval, or with limits that are not alike."""
+    if not math.isfinite(mean + low + high):  # no trial, or too few for an interval
+        return percent(mean)
+    below, above = mean - low, high - mean
+    if math.isclose(below, above, abs_tol=1e-9):
+        return f"{percent(mean)} ± {percent(above)}"
+    return f"{percent(mean)} ({interval((low, high))})"
 
 
 def verdicts_typeset(frames: Frames) -> Table:
@@ -131,7 +185,7 @@ def verdicts_typeset(frames: Frames) -> Table:
         [
             ("Claim", "l"),
             ("Published", "l"),
-            ("Measured", "l"),
+            ("Measured", "n"),
             ("Verdict", "l"),
             ("Seeds", "r"),
             ("Seeds to settle", "r"),
@@ -141,7 +195,41 @@ def verdicts_typeset(frames: Frames) -> Table:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(escape_latex(cell) for cell in cells) + r" \\"
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(text: str, kind: str) -> str:
+    """A cell as LaTeX shows it, its numbers by siunitx."""
+    if kind == "l":
+        return escape_latex(text)
+    if kind == "n":
+        found = _BEGINNING.match(text)
+        end = found.end() if found else 0
+        # What stands behind is escaped by itself, its blank in front kept.
+        return _numbers(text[:end]) + escape_latex(text[end:])
+    return _numbers(text)
+
+
+def _numbers(text: str) -> str:
+    made, at = [], 0
+    for found in _NUMBERS.finditer(text):
+        made += [_apart(text[at : found.start()]), _number(found)]
+        at = found.end()
+    return "".join([*made, _apart(text[at:])])
+
+
+def _apart(text: str) -> str:
+    """Text between numbers, with the blanks around it."""
+    before = " " if text[:1].isspace() else ""
+    after = " " if text[-1:].isspace() and text.strip() else ""
+    return f"{before}{escape_latex(text)}{after}"
+
+
+def _number(found: re.Match[str]) -> str:
+    one, two = (found[name] and found[name].replace(",", "") for name in ("one", "two"))
+    if found["between"] == "to":
+        return rf"\numrange{{{one}}}{{{two}}}"
+    return rf"\num{{{one} +- {two}}}" if two else rf"\num{{{one}}}"
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ OUTPUTS: dict[str, str] = {
     "check norm": "norms:NormsChecked",
     "claims": "claims:ClaimsJudged",
     "data build": "data:DataBuilt",
+    "export": "exports:StudyExported",
     "export-trials": "trials:TrialsExported",
     "import-trials": "trials:TrialsJoined",
     "list": "catalogs:Catalogs",
