@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    UndefinedError,
+)
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
@@ -150,15 +157,34 @@ def render(
         bare: Ids of the trials that came here without weights: no link either.
         whole: Whether the tables of epochs are written beside it.
     """
-    environment = Environment(
-        loader=PackageLoader("normlab.reports"),
+    shown = context(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            shown,
+            script=Markup(bundle()),  # noqa: S704 (the library's own code)
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def environment(*further: BaseLoader) -> Environment:
+    """What the report's templates are rendered in: everything escaped, a missing name an error.
+
+    Args:
+        further: Loaders of other templates, which may include the report's parts.
+    """
+    made = Environment(
+        loader=ChoiceLoader([*further, PackageLoader("normlab.reports")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE, "MANY": MANY, "PAGE": _PAGE}
-    environment.filters |= {
+    made.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE, "MANY": MANY, "PAGE": _PAGE}
+    made.filters |= {
         "percent": percent,
         "interval": interval,
         "number": number,
@@ -167,6 +193,34 @@ def render(
         "model": _model,
         "share_mark": share_mark,
     }
+    return made
+
+
+def context(
+    frames: Frames,
+    arms: pd.DataFrame,
+    effects: pd.DataFrame,
+    robust: pd.DataFrame,
+    folder: Path | None = None,
+    *,
+    lost: Collection[str] = (),
+    bare: Collection[str] = (),
+    whole: bool = True,
+    live: bool = False,
+) -> dict[str, object]:
+    """What `parts/body.html` shows of a study.
+
+    Args:
+        frames: The study.
+        arms: From `arm_table`.
+        effects: From `effect_table`.
+        robust: From `robust_table`.
+        folder: The study's folder, for figures of what the trials predicted.
+        lost: Ids of the trials whose weights are gone or damaged.
+        bare: Ids of the trials that came here without weights.
+        whole: Whether the tables of epochs are written beside the page.
+        live: Whether a server shows it, which has no files beside the page to link to.
+    """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
     figures = [_figure(figure) for figure in figures_of(frames, folder)]
@@ -178,40 +232,39 @@ def render(
     robust = robust[robust["arm"].isin(opened)]
     checks = check_table(frames)
     checks = checks[checks["arm"].isin(opened)]
-    return environment.get_template("report.html").render(
-        plan=frames.plan,
-        model=models.pop() if len(models) == 1 else None,
-        answer=found,
-        lead=_lead(figures, found),
-        rehearsal=" · rehearsal" if frames.plan.rehearsal else "",
-        judged_at=_judged_title(frames),
-        set_aside=never_learned(collapses) if frames.plan.rehearsal else [],
-        arms=_arms(frames, arms),
-        opened=[(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
-        linked_arms=opened,
-        how=chosen.how,
-        trials={arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
-        whole=whole,
-        linked=frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
-        checks={arm: group.to_dict("records") for arm, group in checks.groupby("arm")},
-        claims=_claims(frames),
-        published=_published(frames),
-        effects=effects.to_dict("records"),
-        robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
-        collapsed=collapsed.to_dict("records"),
-        collapse_bar=collapse_bar(chance(frames)),
-        invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
-        states=frames.trials["state"].value_counts().to_dict(),
-        total=len(frames.trials),
-        lost=lost,
-        bare=bare,
-        shares=arms_with_shares(frames),
-        notices=notices(frames),
-        provenance=where_it_ran(frames),
-        figures=figures,
-        script=Markup(_bundle()),  # noqa: S704 (the library's own code)
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    return {
+        "plan": frames.plan,
+        "model": models.pop() if len(models) == 1 else None,
+        "answer": found,
+        "lead": _lead(figures, found),
+        "rehearsal": " · rehearsal" if frames.plan.rehearsal else "",
+        "judged_at": _judged_title(frames),
+        "set_aside": never_learned(collapses) if frames.plan.rehearsal else [],
+        "arms": _arms(frames, arms),
+        "opened": [(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
+        "linked_arms": opened,
+        "how": chosen.how,
+        "trials": {arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
+        "whole": whole,
+        "linked": frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
+        "checks": {arm: group.to_dict("records") for arm, group in checks.groupby("arm")},
+        "claims": _claims(frames),
+        "published": _published(frames),
+        "effects": effects.to_dict("records"),
+        "robust": robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
+        "collapsed": collapsed.to_dict("records"),
+        "collapse_bar": collapse_bar(chance(frames)),
+        "invalid": frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
+        "states": frames.trials["state"].value_counts().to_dict(),
+        "total": len(frames.trials),
+        "lost": lost,
+        "bare": bare,
+        "shares": arms_with_shares(frames),
+        "notices": notices(frames),
+        "provenance": where_it_ran(frames),
+        "figures": figures,
+        "live": live,
+    }
 
 
 def shown_trials(frames: Frames, arms: Collection[str]) -> pd.DataFrame:
@@ -277,7 +330,22 @@ def _figure(figure: Shown) -> dict[str, object]:
     return {**shown, "spec": Markup(spec.replace("<", "\\u003c"))}  # noqa: S704
 
 
-def _bundle() -> str:
+def static_files() -> dict[str, str]:
+    """What a page that is served links to, by its name: the report writes the same into itself."""
+    loader = PackageLoader("normlab.reports")
+
+    def text(*names: str) -> str:
+        made = Environment()  # noqa: S701 (no template is rendered)
+        return "\n".join(loader.get_source(made, name)[0] for name in names)
+
+    return {
+        "report.css": text("report.css", "paged.css"),
+        "report.js": text("paged.js", "report.js"),
+        "vega.js": bundle(),
+    }
+
+
+def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
     script: str = vl_convert.javascript_bundle(
         None,  # type: ignore[arg-type]  # its stub forgets the documented default
