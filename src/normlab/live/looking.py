@@ -19,7 +19,6 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from normlab.errors import UserError
 from normlab.places import trained_together
 from normlab.records import FINISHED
 from normlab.store import Store
@@ -317,12 +316,3 @@ def _left(
     overheads = [ran.overhead for ran in done.values() if ran.overhead is not None]
     factor = median(overheads) if overheads else 1.0
     return Left(factor * training / 3600 / max(workers, 1.0), round(workers))
-
-
-def words_of(error: BaseException) -> str:
-    """What is wrong with a study, for its page; of an unforeseen error its name alone."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError):
-        return error.strerror or type(error).__name__
-    return f"it cannot be read ({type(error).__name__})"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import vl_convert
@@ -74,19 +75,10 @@ def write_report(folder: Path) -> Path:
 
 
 def _write_report(folder: Path) -> Path:
-    with Store.read(folder) as store:
-        plan = store.plan()
-        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
-        details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
-        frames = load_frames(store, plan, details=details)
-        ids = frames.trials["id"].tolist()
-        losses = store.losses(ids)
-        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
+    frames, lost, bare, whole = stored(folder)
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    bare = set(ids) - kept
     page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
@@ -115,6 +107,38 @@ def _write_report(folder: Path) -> Path:
         words = f"the report cannot be written to {folder}: {os_words(error)}"
         raise for_user(error, words) from None
     return path
+
+
+class Stored(NamedTuple):
+    """What a report is made of; see `render`."""
+
+    frames: Frames
+    lost: frozenset[str]
+    bare: frozenset[str]
+    whole: bool
+
+
+def stored(folder: Path, *, details: bool = True) -> Stored:
+    """Read a study's store for its report.
+
+    Args:
+        folder: The study's.
+        details: Read the diagnostics of epochs where the store is not too large, for its tables;
+            otherwise only where a figure shows some.
+
+    Raises:
+        UserError: The folder holds no runs, or something that normlab does not write.
+    """
+    with Store.read(folder) as store:
+        plan = store.plan()
+        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
+        shows = any(FIGURES[figure.kind].uses_details for figure in plan.figures)
+        frames = load_frames(store, plan, details=(details and whole) or shows)
+        ids = frames.trials["id"].tolist()
+        losses = store.losses(ids)
+        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
+    lost = frozenset(loss.trial_id for loss in losses if loss.artifact.kind == "weights")
+    return Stored(frames, lost, frozenset(set(ids) - kept), whole)
 
 
 def _remove_older(tables: Path) -> None:
@@ -223,7 +247,7 @@ def context(
     """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
-    figures = [_figure(figure) for figure in figures_of(frames, folder)]
+    figures = [figure_shown(figure) for figure in figures_of(frames, folder)]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
     chosen = chosen_arms(frames)
@@ -315,7 +339,7 @@ def _model(arm: ArmRecord) -> str:
     return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
 
 
-def _figure(figure: Shown) -> dict[str, object]:
+def figure_shown(figure: Shown) -> dict[str, object]:
     """What the page needs of a figure; one that cannot be drawn has no specification."""
     shown: dict[str, object] = {
         "name": figure.name,
