@@ -339,7 +339,7 @@ def static_files() -> dict[str, str]:
         return "\n".join(loader.get_source(made, name)[0] for name in names)
 
     return {
-        "report.css": text("report.css", "paged.css"),
+        "report.css": text("report.css", "figures.css", "paged.css"),
         "report.js": text("paged.js", "report.js"),
         "vega.js": bundle(),
     }
