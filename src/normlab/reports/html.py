@@ -29,6 +29,7 @@ from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
+from normlab.frames.in_progress import in_progress
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
@@ -45,7 +46,17 @@ from normlab.reports.published import REHEARSAL, beside_text
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
-from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
+from normlab.wording import (
+    SHARE,
+    counted,
+    interval,
+    is_missing,
+    number,
+    percent,
+    rough_hours,
+    seeds_text,
+    share_mark,
+)
 
 MOST_EPOCHS = 200_000
 """Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
@@ -192,6 +203,8 @@ def environment(*further: BaseLoader) -> Environment:
         "value": value_text,
         "model": _model,
         "share_mark": share_mark,
+        "counted": counted,
+        "rough_hours": rough_hours,
     }
     return made
 
@@ -219,7 +232,8 @@ def context(
         lost: Ids of the trials whose weights are gone or damaged.
         bare: Ids of the trials that came here without weights.
         whole: Whether the tables of epochs are written beside the page.
-        live: Whether a server shows it, which has no files beside the page to link to.
+        live: Whether a server shows it, which has no files beside the page to link to; its
+            frames are `watched`.
     """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
@@ -236,6 +250,7 @@ def context(
         "plan": frames.plan,
         "model": models.pop() if len(models) == 1 else None,
         "answer": found,
+        "so_far": in_progress(frames) if frames.watched else None,
         "lead": _lead(figures, found),
         "rehearsal": " · rehearsal" if frames.plan.rehearsal else "",
         "judged_at": _judged_title(frames),

@@ -14,6 +14,7 @@ function pageTables(root) {
       const pages = Math.max(1, Math.ceil(found.length / size));
       page = Math.min(Math.max(page, 0), pages - 1);
       body.replaceChildren(...found.slice(page * size, (page + 1) * size).flat());
+      box.dataset.at = page;
       const focused = document.activeElement;
       back.disabled = page === 0;
       on.disabled = page === pages - 1;
@@ -30,6 +31,7 @@ function pageTables(root) {
       show();
     };
     input.addEventListener("input", filter);
+    box.addEventListener("at", (event) => { page = event.detail; show(); });
     back.addEventListener("click", () => { page -= 1; show(); });
     on.addEventListener("click", () => { page += 1; show(); });
     if ("sort" in box.dataset) {

@@ -41,6 +41,8 @@ async function drawFigure(name, text) {
     if (box.drawing) box.drawing.view.finalize();
     box.drawing = { view, text, width: typeof spec.width === "number" ? spec.width : 0 };
     box.replaceChildren(made);
+    // Vega makes the files of its links at a click of the mouse; the keyboard has none.
+    for (const link of made.querySelectorAll("a")) link.addEventListener("focus", () => link.dispatchEvent(new Event("mousedown")));
     fit(box);
   } catch (error) {
     console.error("figure " + name + ": " + error);
