@@ -65,6 +65,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+def span_text(low: int, high: int) -> str:
+    """From the least to the most: 3, 2 to 4."""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 SHARE = "share of a group's time"
 """What a trial's seconds are where it trained together with others."""
 

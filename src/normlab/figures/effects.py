@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ VERDICTS = {
     "inconclusive": ("#555555", "triangle-up"),
 }
 """Verdict -> color and shape."""
+_BETWEEN_LOOKS = {"in progress": ("#0072B2", "cross")}
 
 
 class Effects(OfClaims):
@@ -75,10 +76,18 @@ class Effects(OfClaims):
         return panels[0] if len(panels) == 1 else below(*panels)
 
 
-def by_verdict() -> tuple[alt.Color, alt.Shape]:
-    """A verdict's color and shape, with one legend."""
-    words = list(VERDICTS)
-    colors, shapes = ([VERDICTS[word][at] for word in words] for at in (0, 1))
+def by_verdict(shown: Iterable[str] = ()) -> tuple[alt.Color, alt.Shape]:
+    """A verdict's color and shape, with one legend.
+
+    Where some claims are between looks, it has the words that are shown and no others.
+    """
+    styles = VERDICTS | _BETWEEN_LOOKS
+    between = not VERDICTS.keys() >= set(shown)
+    styles = {
+        word: styles[word] for word in styles if word in (set(shown) if between else VERDICTS)
+    }
+    words = list(styles)
+    colors, shapes = ([styles[word][at] for word in words] for at in (0, 1))
     legend = alt.Legend(title=None, orient="bottom")
     return (
         alt.Color("verdict:N", scale=alt.Scale(domain=words, range=colors), legend=legend),
@@ -120,7 +129,7 @@ def _panel(data: pd.DataFrame, unit: str, width: int, every: Sequence[str]) -> C
     axis = named_axis(claims, minExtent=names_width(every), grid=False)
     y = alt.Y("claim:N", sort=claims, title=None, axis=axis)
     x = alt.X("estimate:Q", title=unit, scale=scale, axis=alt.Axis(tickCount=8))
-    color, shape = by_verdict()
+    color, shape = by_verdict(data["verdict"])
     tooltip = [
         alt.Tooltip("claim:N"),
         alt.Tooltip("verdict:N"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from normlab.frames.claim_words import margin_text
+from normlab.frames.claim_words import margin_text, measured_text
 from normlab.frames.collapses import collapse_table
 from normlab.frames.hours import trial_seconds
 from normlab.frames.judging import Judged, judge
@@ -19,9 +19,10 @@ from normlab.recipe import value_text
 from normlab.records.plan import ClaimRecord
 from normlab.stats.claims import CLAIMS, Verdict
 from normlab.stats.claims.words import Telling
-from normlab.wording import OUT_OF_REACH, counted, reach_text, rough_hours
+from normlab.wording import OUT_OF_REACH, counted, reach_text, rough_hours, span_text
 
 MOST = 5
+SETTLED = frozenset({"supported", "refuted"})
 
 
 class Answer(NamedTuple):
@@ -54,7 +55,10 @@ def words_of_arms(frames: Frames) -> dict[str, str]:
 
 
 def sentence_of(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
-    """A verdict as one plain sentence."""
+    """A verdict as one plain sentence; between looks the estimate alone."""
+    if found.verdict == "in progress":
+        measured = measured_text(record, found, list(words_of_arms(frames).values()))
+        return f"{record.name}: {measured or 'nothing to compare'} so far."
     unit = CLAIMS[record.kind].unit(record)
     sides, place = side_names(frames.plan, record.sides)
     telling = Telling(
@@ -106,7 +110,7 @@ def _more(frames: Frames, record: ClaimRecord, found: Verdict) -> str:
 
 def _of_claims(frames: Frames, judged: Sequence[Judged]) -> list[str]:
     """A sentence per claim, settled ones first; of more than five the last counts the rest."""
-    settled = [one for one in judged if one.verdict and one.verdict.verdict != "inconclusive"]
+    settled = [one for one in judged if one.verdict and one.verdict.verdict in SETTLED]
     ordered = [*settled, *(one for one in judged if one not in settled)]
     most = MOST if len(ordered) <= MOST else MOST - 1
     said = []
@@ -166,8 +170,7 @@ def _basis(frames: Frames) -> str:
 def _span(numbers: pd.Series[Any], noun: str) -> str:
     """From the least to the most of something, with its noun."""
     low, high = int(numbers.min()), int(numbers.max())
-    text = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-    return f"{text} {noun}" + ("" if high == 1 else "s")
+    return f"{span_text(low, high)} {noun}" + ("" if high == 1 else "s")
 
 
 def _collapsed(frames: Frames) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from normlab.frames.chosen import chosen_arms
+from normlab.frames.in_progress import in_progress
 from normlab.frames.load import Frames
 from normlab.frames.predictions import counted_by_arm, predictions
 from normlab.frames.scores import images, score_array
@@ -29,12 +30,14 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     Columns: `scale` (`accuracy`, or `logit(error)`, on which 99.0 and 99.5 % differ), `term`, `df`,
     `f`, `p`, `omega_squared` (partial). Empty for fewer than two factors, arms that
     are written out, or one seed. A factor that is there only within levels of another is nested.
+    Empty too of a study that is watched before its end: a p-value at any time is no description.
     """
     columns = ["scale", "term", "df", "f", "p", "omega_squared"]
     levels = [arm.levels for arm in frames.plan.arms]
     names = list(dict.fromkeys(key for arm in levels for key in arm))
     scores = score_array(frames, "test_accuracy", "last")
-    if len(names) < 2 or scores.shape[1] < 2 or not _is_grid(levels, names):
+    early = frames.watched and in_progress(frames) is not None
+    if early or len(names) < 2 or scores.shape[1] < 2 or not _is_grid(levels, names):
         return pd.DataFrame(columns=columns)
     factors: dict[str, list[Hashable]] = {
         name: [value_text(arm[name]) if name in arm else None for arm in levels] for name in names

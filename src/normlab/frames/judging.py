@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from normlab.records import UNFINISHED
 from normlab.records.plan import Claim, ClaimRecord, PlanRecord
 from normlab.stats import Times, one_image_variance
 from normlab.stats.claims import Rules, Verdict, claim_from, verdict, verdict_at_looks
+from normlab.stats.sequential import look_alphas
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Judged:
 
 @once
 def judge(frames: Frames) -> Sequence[Judged]:
-    """Every claim of the plan, judged on the trials that count; one family."""
+    """Every claim of the plan, judged on the trials that count; one family.
+
+    Of a study that is watched a claim between looks has an estimate and no verdict.
+    """
     return [
         Judged(
             record,
-            verdict_on(frames, record),
+            (so_far(frames, record) if frames.watched else None) or verdict_on(frames, record),
             exploratory(frames, record),
             _left_out(frames, record),
         )
@@ -73,17 +77,56 @@ def verdict_on(frames: Frames, record: ClaimRecord) -> Verdict:
     return verdict(claim, trials, how)
 
 
+def so_far(frames: Frames, record: ClaimRecord) -> Verdict | None:
+    """A claim's estimate between looks, with nothing that a verdict says; None at a look.
+
+    It rests on every finished trial. Its interval is the one that the next look will have, or,
+    where seeds are not added at looks, the end, which is the only look then.
+    """
+    waiting = _unfinished_seeds(frames, record)
+    if not waiting:
+        return None
+    how, after = rules(frames.plan, record, frames), ""
+    if looks := frames.plan.sequential:
+        whole = _leading(frames, waiting)
+        taken = [seeds for seeds in looks if seeds <= whole]
+        settled = taken and verdict_on(frames, record).verdict != "inconclusive"
+        if settled or len(taken) == len(looks) or whole in taken:
+            return None
+        how = replace(how, alpha=look_alphas(how.alpha, looks)[len(taken)])
+        after = f"open after the look at {taken[-1]} seeds; " if taken else ""
+        after += f"the next look is at {looks[len(taken)]} seeds"
+    found = verdict(claim_from(record, frames.arms), trials_of(frames, record), how)
+    return replace(
+        found,
+        verdict="in progress",
+        size=None,
+        reason=after or "the verdict comes when all trials of its arms are finished",
+        p=float("nan"),
+        seeds_to_settle=None,
+        reachable=None,
+        pairs=(),
+        candidates=(),
+    )
+
+
 def _whole_seeds(frames: Frames, record: ClaimRecord) -> int:
     """Leading seeds of which no trial of the claim's arms is still to be trained.
 
     A look that was cut short is not taken yet. One seed at least is left, to show what there is.
     """
+    return max(_leading(frames, _unfinished_seeds(frames, record)), 1)
+
+
+def _unfinished_seeds(frames: Frames, record: ClaimRecord) -> frozenset[int]:
     trials = frames.trials
     waiting = trials["arm"].isin(record.arms) & trials["state"].isin(UNFINISHED)
-    unfinished = set(trials.loc[waiting, "seed"])
-    seeds = list(dict.fromkeys(trials["seed"]))
-    whole = next((at for at, seed in enumerate(seeds) if seed in unfinished), len(seeds))
-    return max(whole, 1)
+    return frozenset(trials.loc[waiting, "seed"])
+
+
+def _leading(frames: Frames, unfinished: frozenset[int]) -> int:
+    seeds = list(dict.fromkeys(frames.trials["seed"]))
+    return next((at for at, seed in enumerate(seeds) if seed in unfinished), len(seeds))
 
 
 def _left_out(frames: Frames, record: ClaimRecord) -> dict[str, int]:

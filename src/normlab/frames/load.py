@@ -50,6 +50,8 @@ class Frames:
         looks: Every time results were seen.
         times: Times to accuracy of trials run elsewhere, as `normlab.frames.time_table` has them;
             None where the epochs tell them.
+        watched: Whether someone looks on while it runs, which is no look at the results: `judge`
+            then gives verdicts at declared looks and at the end alone, and estimates in between.
         made: What `once` remembers of it.
     """
 
@@ -58,6 +60,7 @@ class Frames:
     epochs: pd.DataFrame
     looks: tuple[Look, ...] = ()
     times: pd.DataFrame | None = None
+    watched: bool = False
     made: dict[object, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def of_seeds(self, seeds: Collection[int]) -> Frames:

@@ -34,6 +34,8 @@ def robustness(frames: Frames) -> pd.DataFrame:
     for judged in judge(frames):
         if judged.verdict is None or not isinstance(judged.record, ClaimRecord):
             continue
+        if judged.verdict.verdict == "in progress":  # no verdict that others could agree with
+            continue
         for name, found in _verdicts(frames, judged.record, judged.verdict):
             measured = (found.estimate, found.low, found.high)
             rows.append(

@@ -30,6 +30,7 @@ from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
+from normlab.frames.in_progress import in_progress
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
@@ -46,7 +47,17 @@ from normlab.reports.published import REHEARSAL, beside_text
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
-from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
+from normlab.wording import (
+    SHARE,
+    counted,
+    interval,
+    is_missing,
+    number,
+    percent,
+    rough_hours,
+    seeds_text,
+    share_mark,
+)
 
 MOST_EPOCHS = 200_000
 """Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
@@ -216,6 +227,8 @@ def environment(*further: BaseLoader) -> Environment:
         "value": value_text,
         "model": _model,
         "share_mark": share_mark,
+        "counted": counted,
+        "rough_hours": rough_hours,
     }
     return made
 
@@ -243,7 +256,8 @@ def context(
         lost: Ids of the trials whose weights are gone or damaged.
         bare: Ids of the trials that came here without weights.
         whole: Whether the tables of epochs are written beside the page.
-        live: Whether a server shows it, which has no files beside the page to link to.
+        live: Whether a server shows it, which has no files beside the page to link to; its
+            frames are `watched`.
     """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
@@ -260,6 +274,7 @@ def context(
         "plan": frames.plan,
         "model": models.pop() if len(models) == 1 else None,
         "answer": found,
+        "so_far": in_progress(frames) if frames.watched else None,
         "lead": _lead(figures, found),
         "rehearsal": " · rehearsal" if frames.plan.rehearsal else "",
         "judged_at": _judged_title(frames),
@@ -363,7 +378,7 @@ def static_files() -> dict[str, str]:
         return "\n".join(loader.get_source(made, name)[0] for name in names)
 
     return {
-        "report.css": text("report.css", "paged.css"),
+        "report.css": text("report.css", "figures.css", "paged.css"),
         "report.js": text("paged.js", "report.js"),
         "vega.js": bundle(),
     }

@@ -8,6 +8,8 @@ from typing import Literal
 from normlab.stats.claims.sides import Side
 
 Word = Literal["supported", "refuted", "inconclusive"]
+InProgress = Literal["in progress"]
+"""In a verdict's place between looks: only an estimate is shown then."""
 Size = Literal["materially", "immaterially"]
 
 
@@ -66,7 +68,8 @@ class Verdict:
 
     Attributes:
         kind: Of the claim.
-        verdict: `supported`, `refuted` or `inconclusive`.
+        verdict: `supported`, `refuted` or `inconclusive`; `in progress` where a study is watched
+            between its looks.
         reason: Why, in one plain sentence.
         estimate: The contrast in the claim's direction; of `best` and `ranking` the one of
             `between`.
@@ -90,7 +93,7 @@ class Verdict:
     """
 
     kind: str
-    verdict: Word
+    verdict: Word | InProgress
     reason: str
     estimate: float
     low: float
