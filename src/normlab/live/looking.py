@@ -155,6 +155,11 @@ class Looker:
     _plan: tuple[int, PlanRecord] | None = None
     _ended: dict[tuple[str, str], _Ran] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the study's arms, as the last look found them."""
+        return self._plan[1].labels if self._plan else ()
+
     def look(self) -> Progress:
         """How far the study is now.
 
