@@ -21,7 +21,7 @@ from normlab.errors import UserError, os_words, unknown
 from normlab.live.access import Access, Address, Keys, Refusal
 from normlab.live.looking import Progress
 from normlab.live.rendering import Renderer
-from normlab.live.views import NotThereError, Views, chosen
+from normlab.live.views import Asked, NotThereError, Views, chosen
 from normlab.live.watching import Page, Trouble, Watched, Watcher
 from normlab.live.words import words_of
 from normlab.store.paths import DATABASE
@@ -80,8 +80,8 @@ class Pages:
         try:
             names = await self.watcher.names()
         except OSError as error:
-            words = f"The folder of the runs cannot be read: {words_of(error)}."
-            return _answered(request, Page.of(self.views.index([], words)))
+            words = f"The folder of the runs cannot be read now: {words_of(error)}."
+            raise HTTPException(404, words) from None
         found = [await self.watcher.study(name) for name in names]
         shown_ = [one.found for one in found if one is not None and one.found is not None]
         return _answered(request, Page.of(self.views.index(shown_)))
@@ -97,9 +97,11 @@ class Pages:
     async def progress(self, request: Request) -> Response:
         """How far a study is; its answer also tells the version of the report."""
         watched = await self._watched(request.path_params["name"])
+        found = _found(watched)
+        if isinstance(found, Trouble):
+            raise HTTPException(404, found.words)
         self.watcher.draw(watched)
         version = _bare(watched.body.etag) if watched.body else ""
-        found = _found(watched)
         kept = self._progress.get(found.name)
         if kept is None or kept[0] is not found or kept[1] != version:
             kept = (found, version, Page.of(self.views.progress(found), version))
@@ -117,20 +119,19 @@ class Pages:
     async def compare(self, request: Request) -> Response:
         """Arms of a study side by side."""
         asked = request.query_params
-        name = asked.get("study", "")
-        watched = await self._watched(name)
+        watched = await self._watched(asked.get("study", ""))
         found = _found(watched)
-        labels = watched.looker.labels if isinstance(found, Progress) else []
+        if isinstance(found, Trouble):
+            page = self.views.compare(found.name, Asked((), (), ()), [], found.words)
+            return Response(page, 404, media_type=_HTML)
+        labels = watched.looker.labels
         try:
             what = chosen(labels, asked.getlist("arm"), asked.getlist("metric"))
         except NotThereError as error:
-            raise HTTPException(404, str(error)) from None
-        if isinstance(found, Trouble):
-            figures, trouble = list[dict[str, object]](), found.words
-        else:
-            figures, trouble = await self.watcher.compare(watched, what.arms, what.metrics)
-        page = self.views.compare(name, what, figures, trouble)
-        return _answered(request, Page.of(page))
+            page = self.views.compare(found.name, Asked(labels, (), ()), [], str(error))
+            return Response(page, 404, media_type=_HTML)
+        figures, trouble = await self.watcher.compare(watched, what.arms, what.metrics)
+        return _answered(request, Page.of(self.views.compare(found.name, what, figures, trouble)))
 
     async def static(self, request: Request) -> Response:
         """A script or a style sheet."""
@@ -146,13 +147,14 @@ class Pages:
         return _answered(request, theirs[name], kind=_KINDS[Path(name).suffix])
 
     async def _watched(self, name: str) -> Watched:
-        with contextlib.suppress(OSError):
-            watched = await self.watcher.study(name)
-            if watched is not None:
-                return watched
         names: list[str] = []
         with contextlib.suppress(OSError):
             names = await self.watcher.names()
+            # A form sends a name back as it was shown.
+            meant = name if name in names else {shown(one): one for one in names}.get(name, name)
+            watched = await self.watcher.study(meant)
+            if watched is not None:
+                return watched
         raise HTTPException(404, unknown("study", shown(name), map(shown, names)))
 
     async def _http(self, _: Request, error: Exception) -> Response:
@@ -167,7 +169,7 @@ class Pages:
         )
 
     def _refused(self, found: Refusal) -> Response:
-        return Response(self.views.refused(found), found.status, media_type=_HTML)
+        return Response(self.views.refused(found, ()), found.status, media_type=_HTML)
 
 
 def _found(watched: Watched) -> Progress | Trouble:

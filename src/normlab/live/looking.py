@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from normlab.live.words import without_paths
 from normlab.places import trained_together
 from normlab.records import FINISHED
 from normlab.store import Store
@@ -259,9 +260,8 @@ class Looker:
                 workers += 1 / trained_together(parse_places(row["provenance"]))
                 running.append(Running(arm.label, trial.seed, epochs, arm.epochs))
             if row["reason"] and state in ("failed", "invalid"):
-                failures.append(
-                    Failure(arm.label, trial.seed, state, shown(str(row["reason"]), lines=True))
-                )
+                said = without_paths(shown(str(row["reason"]), lines=True), self.folder)
+                failures.append(Failure(arm.label, trial.seed, state, said))
         return Progress(
             name=self.folder.name,
             question=plan.question,

@@ -1,11 +1,8 @@
-"""What the templates of the pages are given, and the pages made of it.
-
-`Views` says what each template is given; `progress_row` and `study_row` are rows of several.
-"""
+"""What the templates of the pages are given; each template's head says what that is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, get_args
 from urllib.parse import quote, urlencode
 
@@ -15,12 +12,11 @@ from markupsafe import Markup
 from normlab.errors import unknown
 from normlab.figures.curves import OF_SPLITS, SPLIT_TITLES, Curves
 from normlab.live.access import Refusal
-from normlab.live.looking import Left, Progress
+from normlab.live.looking import Progress
 from normlab.live.watching import Trouble
-from normlab.live.words import without_paths
 from normlab.reports.html import environment
 from normlab.text import shown
-from normlab.wording import counted, rough_hours, state_counts
+from normlab.wording import counted, rough_hours
 
 _BY_NAME = get_args(Curves.model_fields["metric"].annotation)
 METRICS: Mapping[str, str] = {
@@ -29,13 +25,10 @@ METRICS: Mapping[str, str] = {
         for metric in OF_SPLITS
         for split, words in SPLIT_TITLES.items()
     },
-    **{name: name.replace("_", " ") for name in _BY_NAME if name not in OF_SPLITS},
+    **{name: name.replace("_", " ").capitalize() for name in _BY_NAME if name not in OF_SPLITS},
 }
 """Metrics that arms can be compared by, each with its words."""
-MOST_FAILURES = 50
-"""Failures that a page has a row for."""
 _USUAL = "test_accuracy"
-_MOST_RUNNING = 100
 _TITLES = {
     403: "Not let in",
     404: "Not found",
@@ -47,7 +40,7 @@ _TITLES = {
 
 
 class NotThereError(Exception):
-    """There is no such page; the message says what there is."""
+    """There is no such arm or metric; the message names the nearest."""
 
 
 class Asked(NamedTuple):
@@ -69,15 +62,23 @@ class Views:
 
     def __init__(self) -> None:
         self._templates: Environment = environment(PackageLoader("normlab.live"))
-        self._templates.filters["shown"] = shown
+        self._templates.filters |= {"rough_hours": rough_hours, "counted": counted}
 
-    def index(self, studies: Sequence[Progress | Trouble], trouble: str = "") -> str:
+    def index(self, studies: Iterable[Progress | Trouble]) -> str:
         """All studies of the folder."""
-        return self._page("index.html", studies=[*map(study_row, studies)], trouble=trouble)
+        rows = [
+            {
+                **_study(found.name),
+                "question": found.question if isinstance(found, Progress) else None,
+                **_state(found),
+            }
+            for found in studies
+        ]
+        return self._page("index.html", studies=rows)
 
-    def progress(self, found: Progress | Trouble) -> str:
+    def progress(self, found: Progress) -> str:
         """How far a study is, as a part of its page."""
-        return self._page("progress.html", **progress_row(found))
+        return self._page("progress.html", progress=found)
 
     def study(self, found: Progress | Trouble, body: str, version: str) -> str:
         """A study's page.
@@ -87,52 +88,41 @@ class Views:
             body: Its report as HTML; empty where it is still being drawn.
             version: Of the body.
         """
-        return self._page(
-            "study.html",
-            **study_row(found),
-            progress=_html(self.progress(found)),
-            body=_html(body),
-            body_version=version,
-            compare=f"/compare?{urlencode({'study': found.name})}",
-        )
+        given = {"study": _study(found.name), **_state(found)}
+        return self._page("study.html", **given, body=_html(body), version=version)
 
     def compare(
-        self,
-        name: str,
-        asked: Asked,
-        figures: Sequence[Mapping[str, object]],
-        trouble: str,
+        self, name: str, asked: Asked, figures: Sequence[Mapping[str, object]], problem: str
     ) -> str:
-        """Arms of a study side by side; the template has a link that leads to the same view.
+        """Arms of a study side by side.
 
         Args:
             name: The study's.
             asked: What is compared.
             figures: One for each metric, as `normlab.live.drawing.compared` makes them.
-            trouble: Why there are none.
+            problem: Why there are none, or what there is not.
         """
         labels, arms, metrics = asked
-        pairs = [("study", name), *(("arm", a) for a in arms), *(("metric", m) for m in metrics)]
         return self._page(
             "compare.html",
-            name=shown(name),
-            study=name,
-            url=study_url(name),
-            trouble=trouble,
-            arms=_choices({label: label for label in labels}, arms),
-            metrics=_choices(METRICS, metrics),
+            study=_study(name),
+            arms=[{"label": one, "words": one, "chosen": one in arms} for one in labels],
+            metrics=[{"name": n, "words": w, "chosen": n in metrics} for n, w in METRICS.items()],
             figures=[_with_spec(figure) for figure in figures],
-            link=f"/compare?{urlencode(pairs)}",
+            problem=problem or None,
         )
 
-    def refused(self, found: Refusal) -> str:
-        """Why there is no page."""
-        return self._page(
-            "refused.html",
-            status=found.status,
-            title=_TITLES.get(found.status, "Not here"),
-            reason=found.reason,
-        )
+    def refused(self, found: Refusal, nearest: Sequence[str] | None = None) -> str:
+        """Why there is no page.
+
+        Args:
+            found: What is wrong.
+            nearest: Names of studies to go to instead; None for whoever may see none.
+        """
+        pages = [{"url": "/", "name": "All studies"}] if nearest is not None else []
+        pages += [{"url": study_url(name), "name": shown(name)} for name in nearest or ()]
+        title = _TITLES.get(found.status, "Not here")
+        return self._page("refused.html", title=title, reason=found.reason, nearest=pages)
 
     def _page(self, template: str, **given: object) -> str:
         return self._templates.get_template(template).render(given)
@@ -148,81 +138,20 @@ def _with_spec(figure: Mapping[str, object]) -> dict[str, object]:
     return {**figure, "spec": _html(spec) if isinstance(spec, str) else None}
 
 
-def _choices(every: Mapping[str, str], chosen: Collection[str]) -> list[dict[str, object]]:
-    return [{"value": n, "words": w, "chosen": n in chosen} for n, w in every.items()]
-
-
 def study_url(name: str) -> str:
     """The address of a study's page."""
     return f"/study/{quote(name, safe='')}"
 
 
-def study_row(found: Progress | Trouble) -> dict[str, object]:
-    """A study in a row: `name`, `url`, `question`, `trouble`, and what `progress_row` says."""
-    question = found.question if isinstance(found, Progress) else ""
-    return {**progress_row(found), "url": study_url(found.name), "question": question}
+def _study(name: str) -> dict[str, object]:
+    compare = f"/compare?{urlencode({'study': name})}"
+    return {"name": shown(name), "url": study_url(name), "compare": compare}
 
 
-def progress_row(found: Progress | Trouble) -> dict[str, object]:
-    """How far a study is, for a template.
-
-    Returns:
-        `name`; `trouble`, why nothing is known, or ""; and where there is none: `counts`, trials by
-        state; `states`, the same in words; `trials`, `finished`; `epochs` of `planned`, and `share`
-        from 0 to 1; `done`, whether all is finished; `left` in words, or ""; `work`, who is at work
-        in words, or ""; `running`, rows of `arm`, `seed`, `epoch`, `of`, and `more_running`, how
-        many others; `failures`, rows of `arm`, `seed`, `state`, `last`, `traceback`, and
-        `more_failures`; `lost`, rows of `arm`, `seed`, `kind`, `reason`, and `more_lost`.
-    """
+def _state(found: Progress | Trouble) -> dict[str, object]:
     if isinstance(found, Trouble):
-        return {"name": shown(found.name), "trouble": shown(found.words)}
-    failures = [
-        {
-            "arm": one.arm,
-            "seed": one.seed,
-            "state": one.state,
-            "last": without_paths(one.last),
-            "traceback": without_paths(one.reason),
-        }
-        for one in found.failures[:MOST_FAILURES]
-    ]
-    return {
-        "name": shown(found.name),
-        "trouble": "",
-        "counts": dict(found.counts),
-        "states": state_counts(found.counts),
-        "trials": found.trials,
-        "finished": found.finished,
-        "epochs": found.epochs,
-        "planned": found.planned,
-        "share": found.epochs / found.planned if found.planned else 0.0,
-        "done": found.finished == found.trials,
-        "left": _left(found.left),
-        "work": _work(found),
-        "running": found.running[:_MOST_RUNNING],
-        "more_running": max(len(found.running) - _MOST_RUNNING, 0),
-        "failures": failures,
-        "more_failures": len(found.failures) - len(failures),
-        "lost": found.lost[:MOST_FAILURES],
-        "more_lost": max(len(found.lost) - MOST_FAILURES, 0),
-    }
-
-
-def _left(left: Left | None) -> str:
-    if left is None:
-        return ""
-    words = f"about {rough_hours(left.hours)}"
-    if not left.workers:
-        return f"{words} of one worker left"
-    return f"{words} left" + (f" with {left.workers} workers" if left.workers > 1 else "")
-
-
-def _work(found: Progress) -> str:
-    """Who is at work, in words."""
-    if not found.running:
-        return ""
-    trials = f"{counted(len(found.running), 'trial')} at work"
-    return f"{trials} in {found.at_work} runs" if found.at_work > 1 else trials
+        return {"progress": None, "problem": shown(found.words)}
+    return {"progress": found, "problem": None}
 
 
 def chosen(labels: Sequence[str], arms: Sequence[str], metrics: Sequence[str]) -> Asked:
