@@ -18,6 +18,7 @@ from normlab.cli.profile import profile
 from normlab.cli.published import published
 from normlab.cli.run import run
 from normlab.cli.scoreboard import scoreboard
+from normlab.cli.serve import serve
 from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
 from normlab.errors import UserError, end_word, fault_of_machine, os_words
@@ -40,6 +41,7 @@ app.command()(run)
 app.command()(status)
 app.command()(verify)
 app.command()(report)
+app.command()(serve)
 app.command()(claims)
 app.command()(published)
 app.command()(scoreboard)

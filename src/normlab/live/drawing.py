@@ -15,14 +15,14 @@ from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.tables import arm_table
 from normlab.live.words import without_paths
-from normlab.reports.html import bundle, context, environment, figure_shown, stored
+from normlab.reports.html import context, environment, figure_shown, static_files, stored
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
 
 
-def vega() -> str:
-    """The script that draws figures in a browser."""
-    return bundle()
+def static() -> dict[str, str]:
+    """The report's scripts and style sheets, by name, with the one that draws figures."""
+    return static_files()
 
 
 def body(folder: Path) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from normlab.live.words import without_paths
 from normlab.places import trained_together
 from normlab.records import FINISHED
 from normlab.store import Store
@@ -155,6 +156,11 @@ class Looker:
     _plan: tuple[int, PlanRecord] | None = None
     _ended: dict[tuple[str, str], _Ran] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the study's arms, as the last look found them."""
+        return self._plan[1].labels if self._plan else ()
+
     def look(self) -> Progress:
         """How far the study is now.
 
@@ -254,9 +260,8 @@ class Looker:
                 workers += 1 / trained_together(parse_places(row["provenance"]))
                 running.append(Running(arm.label, trial.seed, epochs, arm.epochs))
             if row["reason"] and state in ("failed", "invalid"):
-                failures.append(
-                    Failure(arm.label, trial.seed, state, shown(str(row["reason"]), lines=True))
-                )
+                said = without_paths(shown(str(row["reason"]), lines=True), self.folder)
+                failures.append(Failure(arm.label, trial.seed, state, said))
         return Progress(
             name=self.folder.name,
             question=plan.question,

@@ -54,9 +54,9 @@ class Renderer:
         """A figure for each metric; see `normlab.live.drawing.compared`."""
         return self._ask("compare", str(folder), list(arms), list(metrics))
 
-    def vega(self) -> Made:
-        """The script that draws figures in a browser."""
-        return self._ask("vega")
+    def static(self) -> Made:
+        """The report's scripts and style sheets, by name."""
+        return self._ask("static")
 
     def close(self) -> None:
         """End the process."""
@@ -121,8 +121,8 @@ def _answer(asked: list[Any]) -> dict[str, object]:
     began = time.process_time()
     what, *given = asked
     try:
-        if what == "vega":
-            content: object = drawing.vega()
+        if what == "static":
+            content: object = drawing.static()
         elif what == "body":
             content = drawing.body(Path(given[0]))
         else:

@@ -13,11 +13,13 @@ import hashlib
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
+
+from markupsafe import escape
 
 from normlab.errors import NormlabError
 from normlab.live.looking import Looker, Progress
@@ -42,8 +44,8 @@ class Draws(Protocol):
     def compare(self, folder: Path, arms: Sequence[str], metrics: Sequence[str]) -> Made:
         """Figures of some arms."""
 
-    def vega(self) -> Made:
-        """The script of figures."""
+    def static(self) -> Made:
+        """The scripts and style sheets of a report."""
 
     def close(self) -> None:
         """End."""
@@ -100,7 +102,6 @@ class Watched:
     looker: Looker
     found: Progress | Trouble | None = None
     body: Page | None = None
-    looked_at: float = 0.0
     next_look: float = 0.0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     drawing: _Kept = field(default_factory=_Kept)
@@ -131,7 +132,7 @@ class Watcher:
     ) -> None:
         self._runs, self._draws, self._clock = runs, draws, clock
         self._watched: dict[str, Watched] = {}
-        self._vega: Page | None = None
+        self._static: dict[str, Page] = {}
         self._reader = ThreadPoolExecutor(1, "normlab-reads")
         self._drawer = ThreadPoolExecutor(1, "normlab-draws")
 
@@ -155,10 +156,9 @@ class Watcher:
         if self._clock() >= watched.next_look or watched.found is None:
             async with watched.lock:
                 if self._clock() >= watched.next_look or watched.found is None:
-                    began = time.thread_time()
-                    watched.found = await self._in(self._reader, _looked, watched.looker)
-                    watched.next_look = self._clock() + EVERY
-                    del began
+                    found, took = await self._in(self._reader, _looked, watched.looker)
+                    watched.found = found
+                    watched.next_look = self._clock() + max(EVERY, BUDGET * took)
         return watched
 
     def draw(self, watched: Watched) -> None:
@@ -203,12 +203,12 @@ class Watcher:
             await asyncio.shield(kept.task)
         return (kept.made if isinstance(kept.made, list) else []), kept.trouble
 
-    async def vega(self) -> Page:
-        """The script that draws figures in a browser."""
-        if self._vega is None:
-            made = await self._in(self._drawer, self._draws.vega)
-            self._vega = Page.of(made["content"])
-        return self._vega
+    async def static(self) -> dict[str, Page]:
+        """The report's scripts and style sheets, by name."""
+        if not self._static:
+            made = await self._in(self._drawer, self._draws.static)
+            self._static = {name: Page.of(text) for name, text in made["content"].items()}
+        return self._static
 
     def _is_due(self, kept: _Kept, version: str) -> bool:
         is_at_work = kept.task is not None and not kept.task.done()
@@ -233,19 +233,24 @@ class Watcher:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *given)
 
 
-def _looked(looker: Looker) -> Progress | Trouble:
-    """A look that never fails: a store may be anything, and be gone the next moment."""
+def _looked(looker: Looker) -> tuple[Progress | Trouble, float]:
+    """A look, and the seconds of a core that it took.
+
+    It never fails: a store may be anything, and be gone the next moment.
+    """
+    began = time.thread_time()
+    found: Progress | Trouble
     try:
-        return looker.look()
+        found = looker.look()
     except Exception as error:
+        words = words_of(error, looker.folder)
         if not (looker.folder / DATABASE).exists():
-            return Trouble(looker.folder.name, "The study is no longer there, or not yet.")
-        return Trouble(looker.folder.name, words_of(error, looker.folder))
+            words = "The study is no longer there."
+        found = Trouble(looker.folder.name, words)
+    return found, time.thread_time() - began
 
 
 def _said(words: str) -> str:
-    from markupsafe import escape
-
     return f'<section id="trouble"><p>{escape(words)}</p></section>'
 
 
@@ -279,10 +284,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return len(name) <= _LONGEST_NAME
-
-
-def addresses(names: Iterable[str]) -> dict[str, str]:
-    """The part of an address that names each study."""
-    from urllib.parse import quote
-
-    return {name: quote(name, safe="") for name in names}
