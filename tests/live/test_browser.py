@@ -7,6 +7,8 @@ import http.client
 import http.server
 import os
 import re
+import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,6 @@ import pytest
 
 from tests.conftest import CHROMIUM
 from tests.live.browsing import Seen, Server, process, served
-from tests.live.conftest import HOSTILE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
@@ -40,9 +41,35 @@ claims:
   - {kind: better, arm: {norm: batch}, over: {norm: none}}
 """
 
+HOSTILE = "it's <img src=x onerror=alert(1)> & 100%2e"
+"""The name of a study's folder."""
+TRACEBACK = """Traceback (most recent call last):
+  File "model.py", line 3, in forward
+ValueError: <script>alert("shape")</script> is no shape"""
 WHERE = "document.querySelector('details.arm summary').getBoundingClientRect().top"
 
 Entering = Callable[..., "Page"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """A folder with a finished study, and a copy whose names are hostile and one trial failed."""
+    folder = tmp_path_factory.mktemp("served") / "runs"
+    shutil.copytree(finished, folder / "tiny")
+    shutil.copytree(finished, folder / HOSTILE)
+    with sqlite3.connect(folder / HOSTILE / "store.sqlite") as database:
+        (failed,) = database.execute("SELECT id FROM trials ORDER BY id LIMIT 1").fetchone()
+        database.execute(
+            "UPDATE trials SET state = 'failed', reason = ? WHERE id = ?", (TRACEBACK, failed)
+        )
+    database.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(runs: Path) -> Iterator[Server]:
+    with served(runs) as made:
+        yield made
 
 
 @pytest.fixture
@@ -128,7 +155,7 @@ def test_progress_and_curves_grow_during_a_run_and_what_its_reader_did_stays(
         text = page.locator("main").inner_text()
         assert "In progress: 0 of 2 seeds an arm." in text
         assert not re.search("supported|refuted|inconclusive", text, re.I)
-        assert "at work" in page.locator("#part-progress").inner_text()
+        assert "At work" in page.locator("#part-progress").inner_text()
         context.close()
         seen.check(server)
 
