@@ -2,7 +2,7 @@
 
 // A link to an arm opens its trials.
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   const details = target && target.closest("details");
   if (details) { details.open = true; target.scrollIntoView(); }
 }
