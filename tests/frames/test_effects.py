@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,3 +56,13 @@ def test_predictions_that_were_not_kept_are_no_error(grid: Path, tmp_path: Path)
     with Store.read(grid) as store:
         frames = load_frames(store)
     assert robust_table(frames, tmp_path)["images_low"].isna().all()
+
+
+def test_a_watched_study_has_no_effects_before_its_end(grid: Path) -> None:
+    with Store.read(grid) as store:
+        frames = load_frames(store)
+    assert len(effect_table(replace(frames, watched=True)))
+    states = ["pending", *frames.trials["state"][1:]]
+    running = replace(frames, trials=frames.trials.assign(state=states))
+    assert len(effect_table(running))
+    assert not len(effect_table(replace(running, watched=True)))

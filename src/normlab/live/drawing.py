@@ -41,7 +41,7 @@ def body(folder: Path) -> str:
 
 def _body(folder: Path) -> str:
     read = stored(folder, details=False)
-    frames = _without_paths(read.frames, folder)
+    frames = _without_paths(replace(read.frames, watched=True), folder)
     shown = context(
         frames,
         arm_table(frames),

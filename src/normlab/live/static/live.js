@@ -2,7 +2,7 @@
 {
   const main = document.getElementById("main"), now = document.getElementById("now");
   const body = document.getElementById("body"), said = document.getElementById("said");
-  const trouble = document.getElementById("trouble"), { url } = main.dataset;
+  const trouble = document.getElementById("connection"), { url } = main.dataset;
   const OFTEN = 2000, SELDOM = 10000, LONGEST = 30000;  // milliseconds between two questions
   const QUIET = 20000;  // and at least between two announcements
   let etag = "", bodyTag = "", version = main.dataset.version, wait = OFTEN, timer = 0, asking = false;

@@ -14,14 +14,16 @@ function specifications() {
 }
 
 // As wide as its box has room for, down to a plot of 200 pixels: where it is one plot.
-function fit(box) {
+async function fit(box) {
   const { view, width } = box.drawing;
   const svg = box.querySelector("svg"), around = svg.width.baseVal.value - view.width();
   const room = Math.min(width, Math.max(box.clientWidth - around, 200));
-  if (width && Math.abs(room - view.width()) > 1) view.width(room).resize().run();
-  const whole = svg.width.baseVal.value;
-  // Below that the smallest text could not be read: the box scrolls instead.
-  if (box.classList.contains("lead")) svg.style.minWidth = Math.min(whole, 460) + "px";
+  if (width && Math.abs(room - view.width()) > 1) await view.width(room).resize().runAsync();
+  // One plot, and the one beside the answer, are also drawn smaller; below that their text could not be
+  // read, and the box scrolls.
+  const shrinks = width || box.classList.contains("lead");
+  svg.classList.toggle("shrinks", Boolean(shrinks));
+  svg.style.minWidth = shrinks ? 0.6 * svg.width.baseVal.value + "px" : "";
 }
 
 // Draw a figure into its box; what stood there stays until the new drawing is ready.
@@ -43,7 +45,7 @@ async function drawFigure(name, text) {
     box.replaceChildren(made);
     // Vega makes the files of its links at a click of the mouse; the keyboard has none.
     for (const link of made.querySelectorAll("a")) link.addEventListener("focus", () => link.dispatchEvent(new Event("mousedown")));
-    fit(box);
+    await fit(box);
   } catch (error) {
     console.error("figure " + name + ": " + error);
   }
