@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from normlab.errors import UserError, os_words, unknown
+from normlab.errors import NormlabError, UserError, os_words, unknown
 from normlab.live.access import Access, Address, Keys, Refusal
 from normlab.live.looking import Progress
 from normlab.live.rendering import Renderer
@@ -71,12 +72,17 @@ class Pages:
 
         return Starlette(
             routes=[Route(path, answer, methods=["GET"]) for path, answer in routes.items()],
-            exception_handlers={HTTPException: self._http, Exception: self._broken},
+            exception_handlers={
+                HTTPException: self._http,
+                NormlabError: self._not_now,
+                Exception: self._broken,
+            },
             lifespan=lifespan,
         )
 
     async def index(self, request: Request) -> Response:
         """All studies."""
+        self.watcher.warm()
         try:
             names = await self.watcher.names()
         except OSError as error:
@@ -149,10 +155,12 @@ class Pages:
     async def _watched(self, name: str) -> Watched:
         names: list[str] = []
         with contextlib.suppress(OSError):
-            names = await self.watcher.names()
-            # A form sends a name back as it was shown.
-            meant = name if name in names else {shown(one): one for one in names}.get(name, name)
-            watched = await self.watcher.study(meant)
+            watched = await self.watcher.study(name)
+            if watched is None:
+                names = await self.watcher.names()
+                # A form sends a name back as it was shown.
+                meant = {shown(one): one for one in names}.get(name)
+                watched = await self.watcher.study(meant) if meant is not None else None
             if watched is not None:
                 return watched
         raise HTTPException(404, unknown("study", shown(name), map(shown, names)))
@@ -162,6 +170,9 @@ class Pages:
         said = error.detail if isinstance(error, HTTPException) else ""
         words = "There is no such page." if said in {"", "Not Found"} else said
         return self._refused(Refusal(status, words))
+
+    async def _not_now(self, _: Request, error: Exception) -> Response:
+        return self._refused(Refusal(503, f"Not now: {words_of(error)}. Try again."))
 
     async def _broken(self, _: Request, error: Exception) -> Response:
         return self._refused(
@@ -301,7 +312,31 @@ def serve(
             timeout_graceful_shutdown=1,
         )
         say(f"{address.url}?token={keys.token}")
+        server = uvicorn.Server(config)
         try:
-            uvicorn.Server(config).run(sockets=[sock])
+            with _hung_up(server):
+                server.run(sockets=[sock])
         finally:
             watcher.close()
+
+
+@contextlib.contextmanager
+def _hung_up(server: uvicorn.Server) -> Iterator[None]:
+    """Have SIGHUP end the server as SIGINT and SIGTERM do, of which uvicorn itself takes care."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None or not callable(signal.getsignal(number)):  # ignored, by `nohup`
+        yield
+        return
+    came: list[int] = []
+
+    def end(_number: int, _frame: object) -> None:
+        came.append(_number)
+        server.should_exit = True
+
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+    if came:
+        signal.raise_signal(number)

@@ -132,7 +132,7 @@ class Watcher:
     ) -> None:
         self._runs, self._draws, self._clock = runs, draws, clock
         self._watched: dict[str, Watched] = {}
-        self._static: dict[str, Page] = {}
+        self._static_task: asyncio.Task[dict[str, Page]] | None = None
         self._reader = ThreadPoolExecutor(1, "normlab-reads")
         self._drawer = ThreadPoolExecutor(1, "normlab-draws")
 
@@ -203,12 +203,32 @@ class Watcher:
             await asyncio.shield(kept.task)
         return (kept.made if isinstance(kept.made, list) else []), kept.trouble
 
+    def warm(self) -> None:
+        """Have the process that draws started, which takes seconds, before a study is opened."""
+        if self._static_task is None:
+            self._static_task = asyncio.create_task(self._read_static())
+            # Whoever asks for a file is told why there is none; nobody may ever ask.
+            self._static_task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
     async def static(self) -> dict[str, Page]:
-        """The report's scripts and style sheets, by name."""
-        if not self._static:
-            made = await self._in(self._drawer, self._draws.static)
-            self._static = {name: Page.of(text) for name, text in made["content"].items()}
-        return self._static
+        """The report's scripts and style sheets, by name.
+
+        Raises:
+            NormlabError: The process that draws has ended; another one is started the next time.
+        """
+        self.warm()
+        assert self._static_task is not None
+        task = self._static_task
+        try:
+            return await asyncio.shield(task)
+        except NormlabError:
+            if self._static_task is task:
+                self._static_task = None
+            raise
+
+    async def _read_static(self) -> dict[str, Page]:
+        made = await self._in(self._drawer, self._draws.static)
+        return {name: Page.of(text) for name, text in made["content"].items()}
 
     def _is_due(self, kept: _Kept, version: str) -> bool:
         is_at_work = kept.task is not None and not kept.task.done()
