@@ -40,7 +40,8 @@ async function drawFigure(name, text) {
       ast: "live" in document.body.dataset,
     });
     if (box.drawing) box.drawing.view.finalize();
-    box.drawing = { view, text, width: typeof spec.width === "number" ? spec.width : 0 };
+    const plot = typeof spec.width === "number" && !text.includes('"type":"image"');  // images have sizes of their own
+    box.drawing = { view, text, width: plot ? spec.width : 0 };
     box.replaceChildren(made);
     // Vega makes the files of its links at a click of the mouse; the keyboard has none.
     for (const link of made.querySelectorAll("a")) link.addEventListener("focus", () => link.dispatchEvent(new Event("mousedown")));
