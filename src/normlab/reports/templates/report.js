@@ -2,7 +2,7 @@
 
 // A link to an arm opens its trials.
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   const details = target && target.closest("details");
   if (details) { details.open = true; target.scrollIntoView(); }
 }
@@ -19,11 +19,10 @@ async function fit(box) {
   const svg = box.querySelector("svg"), around = svg.width.baseVal.value - view.width();
   const room = Math.min(width, Math.max(box.clientWidth - around, 200));
   if (width && Math.abs(room - view.width()) > 1) await view.width(room).resize().runAsync();
-  // One plot, and the one beside the answer, are also drawn smaller; below that their text could not be
-  // read, and the box scrolls.
-  const shrinks = width || box.classList.contains("lead");
-  svg.classList.toggle("shrinks", Boolean(shrinks));
-  svg.style.minWidth = shrinks ? 0.6 * svg.width.baseVal.value + "px" : "";
+  // What is still too wide is drawn smaller, if its text can be read then; otherwise the box scrolls.
+  const whole = svg.width.baseVal.value, lead = box.classList.contains("lead");
+  svg.classList.toggle("shrinks", lead || box.clientWidth >= 0.6 * whole);
+  svg.style.minWidth = lead ? 0.6 * whole + "px" : "";
 }
 
 // Draw a figure into its box; what stood there stays until the new drawing is ready.
