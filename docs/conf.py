@@ -38,6 +38,7 @@ CONTENTS = {
         "docs/figures",
         "docs/lint",
         "docs/from-python",
+        "docs/json",
         "docs/performance",
         "docs/running-at-scale",
     ],

@@ -23,6 +23,8 @@ def test_imports_keep_their_layers() -> None:
         ("normlab.data", {"torch", "rich", "pooch", "requests", "PIL"}),
         ("normlab.study.spec", {"torch", "scipy", "pandas", "altair"}),
         ("normlab.api", {"torch", "pandas"}),
+        ("normlab.cli", {"torch", "pandas", "pydantic", "numpy", "rich"}),
+        ("normlab.cli.outputs", {"pydantic"}),
         (
             "normlab.train",
             {"pandas", "altair", "scipy", "rich", "typer", "yaml", "jinja2", "pooch", "PIL"},

@@ -99,6 +99,46 @@ def lost() -> OSError | None:
     return raw.lost if raw is not None else None
 
 
+_answers: list[tuple[TextIO, int | None]] = []
+"""While everything else goes to standard error: the stream of the answer, and its descriptor."""
+
+
+def aside() -> None:
+    """From now on all that is printed goes to standard error, until `back` is called.
+
+    That of worker processes and of libraries too, which print without asking Python. Only what
+    `answer` gives still leads to standard output: one document for a program that reads it.
+    """
+    if _answers:
+        return
+    stream, number = sys.stdout, None
+    stream.flush()
+    raw = _raw(stream)
+    if raw is not None and raw.open_:
+        number = raw.number
+        raw.number = os.dup(number)
+        os.dup2(2, number)
+    _answers.append((stream, number))
+    sys.stdout = sys.stderr
+
+
+def answer() -> TextIO:
+    """Standard output, also while everything else goes to standard error."""
+    return _answers[0][0] if _answers else sys.stdout
+
+
+def back() -> None:
+    """End what `aside` began, if it was called."""
+    while _answers:
+        stream, number = _answers.pop()
+        sys.stdout = stream
+        raw = _raw(stream)
+        if raw is not None and number is not None:
+            kept, raw.number = raw.number, number
+            os.dup2(kept, number)
+            os.close(kept)
+
+
 def _is_open(number: int) -> bool:
     try:
         os.fstat(number)

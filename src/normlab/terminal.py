@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -65,11 +64,6 @@ def print_lines(
     some, more = fewer(lines, noun, where, most=most)
     for line in (*some, *filter(None, [more])):
         console.print(line, soft_wrap=True)
-
-
-def print_json(data: object) -> None:
-    """Plain JSON on standard output, for programs."""
-    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 def table(

@@ -31,7 +31,7 @@ def test_seeds_are_added_at_the_looks_until_the_claims_are_settled(normlab: Run,
     assert "3 seeds:\n  " in out
     assert "helps  " in out
     code, out, _ = normlab("claims", "s", "--json")
-    (found,) = json.loads(out)
+    (found,) = json.loads(out)["claims"]
     assert found["verdict"] == "supported" or found["seeds"] == 4
     assert found["exploratory"] is None
     assert found["alpha"] < 0.05  # its share of the looks

@@ -49,6 +49,7 @@ def test_programs_get_the_same(normlab: Run, study: str) -> None:
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert list(found) == [
+        "format",
         "name",
         "arm",
         "device",

@@ -25,7 +25,7 @@ def test_json_has_every_row_with_its_claims(normlab: Run) -> None:
     board = package.scoreboard()
     assert code == 0
     found = json.loads(out)
-    assert found == json.loads(json.dumps(board.record()))
+    assert found == {"format": 1, **json.loads(json.dumps(board.record()))}
     assert len(found["rows"]) == len(board.rows)
     for row in found["rows"]:
         asked = [(each["study"], each["claim"]) for each in row["asked"]]

@@ -206,9 +206,7 @@ def test_other_names_sites_and_methods_are_refused(
     (tmp_path / "evil.html").write_text(site, encoding="utf-8")
     handler = functools.partial(Quiet, directory=str(tmp_path))
     context = browser.new_context()
-    context.add_cookies(
-        [{"name": cookie["name"], "value": cookie["value"], "url": server.url}]
-    )
+    context.add_cookies([{"name": cookie["name"], "value": cookie["value"], "url": server.url}])
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as evil:
         threading.Thread(target=evil.serve_forever, daemon=True).start()
         other = context.new_page()

@@ -17,6 +17,7 @@ from normlab.cli.merge import export_trials, import_trials, merge
 from normlab.cli.profile import profile
 from normlab.cli.published import published
 from normlab.cli.run import run
+from normlab.cli.schema import schema
 from normlab.cli.scoreboard import scoreboard
 from normlab.cli.serve import serve
 from normlab.cli.studies import plan, report, status, verify
@@ -49,6 +50,7 @@ app.command()(merge)
 app.command("export-trials")(export_trials)
 app.command("import-trials")(import_trials)
 app.command()(trust)
+app.command()(schema)
 app.add_typer(check, name="check")
 check.command("norm")(check_norm)
 app.add_typer(data, name="data")
@@ -81,6 +83,7 @@ def main() -> None:
     try:
         code = _answer()
     finally:
+        streams.back()
         for number, handler in before.items():
             signal.signal(number, handler)
     sys.exit(code)

@@ -24,7 +24,7 @@ def list_(
     """List the studies, norms, regularizers, augmentations, models and data sets there are."""
     from normlab.recipe import AUGMENTATIONS, DATA, MODELS, NORMS, REGULARIZERS
     from normlab.study.spec import Study
-    from normlab.terminal import console, print_json, table
+    from normlab.terminal import console, table
 
     catalogs = {
         "studies": lambda: {name: Study.load(name).question for name in _bundled()},
@@ -38,7 +38,10 @@ def list_(
         raise UserError(unknown("list", what, catalogs))
     shown = {name: catalogs[name]() for name in ([what] if what else catalogs)}
     if json:
-        print_json(shown)
+        from normlab.cli.outputs.catalogs import Catalogs
+        from normlab.cli.outputs.output import print_output
+
+        print_output(Catalogs, **shown)
         return
     for name, entries in shown.items():
         console.print(table([name, ""], entries.items(), left=[""]))
@@ -60,12 +63,10 @@ def show_model(
     json: Json = False,
 ) -> None:
     """Show a model's layers: kernel, padding, stride, map, receptive field, parameters."""
-    from dataclasses import asdict
-
     from normlab.api import draw_model
     from normlab.models import build, layer_count, layer_table, parameter_count
     from normlab.study.shown_model import shown_model
-    from normlab.terminal import console, print_json, table
+    from normlab.terminal import console, table
 
     overrides = parse_sets(sets)
     made = shown_model(name, overrides)
@@ -75,7 +76,10 @@ def show_model(
     if figure is not None:
         draw_model(name, figure, overrides=overrides)
     if json:
-        print_json({"layers": [asdict(row) for row in rows], "parameters": total, "notes": notes})
+        from normlab.cli.outputs.catalogs import ModelShown
+        from normlab.cli.outputs.output import print_output
+
+        print_output(ModelShown, layers=rows, parameters=total, notes=notes)
         return
     console.print(
         f"{made.words}: {layer_count(rows)} layers with weights from image to class", soft_wrap=True
@@ -105,13 +109,20 @@ def show_model(
 
 def show_study(
     name: Annotated[str, typer.Argument(metavar="STUDY", help="See `normlab list studies`.")],
+    json: Json = False,
 ) -> None:
     """Show a study's file as it is, to read or to copy: `show study NAME > mine.yaml`."""
     import sys
 
-    from normlab.study.files import read_text
+    from normlab.study.files import content_of, find, read_text
 
     text = read_text(name)
+    if json:
+        from normlab.cli.outputs.catalogs import StudyShown
+        from normlab.cli.outputs.output import print_output
+
+        print_output(StudyShown, name=name, text=text, study=content_of(text, find(name)))
+        return
     # A copy is exact; a terminal is spared what it would obey.
     sys.stdout.write(shown(text, lines=True) if sys.stdout.isatty() else text)
 

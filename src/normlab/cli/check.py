@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normlab.cli.options import parse_sets
+from normlab.cli.options import Json, parse_sets
 from normlab.errors import UserError
 
 
@@ -23,6 +23,7 @@ def check_norm(
         list[str] | None,
         typer.Option("--set", metavar="OPTION=VALUE", help="Make the layer so; repeatable."),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Check a norm layer against its definition; exits with 1 if it does not conform."""
     from normlab import api
@@ -35,14 +36,33 @@ def check_norm(
             "`check norm all` checks every kind as it is: leave --against and --set out"
         )
     options = parse_sets(sets) if sets else None
-    failed = 0
+    found = {
+        kind: api.check_norm(kind, against=against, options=options)
+        for kind in (KINDS if name == "all" else [name])
+    }
+    failed = sum(1 for findings in found.values() for one in findings if one.wrong)
+    if json:
+        from normlab.cli.outputs.norms import NormsChecked
+        from normlab.cli.outputs.output import print_output
+
+        checks = [
+            {
+                "norm": kind,
+                "setting": one.setting,
+                "check": one.check,
+                "passed": not one.wrong,
+                "wrong": one.wrong or None,
+            }
+            for kind, findings in found.items()
+            for one in findings
+        ]
+        print_output(NormsChecked, passed=len(checks) - failed, failed=failed, checks=checks)
+        raise typer.Exit(1 if failed else 0)
     rows: list[tuple[str, ...]] = []
-    for kind in KINDS if name == "all" else [name]:
-        findings = api.check_norm(kind, against=against, options=options)
+    for kind, findings in found.items():
         for setting in dict.fromkeys(finding.setting for finding in findings):
             done = [f for f in findings if f.setting == setting]
             wrong = [f for f in done if f.wrong]
-            failed += len(wrong)
             rows.append((kind, setting, f"{len(done) - len(wrong)} of {len(done)}"))
             rows += [("", f"  {f.check}", f.wrong or "") for f in wrong]
     console.print(table(["norm", "options", "passed"], rows, left=["options", "passed"]))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from normlab.cli.options import Json
+
 if TYPE_CHECKING:
     from normlab.data import Facts
     from normlab.recipe.data import Data
@@ -28,12 +30,20 @@ def build_data(
         Path | None,
         typer.Option(metavar="DIR", help="Write it here, not where normlab looks for it."),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Make a data set from the public archive that it is a part of."""
     from normlab import api
     from normlab.terminal import console
 
-    console.print(f"{name}: {api.build_data(name, archive, to=to)}", soft_wrap=True)
+    path = api.build_data(name, archive, to=to)
+    if json:
+        from normlab.cli.outputs.data import DataBuilt
+        from normlab.cli.outputs.output import print_output
+
+        print_output(DataBuilt, name=name, path=path)
+        return
+    console.print(f"{name}: {path}", soft_wrap=True)
 
 
 def data_records(made: Plan) -> list[dict[str, object]]:

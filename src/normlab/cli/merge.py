@@ -78,6 +78,7 @@ def export_trials(
         bool, typer.Option("--predictions", help="With predictions: some figures need them.")
     ] = False,
     runs: Runs = DEFAULT_RUNS,
+    json: Json = False,
 ) -> None:
     """Write a study's finished trials to one file, which merge and import-trials join again."""
     from normlab.study.merging import export_trials as export
@@ -95,28 +96,24 @@ def export_trials(
         weights=weights,
         predictions=predictions,
     )
-    size = bytes_text(file.stat().st_size)
-    console.print(f"{file}: {counted(count, 'trial')} of {name}, {size}", soft_wrap=True)
+    size = file.stat().st_size
+    if json:
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.trials import TrialsExported
+
+        print_output(TrialsExported, name=name, file=file, trials=count, bytes=size)
+        return
+    text = f"{file}: {counted(count, 'trial')} of {name}, {bytes_text(size)}"
+    console.print(text, soft_wrap=True)
 
 
 def _say(found: Merged, *, json: bool) -> None:
     """What was joined, in lines or as JSON, then the exit code."""
-    from normlab.terminal import print_json
-
     if json:
-        print_json(
-            {
-                "folder": str(found.folder),
-                "name": found.name,
-                "taken": found.taken,
-                "known": found.known,
-                "filled": found.filled,
-                "unfinished": found.unfinished,
-                "conflicts": found.conflicts,
-                "refused": found.refused,
-                "notes": found.notes,
-            }
-        )
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.trials import TrialsJoined
+
+        print_output(TrialsJoined, **vars(found))
     else:
         _print(found)
     if not found.joined:

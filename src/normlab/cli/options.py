@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
+from normlab import streams
 from normlab.errors import UserError
+
+
+def _answer_json(context: typer.Context, given: bool) -> bool:
+    """With --json, everything but the one document goes to standard error."""
+    if given:
+        streams.aside()
+        context.call_on_close(streams.back)
+    return given
+
 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A bundled study's name or a path to a study file.")
@@ -33,7 +43,12 @@ Trust = Annotated[
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Use the study's quick variant.")]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Folder that holds the studies' runs.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_answer_json, help="Print one JSON document; see `normlab schema`."
+    ),
+]
 
 DEFAULT_RUNS = Path("runs")
 

@@ -39,13 +39,15 @@ def profile(
     """Show where a training step and a trial of an arm go, beside what this machine allows."""
     from normlab import api
     from normlab.cli.variant import print_variant, variant_text
-    from normlab.terminal import print_json
 
     chosen = api.load_study(study, overrides=parse_sets(sets), quick=quick, trust=trust or ())
     with _waiting():
         found = api.profile(chosen, arm=arm, steps=steps, device=device, threads=threads)
     if json:
-        print_json(profile_record(found))
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.profile import ArmProfiled
+
+        print_output(ArmProfiled, **profile_record(found))
         return
     print_variant(variant_text(chosen))
     print_profile(found)

@@ -28,13 +28,22 @@ def published(
 ) -> None:
     """Show what a study's source printed beside ours: your runs, else the released findings."""
     from normlab import api
-    from normlab.terminal import console, print_json, table
+    from normlab.terminal import console, table
 
     found = api.published(study, runs=runs, latex=latex, csv=csv)
     if json:
-        keys = ("name", "origin", "rehearsal", "heading", "notes")
-        record = {key: getattr(found, key) for key in keys}
-        print_json({**record, "rows": without_nan(found.rows.to_dict("records"))})
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.published import PublishedBeside
+
+        print_output(
+            PublishedBeside,
+            name=found.name,
+            origin=found.origin,
+            rehearsal=found.rehearsal,
+            heading=found.heading,
+            notes=found.notes,
+            rows=without_nan(found.rows.to_dict("records")),
+        )
         return
     if not len(found.rows):
         console.print(f"{found.name}: the study file has no published numbers", soft_wrap=True)

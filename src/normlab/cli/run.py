@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 import typer
 
 from normlab import streams
-from normlab.cli.lint import print_findings, print_warnings
+from normlab.cli.lint import findings_record, print_findings, print_warnings
 from normlab.cli.options import (
     DEFAULT_RUNS,
+    Json,
     Quick,
     Runs,
     Seeds,
@@ -28,10 +29,12 @@ from normlab.errors import UserError, unknown
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from normlab.answers import Results
     from normlab.study.engines.machines import EngineName
     from normlab.study.events import Event, RunPlanned
     from normlab.study.plan import Plan
     from normlab.study.spec import Study
+    from normlab.study.summary import Summary
 
 
 def run(
@@ -113,6 +116,7 @@ def run(
     ] = None,
     trust: Trust = None,
     runs: Runs = DEFAULT_RUNS,
+    json: Json = False,
 ) -> None:
     """Train what a study still lacks, then write its report."""
     from normlab import api
@@ -134,7 +138,8 @@ def run(
         memory_per_worker=memory_per_worker,
         shard=shard,
     )
-    streams.go_on_without_reader(_say_unread)
+    if not json:
+        streams.go_on_without_reader(_say_unread)
     chosen = api.load_study(
         study, seeds=seeds, overrides=parse_sets(sets), quick=quick, trust=trust or ()
     )
@@ -156,18 +161,21 @@ def run(
             listener=narrator,
         )
     found = api.results(chosen, runs=runs)
-    print_arms(found)
-    if len(found.claims):
-        print_verdicts(found.claims, where=f"`normlab claims {chosen.name} --json`")
-        console.print()
-    if summary.others:
-        console.print(
-            f"report: not yet: {counted(summary.others, 'other run')} of this study in the same "
-            "folder; the last one to end writes it",
-            soft_wrap=True,
-        )
+    if json:
+        _print_json(chosen, runs, narrator, found)
     else:
-        console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
+        print_arms(found)
+        if len(found.claims):
+            print_verdicts(found.claims, where=f"`normlab claims {chosen.name} --json`")
+            console.print()
+        if summary.others:
+            console.print(
+                f"report: not yet: {counted(summary.others, 'other run')} of this study in the "
+                "same folder; the last one to end writes it",
+                soft_wrap=True,
+            )
+        else:
+            console.print(f"report: {api.report(chosen, runs=runs)}", soft_wrap=True)
     if summary.interrupted:
         console.print(
             f"{summary.interrupted}: whole epochs are stored; the same command again goes on"
@@ -175,6 +183,33 @@ def run(
         raise typer.Exit(summary.exit_code)
     if summary.failed:
         raise typer.Exit(1)
+
+
+def _print_json(study: Study, runs: Path, narrator: _Narrator, found: Results) -> None:
+    """What the run did and found, for programs; writes the report first."""
+    from normlab import api
+    from normlab.cli.checking import judged_record
+    from normlab.cli.outputs.output import print_output
+    from normlab.cli.outputs.run import StudyRun
+    from normlab.cli.summary import summary_record
+    from normlab.study.stored import stored_claims
+
+    planned, summary = narrator.planned, narrator.summary
+    assert planned is not None
+    assert summary is not None
+    judged = judged_record(study.name, found.claims, stored_claims(runs / study.name))
+    print_output(
+        StudyRun,
+        **{key: judged[key] for key in ("name", "rehearsal", "variant", "claims", "check")},
+        **summary_record(planned.plan, summary),
+        warnings=planned.warnings,
+        code_changes=planned.code_changes,
+        findings=findings_record(api.lint(planned.plan)),
+        looks=narrator.looks,
+        arms=found.arms.to_dict("records"),
+        notices=found.notices,
+        report=None if summary.others else api.report(study, runs=runs),
+    )
 
 
 class _Narrator:
@@ -185,15 +220,22 @@ class _Narrator:
 
         self.runs, self.progress = runs, reporter()
         self.plan: Plan | None = None
+        self.planned: RunPlanned | None = None
+        self.summary: Summary | None = None
+        self.looks: list[dict[str, object]] = []
 
     def __call__(self, event: Event) -> None:
-        from normlab.study.events import RunEnded, RunPlanned
+        from normlab.study.events import LookTaken, RunEnded, RunPlanned
 
         self.progress(event)
         if isinstance(event, RunPlanned):
             self._introduce(event)
+            self.planned = event
         elif isinstance(event, RunEnded) and self.plan is not None:
             print_summary(self.plan, event.summary)
+            self.summary = event.summary
+        elif isinstance(event, LookTaken):
+            self.looks.append({k: v for k, v in vars(event).items() if k != "study"})
 
     def __enter__(self) -> Self:
         self.progress.__enter__()

@@ -30,11 +30,14 @@ def scoreboard(
 ) -> None:
     """Show every sentence of the sources: which study asks it, and with what verdict."""
     from normlab import api
-    from normlab.terminal import console, print_json, table
+    from normlab.terminal import console, table
 
     board = api.scoreboard(source, verdict=verdict)
     if json:
-        print_json(board.record())
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.scoreboard import SentencesAnswered
+
+        print_output(SentencesAnswered, **board.record())
         return
     console.print(str(board), soft_wrap=True)
     console.print()

@@ -60,7 +60,7 @@ def plan(
     from normlab.study import stored
     from normlab.study.costs import costs_of
     from normlab.study.fast_path import slow_bfloat16
-    from normlab.terminal import console, print_json
+    from normlab.terminal import console
     from normlab.wording import counted, state_counts
 
     chosen = api.load_study(
@@ -82,18 +82,20 @@ def plan(
     warnings = [slow] if slow else []
     claims = claims.assign(hours=costs.claims["hours"])
     if json:
-        plans = without_nan(claims.to_dict("records"))
-        record = {
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.plan import StudyPlanned
+
+        print_output(
+            StudyPlanned,
             **made.record.model_dump(mode="json"),
-            "states": states,
-            "claim_plans": plans,
-            "findings": findings_record(findings),
-            "warnings": warnings,
-            "code_changes": stored.changed_code(made, runs),
-            "data": data_records(made),
-            "costs": costs_record(costs),
-        }
-        print_json(record)
+            states=states,
+            claim_plans=without_nan(claims.to_dict("records")),
+            findings=findings_record(findings),
+            warnings=warnings,
+            code_changes=stored.changed_code(made, runs),
+            data=data_records(made),
+            costs=costs_record(costs),
+        )
         return
     console.print(f"{made.study.name}: {made.study.question}", soft_wrap=True)
     print_variant(variant_text(made.record))
@@ -169,14 +171,23 @@ def status(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     from normlab import api
     from normlab.records import FINISHED
     from normlab.study.stored import stored_name
-    from normlab.terminal import MOST_ROWS, console, fewer, print_json, print_lines, table
+    from normlab.terminal import MOST_ROWS, console, fewer, print_lines, table
     from normlab.wording import counted, state_counts
 
     name = stored_name(study, runs)
     found = api.status(name, runs=runs)
     if json:
-        record = {"name": found.name, "counts": found.counts, "trials": found.trials}
-        print_json(record | {"lost": found.lost, "at_work": found.at_work})
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.studies import StudyProgress
+
+        print_output(
+            StudyProgress,
+            name=found.name,
+            counts=found.counts,
+            trials=found.trials,
+            lost=found.lost,
+            at_work=found.at_work,
+        )
         return
     console.print(str(found), soft_wrap=True)
     if found.at_work > 1:
@@ -204,13 +215,16 @@ def verify(study: StudyName, runs: Runs = DEFAULT_RUNS, json: Json = False) -> N
     """Check the weights and predictions of finished trials against the hashes in the store."""
     from normlab import api
     from normlab.study.stored import stored_name
-    from normlab.terminal import console, print_json
+    from normlab.terminal import console
     from normlab.wording import counted
 
     name = stored_name(study, runs)
     found = api.verify(name, runs=runs)
     if json:
-        print_json({"name": name, "files": found.files, "lost": found.lost})
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.studies import FilesVerified
+
+        print_output(FilesVerified, name=name, files=found.files, lost=found.lost)
     else:
         lost = len(found.lost)
         console.print(
@@ -240,6 +254,7 @@ def report(
         ),
     ] = None,
     runs: Runs = DEFAULT_RUNS,
+    json: Json = False,
 ) -> None:
     """Write a study's report from what its last run stored."""
     from normlab import api
@@ -249,8 +264,18 @@ def report(
 
     name = stored_name(study, runs)
     print_stored_variant(runs / name, aside=True)
-    console.print(str(api.report(name, runs=runs)), soft_wrap=True)
+    page = api.report(name, runs=runs)
+    if not json:
+        console.print(str(page), soft_wrap=True)
     made = write_exports(runs / name, figures=figures, latex=latex, csv=csv)
+    if json:
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.studies import ReportWritten
+
+        print_output(
+            ReportWritten, name=name, report=page, written=made.written, not_drawn=made.not_drawn
+        )
+        return
     for path in made.written:
         console.print(str(path), soft_wrap=True)
     for figure, reason in made.not_drawn.items():

@@ -65,6 +65,42 @@ def print_summary(made: Plan, summary: Summary) -> None:
         )
 
 
+def summary_record(made: Plan, summary: Summary) -> dict[str, object]:
+    """The same for programs, with trials by arm and seed; see `normlab.cli.outputs.run`."""
+    from normlab.study.stored import lost_files
+
+    names = {
+        trial.id: {"arm": arm.label, "seed": trial.seed, "id": trial.id}
+        for arm, trial in made.record.by_seed()
+    }
+
+    def told(by_id: Mapping[str, object], key: str) -> list[dict[str, object]]:
+        return [{**name, key: by_id[trial]} for trial, name in names.items() if trial in by_id]
+
+    return {
+        "planned": summary.planned,
+        "trained": summary.trained,
+        "counts": summary.counts,
+        "failures": told(summary.failures, "reason"),
+        "invalid": told(summary.invalid, "reason"),
+        "restarted": told(summary.anew, "reason"),
+        "put_back": told(summary.put_back, "reason"),
+        "taken_over": sorted(summary.taken_over),
+        "replaced": told(summary.replaced, "equal"),
+        "mended": told(summary.mended, "equal"),
+        "not_mended": told(summary.not_mended, "reason"),
+        "lost": lost_files(made.record, summary.losses),
+        "adopted": summary.adopted,
+        "unreadable": summary.unreadable,
+        "elsewhere": summary.elsewhere,
+        "notes": summary.notes,
+        "shard": summary.shard,
+        "left": summary.left,
+        "others": summary.others,
+        "interrupted": summary.interrupted,
+    }
+
+
 def _done(summary: Summary) -> str:
     """What was trained, in a sentence."""
     from normlab.wording import counted, state_counts

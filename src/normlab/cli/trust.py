@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from normlab.cli.options import StudyName
+from normlab.cli.options import Json, StudyName
 
 
 def trust(
@@ -14,17 +14,25 @@ def trust(
     revoke: Annotated[
         bool, typer.Option("--revoke", help="Take it back: the file's code may not run.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Trust a study file as it is now: the data, models and norms it names may be imported."""
     from normlab import api
     from normlab.own import locate
     from normlab.terminal import console
 
+    was = api.distrust_study(study) if revoke else None
+    modules = () if revoke else api.trust_study(study)
+    if json:
+        from normlab.cli.outputs.output import print_output
+        from normlab.cli.outputs.studies import StudyTrusted
+
+        found = [{"module": name, "file": locate(name) or None} for name in modules]
+        print_output(StudyTrusted, study=study, trusted=bool(modules), before=was, modules=found)
+        return
     if revoke:
-        was = api.distrust_study(study)
         console.print(f"{study} is not trusted" + ("" if was else ", and was not before"))
         return
-    modules = api.trust_study(study)
     if not modules:
         console.print(f"{study} names no code of yours: there is nothing to trust")
         return

@@ -119,7 +119,18 @@ class AlternativeRecord(Record):
 
 
 class AnalysisRecord(Record):
-    """How the study's results are judged; see `normlab.study.spec.Study.analysis`."""
+    """How the study's results are judged; see `normlab.study.spec.Study.analysis`.
+
+    Attributes:
+        metric: What is judged.
+        at: The epoch that counts.
+        margin: The smallest difference that matters, as the study file has it.
+        paired: Whether arms are compared seed by seed.
+        alpha: Error rate over all claims together.
+        looks: Seeds per arm at which claims are judged, where seeds are added.
+        spread: Standard deviation over seeds that is planned with before there are results.
+        alternatives: Other ways to analyse the claims.
+    """
 
     metric: str
     at: int | str
@@ -148,7 +159,12 @@ class TimeRecord(Record):
 
 
 class CellRecord(Record):
-    """A claim's sides within one cell of other factors; `cell` says which."""
+    """A claim's sides within one cell of other factors.
+
+    Attributes:
+        cell: Which one, in words.
+        sides: Labels of the arms of each side there.
+    """
 
     cell: str
     sides: tuple[tuple[str, ...], ...]
@@ -269,7 +285,14 @@ class ClaimRecord(Record):
 
 
 class UnresolvedClaim(Record):
-    """A claim about arms that this variant of the study does not have; `unresolved` says why."""
+    """A claim about arms that this variant of the study does not have.
+
+    Attributes:
+        name: Different from every other claim's.
+        kind: Of `normlab.stats.claims.CLAIMS`.
+        says: The source's sentence.
+        unresolved: Why the variant lacks it.
+    """
 
     name: str
     kind: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from normlab.errors import UserError
-from normlab.records import FINISHED
+from normlab.records import FINISHED, UNFINISHED
 from normlab.store import Loss, Store
 from normlab.store.plans import as_written, not_ours
 from normlab.study.files import find
@@ -78,6 +78,38 @@ def verdicts(folder: Path) -> pd.DataFrame:
 
     with as_written(folder):
         return claim_table(frames_of(folder, details=False))
+
+
+class StoredClaims(NamedTuple):
+    """What a stored plan says of its claims.
+
+    Attributes:
+        plan: The plan.
+        unfinished: Planned trials of each claim's arms that are still to be trained, by its name.
+        waiting: The same of claims that are judged only when all are: where seeds are added at
+            looks, a verdict is one of a look, and stays.
+    """
+
+    plan: PlanRecord
+    unfinished: dict[str, int]
+    waiting: dict[str, int]
+
+
+def stored_claims(folder: Path) -> StoredClaims:
+    """Which claims of the last run still wait for trials.
+
+    Raises:
+        UserError: It was never run there.
+    """
+    with as_written(folder), Store.read(folder) as store:
+        plan = store.plan()
+        states = store.states(list(plan.trials))
+    by_arm = {
+        arm.label: sum(states.get(trial.id) in UNFINISHED for trial in arm.trials)
+        for arm in plan.arms
+    }
+    unfinished = {claim.name: sum(by_arm[arm] for arm in claim.arms) for claim in plan.judged}
+    return StoredClaims(plan, unfinished, {} if plan.sequential else unfinished)
 
 
 class TrialProgress(TypedDict):
