@@ -17,7 +17,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def serve(
     runs: Annotated[
-        Path, typer.Argument(metavar="[RUNS]", help="Folder that holds the studies' runs.")
+        Path, typer.Argument(metavar="RUNS", help="Folder that holds the studies' runs.")
     ] = DEFAULT_RUNS,
     port: Annotated[
         int | None,
