@@ -1,6 +1,7 @@
 """Fixtures that several parts of the suite share."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from tests.kinds import EVERY_KIND
 
 torch.set_num_threads(1)
 
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+"""A browser: playwright's own is never downloaded."""
+
 DATA = os.environ.get("NORMLAB_DATA") or str(Path(__file__).parents[2] / "shared" / "data")
 """Where the real data sets lie, if they are here at all."""
 
@@ -26,6 +32,22 @@ DATA = os.environ.get("NORMLAB_DATA") or str(Path(__file__).parents[2] / "shared
 def _config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads or writes what the user trusts."""
     monkeypatch.setenv("NORMLAB_CONFIG", str(tmp_path_factory.mktemp("config")))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """How pytest-playwright starts its browser."""
+    return {
+        "executable_path": CHROMIUM,
+        "args": [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-background-networking",
+            "--disable-component-update",
+            # This machine under another name, as after DNS rebinding; nothing else has an address.
+            "--host-resolver-rules=MAP rebound.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        ],
+    }
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,12 +16,9 @@ from normlab.store import Store, TrialRow
 from normlab.study.plan import make_plan
 from normlab.study.runner import run_plan
 from normlab.study.spec import Study
+from tests.conftest import CHROMIUM
 from tests.kinds import EVERY_KIND, with_figures
 from tests.plans import plan_of
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
 
 
 class Links(HTMLParser):

@@ -19,8 +19,9 @@ from normlab.records.plan import PlanRecord
 from normlab.reports import html, write_exports, write_report
 from normlab.reports.html import shown_trials
 from normlab.store import Store
+from tests.conftest import CHROMIUM
 from tests.large import plan_of_arms, store_of
-from tests.reports.test_html import CHROMIUM, dump, specifications
+from tests.reports.test_html import dump, specifications
 
 ARMS = 210
 

@@ -21,6 +21,7 @@ from normlab.cli.published import published
 from normlab.cli.run import run
 from normlab.cli.schema import schema
 from normlab.cli.scoreboard import scoreboard
+from normlab.cli.serve import serve
 from normlab.cli.studies import plan, report, status, verify
 from normlab.cli.trust import trust
 from normlab.errors import UserError, end_word, fault_of_machine, os_words
@@ -43,6 +44,7 @@ app.command()(run)
 app.command()(status)
 app.command()(verify)
 app.command()(report)
+app.command()(serve)
 app.command()(claims)
 app.command("new-study")(new_study)
 app.command()(published)

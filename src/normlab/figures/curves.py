@@ -26,7 +26,8 @@ _TITLES = {
     "examples_per_second": "Training images per second",
 }
 _PERCENT = ("accuracy", "macro_f1", "micro_f1", "ece")
-_OF_SPLITS = (*_PERCENT, "loss")
+OF_SPLITS = (*_PERCENT, "loss")
+"""The metrics that each split has of its own."""
 
 
 class Curves(OfArms):
@@ -50,7 +51,7 @@ class Curves(OfArms):
         epochs = drawn_epochs(source.frames, self.labels(source))
         scale = 100.0 if self.metric in _PERCENT else 1.0
         columns: dict[str, str] = {"": self.metric}
-        if self.metric in _OF_SPLITS:
+        if self.metric in OF_SPLITS:
             columns = {SPLIT_TITLES[split]: f"{split}_{self.metric}" for split in self.splits}
         parts = [
             epochs[["arm", "epoch"]].assign(panel=panel, value=scale * epochs[column])
@@ -66,7 +67,7 @@ class Curves(OfArms):
 
     def reading(self, rows: pd.DataFrame) -> str:
         """Bands, and what the training curve is."""
-        if self.metric in _OF_SPLITS and SPLIT_TITLES["train"] in set(rows["panel"]):
+        if self.metric in OF_SPLITS and SPLIT_TITLES["train"] in set(rows["panel"]):
             return (
                 f"{READING} The training curve is a running one: each batch is scored before its "
                 "update."

@@ -57,7 +57,7 @@ def figures_of(frames: Frames, folder: Path | None = None) -> list[Shown]:
     source, listed = Source(frames, folder), frames.plan.figures
     if listed:
         return [_listed(source, record) for record in _with_effects(frames, listed)]
-    shown = [_shown(source, figure) for figure in _usual(frames)]
+    shown = [one_figure(source, figure) for figure in _usual(frames)]
     # Nobody asked for these: what has nothing to show yet is left out.
     return [figure for figure in shown if figure.drawn is not None]
 
@@ -75,10 +75,11 @@ def _listed(source: Source, record: FigureRecord) -> Shown:
     if record.unresolved:
         why = f"this variant of the study lacks it: {record.unresolved}"
         return replace(_not_drawn(kind, record.name, record.heading, why), source=record.source)
-    return _shown(source, kind.of(record), record.name)
+    return one_figure(source, kind.of(record), record.name)
 
 
-def _shown(source: Source, figure: Figure, name: str | None = None) -> Shown:
+def one_figure(source: Source, figure: Figure, name: str | None = None) -> Shown:
+    """A figure that is resolved, with its place in the page: its own name, or that given."""
     name = name or figure.name or figure.kind
     try:
         drawn = figure.draw(source)

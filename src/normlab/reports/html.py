@@ -6,10 +6,18 @@ import json
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import vl_convert
-from jinja2 import Environment, PackageLoader, StrictUndefined, UndefinedError
+from jinja2 import (
+    BaseLoader,
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    UndefinedError,
+)
 from markupsafe import Markup
 
 from normlab.errors import for_user, os_words
@@ -22,6 +30,7 @@ from normlab.frames.claim_words import margin_text, published_text
 from normlab.frames.collapses import collapse_table, never_learned, without_collapsed
 from normlab.frames.csv_text import csv_text
 from normlab.frames.effects import effect_table, robust_table
+from normlab.frames.in_progress import in_progress
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.published import published_notes, published_table
 from normlab.frames.scores import chance, measured
@@ -38,7 +47,17 @@ from normlab.reports.published import REHEARSAL, beside_text
 from normlab.stats.collapse import collapse_bar
 from normlab.store import Store, refuse_links
 from normlab.store.plans import as_written
-from normlab.wording import SHARE, interval, is_missing, number, percent, seeds_text, share_mark
+from normlab.wording import (
+    SHARE,
+    counted,
+    interval,
+    is_missing,
+    number,
+    percent,
+    rough_hours,
+    seeds_text,
+    share_mark,
+)
 
 MOST_EPOCHS = 200_000
 """Epochs of a study up to which a report has tables of each epoch: they are most of its time."""
@@ -67,19 +86,10 @@ def write_report(folder: Path) -> Path:
 
 
 def _write_report(folder: Path) -> Path:
-    with Store.read(folder) as store:
-        plan = store.plan()
-        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
-        details = whole or any(FIGURES[figure.kind].uses_details for figure in plan.figures)
-        frames = load_frames(store, plan, details=details)
-        ids = frames.trials["id"].tolist()
-        losses = store.losses(ids)
-        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
+    frames, lost, bare, whole = stored(folder)
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    lost = {loss.trial_id for loss in losses if loss.artifact.kind == "weights"}
-    bare = set(ids) - kept
     page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
@@ -108,6 +118,38 @@ def _write_report(folder: Path) -> Path:
         words = f"the report cannot be written to {folder}: {os_words(error)}"
         raise for_user(error, words) from None
     return path
+
+
+class Stored(NamedTuple):
+    """What a report is made of; see `render`."""
+
+    frames: Frames
+    lost: frozenset[str]
+    bare: frozenset[str]
+    whole: bool
+
+
+def stored(folder: Path, *, details: bool = True) -> Stored:
+    """Read a study's store for its report.
+
+    Args:
+        folder: The study's.
+        details: Read the diagnostics of epochs where the store is not too large, for its tables;
+            otherwise only where a figure shows some.
+
+    Raises:
+        UserError: The folder holds no runs, or something that normlab does not write.
+    """
+    with Store.read(folder) as store:
+        plan = store.plan()
+        whole = sum(store.epochs_done(list(plan.trials)).values()) <= MOST_EPOCHS
+        shows = any(FIGURES[figure.kind].uses_details for figure in plan.figures)
+        frames = load_frames(store, plan, details=(details and whole) or shows)
+        ids = frames.trials["id"].tolist()
+        losses = store.losses(ids)
+        kept = {row["trial_id"] for row in store.rows("artifacts", ids) if row["kind"] == "weights"}
+    lost = frozenset(loss.trial_id for loss in losses if loss.artifact.kind == "weights")
+    return Stored(frames, lost, frozenset(set(ids) - kept), whole)
 
 
 def _remove_older(tables: Path) -> None:
@@ -150,15 +192,34 @@ def render(
         bare: Ids of the trials that came here without weights: no link either.
         whole: Whether the tables of epochs are written beside it.
     """
-    environment = Environment(
-        loader=PackageLoader("normlab.reports"),
+    shown = context(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            shown,
+            script=Markup(bundle()),  # noqa: S704 (the library's own code)
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
+    )
+
+
+def environment(*further: BaseLoader) -> Environment:
+    """What the report's templates are rendered in: everything escaped, a missing name an error.
+
+    Args:
+        further: Loaders of other templates, which may include the report's parts.
+    """
+    made = Environment(
+        loader=ChoiceLoader([*further, PackageLoader("normlab.reports")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE, "MANY": MANY, "PAGE": _PAGE}
-    environment.filters |= {
+    made.globals |= {"REHEARSAL": REHEARSAL, "SHARE": SHARE, "MANY": MANY, "PAGE": _PAGE}
+    made.filters |= {
         "percent": percent,
         "interval": interval,
         "number": number,
@@ -166,10 +227,41 @@ def render(
         "value": value_text,
         "model": _model,
         "share_mark": share_mark,
+        "counted": counted,
+        "rough_hours": rough_hours,
     }
+    return made
+
+
+def context(
+    frames: Frames,
+    arms: pd.DataFrame,
+    effects: pd.DataFrame,
+    robust: pd.DataFrame,
+    folder: Path | None = None,
+    *,
+    lost: Collection[str] = (),
+    bare: Collection[str] = (),
+    whole: bool = True,
+    live: bool = False,
+) -> dict[str, object]:
+    """What `parts/body.html` shows of a study.
+
+    Args:
+        frames: The study.
+        arms: From `arm_table`.
+        effects: From `effect_table`.
+        robust: From `robust_table`.
+        folder: The study's folder, for figures of what the trials predicted.
+        lost: Ids of the trials whose weights are gone or damaged.
+        bare: Ids of the trials that came here without weights.
+        whole: Whether the tables of epochs are written beside the page.
+        live: Whether a server shows it, which has no files beside the page to link to; its
+            frames are `watched`.
+    """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
-    figures = [_figure(figure) for figure in figures_of(frames, folder)]
+    figures = [figure_shown(figure) for figure in figures_of(frames, folder)]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
     chosen = chosen_arms(frames)
@@ -178,40 +270,40 @@ def render(
     robust = robust[robust["arm"].isin(opened)]
     checks = check_table(frames)
     checks = checks[checks["arm"].isin(opened)]
-    return environment.get_template("report.html").render(
-        plan=frames.plan,
-        model=models.pop() if len(models) == 1 else None,
-        answer=found,
-        lead=_lead(figures, found),
-        rehearsal=" · rehearsal" if frames.plan.rehearsal else "",
-        judged_at=_judged_title(frames),
-        set_aside=never_learned(collapses) if frames.plan.rehearsal else [],
-        arms=_arms(frames, arms),
-        opened=[(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
-        linked_arms=opened,
-        how=chosen.how,
-        trials={arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
-        whole=whole,
-        linked=frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
-        checks={arm: group.to_dict("records") for arm, group in checks.groupby("arm")},
-        claims=_claims(frames),
-        published=_published(frames),
-        effects=effects.to_dict("records"),
-        robust=robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
-        collapsed=collapsed.to_dict("records"),
-        collapse_bar=collapse_bar(chance(frames)),
-        invalid=frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
-        states=frames.trials["state"].value_counts().to_dict(),
-        total=len(frames.trials),
-        lost=lost,
-        bare=bare,
-        shares=arms_with_shares(frames),
-        notices=notices(frames),
-        provenance=where_it_ran(frames),
-        figures=figures,
-        script=Markup(_bundle()),  # noqa: S704 (the library's own code)
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
+    return {
+        "plan": frames.plan,
+        "model": models.pop() if len(models) == 1 else None,
+        "answer": found,
+        "so_far": in_progress(frames) if frames.watched else None,
+        "lead": _lead(figures, found),
+        "rehearsal": " · rehearsal" if frames.plan.rehearsal else "",
+        "judged_at": _judged_title(frames),
+        "set_aside": never_learned(collapses) if frames.plan.rehearsal else [],
+        "arms": _arms(frames, arms),
+        "opened": [(at, arm) for at, arm in enumerate(frames.plan.arms, 1) if arm.label in opened],
+        "linked_arms": opened,
+        "how": chosen.how,
+        "trials": {arm: group.to_dict("records") for arm, group in shown.groupby("arm")},
+        "whole": whole,
+        "linked": frozenset(shown["id"]) if len(shown) < len(frames.trials) else None,
+        "checks": {arm: group.to_dict("records") for arm, group in checks.groupby("arm")},
+        "claims": _claims(frames),
+        "published": _published(frames),
+        "effects": effects.to_dict("records"),
+        "robust": robust.dropna(how="all", subset=robust.columns[1:]).to_dict("records"),
+        "collapsed": collapsed.to_dict("records"),
+        "collapse_bar": collapse_bar(chance(frames)),
+        "invalid": frames.trials[frames.trials["state"] == "invalid"].to_dict("records"),
+        "states": frames.trials["state"].value_counts().to_dict(),
+        "total": len(frames.trials),
+        "lost": lost,
+        "bare": bare,
+        "shares": arms_with_shares(frames),
+        "notices": notices(frames),
+        "provenance": where_it_ran(frames),
+        "figures": figures,
+        "live": live,
+    }
 
 
 def shown_trials(frames: Frames, arms: Collection[str]) -> pd.DataFrame:
@@ -262,7 +354,7 @@ def _model(arm: ArmRecord) -> str:
     return f"{arm.layers} layers with weights from image to class, {arm.classes} classes"
 
 
-def _figure(figure: Shown) -> dict[str, object]:
+def figure_shown(figure: Shown) -> dict[str, object]:
     """What the page needs of a figure; one that cannot be drawn has no specification."""
     shown: dict[str, object] = {
         "name": figure.name,
@@ -277,7 +369,22 @@ def _figure(figure: Shown) -> dict[str, object]:
     return {**shown, "spec": Markup(spec.replace("<", "\\u003c"))}  # noqa: S704
 
 
-def _bundle() -> str:
+def static_files() -> dict[str, str]:
+    """What a page that is served links to, by its name: the report writes the same into itself."""
+    loader = PackageLoader("normlab.reports")
+
+    def text(*names: str) -> str:
+        made = Environment()  # noqa: S701 (no template is rendered)
+        return "\n".join(loader.get_source(made, name)[0] for name in names)
+
+    return {
+        "report.css": text("report.css", "figures.css", "paged.css"),
+        "report.js": text("paged.js", "report.js"),
+        "vega.js": bundle(),
+    }
+
+
+def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, of the version the charts are written for."""
     script: str = vl_convert.javascript_bundle(
         None,  # type: ignore[arg-type]  # its stub forgets the documented default

@@ -174,6 +174,37 @@ class Reader:
         )
         return {row["trial_id"]: row["done"] for row in rows}
 
+    def plan_number(self) -> int:
+        """Which of the store's plans is that of the last run; 0 where there is none."""
+        row = self._one("SELECT coalesce(max(id), 0) AS number FROM studies")
+        return int(row["number"]) if row is not None else 0
+
+    def steps(self, trial_ids: Sequence[str]) -> list[sqlite3.Row]:
+        """How far the trials are, without what came of them.
+
+        Returns:
+            Rows of `id`, `state`, `reason`, `provenance`, `started_at`, `finished_at`.
+        """
+        return self._all(
+            "SELECT id, state, reason, provenance, started_at, finished_at FROM trials "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(trial_ids)),),
+        )
+
+    def epoch_times(self, trial_ids: Sequence[str]) -> dict[str, tuple[int, float]]:
+        """Number of stored epochs and seconds of their training; ids without any are left out."""
+        rows = self._all(
+            "SELECT trial_id, count(*) AS done, total(seconds) AS seconds FROM epochs "
+            "WHERE trial_id IN (SELECT value FROM json_each(?)) GROUP BY trial_id",
+            (json.dumps(list(trial_ids)),),
+        )
+        return {row["trial_id"]: (row["done"], row["seconds"]) for row in rows}
+
+    def number_of_looks(self) -> int:
+        """How often results were seen."""
+        row = self._one("SELECT count(*) AS number FROM looks")
+        return int(row["number"]) if row is not None else 0
+
     def artifacts(self, trial_id: str) -> list[Artifact]:
         """The files of a trial; where they lie, its id and their kinds say."""
         rows = self.rows("artifacts", [trial_id])

@@ -38,7 +38,7 @@ OUTPUTS: dict[str, str] = {
 }
 """Command -> module of this package and model in it."""
 
-WITHOUT: dict[str, str] = {}
+WITHOUT: dict[str, str] = {"serve": "it answers a browser until it is ended"}
 """Command that has no --json -> why."""
 
 
