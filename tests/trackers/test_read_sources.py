@@ -1,5 +1,6 @@
 """Which tool a source is of, and what is said where it is of none."""
 
+import random
 import sqlite3
 from pathlib import Path
 
@@ -101,3 +102,27 @@ def test_a_log_that_nobody_has_open_is_read_and_nothing_is_left_beside_it(tmp_pa
     writer.close()
     assert run.metrics["acc"].values == (0.75,)
     assert {path.name for path in elsewhere.iterdir()} == {"p.db", "p.db-wal"}
+
+
+@pytest.mark.parametrize("tool", ["mlflow", "trackio"])
+def test_no_damage_of_a_database_ends_in_a_traceback(tmp_path: Path, tool: str) -> None:
+    source = tmp_path / "p.db"
+    if tool == "mlflow":
+        made.mlflow(source, made.mlflow_run("a"), "INSERT INTO params VALUES ('seed', '1', 'a')")
+    else:
+        made.trackio(source, ROW, [("i", "a", {"seed": 1})])
+    whole = source.read_bytes()
+    draw = random.Random(0)
+    refused = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        # Most of a database is empty: what it says stands at the ends of its pages.
+        places = [at for at, byte in enumerate(whole) if byte]
+        for _ in range(draw.randrange(1, 12)):
+            content[draw.choice(places)] = draw.randrange(256)
+        source.write_bytes(content)
+        try:
+            read_runs(source)
+        except UserError:  # anything else fails the test
+            refused += 1
+    assert refused  # some of it was damage

@@ -87,7 +87,8 @@ def reading(path: Path, read: Callable[[sqlite3.Connection], Found]) -> Found:
                 found = read(connection)
             if is_alone or _looks(path) == before:
                 return found
-    except sqlite3.Error as error:
+    # A damaged name in the schema makes a message of SQLite's that is no text.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise UserError(
             f"{shown(str(path))} cannot be read: it is a damaged database, or one that takes too "
             f"long ({error})"
