@@ -36,6 +36,7 @@ CONTENTS = {
         "docs/own-norm",
         "docs/claims",
         "docs/other-tools",
+        "docs/live",
         "docs/figures",
         "docs/lint",
         "docs/from-python",

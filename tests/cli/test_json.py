@@ -52,6 +52,7 @@ CALLS = {
     "check norm": "check norm batch",
     "claims": "claims tiny --runs {runs}",
     "data build": "data build caltech25",
+    "export": "export tiny weights --to safetensors --runs {runs}",
     "export-trials": "export-trials made.trials.gz tiny --runs {runs}",
     "import-trials": "import-trials {trials} --into runs/tiny",
     "list": "list",

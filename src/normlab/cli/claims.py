@@ -106,7 +106,8 @@ def claims(
         console.print("the study makes no claims")
     if source is not None and not json:
         print_left_out(found.attrs["left_out"])
-        print_notes(found.attrs["notes"])
+        if len(found):  # they are about the verdicts
+            print_notes(found.attrs["notes"])
     if check:
         result = stored_check(without_nan(found.to_dict("records")), stored)
         print_check(result)
