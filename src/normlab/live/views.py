@@ -16,7 +16,6 @@ from normlab.live.looking import Progress
 from normlab.live.watching import Trouble
 from normlab.reports.html import environment
 from normlab.text import shown
-from normlab.wording import counted, rough_hours
 
 _BY_NAME = get_args(Curves.model_fields["metric"].annotation)
 METRICS: Mapping[str, str] = {
@@ -62,7 +61,6 @@ class Views:
 
     def __init__(self) -> None:
         self._templates: Environment = environment(PackageLoader("normlab.live"))
-        self._templates.filters |= {"rough_hours": rough_hours, "counted": counted}
 
     def index(self, studies: Iterable[Progress | Trouble]) -> str:
         """All studies of the folder."""
