@@ -79,7 +79,7 @@ class Site:
         self.runs, self.runner = runs, runner
         self.clock, self.drawer, self.keys = Clock(), Drawer(), Keys()
         self.watcher = Watcher(runs, self.drawer, self.clock)
-        self.pages = Pages(self.watcher)
+        self.pages = Pages(self.watcher, first_drawing=60.0)  # also on a loaded machine
         self.entered = 0
         self.app = guarded(self.pages, ADDRESS, self.keys, self._enter)
 

@@ -183,10 +183,8 @@ def test_a_page_does_not_wait_for_a_long_drawing(
 ) -> None:
     import threading
 
-    from normlab.live import app
-
     ended, drawn = threading.Event(), site.drawer.body
-    monkeypatch.setattr(app, "_FIRST_DRAWING", 0.05)
+    monkeypatch.setattr(site.pages, "first_drawing", 0.05)
     assert _FIRST_DRAWING > 1
 
     def slow(folder: Path) -> object:

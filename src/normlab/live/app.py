@@ -32,7 +32,6 @@ PORT = 8321
 """Where the server listens if nothing else is asked for, or on one of the next ports."""
 _NEXT = 20
 _FIRST_DRAWING = 3.0
-"""Seconds that a study's page waits for its first drawing."""
 _KINDS = {".js": "text/javascript", ".css": "text/css"}
 _OURS = ("live.js", "live.css")
 _HTML = "text/html"
@@ -45,10 +44,12 @@ class Pages:
 
     Args:
         watcher: The studies.
+        first_drawing: Seconds that a study's page waits for its first drawing.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, *, first_drawing: float = _FIRST_DRAWING) -> None:
         self.watcher, self.views = watcher, Views()
+        self.first_drawing = first_drawing
         self._static: dict[str, Page] = {}
         self._progress: dict[str, tuple[object, str, Page]] = {}
 
@@ -95,7 +96,7 @@ class Pages:
     async def study(self, request: Request) -> Response:
         """A study's page, with its report as soon as there is one."""
         watched = await self._watched(request.path_params["name"])
-        body = await self.watcher.body(watched, _FIRST_DRAWING)
+        body = await self.watcher.body(watched, self.first_drawing)
         content, version = (body.content, _bare(body.etag)) if body else ("", "")
         page = Page.of(self.views.study(_found(watched), content, version))
         return _answered(request, page, version)
@@ -117,7 +118,7 @@ class Pages:
     async def body(self, request: Request) -> Response:
         """A study's report as HTML."""
         watched = await self._watched(request.path_params["name"])
-        body = await self.watcher.body(watched, _FIRST_DRAWING)
+        body = await self.watcher.body(watched, self.first_drawing)
         if body is None:
             return self._refused(Refusal(503, "The report is being drawn."))
         return _answered(request, body, _bare(body.etag))
