@@ -1,7 +1,9 @@
 """A folder of studies made by hand, and the pages as a browser that is in, or is not, gets them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +59,24 @@ class Clock:
         return self.now
 
 
+class Loop:
+    """A loop in a thread of its own: where a browser was driven before, this one has a loop."""
+
+    def __init__(self) -> None:
+        self._thread, self._runner = ThreadPoolExecutor(1), asyncio.Runner()
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self._thread.submit(self._runner.run, work).result()
+
+    def close(self) -> None:
+        self._thread.submit(self._runner.close).result()
+        self._thread.shutdown()
+
+
 class Browser:
     """Asks an application in the loop that its server would run in, and keeps cookies."""
 
-    def __init__(self, app: ASGIApp, runner: asyncio.Runner) -> None:
+    def __init__(self, app: ASGIApp, runner: Loop) -> None:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8321")
         self._runner = runner
@@ -75,7 +91,7 @@ class Browser:
 class Site:
     """A server without a socket, and browsers."""
 
-    def __init__(self, runs: Path, runner: asyncio.Runner) -> None:
+    def __init__(self, runs: Path, runner: Loop) -> None:
         self.runs, self.runner = runs, runner
         self.clock, self.drawer, self.keys = Clock(), Drawer(), Keys()
         self.watcher = Watcher(runs, self.drawer, self.clock)
@@ -114,7 +130,7 @@ def runs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(runs: Path) -> Iterator[Site]:
-    with asyncio.Runner() as runner:
+    with closing(Loop()) as runner:
         made = Site(runs, runner)
         yield made
         made.watcher.close()
