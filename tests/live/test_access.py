@@ -1,13 +1,13 @@
 """Who is let in, and what every answer says."""
 
-import asyncio
+from contextlib import closing
 from http.cookies import SimpleCookie
 
 import pytest
 
 from normlab.live import access
 from normlab.live.access import HEADERS, POLICY, Access, Address, Keys
-from tests.live.conftest import Browser, Site
+from tests.live.conftest import Browser, Loop, Site
 
 ROUTES = [
     "/",
@@ -240,5 +240,5 @@ def test_the_door_stands_before_the_pages() -> None:
         raise AssertionError("a stranger came through")
 
     app = Access(never, Address("127.0.0.1", 8321), Keys(), lambda found: found.reason)
-    with asyncio.Runner() as runner:
+    with closing(Loop()) as runner:
         assert Browser(app, runner).get("/study/first").status_code == 403
