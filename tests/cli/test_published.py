@@ -101,7 +101,7 @@ def test_the_table_is_kept_as_csv_latex_and_markdown(normlab: Run, tmp_path: Pat
         rows = list(csv.DictReader(stream))
     assert len(rows) == 7 * 3
     assert {row["published"] for row in rows} >= {"99.58", "0.0151"}
-    assert r"99.58 & 99.55 & 99.50 to 99.61 & 3 & $-$0.03" in (
+    assert r"\num{99.58} & \num{99.55} & \numrange{99.50}{99.61} & \num{3} & \num{-0.03}" in (
         tmp_path / "t" / "published.tex"
     ).read_text(encoding="utf-8")
     markdown = (tmp_path / "t" / "published.md").read_text(encoding="utf-8")

@@ -55,9 +55,9 @@ _PREAMBLE = (
     r"\usepackage{booktabs, siunitx}",
     r"\sisetup{separate-uncertainty = true, retain-explicit-plus = true}",
 )
-HALF_WIDTH = (
+INTERVALS = (
     "± is half the width of the 95 % t-interval of the mean over seeds, which is no standard "
-    "deviation"
+    "deviation; limits in brackets are those of an interval that ends at 0 or 100 %"
 )
 
 
@@ -132,7 +132,6 @@ def arms_typeset(frames: Frames) -> Table:
             arm["arm"],
             str(arm["finished"]),
             _with_half(arm["test_mean"], arm["test_low"], arm["test_high"]),
-            interval((arm["test_low"], arm["test_high"])),
             _with_half(arm["validation_mean"], arm["validation_low"], arm["validation_high"]),
             percent(arm["train_mean"]),
             percent(arm["gap"]),
@@ -147,10 +146,10 @@ def arms_typeset(frames: Frames) -> Table:
     if (table["together"] > 1).any():
         seconds += f" (* {SHARE})"
     names = (
-        "Seeds", "Test accuracy, %", "95 % interval", "Validation, %", "Train (running), %",
-        "Gap, points", "Macro F1, %", "ECE, %", seconds, "Parameters",
+        "Seeds", "Test accuracy, %", "Validation, %", "Train (running), %", "Gap, points",
+        "Macro F1, %", "ECE, %", seconds, "Parameters",
     )  # fmt: skip
-    note = HALF_WIDTH if any("±" in cell for row in rows for cell in row[1:]) else ""
+    note = INTERVALS if any(re.search("±| to ", row[n]) for row in rows for n in (2, 3)) else ""
     return Table([("Arm", "l"), *((name, "r") for name in names)], rows, note=note)
 
 
