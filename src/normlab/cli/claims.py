@@ -89,7 +89,7 @@ def claims(
             test_images=test_images,
         )
     else:
-        _refuse_options(map_, names, group, selected_on, ends)
+        _refuse_options(map_, names, group, selected_on, ends, test_images)
         name = stored_name(str(study or study_file), runs)
         stored = stored_claims(runs / name)  # before the verdicts: a trial may end meanwhile
         found = api.claims(name, runs=runs)
@@ -117,6 +117,6 @@ def claims(
 def _refuse_options(*given: object) -> None:
     if any(given):
         raise UserError(
-            "--map, --names, --group, --selected-on and --ends are for trials run elsewhere: they "
-            "need --from"
+            "--map, --names, --group, --selected-on, --ends and --test-images are for trials run "
+            "elsewhere: they need --from"
         )
