@@ -51,7 +51,10 @@ EVERY = 2.0
 EPOCHS = 20
 _PLACE = {"device": "cpu", "chip": "a chip", "threads": 1}
 _TICK = os.sysconf("SC_CLK_TCK")
-_TURN = 10.0  # seconds with pages, then without
+_WITHOUT, _WITH = 5.0, 30.0
+"""Seconds without pages, then with them, in turns."""
+_TRIED = 10.0
+"""Seconds with pages, where `--seconds` is too few for a turn of `_WITH`."""
 
 
 # -- the store and its writer --------------------------------------------------------------------
@@ -239,10 +242,9 @@ class Pages:
 
 def first_report(server: Server, name: str) -> None:
     """Wait until the first report is drawn."""
+    connection = server.connection()
     while True:
-        answer, _ = server.ask(
-            server.connection(), f"/study/{name}/body", {"cookie": server.cookie}
-        )
+        answer, _ = server.ask(connection, f"/study/{name}/body", {"cookie": server.cookie})
         if answer.status == 200:
             return
         time.sleep(1)
@@ -272,10 +274,10 @@ def load(given: argparse.Namespace, runs: Path) -> dict[str, object]:
         waits: list[float] = []
         turns: list[tuple[float, float]] = []
         while seconds < given.seconds:
-            time.sleep(_TURN / 2)
+            time.sleep(_WITHOUT)
             began, before = time.time(), server.cpu()
             with Pages(server, "live", given.pages) as pages:
-                time.sleep(min(_TURN, given.seconds) if given.seconds < 60 else 3 * _TURN)
+                time.sleep(_WITH if given.seconds >= 2 * _WITH else min(_TRIED, given.seconds))
             turns.append((began, time.time()))
             seconds += turns[-1][1] - began
             cpu += server.cpu() - before

@@ -1,6 +1,5 @@
 """The findings pages say what their CSV files say."""
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +11,7 @@ from typer.testing import CliRunner
 from normlab.cli import app
 from normlab.errors import UserError
 from normlab.study.released import released
+from tests.scripts import script
 
 FOLDER = Path(__file__).parents[1] / "docs" / "findings"
 PAGES = sorted(path.name for path in FOLDER.glob("source-*.md"))
@@ -19,12 +19,7 @@ PAGES = sorted(path.name for path in FOLDER.glob("source-*.md"))
 
 @pytest.fixture(scope="module")
 def derive() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("derive", FOLDER / "derive.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(FOLDER / "derive.py")
 
 
 def test_every_source_has_a_page() -> None:

@@ -3,11 +3,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.processes import started, until_first_checkpoint
 
 from normlab.store import DATABASE
 
@@ -247,27 +247,16 @@ def test_help_imports_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_ctrl_c_stores_what_is_done_and_exits_with_130(tmp_path: Path, workers: str) -> None:
-    command = [sys.executable, "-m", "normlab", "run", "digits-norms", "--set", "epochs=200"]
-    process = subprocess.Popen(
-        [*command, "--workers", workers],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # Whoever runs the tests in the background may have had SIGINT ignored for them.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )
-    checkpoints = tmp_path / "runs" / "digits-norms" / "checkpoints"
-    deadline = time.monotonic() + 60
-    while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    words = ("run", "digits-norms", "--set", "epochs=200", "--workers", workers)
+    process = started(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    folder = tmp_path / "runs" / "digits-norms"
+    until_first_checkpoint(folder)
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: whole epochs are stored" in out
     assert "Traceback" not in out
-    assert list(checkpoints.glob("*.pt"))
+    assert list(folder.glob("checkpoints/*.pt"))
 
 
 def test_an_invalid_trial_is_said_everywhere_and_counts_for_nothing(

@@ -7,19 +7,17 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.processes import NORMLAB, started, until_first_checkpoint
 
 from normlab.errors import SignalledError
 from normlab.store import DATABASE, Store
 from normlab.store.migrations import MIGRATIONS
 
 Run = Any
-NORMLAB = (sys.executable, "-m", "normlab")
 ASSETS = Path(__file__).parents[1] / "store" / "assets"
 SMALL = "question: q\nbase: {data: digits, model: digits-small, epochs: 1}\nseeds: 1\n"
 
@@ -130,23 +128,6 @@ def test_a_damaged_prediction_file_costs_its_figure_and_not_the_report(
     assert "Left out: 1 trial whose predictions are missing or damaged." in page
 
 
-def listening() -> None:
-    """Hear every signal, also where the suite itself runs under nohup or in the background."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def started(folder: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*NORMLAB, *words],
-        cwd=folder,
-        text=True,
-        start_new_session=True,
-        preexec_fn=None if os.name == "nt" else listening,  # noqa: PLW1509
-        **options,
-    )
-
-
 @pytest.mark.skipif(os.name == "nt", reason="has no such signals")
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize(
@@ -159,9 +140,7 @@ def test_a_signal_ends_a_run_as_ctrl_c_does_with_its_word(
     words = ("run", "digits-norms", "--set", "epochs=200", "--workers", workers)
     process = started(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     folder = tmp_path / "runs" / "digits-norms"
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("checkpoints/*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until_first_checkpoint(folder)
     os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number

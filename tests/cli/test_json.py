@@ -6,19 +6,17 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from jsonschema import Draft202012Validator
+from tests.cli.processes import started, until_first_checkpoint
+from tests.commands import COMMANDS
 from tests.profiles import RATES
 
 import normlab as package
 from normlab import api, streams
-from normlab.cli import app
 from normlab.cli.outputs import OUTPUTS, WITHOUT
 from normlab.cli.outputs.schema import schema_of
 from normlab.study import profiling
@@ -39,15 +37,6 @@ published:
 """
 
 
-def commands(group: Any, *words: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, *words, name)
-        else:
-            yield " ".join([*words, name]), command
-
-
-COMMANDS = dict(commands(typer.main.get_command(app)))
 CALLS = {
     "check norm": "check norm batch",
     "claims": "claims tiny --runs {runs}",
@@ -243,19 +232,9 @@ def test_a_document_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_interrupted_says_so_in_its_document(tmp_path: Path) -> None:
-    command = "run digits-norms --set epochs=300 --workers 1 --json"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "normlab", *command.split()],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    checkpoints = tmp_path / "runs" / "digits-norms" / "checkpoints"
-    deadline = time.monotonic() + 60
-    while not list(checkpoints.glob("*.pt")) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    words = "run digits-norms --set epochs=300 --workers 1 --json".split()
+    process = started(tmp_path, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until_first_checkpoint(tmp_path / "runs" / "digits-norms")
     os.killpg(process.pid, signal.SIGTERM)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 143

@@ -1,23 +1,18 @@
 """The profiles in the guide to performance: whole, and written by their script."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.scripts import script
 
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
 def profiles() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("profiles", DOCS / "profiles.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(DOCS / "profiles.py")
 
 
 def test_the_page_has_the_whole_output_of_each_command(profiles: ModuleType) -> None:

@@ -4,16 +4,14 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
+from tests.commands import COMMANDS
 
 import normlab
-from normlab.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "public-api.md").read_text(encoding="utf-8")
@@ -27,17 +25,6 @@ EVENTS = [
 ]
 CLASSES = {name: getattr(normlab, name) for name in NAMES if name not in FUNCTIONS}
 CLASSES |= {f"events.{name}": getattr(normlab.events, name) for name in EVENTS}
-
-
-def commands(group: Any, *words: str) -> Iterator[tuple[str, Any]]:
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from commands(command, *words, name)
-        else:
-            yield " ".join([*words, name]), command
-
-
-COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 def rows(section: str) -> list[list[str]]:

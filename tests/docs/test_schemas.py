@@ -1,6 +1,5 @@
 """The published schemas: those of the models, and never one key fewer."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -8,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tests.scripts import script
 
 from normlab.cli.outputs import OUTPUTS
 
@@ -17,12 +17,7 @@ PAGE = (DOCS / "json.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def schemas() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("schemas", DOCS / "schemas.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(DOCS / "schemas.py")
 
 
 @pytest.mark.parametrize("command", OUTPUTS)

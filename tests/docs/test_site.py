@@ -1,6 +1,5 @@
 """The documentation site: it builds strictly, has every public name, and no page is left out."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tests.scripts import script
 
 pytest.importorskip("sphinx", reason="needs the extra 'docs'")
 pytest.importorskip("myst_parser", reason="needs the extra 'docs'")
@@ -38,12 +38,7 @@ def build(source: Path, out: Path, *options: str, path: Path | None = None) -> t
 
 
 def imported(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script(DOCS / f"{name}.py")
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,14 @@
 """A smaller run of benchmarks/planted.py: the same cells and bounds, fewer studies."""
 
-import importlib.util
 import math
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from tests.scripts import script
 
 STUDIES = 1000
 ROOT = Path(__file__).parents[2]
-
-
-def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("planted", ROOT / "benchmarks" / "planted.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PLANTED = benchmark()
+PLANTED = script(ROOT / "benchmarks" / "planted.py")
 MOST = 0.05 + 3 * math.sqrt(0.05 * 0.95 / STUDIES)
 """What a true 5 % shows at most in so many studies."""
 

@@ -26,9 +26,9 @@ class Check:
     """Verdicts, counted.
 
     Attributes:
-        supported: Claims that are.
-        refuted: Claims that are.
-        open: Claims that are inconclusive, or are not to be judged yet.
+        supported: How many claims are supported.
+        refuted: How many claims are refuted.
+        open: How many claims are inconclusive, or not to be judged yet.
         not_in_variant: Claims whose arms this variant of the study lacks.
         exploratory: How many of the supported and refuted were not made before the results.
         why_open: Why those that are open are, by their name.
@@ -118,7 +118,7 @@ def print_check(check: Check) -> None:
 def judged_record(
     name: str, claims: pd.DataFrame, stored: StoredClaims | None = None
 ) -> dict[str, Any]:
-    """Verdicts for programs: what `normlab.cli.outputs.claims.ClaimsJudged` has.
+    """Verdicts for programs, as in `normlab.cli.outputs.claims.ClaimsJudged`.
 
     Args:
         name: The study's.
@@ -136,8 +136,6 @@ def judged_record(
         "variant": None if stored is None else variant_text(stored.plan),
         "check": {"exit_code": check.exit_code, **asdict(check)},
         "claims": [row | {"unfinished": unfinished.get(row["claim"], 0)} for row in rows],
-        "notes": claims.attrs.get("notes", []),
-        "left_out": claims.attrs.get("left_out", []),
     }
 
 

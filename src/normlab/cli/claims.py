@@ -99,7 +99,12 @@ def claims(
         from normlab.cli.outputs.claims import ClaimsJudged
         from normlab.cli.outputs.output import print_output
 
-        print_output(ClaimsJudged, **judged_record(name, found, stored))
+        print_output(
+            ClaimsJudged,
+            **judged_record(name, found, stored),
+            notes=found.attrs.get("notes", []),
+            left_out=found.attrs.get("left_out", []),
+        )
     elif len(found):
         print_verdicts(found)
     else:

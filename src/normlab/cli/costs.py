@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from normlab.cli.verdicts import without_nan
 from normlab.text import shown
 from normlab.wording import bytes_text, counted, flops_text, hours_text, number, short_hours
 
@@ -79,7 +78,7 @@ def costs_record(costs: Costs) -> dict[str, object]:
             | {"trials": costs.trials[arm.arm], "trials_left": costs.trials_left[arm.arm]}
             for arm in costs.arm_costs
         ],
-        "claims": without_nan(costs.claims.to_dict("records")),
+        "claims": costs.claims.to_dict("records"),
     }
 
 

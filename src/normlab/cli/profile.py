@@ -82,7 +82,7 @@ def profile_record(found: Profile) -> dict[str, object]:
         "batch": found.training.batch,
         "steps": found.training.steps,
         "disturbed": found.is_disturbed,
-        "rates": asdict(found.rates),
+        "rates": found.rates,
         "training": training,
         "step": part_rows(found.training.parts),
         "trial": part_rows(found.trial_parts),

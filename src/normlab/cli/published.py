@@ -9,7 +9,6 @@ import typer
 
 from normlab.cli.options import DEFAULT_RUNS, Json, Runs, StudyName
 from normlab.cli.variant import print_stored_variant
-from normlab.cli.verdicts import without_nan
 
 _HEAD = 16  # characters of a head before it wraps
 
@@ -42,7 +41,7 @@ def published(
             rehearsal=found.rehearsal,
             heading=found.heading,
             notes=found.notes,
-            rows=without_nan(found.rows.to_dict("records")),
+            rows=found.rows.to_dict("records"),
         )
         return
     if not len(found.rows):

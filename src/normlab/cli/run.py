@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from normlab.answers import Results
     from normlab.study.engines.machines import EngineName
     from normlab.study.events import Event, RunPlanned
-    from normlab.study.plan import Plan
     from normlab.study.spec import Study
+    from normlab.study.stored import StoredClaims
     from normlab.study.summary import Summary
 
 
@@ -122,6 +122,7 @@ def run(
     from normlab import api
     from normlab.study.runner import RunOptions
     from normlab.study.session import train
+    from normlab.study.stored import stored_claims
     from normlab.terminal import console
     from normlab.wording import counted
 
@@ -160,9 +161,11 @@ def run(
             max_seeds=max_seeds,
             listener=narrator,
         )
+    # Before the verdicts: another run of the folder may end a trial meanwhile.
+    stored = stored_claims(runs / chosen.name) if json else None
     found = api.results(chosen, runs=runs)
     if json:
-        _print_json(chosen, runs, narrator, found)
+        _print_json(chosen, runs, narrator, found, stored)
     else:
         print_arms(found)
         if len(found.claims):
@@ -185,22 +188,22 @@ def run(
         raise typer.Exit(1)
 
 
-def _print_json(study: Study, runs: Path, narrator: _Narrator, found: Results) -> None:
+def _print_json(
+    study: Study, runs: Path, narrator: _Narrator, found: Results, stored: StoredClaims | None
+) -> None:
     """What the run did and found, for programs; writes the report first."""
     from normlab import api
     from normlab.cli.checking import judged_record
     from normlab.cli.outputs.output import print_output
     from normlab.cli.outputs.run import StudyRun
     from normlab.cli.summary import summary_record
-    from normlab.study.stored import stored_claims
 
     planned, summary = narrator.planned, narrator.summary
     assert planned is not None
     assert summary is not None
-    judged = judged_record(study.name, found.claims, stored_claims(runs / study.name))
     print_output(
         StudyRun,
-        **{key: judged[key] for key in ("name", "rehearsal", "variant", "claims", "check")},
+        **judged_record(study.name, found.claims, stored),
         **summary_record(planned.plan, summary),
         warnings=planned.warnings,
         code_changes=planned.code_changes,
@@ -219,7 +222,6 @@ class _Narrator:
         from normlab.progress import reporter
 
         self.runs, self.progress = runs, reporter()
-        self.plan: Plan | None = None
         self.planned: RunPlanned | None = None
         self.summary: Summary | None = None
         self.looks: list[dict[str, object]] = []
@@ -231,8 +233,8 @@ class _Narrator:
         if isinstance(event, RunPlanned):
             self._introduce(event)
             self.planned = event
-        elif isinstance(event, RunEnded) and self.plan is not None:
-            print_summary(self.plan, event.summary)
+        elif isinstance(event, RunEnded) and self.planned is not None:
+            print_summary(self.planned.plan, event.summary)
             self.summary = event.summary
         elif isinstance(event, LookTaken):
             self.looks.append({k: v for k, v in vars(event).items() if k != "study"})
@@ -258,17 +260,16 @@ class _Narrator:
         plan = planned.plan
         for line in planned.code_changes:
             console.print(line, soft_wrap=True)
-        if self.plan is None:
-            print_warnings(planned.warnings)
-        if self.plan is None:
-            print_lost_lines(plan.record)
-        if self.plan is None and (rule := other_rule(plan, self.runs)) is not None:
+        if self.planned is not None:  # more seeds, at a look
+            return
+        print_warnings(planned.warnings)
+        print_lost_lines(plan.record)
+        if (rule := other_rule(plan, self.runs)) is not None:
             console.print(f"note: {rule}", soft_wrap=True)
-        if self.plan is None and not plan.study.rehearsal:
+        if not plan.study.rehearsal:
             where = f"`normlab plan {plan.study.name} --json`"
             print_hopeless(claim_plans(plan, self.runs, released=False), where=where)
             print_findings(api.lint(plan), where=where)
-        self.plan = plan
 
 
 def _say_unread(error: OSError) -> None:

@@ -30,7 +30,7 @@ from normlab.cli.variant import (
     print_variant,
     variant_text,
 )
-from normlab.cli.verdicts import print_claim_plans, without_nan
+from normlab.cli.verdicts import print_claim_plans
 from normlab.errors import UserError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def plan(
             StudyPlanned,
             **made.record.model_dump(mode="json"),
             states=states,
-            claim_plans=without_nan(claims.to_dict("records")),
+            claim_plans=claims.to_dict("records"),
             findings=findings_record(findings),
             warnings=warnings,
             code_changes=stored.changed_code(made, runs),

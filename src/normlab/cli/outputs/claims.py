@@ -13,8 +13,8 @@ class ClaimJudged(Part):
     """A claim and its verdict. Numbers have the metric's own unit and sign.
 
     Accuracies and F1 scores are fractions of 1, losses nats, times seconds or a fraction of one.
-    All but `claim`, `kind`, `says`, `verdict`, `unfinished` and `reason` is null where this variant
-    of the study lacks the claim's arms.
+    All but `claim`, `kind`, `says`, `verdict`, `unfinished` and `reason` are null where this
+    variant of the study lacks the claim's arms.
 
     Attributes:
         claim: Its name.
@@ -30,7 +30,7 @@ class ClaimJudged(Part):
         p: Of the test, adjusted to the family of claims.
         alpha: That p is compared with.
         margin: The smallest difference that matters; of a time a fraction of it.
-        seeds: Fewest of its arms that count.
+        seeds: Seeds that count, of its arm with the fewest.
         seeds_to_settle: How many it would take, from what is known; null where settled or unknown.
         measured: The estimate and its interval in words.
         sentence: The verdict as a plain sentence.
@@ -70,9 +70,9 @@ class ClaimsChecked(Part):
 
     Attributes:
         exit_code: 0 all supported, 1 one is refuted, 3 none refuted and one open, 2 no claims.
-        supported: Claims that are.
-        refuted: Claims that are.
-        open: Claims that are inconclusive, or are not to be judged yet.
+        supported: How many claims are supported.
+        refuted: How many claims are refuted.
+        open: How many claims are inconclusive, or not to be judged yet.
         not_in_variant: Claims whose arms this variant of the study lacks: they count for nothing.
         exploratory: How many of the supported and refuted were not made before the results.
         why_open: Why those that are open are, by their name.

@@ -8,7 +8,7 @@ from pydantic import ConfigDict
 
 from normlab.cli.outputs.data import PlannedData
 from normlab.cli.outputs.output import Count, Output, Part, Plain
-from normlab.cli.outputs.studies import TrialState
+from normlab.records import TrialState
 from normlab.records.plan import PlanRecord
 
 Source = Literal["stored", "probe", "scaled", "elsewhere"]

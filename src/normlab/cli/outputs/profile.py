@@ -67,8 +67,8 @@ class TrainingTimed(Part):
         first_build: Making model and optimizer for the first time in a process.
         build: And each time from then on.
         first_steps: What the first steps take beyond later ones.
-        evaluation: Scoring an image.
-        diagnostics: Of an epoch.
+        evaluation: Scoring one image.
+        diagnostics: The diagnostics of an epoch.
         processor: Seconds of a core that the process had for each second of an undisturbed step.
     """
 

@@ -139,7 +139,7 @@ class StudyRun(Output):
         invalid: Trials that did not do what their recipe declares; the same.
         restarted: Trials whose epochs from before could not be gone on from.
         put_back: Trials that the machine could not train, pending again; exit code 1.
-        taken_over: Trials that another run took over, as this one stood still.
+        taken_over: Ids of trials that another run took over, because this one stood still.
         replaced: Trials of other machines that were trained here.
         mended: Trials that were trained again for their lost files.
         not_mended: Trials of which that failed, as they were; exit code 1.

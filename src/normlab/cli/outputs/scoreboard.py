@@ -16,7 +16,7 @@ class StudyScale(Part):
     Attributes:
         study: Its name.
         scale: How near to what its source ran; null where nothing was released.
-        seeds: Fewest of its arms; null where nothing was released.
+        seeds: Seeds of its arm with the fewest; null where nothing was released.
         differs: What makes it less than full, in words.
         changed: What else is not the source's, in words.
     """
@@ -37,7 +37,7 @@ class ClaimAsked(Part):
         kind: Such as `better`; see docs/claims.md.
         decides: Whether the sentence's verdict rests on it.
         verdict: Null where no trials of the whole study were released.
-        seeds: Fewest of its arms; null where nothing was released.
+        seeds: Seeds of its arm with the fewest; null where nothing was released.
         scale: Of what was released.
         measured: In words; null without a verdict.
         exploratory: Why it is no claim made before the results; null where it is one.
@@ -60,7 +60,7 @@ class SentenceAnswered(Part):
     """A sentence of a source and what became of it.
 
     Attributes:
-        number: Of the sentence.
+        number: The sentence's number.
         sentence: What the source has.
         source: The source's letter, or `all`.
         quoted: Whether the sentence is the source's own words.
@@ -68,7 +68,7 @@ class SentenceAnswered(Part):
         study: The study that answers or shows it; null where none does.
         claim: The claim that decides; null where none asks.
         verdict: Of the claims of that study, which must hold together; null where none is judged.
-        seeds: Fewest of an arm that it rests on; null where nothing was released.
+        seeds: Seeds of the arm with the fewest that it rests on; null where nothing was released.
         scale: Of what was released of that study; null where nothing was.
         reason: Of the verdict, or why there is none.
         note: What else must be known.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from normlab.cli.outputs.output import Output, Part
+from normlab.records import TrialState
 
-TrialState = Literal[
-    "pending", "running", "interrupted", "complete", "diverged", "invalid", "failed"
-]
+ShownState = Literal[TrialState, "interrupted"]
 
 
 class LostFile(Part):
@@ -47,7 +46,7 @@ class TrialProgress(Part):
     arm: str
     seed: int
     id: str
-    state: TrialState
+    state: ShownState
     epochs: int
     of: int | None
     reason: str | None
