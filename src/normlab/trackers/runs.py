@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from normlab.text import shown
+
 COMPLETE, RUNNING, FAILED, KILLED = "complete", "running", "failed", "killed"
-STATES = (COMPLETE, RUNNING, FAILED, KILLED)
+"""How a run stands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +18,7 @@ class Series:
     """One metric of one run.
 
     Attributes:
-        steps: Ascending; of a step that was logged twice the last value is here.
+        steps: Ascending, one at least; of a step that was logged twice the last value is here.
         values: As many; NaN and infinities are as they were logged.
     """
 
@@ -31,10 +34,9 @@ class Run:
         id: The tool's, of one source no two the same.
         name: What people call it; the id where it has none.
         group: The experiment or project.
-        state: Of `STATES`.
+        state: `COMPLETE`, `RUNNING`, `FAILED` or `KILLED`.
         params: Flattened with dots, as text.
         metrics: By the tool's names.
-        parent: The id of the run that this one is nested in, "" where there is none.
     """
 
     id: str
@@ -43,7 +45,6 @@ class Run:
     state: str
     params: Mapping[str, str] = field(repr=False)
     metrics: Mapping[str, Series] = field(repr=False)
-    parent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,8 @@ class Runs:
         tool: Its name in `normlab.trackers.read.READERS`.
         runs: In the order in which they began, where that is known.
         left_out: Runs that are not in `runs`.
-        notes: Sentences on runs that were read in part, as from a damaged file.
+        notes: Sentences on runs that were read in part, as from a damaged file, and on what was not
+            read at all.
     """
 
     path: Path
@@ -99,6 +101,21 @@ class Points:
         if steps == self.steps:
             return Series(steps=tuple(steps), values=tuple(self.values))
         return Series(steps=tuple(steps), values=tuple(last[step] for step in steps))
+
+
+def all_series(points: Mapping[str, Points]) -> dict[str, Series]:
+    """The metrics of a run, their names shown; one without a point is not there."""
+    return {shown(name): of.series() for name, of in points.items() if of.steps}
+
+
+def same_series(one: Series | None, other: Series | None) -> bool:
+    """Whether two runs, or two names of one run, have the same points; NaN is the same as NaN."""
+    if one is None or other is None:
+        return one is other
+    return one.steps == other.steps and all(
+        a == b or (math.isnan(a) and math.isnan(b))
+        for a, b in zip(one.values, other.values, strict=True)
+    )
 
 
 def series(points: Iterable[tuple[int, float]]) -> Series:
