@@ -99,7 +99,7 @@ def test_trials_run_elsewhere_are_judged(normlab: Run, file: str, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("claims",), "name one study"),
+        (("claims",), "name one study: `claims STUDY`, or `claims STUDY --from SOURCE`"),
         (("claims", "digits-norms"), "has no runs"),
         (("run", "digits-norms", "--max-seeds", "5"), "--max-seeds needs --until-settled"),
         (("run", "digits-norms", "--until-settled", "--seeds", "2"), "leave --seeds out"),

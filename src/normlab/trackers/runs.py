@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from normlab.errors import UserError, listing
 from normlab.text import shown
 
 COMPLETE, RUNNING, FAILED, KILLED = "complete", "running", "failed", "killed"
 """How a run stands."""
+_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,23 @@ class Runs:
     runs: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
+
+
+def of_group(runs: Runs, group: str | None) -> list[Run]:
+    """The runs of an experiment or project; None takes all.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    found = [run for run in runs.runs if group in {None, run.group}]
+    if not found and group is not None:
+        groups = list(dict.fromkeys(run.group for run in runs.runs))
+        more = len(groups) - _MOST_SHOWN
+        raise UserError(
+            f"{runs.path} has no experiment or project '{group}'; there are: "
+            f"{listing(groups[:_MOST_SHOWN]) or 'none'}{f' and {more} more' if more > 0 else ''}"
+        )
+    return found
 
 
 class Points:
