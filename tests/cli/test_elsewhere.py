@@ -72,10 +72,12 @@ def test_a_study_file_written_for_a_store_judges_it(
     normlab: Run, store: str, tmp_path: Path
 ) -> None:
     told = ("--from", store, "--map", "test_accuracy=val/acc")
-    code, out, _ = normlab("new-study", *told)
-    assert code == 0
+    code, out, err = normlab("new-study", *told)
+    assert (code, err) == (0, "")
     path = tmp_path / "norms.yaml"
-    assert "norms.yaml" in out
+    command = f"normlab claims norms.yaml --from {store} --map test_accuracy=val/acc"
+    assert f"# Judge them: {command}\n" in out
+    assert out.endswith(f"written: norms.yaml. State its claims, then:\n{command}\n")
     assert yaml.safe_load(path.read_text())["factors"] == {"norm": ["batch", "none"]}
     code, out, _ = normlab("claims", "--study", str(path), *told)
     assert code == 0

@@ -9,7 +9,7 @@ import pytest
 from normlab import api
 from normlab.errors import UserError
 from normlab.frames import Frames, claim_table, frames_from_csv
-from normlab.frames.external_table import number, plain_name, read_table
+from normlab.frames.external_table import number, plain_name, read_table, whole
 from normlab.frames.scores import images, score_array
 from normlab.study.resolve import outline
 from normlab.study.spec import Study
@@ -266,3 +266,28 @@ def test_the_line_of_a_row_is_the_file_s(tmp_path: Path) -> None:
     path.write_text('a,b\n\n"x\ny",1\nz,2\n')
     read = read_table(path, ["a", "b"], ["b"])
     assert read.lines == (3, 5)
+
+
+def test_seeds_keep_their_last_digit_and_end_at_64_bits(tmp_path: Path) -> None:
+    seeds = [2**53, 2**53 + 1, 2**63 - 1]
+    path = tmp_path / "t.csv"
+    rows = [f"{arm},{seed},0.{seed % 7}5" for arm in ("batch", "none") for seed in seeds]
+    path.write_text("\n".join(["norm,seed,test_accuracy", *rows]))
+    assert frames_from_csv(path, outline(study())).plan.seeds == tuple(seeds)
+    path.write_text(path.read_text().replace(f"{2**63 - 1}", f"{2**63}"))
+    with pytest.raises(
+        UserError, match=f"line 4: seed is {2**63}: a whole number from 0 to {2**63 - 1} is needed"
+    ):
+        frames_from_csv(path, outline(study()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("9,007,199,254,740,993", 2**53 + 1), ("9007199254740993.0", 2**53 + 1), ("1e3", 1000),
+        ("9007199254740992.5", None), ("1.5", None), ("1e400", None), ("", None), ("a", None),
+        ("-3", -3), ("1e300", int(1e300)), ("1e-999999999", None),
+    ],
+)  # fmt: skip
+def test_a_whole_number_is_exact(text: str, value: int | None) -> None:
+    assert whole(text, comma=False) == value

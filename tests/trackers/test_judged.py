@@ -1,6 +1,9 @@
 """Claims judged on a source: what is said beside the verdicts, and on trials that others ran."""
 
 import csv
+import dataclasses
+import errno
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,8 @@ from tests.trackers.made_runs import SCORES, of, run, runs, study
 
 import normlab
 from normlab.errors import UserError
-from normlab.trackers import judged
+from normlab.trackers import judged, sketch
+from normlab.trackers.runs import LeftOut
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -31,7 +35,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     others = [run(f"o{i}", {"lr": i}) for i in range(5)]
     found = of([*runs("val_acc"), *others])
     monkeypatch.setattr("normlab.trackers.read.read_runs", lambda source: found)
-    monkeypatch.setattr("normlab.trackers.sketch.read_runs", lambda source: found)
+    monkeypatch.setattr(sketch, "read_runs", lambda source: found)
     return folder
 
 
@@ -55,7 +59,7 @@ def test_what_is_left_out_and_not_known_stands_beside_the_verdicts(store: Path) 
 
 
 def test_a_table_s_columns_are_told_or_asked(table: Path) -> None:
-    with pytest.raises(UserError, match="'accuracy' does not say of which images"):
+    with pytest.raises(UserError, match="'accuracy' does not say which images"):
         normlab.claims_from(table, study())
     found = normlab.claims_from(table, study(), map={"test_accuracy": "accuracy"})
     assert found["estimate"][0] == pytest.approx(sum(SCORES["batch"]) / 3 - sum(SCORES["none"]) / 3)
@@ -151,6 +155,57 @@ def test_a_study_file_is_written_for_a_store_and_judges_it(store: Path, tmp_path
     assert file.read_text() == text
 
 
+def test_the_command_in_a_study_file_is_one_that_a_shell_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = of(runs("val acc here"))
+    monkeypatch.setattr(sketch, "read_runs", lambda source: found)
+    source, file = tmp_path / "my runs", tmp_path / "of them.yaml"
+    source.mkdir()
+    told = {"test_accuracy": "val acc here"}
+    normlab.new_study(source, out=file, map=told, names="{norm}-s{seed}", group="g")
+    (line,) = [line for line in file.read_text().splitlines() if "Judge them" in line]
+    assert shlex.split(line.removeprefix("# Judge them: ")) == [
+        "normlab", "claims", str(file), "--from", str(source), "--map",
+        "test_accuracy=val acc here", "--names", "{norm}-s{seed}", "--group", "g",
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="no experiment or project 'h'; there are: g"):
+        normlab.new_study(source, out=tmp_path / "h.yaml", map=told, group="h")
+
+
+def test_what_is_not_looked_at_stands_in_the_study_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = [LeftOut(run=f"r{i}", reason="it was deleted") for i in range(2)]
+    going = run("now", {"norm": "batch", "seed": 9}, state="running")
+    found = dataclasses.replace(
+        of([*runs("test_acc"), going], left_out=lost), notes=("q.db cannot be read",)
+    )
+    monkeypatch.setattr(sketch, "read_runs", lambda source: found)
+    (tmp_path / "s").mkdir()
+    text = normlab.new_study(tmp_path / "s", out=tmp_path / "s.yaml").read_text()
+    assert text.splitlines()[1:4] == [
+        "# Left out: 2 runs: it was deleted.",
+        "# Left out: 1 run: failed, killed or still running.",
+        "# q.db cannot be read.",
+    ]
+    monkeypatch.setattr(sketch, "read_runs", lambda source: of([], left_out=lost))
+    with pytest.raises(UserError, match=r"has no finished runs\. Left out: 2 runs: it was deleted"):
+        normlab.new_study(tmp_path / "s", out=tmp_path / "t.yaml")
+
+
+def test_a_study_file_is_written_whole_or_not_at_all(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("normlab.files.os.fsync", full)
+    with pytest.raises(UserError, match=r"w\.yaml cannot be written: No space left on device"):
+        normlab.new_study(store, out=store.parent / "w.yaml")
+    assert [path.name for path in store.parent.iterdir()] == ["store"]
+
+
 def test_a_metric_of_validation_alone_is_what_the_claim_is_about(store: Path) -> None:
     text = normlab.new_study(store, out=store.parent / "v.yaml").read_text()
     assert "metric: validation_accuracy" in text
@@ -159,7 +214,7 @@ def test_a_metric_of_validation_alone_is_what_the_claim_is_about(store: Path) ->
 
 def test_names_of_runs_make_the_factors(store: Path) -> None:
     file = normlab.new_study(store, out=store.parent / "n.yaml", names="{norm}-s{seed}", map=TOLD)
-    assert '--names "{norm}-s{seed}"' in file.read_text()
+    assert "--names '{norm}-s{seed}'\n" in file.read_text()
     assert judge(file, store, names="{norm}-s{seed}", map=TOLD) == ["supported"]
 
 
@@ -196,7 +251,7 @@ def test_arms_that_are_no_grid_are_written_out(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("seed,test_accuracy\n0,0.9\n1,0.8\n", "no parameter takes several values"),
-        ("norm,seed\na,0\nb,1\n", "no metric there is test_accuracy"),
+        ("norm,seed\na,0\nb,1\n", "no metric is certain to be test_accuracy; there are none"),
         ("norm,seed,accuracy\na,0,0.9\nb,1,0.8\n", "--map test_accuracy=accuracy"),
         ("", "it is empty"),
     ],

@@ -106,7 +106,7 @@ def test_a_dotted_component_is_a_level() -> None:
     cells = made.table.cells
     assert cells.groupby("arm", sort=False)["seed"].nunique().tolist() == [2, 2, 2]
     assert [(one["reason"], one["runs"]) for one in made.left_out] == [
-        ("norm is '{kind: group, groups: 16}', no level of the study's", 2)
+        ("its norm is no level of the study's", 2)
     ]
 
 
@@ -118,24 +118,45 @@ def test_a_level_that_other_runs_set_may_be_unset() -> None:
         for p in (None, 0.1)
         for seed in (0, 1)
     ]
-    arms = mapped(found, study(factors=factor, claims=[claim])).table.cells["arm"]
-    assert arms.nunique() == 2
+    made = mapped(found, study(factors=factor, claims=[claim]))
+    assert made.table.cells["arm"].nunique() == 2
+    assert made.notes == [
+        "2 runs set no 'dropout': they count as null (--group takes one experiment or project)."
+    ]
 
 
 @pytest.mark.parametrize(
     ("metric", "asked", "words"),
     [
-        ("accuracy", {}, r"'accuracy' does not say of which images.*--map test_accuracy=accuracy"),
-        ("eval/acc", {}, r"eval/acc \(6 runs\).*--map test_accuracy=eval/acc"),
-        ("val_acc", {}, r"'val_acc' is of other images.*--map test_accuracy=val_acc"),
-        ("speed", {}, r"they have speed \(6 runs\).*--map test_accuracy=NAME"),
+        (
+            "accuracy",
+            {},
+            r"no metric is certain to be test_accuracy; there are: accuracy \(6 runs\)\. 'accuracy' "
+            r"does not say which images it was measured on; if it is test_accuracy: "
+            r"--map test_accuracy=accuracy, or --map test_accuracy_percent=accuracy if it is in perc",
+        ),
+        ("eval/acc", {}, r"eval/acc \(6 runs\).*--map test_accuracy=eval/acc,"),
+        (
+            "val acc",
+            {},
+            r"'val acc' was measured on other images.*--map 'test_accuracy=val acc', or",
+        ),
+        ("speed", {}, r"there are: speed \(6 runs\).*one of them is test_accuracy: --map test_acc"),
         ("speed", {"map": {"test_accuracy": "acc"}}, "no run of the study has a metric 'acc'"),
-        ("test_acc", {"map": {"norm": "layer"}}, "no run has a parameter 'layer'; there are: norm"),
+        (
+            "test_acc",
+            {"map": {"norm": "layer"}},
+            "no run has a parameter 'layer'; their parameters: norm, s",
+        ),
         ("test_acc", {"map": {"nrm": "norm"}}, r"--map: unknown name 'nrm'.*'norm'"),
         ("test_acc", {"names": "{nrm}"}, r"--names: unknown name 'nrm'"),
         ("test_acc", {"names": "{norm}{norm}"}, "is there twice"),
         ("test_acc", {"names": "batch"}, "has no field"),
-        ("test_acc", {"names": "x-{norm}"}, "6 the name does not fit --names.*batch-s0"),
+        (
+            "test_acc",
+            {"names": "x-{norm}"},
+            r"6 runs: the name does not fit --names \(such as 'batch-s0'\)",
+        ),
         ("test_acc", {"group": "h"}, "no experiment or project 'h'; there are: g"),
         ("test_acc", {"selected_on": "train"}, "--selected-on: unknown choice 'train'"),
         ("test_acc", {"ends": "x"}, "--ends: unknown choice 'x'"),
@@ -191,7 +212,7 @@ def test_every_run_that_does_not_count_is_counted_with_its_reason() -> None:
     found = trials_table(source, outline(study()), Asked())
     assert {one["reason"]: one["examples"] for one in found.left_out} == {
         "no parameter 'norm'": ["other"],
-        "norm is 'layer', no level of the study's": ["layer"],
+        "its norm is no level of the study's": ["layer"],
         "no seed": ["unseeded"],
         "its seed is no whole number from 0 on": ["odd"],
         "no metric test_acc": ["bare"],
@@ -205,6 +226,111 @@ def test_every_run_that_does_not_count_is_counted_with_its_reason() -> None:
     frames = frames_from_table(found.table, outline(study()))
     (row,) = claim_table(frames).to_dict("records")
     assert row["left_out"].startswith("1 failed")
+
+
+def test_many_values_of_other_studies_are_one_reason() -> None:
+    others = [run(f"o{i}", {"norm": f"n{i}", "seed": 0}) for i in range(50)]
+    named = [run(f"a{i}", {"model": f"m{i}", "seed": 0}) for i in range(50)]
+    assert [one["runs"] for one in mapped([*runs("test_acc"), *others]).left_out] == [50]
+    (left,) = mapped(
+        [run(one.name, {**one.params, "model": one.params["norm"]}, one.metrics)
+         for one in runs("test_acc")] + named,
+        study(arms=[{"label": n, "set": {"norm": n}} for n in SCORES], factors={}),
+        map={"arm": "model"},
+    ).left_out  # fmt: skip
+    assert left == {
+        "reason": "its arm is none of the study's", "runs": 50, "examples": ["a0", "a1", "a2"],
+    }  # fmt: skip
+
+
+def test_runs_of_other_studies_do_not_tell_what_a_seed_is_called() -> None:
+    bare = [run(f"r{i}", {"norm": one.params["norm"]}, one.metrics)
+            for i, one in enumerate(runs("test_acc", epochs=1))]  # fmt: skip
+    others = [run(f"o{i}", {"random_seed": i}, {"test_acc": curve(0.9)}) for i in range(3)]
+    made = mapped([*bare, *others])
+    assert [(one["reason"], one["runs"]) for one in made.left_out] == [("no parameter 'norm'", 3)]
+    assert made.notes == ["No run says its seed: runs are numbered within their arm."]
+    np.testing.assert_allclose(scores([*bare, *others]), WANTED)
+
+
+def test_a_seed_that_some_runs_of_the_study_lack_is_not_made_up() -> None:
+    found = runs("test_acc")
+    found[0] = run("r", {"norm": "batch"}, found[0].metrics)
+    (left,) = mapped(found).left_out
+    assert (left["reason"], left["examples"]) == ("no seed", ["r"])
+
+
+def test_seeds_keep_their_last_digit_and_end_at_64_bits() -> None:
+    big = [2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64]
+    found = [
+        run(f"{norm}{i}", {"norm": norm, "seed": seed}, {"test_acc": curve(SCORES[norm][i % 3])})
+        for norm in SCORES
+        for i, seed in enumerate(big)
+    ]
+    made = mapped(found)
+    (left,) = made.left_out
+    assert left["reason"] == "its seed is above 9223372036854775807"
+    assert left["examples"] == ["batch3", "batch4", "none3"]
+    frames = frames_from_table(made.table, outline(study()))
+    assert frames.plan.seeds == tuple(big[:3])
+    np.testing.assert_allclose(score_array(frames, "test_accuracy", "last"), WANTED)
+
+
+def test_a_step_of_many_digits_is_a_step() -> None:
+    far = 10**400
+    found = [
+        dataclasses.replace(one, metrics={"test_acc": curve(one.metrics["test_acc"].values[-1],
+                                                            start=far)})
+        for one in runs("test_acc")
+    ]  # fmt: skip
+    np.testing.assert_allclose(scores(found), WANTED)
+
+
+def test_a_run_that_begins_after_the_common_end_is_left_out() -> None:
+    def late(one: Run, at: float, *more: float) -> Run:
+        values = tuple(float(at + i) for i in range(3))
+        ends = more or one.metrics["test_acc"].values
+        return dataclasses.replace(one, metrics={
+            "epoch": Series(steps=(1, 2, 3), values=values),
+            "test_acc": Series(steps=(1, 2, 3), values=ends),
+        })  # fmt: skip
+
+    found = [late(one, 1) for one in runs("test_acc")]
+    found[1] = late(found[1], 7)
+    made = mapped(found, ends="common")
+    assert made.left_out == [
+        {"reason": "begins after epoch 3", "runs": 1, "examples": ["batch-s1"]}
+    ]
+    unseeded = [run(one.name, {"norm": one.params["norm"]}, one.metrics) for one in found]
+    assert mapped(unseeded, ends="common").left_out == made.left_out
+    found[1] = late(found[1], 7, 0.1, 0.2, math.nan)  # it counts with chance whenever it began
+    made = mapped(found, ends="common")
+    assert made.left_out == []
+    ends = made.table.cells
+    assert ends.loc[ends["state"] == "diverged", "seed"].tolist() == ["1"]
+
+
+def test_a_word_that_tells_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="--map epoch=ep: no run of the study has a metric 'ep'"):
+        mapped(runs("test_acc"), map={"epoch": "ep"})
+    with pytest.raises(UserError, match="--map state=st: a tool tells itself how its runs ended"):
+        mapped(runs("test_acc"), map={"state": "st"})
+
+
+def test_what_ends_in_no_number_is_the_same_in_both_names() -> None:
+    def lost(one: Run) -> Run:
+        # Each NaN is an object of its own, as a reader makes them: tuples take one object as equal.
+        of = {
+            name: Series(steps=(1, 2), values=(0.5, float("nan")))
+            for name in ("test_acc", "test/accuracy")
+        }
+        return dataclasses.replace(one, metrics=of)
+
+    found = [lost(one) for one in runs("test_acc")]
+    copy = dataclasses.replace(lost(found[0]), name="again")
+    made = mapped([*found, copy])
+    assert made.table.cells["state"].tolist().count("diverged") == 6
+    assert [one["examples"] for one in made.left_out] == [["again"]]
 
 
 def test_of_runs_of_one_seed_with_other_numbers_none_is_chosen() -> None:
@@ -303,7 +429,7 @@ def test_metrics_of_other_steps_stand_beside_the_claim_s() -> None:
         for one in runs("test_acc")
     ]
     assert mapped(shifted).notes == [
-        "Not read, as logged at other steps than test_acc: train_loss."
+        "Not read, because they were logged at other steps than test_acc: train_loss."
     ]
 
 
@@ -325,15 +451,25 @@ def test_runs_without_any_seed_are_numbered_but_not_paired() -> None:
 
 
 def test_nothing_of_the_study_says_what_there_is() -> None:
-    found = [run(f"r{i}", {"lr": i, "opt": "sgd"}, {"loss": curve(1)}) for i in range(4)]
-    with pytest.raises(
-        UserError,
-        match=r"4 runs of mlflow, and none.*4 no parameter 'norm' \(such as 'r0'\).*"
-        r"Parameters: there are: lr, opt.*--map FACTOR=PARAMETER.*--names",
-    ):
+    found = [run(f"r{i}", {"lr": i, "Opt": "sgd"}, {"loss": curve(1)}) for i in range(4)]
+    with pytest.raises(UserError) as raised:
         mapped(found)
-    with pytest.raises(UserError, match=r"0 runs of mlflow.*there are none"):
+    assert str(raised.value) == (
+        "store: 4 runs of mlflow, and none belongs to this study: 4 runs: no parameter 'norm' (such "
+        "as 'r0'). Their parameters: lr, Opt. Say which is which with --map FACTOR=PARAMETER, or "
+        'describe the run names: --names "{norm}-s{seed}"'
+    )
+    with pytest.raises(
+        UserError, match=r"1 run: no parameter 'norm'.*\. They have no parameters\."
+    ):
+        mapped([run("r")])
+    with pytest.raises(UserError, match="store has no runs of mlflow"):
         mapped([])
+    odd = [LeftOut(run=f"r{i}", reason=f"reason {i}") for i in range(6)]
+    with pytest.raises(
+        UserError, match=r"1 run: reason 3 \(such as 'r3'\); and 2 more reasons\. T"
+    ):
+        trials_table(of([], left_out=odd), outline(study()), Asked())
 
 
 def test_several_projects_are_named() -> None:

@@ -1,5 +1,6 @@
 """Which tool a source is of, and what is said where it is of none."""
 
+import itertools
 import random
 import sqlite3
 from pathlib import Path
@@ -102,6 +103,22 @@ def test_a_log_that_nobody_has_open_is_read_and_nothing_is_left_beside_it(tmp_pa
     writer.close()
     assert run.metrics["acc"].values == (0.75,)
     assert {path.name for path in elsewhere.iterdir()} == {"p.db", "p.db-wal"}
+
+
+def test_a_database_that_changes_while_it_is_copied_is_named_as_the_tool_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = made.trackio(tmp_path / "p.db", ROW)
+    sqlite3.connect(source).execute("PRAGMA journal_mode = wal").connection.close()
+    (tmp_path / "p.db-wal").write_bytes(b"x")
+    looks = itertools.count()
+    monkeypatch.setattr("normlab.store.copies._looks", lambda path: next(looks))
+    with pytest.raises(UserError) as raised:
+        read_runs(source)
+    assert str(raised.value) == (
+        f"{source} cannot be read: SQLite would make files beside it, and its files change too "
+        "fast to be copied: something is writing; try again"
+    )
 
 
 @pytest.mark.parametrize("tool", ["mlflow", "trackio"])

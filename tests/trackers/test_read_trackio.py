@@ -2,9 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
+import pytest
 from tests.trackers import made
 
+from normlab.errors import UserError
 from normlab.trackers.read import read_runs
 from normlab.trackers.runs import LeftOut
 
@@ -82,3 +85,33 @@ def test_a_damaged_run_is_left_out_and_the_others_are_read(tmp_path: Path) -> No
         LeftOut(run="deep", reason="a row of its metrics is damaged"),
         LeftOut(run="odd", reason="its configuration is damaged"),
     )
+
+
+def test_a_damaged_project_of_a_folder_is_named(tmp_path: Path) -> None:
+    made.trackio(tmp_path / "p.db", [("i", "a", 0, {"acc": 0.5})])
+    content = made.trackio(tmp_path / "q.db", [("j", "b", 0, {"acc": 0.5})] * 500).read_bytes()
+    (tmp_path / "q.db").write_bytes(content[:100] + b"\xff" * 9000)
+    found = read_runs(tmp_path)
+    assert [run.name for run in found.runs] == ["a"]
+    (note,) = found.notes
+    assert "q.db cannot be read: it is a damaged database" in note
+
+
+def test_a_file_that_cannot_be_opened_refuses_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.trackio(tmp_path / "p.db", [("i", "a", 0, {"acc": 0.5})])
+    (tmp_path / "secret").write_bytes(b"x")
+    of = Path.open
+
+    def opened(path: Path, *args: Any, **keys: Any) -> Any:
+        if path.name == "secret":
+            raise PermissionError(13, "Permission denied")
+        return of(path, *args, **keys)
+
+    monkeypatch.setattr(Path, "open", opened)
+    found = read_runs(tmp_path)
+    assert [run.name for run in found.runs] == ["a"]
+    assert found.notes == ("secret cannot be read: Permission denied",)
+    with pytest.raises(UserError, match="secret cannot be read: Permission denied"):
+        read_runs(tmp_path / "secret")

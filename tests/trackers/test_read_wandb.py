@@ -3,12 +3,14 @@
 import math
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.trackers import made
 
 from normlab.errors import UserError
-from normlab.trackers.read import read_runs, tool_of
+from normlab.trackers.read import read_runs, tool_of, wandb_log
 from normlab.trackers.read.wandb_log import DamagedError, records
 from normlab.trackers.runs import LeftOut
 
@@ -55,6 +57,25 @@ def test_without_its_package_a_log_is_refused_with_how_to_get_it(
     assert tool_of(tmp_path) == "wandb"
     with pytest.raises(UserError, match=r"package wandb.*pip install 'normlab\[trackers\]'"):
         read_runs(tmp_path)
+
+
+def test_a_log_that_cannot_be_opened_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run-a.wandb").write_bytes(made.wandb_log([b"x"]))
+    opened = Path.open
+
+    def denied(path: Path, *args: Any, **keys: Any) -> Any:
+        if path.suffix == ".wandb":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *args, **keys)
+
+    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(wandb_log, "needed", lambda *_, **__: SimpleNamespace(Record=None))
+    found = read_runs(tmp_path)
+    assert found.left_out == (
+        LeftOut(run="run-a.wandb", reason="its log cannot be read (Permission denied)"),
+    )
 
 
 CHART = """"Step","a - s1 - val/acc","a - s1 - val/acc__MIN","a - s1 - val/acc__MAX","b - val/acc","b - val/acc__MIN","b - val/acc__MAX"
@@ -112,8 +133,8 @@ def test_an_exported_table_has_a_run_per_row(tmp_path: Path) -> None:
     assert (first.metrics["val_acc"].steps, first.metrics["val_acc"].values) == ((0,), (0.5,))
     assert (second.id, second.name, second.state) == ("a (row 2)", "a", "failed")
     assert found.left_out == (
-        LeftOut(run="b", reason="its state is none of W&B's"),
-        LeftOut(run="c", reason="its row has too few or many cells"),
+        LeftOut(run="b", reason="its state is not one that W&B uses"),
+        LeftOut(run="c", reason="its row has too few or too many cells"),
     )
 
 

@@ -68,6 +68,7 @@ def test_event_files_of_one_run_are_one_and_damage_is_named(
     assert odd["name"] == r"odd/\x1b[2J"
     assert odd["metrics"] == {r"\x07": {"steps": [0], "values": [float("inf")]}}
     assert found["left_out"] == [
+        {"run": "anew", "reason": "it has no scalars"},
         {"run": "empty", "reason": "it has no scalars"},
         {"run": "text", "reason": "it has no scalars"},
     ]

@@ -47,3 +47,6 @@ damaged.write_bytes(content)
 (dest / "empty").mkdir()
 (dest / "empty" / "events.out.tfevents.1.host").write_bytes(b"")
 (dest / "link").symlink_to(dest / "longer")
+# All that was logged is void, and nothing was logged since.
+write(dest / "anew" / "events.out.tfevents.1.host", scalar(0, 0.5), scalar(1, 0.5))
+write(dest / "anew" / "events.out.tfevents.2.host", Event(step=0, session_log=start))

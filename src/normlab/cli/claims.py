@@ -72,7 +72,7 @@ def claims(
     from normlab.terminal import console
 
     if (study is None) == (study_file is None):
-        raise UserError("name one study: `claims STUDY`, or `claims --from FILE --study FILE`")
+        raise UserError("name one study: `claims STUDY`, or `claims STUDY --from SOURCE`")
     stored = None
     if source is not None:
         from normlab.trackers.asked import from_options

@@ -15,8 +15,7 @@ Maps = Annotated[
     typer.Option(
         "--map",
         metavar="OURS=THEIRS",
-        help="With --from: what a factor, seed, arm, epoch or metric of ours is called there; "
-        "repeatable.",
+        help="With --from: what the source calls a factor, seed, arm, epoch or metric; repeatable.",
     ),
 ]
 RunNames = Annotated[
@@ -24,7 +23,7 @@ RunNames = Annotated[
     typer.Option(
         "--names",
         metavar="PATTERN",
-        help='With --from: what names of runs are made of, such as "{norm}-s{seed}".',
+        help='With --from: the pattern of run names, such as "{norm}-s{seed}".',
     ),
 ]
 Group = Annotated[

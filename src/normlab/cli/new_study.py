@@ -22,7 +22,10 @@ def new_study(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.yaml", help="The file to write; by default named as SOURCE."),
+        typer.Option(
+            metavar="FILE.yaml",
+            help="The file to write; by default SOURCE's name with .yaml, in this folder.",
+        ),
     ] = None,
     map_: Maps = None,
     names: RunNames = None,
@@ -32,9 +35,11 @@ def new_study(
     """Write a study file for runs made elsewhere: their arms, and a claim to fill in."""
     from normlab import api
     from normlab.terminal import console
-    from normlab.trackers.asked import from_options
+    from normlab.trackers.asked import Asked, from_options
+    from normlab.trackers.sketch import claims_command
 
-    file = api.new_study(source, out=out, map=from_options(map_ or []), names=names, group=group)
+    asked = Asked(map=from_options(map_ or []), names=names, group=group)
+    file = api.new_study(source, out=out, map=asked.map, names=names, group=group)
     if json:
         from normlab.cli.outputs.claims import StudyWritten
         from normlab.cli.outputs.output import print_output
@@ -42,4 +47,5 @@ def new_study(
         print_output(StudyWritten, file=file, text=file.read_text(encoding="utf-8"))
         return
     console.print(file.read_text(encoding="utf-8"), soft_wrap=True)
-    console.print(f"written: {file}. State its claims, then: normlab claims {file} --from {source}")
+    console.print(f"written: {file}. State its claims, then:", soft_wrap=True)
+    console.print(claims_command(file, source, asked), soft_wrap=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from normlab.arms import is_number
 from normlab.errors import UserError, listing, nearest, unknown
-from normlab.frames.external_table import MISSING, Table, number, plain_name
+from normlab.frames.external_table import LARGEST, MISSING, Table, number, plain_name, whole
 from normlab.lazy import pandas as pd
 from normlab.recipe import value_text
 from normlab.records.plan import PlanRecord
@@ -140,16 +140,21 @@ def _numbers_repeats(read: Table, name: str, labels: pd.Series[str]) -> bool:
 
 
 def whole_numbers(read: Table, name: str, least: int) -> pd.Series[int]:
-    """A column of whole numbers from `least` on, none of them missing."""
+    """A column of whole numbers from `least` to `LARGEST`, none of them missing."""
     numbers = read.numbers(name)
     if numbers.isna().any():
         raise UserError(f"{read.path}: a row has no {read.said(name)}")
-    wrong = numbers[(numbers % 1 != 0) | (numbers < least)]
-    if len(wrong):
-        where, value = read.where(wrong.index[0]), wrong.iloc[0]
-        allowed = f"a whole number from {least} on is needed"
-        raise UserError(f"{where}: {read.said(name)} is {value:g}: {allowed}")
-    return numbers.astype(int)
+    found = []
+    for row, cell in enumerate(read.cells[name]):
+        value = whole(str(cell), comma=read.comma and isinstance(cell, str))
+        if value is None or not least <= value <= LARGEST:
+            end = f"to {LARGEST}" if value is not None and value > LARGEST else "on"
+            raise UserError(
+                f"{read.where(row)}: {read.said(name)} is {cell}: a whole number from {least} "
+                f"{end} is needed"
+            )
+        found.append(value)
+    return pd.Series(found, index=read.cells.index, dtype="int64")
 
 
 def check_unique(table: pd.DataFrame, keys: list[str], path: Path) -> None:

@@ -30,6 +30,8 @@ PERCENT = "_percent"
 """At the end of a column's name: numbers of 100."""
 _WIDEST = 1_000_000  # characters in a cell
 _GREATEST = 1e38  # beyond it 32 bits overflow
+LARGEST = 2**63 - 1
+"""The largest whole number of a seed or an epoch: what 64 bits hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +150,16 @@ def read_table(
     return Table(path=path, cells=cells, lines=tuple(lines), written=written, comma=comma)
 
 
+def header(path: Path, known: Iterable[str]) -> dict[str, str]:
+    """What a file calls its columns, by the names that are known; its rows are not looked at.
+
+    Raises:
+        UserError: It cannot be read, is empty, or has two columns of one name.
+    """
+    titles, _, _, _ = _split(path, _text(path), most=0)
+    return _names(path, titles, known, {})[1]
+
+
 def number(text: str, *, comma: bool) -> float | None:
     """A cell as a number, NaN where it is empty; None if it is no number."""
     if text.lower() in MISSING:
@@ -156,6 +168,22 @@ def number(text: str, *, comma: bool) -> float | None:
     if plain is not None:
         return float(plain)
     return float(text) if text.lower().lstrip("+-") in {"inf", "infinity"} else None
+
+
+def whole(text: str, *, comma: bool) -> int | None:
+    """A cell as a whole number, to its last digit where a float would round it; None if it is none.
+
+    Of numbers far beyond `LARGEST` the digits are not kept.
+    """
+    if text.isdecimal() and len(text) < len(str(LARGEST)):
+        return int(text)
+    value, plain = number(text, comma=comma), _plain_number(text, comma=comma)
+    if value is None or not value.is_integer() or plain is None:
+        return None
+    if abs(value) > 2 * LARGEST:
+        return int(value)
+    exact = Decimal(plain)
+    return int(exact) if exact == int(exact) else None
 
 
 def plain_name(name: str) -> str:
@@ -189,8 +217,10 @@ def _text(path: Path) -> str:
     return one_form(text)
 
 
-def _split(path: Path, text: str) -> tuple[list[str], list[list[str]], list[int], str]:
-    """Header, rows, the line each begins at, and what separates cells."""
+def _split(
+    path: Path, text: str, *, most: float = math.inf
+) -> tuple[list[str], list[list[str]], list[int], str]:
+    """Header, rows (at most so many), the line each begins at, and what separates cells."""
     lead = re.match(r'"?sep=(.)"?\r?\n', text)  # Excel's own word for it
     skipped = 1 if lead else 0
     body = text[lead.end() :] if lead else text
@@ -214,6 +244,8 @@ def _split(path: Path, text: str) -> tuple[list[str], list[list[str]], list[int]
                 continue
             if not header:
                 header = cells
+            elif len(rows) >= most:
+                break
             else:
                 rows.append(cells)
                 lines.append(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -83,6 +84,11 @@ class Asked:
             )
 
 
+def option(ours: str, theirs: str) -> str:
+    """`--map` as a shell takes it."""
+    return f"--map {shlex.quote(f'{ours}={theirs}')}"
+
+
 def from_options(lines: Iterable[str]) -> dict[str, str]:
     """The mapping that ``OURS=THEIRS`` lines write.
 
@@ -93,7 +99,9 @@ def from_options(lines: Iterable[str]) -> dict[str, str]:
     for line in lines:
         name, mark, theirs = line.partition("=")
         if not (name.strip() and mark and theirs.strip()):
-            raise UserError(f"--map: '{line}' is not OURS=THEIRS, as in test_accuracy=val_acc")
+            raise UserError(
+                f"--map: '{line}' is not OURS=THEIRS, as in test_accuracy=eval/accuracy"
+            )
         if name.strip() in found:
             raise UserError(f"--map: '{name.strip()}' is there twice")
         found[name.strip()] = theirs.strip()

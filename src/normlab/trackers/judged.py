@@ -85,23 +85,23 @@ def check_table(asked: Asked) -> None:
 
 def _columns(source: Path, record: PlanRecord, asked: Asked) -> dict[str, str]:
     """What a table calls our columns: as asked, and metrics of claims under a name that is sure."""
-    from normlab.frames.external_table import PERCENT, read_table
+    from normlab.frames.external_table import PERCENT, header
     from normlab.metrics import METRICS
     from normlab.trackers.names import maybe_ours, ours
     from normlab.trackers.scores import asking, needed_metrics
 
     known = [*METRICS, *(metric + PERCENT for metric in METRICS)]
-    read = read_table(source, known, [])
+    written = header(source, known)
     renamed = dict(asked.map)
     for metric in needed_metrics(record):
         own = {metric, metric + PERCENT}
-        found = [name for name in read.written.values() if ours(name) in own]
-        if own & {*read.cells, *renamed}:
+        found = [name for name in written.values() if ours(name) in own]
+        if own & {*written, *renamed}:
             continue
         if len(found) == 1:
             renamed[str(ours(found[0]))] = found[0]
-        elif any(metric.endswith(maybe_ours(name) or " ") for name in read.written.values()):
-            raise UserError(f"{source}: {asking(metric, dict.fromkeys(read.written.values(), 0))}")
+        elif any(metric.endswith(maybe_ours(name) or " ") for name in written.values()):
+            raise UserError(f"{source}: {asking(metric, dict.fromkeys(written.values(), 0))}")
     return renamed
 
 

@@ -14,9 +14,18 @@ from normlab.frames.external_table import PERCENT, Table, number
 from normlab.lazy import pandas as pd
 from normlab.records.plan import PlanRecord
 from normlab.text import one_form
-from normlab.trackers.asked import Asked
-from normlab.trackers.names import alike, flat
-from normlab.trackers.runs import COMPLETE, FAILED, KILLED, RUNNING, Run, Runs
+from normlab.trackers.asked import Asked, option
+from normlab.trackers.names import alike
+from normlab.trackers.runs import (
+    COMPLETE,
+    FAILED,
+    KILLED,
+    RUNNING,
+    Run,
+    Runs,
+    of_group,
+    same_series,
+)
 from normlab.trackers.scores import (
     Curves,
     check_percents,
@@ -104,12 +113,19 @@ def trials_table(runs: Runs, plan: PlanRecord, asked: Asked) -> Mapped:
     """
     arms = {arm.label: dict(arm.levels) for arm in plan.arms}
     asked.check(key for levels in arms.values() for key in levels)
+    if "state" in asked.map:
+        raise UserError(
+            f"{option('state', asked.map['state'])}: a tool tells itself how its runs ended; "
+            "state is for tables"
+        )
     left = _Left()
-    for one in runs.left_out:
-        left.add(one.run, one.reason)
-    grouped = _of_group(runs, asked, left)
-    owners = Owners(grouped, arms, asked)
-    trials = _trials(grouped, owners, left)
+    for unread in runs.left_out:
+        left.add(unread.run, unread.reason)
+    for run in runs.runs:
+        if asked.group not in {None, run.group}:
+            left.add(run.name, "of another experiment or project")
+    owners = Owners(of_group(runs, asked.group), arms, asked)
+    trials = _trials(owners, left)
     _check_some(trials, runs, left, owners)
     columns = metrics_of([trial.run for trial in trials], needed_metrics(plan), asked)
     check_percents((trial.run for trial in trials), columns)
@@ -122,6 +138,11 @@ def trials_table(runs: Runs, plan: PlanRecord, asked: Asked) -> Mapped:
     notes = [*runs.notes, *_groups(trials)]
     trials = _with_curves(trials, columns, main, asked=asked, left=left, notes=notes)
     _check_some(trials, runs, left, owners)
+    for factor, count in Counter(key for trial in trials for key in trial.owner.unset).items():
+        notes.append(
+            f"{counted(count, 'run')} set no '{factor}': they count as null (--group takes one "
+            "experiment or project)."
+        )
     if not owners.says_seeds:
         notes.append("No run says its seed: runs are numbered within their arm.")
     if failed := [trial.run.name for trial in trials if trial.state == FAILED]:
@@ -131,26 +152,9 @@ def trials_table(runs: Runs, plan: PlanRecord, asked: Asked) -> Mapped:
     return Mapped(table=table, left_out=left.counts(), notes=notes)
 
 
-def _of_group(runs: Runs, asked: Asked, left: _Left) -> list[Run]:
-    if asked.group is None:
-        return list(runs.runs)
-    found = [run for run in runs.runs if run.group == asked.group]
-    if not found:
-        groups = list(dict.fromkeys(run.group for run in runs.runs))
-        raise UserError(
-            f"{runs.path} has no experiment or project '{asked.group}'; there are: "
-            f"{listing(groups[:12]) or 'none'}"
-        )
-    for run in runs.runs:
-        if run.group != asked.group:
-            left.add(run.name, "of another experiment or project")
-    return found
-
-
-def _trials(runs: Iterable[Run], owners: Owners, left: _Left) -> list[_Trial]:
+def _trials(owners: Owners, left: _Left) -> list[_Trial]:
     found = []
-    for run in runs:
-        owner = owners.owner(run)
+    for run, owner in owners.each():
         if isinstance(owner, str):
             left.add(run.name, owner)
         elif run.state in {RUNNING, KILLED}:
@@ -163,15 +167,20 @@ def _trials(runs: Iterable[Run], owners: Owners, left: _Left) -> list[_Trial]:
 def _check_some(trials: Sequence[_Trial], runs: Runs, left: _Left, owners: Owners) -> None:
     if trials:
         return
-    reasons = "; ".join(
-        f"{found['runs']:,} {found['reason']} (such as '{found['examples'][0]}')"
-        for found in left.counts()[:_MOST_REASONS]
-    )
+    every = len(runs.runs) + len(runs.left_out)
+    if not every:
+        raise UserError(f"{runs.path} has no runs of {runs.tool}")
+    counts, there = left.counts(), owners.parameters()
+    reasons = [
+        f"{counted(found['runs'], 'run')}: {found['reason']} (such as '{found['examples'][0]}')"
+        for found in counts[:_MOST_REASONS]
+    ]
+    if more := len(counts) - len(reasons):
+        reasons.append(f"and {counted(more, 'more reason')}")
     raise UserError(
-        f"{runs.path}: {counted(len(runs.runs) + len(runs.left_out), 'run')} of {runs.tool}, and "
-        f"none is of this study: {reasons or 'there are none'}. Parameters: {owners.parameters()}. "
-        "Say what is what with --map FACTOR=PARAMETER, or with --names what run names are made of: "
-        '--names "{norm}-s{seed}"'
+        f"{runs.path}: {counted(every, 'run')} of {runs.tool}, and none belongs to this study: "
+        f"{'; '.join(reasons)}. {there[0].upper()}{there[1:]}. Say which is which with --map "
+        'FACTOR=PARAMETER, or describe the run names: --names "{norm}-s{seed}"'
     )
 
 
@@ -217,11 +226,12 @@ def _once(trials: Sequence[_Trial], columns: Mapping[str, str], left: _Left) -> 
             ended = same[:1]
             for trial in same[1:]:
                 left.add(trial.run.name, "failed, more than once")
-        scores = [
-            {column: trial.run.metrics.get(name) for column, name in columns.items()}
-            for trial in ended
-        ]
-        if all(str(one) == str(scores[0]) for one in scores[1:]):
+        first = ended[0].run.metrics
+        if all(
+            same_series(trial.run.metrics.get(name), first.get(name))
+            for trial in ended[1:]
+            for name in columns.values()
+        ):
             found.append(ended[0])
             for trial in ended[1:]:
                 left.add(trial.run.name, "a copy of another run: same arm, seed and numbers")
@@ -260,10 +270,12 @@ def _with_curves(
     epoch = asked.map.get("epoch") or _epoch_metric(trials)
     of = epoch or name
     firsts = [
-        trial.run.metrics[of].values[0] if epoch else float(trial.run.metrics[of].steps[0])
+        trial.run.metrics[of].values[0] if epoch else trial.run.metrics[of].steps[0]
         for trial in trials
-        if of in trial.run.metrics and trial.run.metrics[of].steps
+        if of in trial.run.metrics
     ]
+    if trials and "epoch" in asked.map and not firsts:
+        raise UserError(f"{option('epoch', of)}: no run of the study has a metric '{of}'")
     first = 0 if min(firsts, default=1) == 0 else 1
     aside: set[str] = set()
     for trial in trials:
@@ -272,7 +284,9 @@ def _with_curves(
             aside |= trial.curves.aside
     if aside:
         said = [columns[column] for column in columns if column in aside]
-        notes.append(f"Not read, as logged at other steps than {name}: {listing(said)}.")
+        notes.append(
+            f"Not read, because they were logged at other steps than {name}: {listing(said)}."
+        )
     whole = [trial for trial in trials if trial.state == COMPLETE and trial.curves]
     lengths = Counter(trial.curves.epochs[-1] for trial in whole if trial.curves)
     if len(lengths) > 1:
@@ -310,14 +324,21 @@ def _one_length(
         )
         return list(trials)
     if asked.ends == "common":
+        found = []
         for trial in trials:
-            if trial.curves and trial.curves.epochs[-1] > least:
+            if trial.curves and trial.curves.epochs[0] > least:
+                if trial.state == COMPLETE:
+                    left.add(trial.run.name, f"begins after epoch {least}")
+                    continue
+                trial.curves = None  # it diverged, and counts with chance
+            elif trial.curves and trial.curves.epochs[-1] > least:
                 trial.curves = _cut(trial.curves, least)
+            found.append(trial)
         notes.append(
             f"{name} ends at epochs {least} to {max(lengths)}; runs are compared at epoch {least}, "
             "which for some is not the end of their training."
         )
-        return list(trials)
+        return found
     usual = lengths.most_common(1)[0][0]
     totals = Counter(trial.owner.arm for trial in whole)
     others = [t for t in whole if t.curves and t.curves.epochs[-1] != usual]
@@ -399,12 +420,12 @@ def _facts(trials: Sequence[_Trial], asked: Asked) -> dict[str, str]:
     params = list(dict.fromkeys(name for trial in trials for name in trial.run.params))
     found = {}
     for fact in (*FACTS, *OF_ARMS):
-        name = asked.map.get(fact) or next(iter(p for p in params if flat(p) == fact), None)
+        name = asked.map.get(fact) or next(iter(alike(fact, params)), None)
         if name is None:
             continue
         said = [trial.run.params[name] for trial in trials if name in trial.run.params]
         if not said and fact in asked.map:
-            raise UserError(f"--map {fact}={name}: no run of the study has a parameter '{name}'")
+            raise UserError(f"{option(fact, name)}: no run of the study has a parameter '{name}'")
         if all(not math.isnan(_number(text)) for text in said):
             found[fact] = name
     return found

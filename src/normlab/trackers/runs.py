@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from normlab.errors import UserError, listing
+from normlab.text import shown
+
 COMPLETE, RUNNING, FAILED, KILLED = "complete", "running", "failed", "killed"
-STATES = (COMPLETE, RUNNING, FAILED, KILLED)
+"""How a run stands."""
+_MOST_SHOWN = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +20,7 @@ class Series:
     """One metric of one run.
 
     Attributes:
-        steps: Ascending; of a step that was logged twice the last value is here.
+        steps: Ascending, one at least; of a step that was logged twice the last value is here.
         values: As many; NaN and infinities are as they were logged.
     """
 
@@ -31,10 +36,9 @@ class Run:
         id: The tool's, of one source no two the same.
         name: What people call it; the id where it has none.
         group: The experiment or project.
-        state: Of `STATES`.
+        state: `COMPLETE`, `RUNNING`, `FAILED` or `KILLED`.
         params: Flattened with dots, as text.
         metrics: By the tool's names.
-        parent: The id of the run that this one is nested in, "" where there is none.
     """
 
     id: str
@@ -43,7 +47,6 @@ class Run:
     state: str
     params: Mapping[str, str] = field(repr=False)
     metrics: Mapping[str, Series] = field(repr=False)
-    parent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,8 @@ class Runs:
         tool: Its name in `normlab.trackers.read.READERS`.
         runs: In the order in which they began, where that is known.
         left_out: Runs that are not in `runs`.
-        notes: Sentences on runs that were read in part, as from a damaged file.
+        notes: Sentences on runs that were read in part, as from a damaged file, and on what was not
+            read at all.
     """
 
     path: Path
@@ -76,6 +80,23 @@ class Runs:
     runs: tuple[Run, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
+
+
+def of_group(runs: Runs, group: str | None) -> list[Run]:
+    """The runs of an experiment or project; None takes all.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    found = [run for run in runs.runs if group in {None, run.group}]
+    if not found and group is not None:
+        groups = list(dict.fromkeys(run.group for run in runs.runs))
+        more = len(groups) - _MOST_SHOWN
+        raise UserError(
+            f"{runs.path} has no experiment or project '{group}'; there are: "
+            f"{listing(groups[:_MOST_SHOWN]) or 'none'}{f' and {more} more' if more > 0 else ''}"
+        )
+    return found
 
 
 class Points:
@@ -99,6 +120,21 @@ class Points:
         if steps == self.steps:
             return Series(steps=tuple(steps), values=tuple(self.values))
         return Series(steps=tuple(steps), values=tuple(last[step] for step in steps))
+
+
+def all_series(points: Mapping[str, Points]) -> dict[str, Series]:
+    """The metrics of a run, their names shown; one without a point is not there."""
+    return {shown(name): of.series() for name, of in points.items() if of.steps}
+
+
+def same_series(one: Series | None, other: Series | None) -> bool:
+    """Whether two runs, or two names of one run, have the same points; NaN is the same as NaN."""
+    if one is None or other is None:
+        return one is other
+    return one.steps == other.steps and all(
+        a == b or (math.isnan(a) and math.isnan(b))
+        for a, b in zip(one.values, other.values, strict=True)
+    )
 
 
 def series(points: Iterable[tuple[int, float]]) -> Series:

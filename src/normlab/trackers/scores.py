@@ -11,9 +11,9 @@ from normlab.errors import UserError, listing
 from normlab.frames.external_table import PERCENT
 from normlab.metrics import METRICS
 from normlab.records.plan import PlanRecord
-from normlab.trackers.asked import Asked
+from normlab.trackers.asked import Asked, option
 from normlab.trackers.names import flat, maybe_ours, ours
-from normlab.trackers.runs import Run, Series
+from normlab.trackers.runs import Run, Series, same_series
 
 _MOST_SHOWN = 12
 _MADE_OF = {
@@ -54,7 +54,7 @@ def metrics_of(runs: Sequence[Run], needed: Iterable[str], asked: Asked) -> dict
         if column.removesuffix(PERCENT) in METRICS:
             if theirs not in counts:
                 raise UserError(
-                    f"--map {column}={theirs}: no run of the study has a metric '{theirs}'; "
+                    f"{option(column, theirs)}: no run of the study has a metric '{theirs}'; "
                     f"{_there(counts)}"
                 )
             found[column] = theirs
@@ -82,10 +82,10 @@ def _one_of(metric: str, names: list[str], runs: Sequence[Run], *, needed: bool)
         return first
     for run in runs:
         there = [run.metrics[name] for name in exact if name in run.metrics]
-        if any(one != there[0] for one in there[1:]):
+        if not all(same_series(one, there[0]) for one in there[1:]):
             if not needed:
                 return None
-            lines = " or ".join(f"--map {metric}={name}" for name in exact)
+            lines = " or ".join(option(metric, name) for name in exact)
             raise UserError(
                 f"the metrics {listing(exact)} may all be {metric}, and they differ: say {lines}"
             )
@@ -103,27 +103,27 @@ def asking(metric: str, counts: Mapping[str, int]) -> str:
     guesses = [name for name in counts if (maybe_ours(name) or "").removesuffix(PERCENT) == measure]
     other = [name for name in counts if (ours(name) or "").partition("_")[2] == measure]
     guess = next(iter([*guesses, *other]), None)
-    what = f"no metric there is {metric} for certain; {_there(counts)}"
+    what = f"no metric is certain to be {metric}; {_there(counts)}"
     if guess is None:
-        return f"{what}. If one of them is: --map {metric}=NAME"
+        return f"{what}. If one of them is {metric}: --map {metric}=NAME"
     doubt = (
-        f"'{guess}' does not say of which images it is"
+        "does not say which images it was measured on"
         if guess in guesses
-        else f"'{guess}' is of other images by its name"
+        else "was measured on other images, by its name"
     )
-    percent = f", or --map {metric}{PERCENT}={guess} if it is in percent"
-    return f"{what}. {doubt}; if it is {metric}: --map {metric}={guess}{percent}"
+    percent = f"{option(metric + PERCENT, guess)} if it is in percent"
+    return f"{what}. '{guess}' {doubt}; if it is {metric}: {option(metric, guess)}, or {percent}"
 
 
 def _there(counts: Mapping[str, int]) -> str:
     if not counts:
-        return "they have no metrics"
+        return "there are none"
     shown = [
         f"{name} ({count} runs)" if count else name
         for name, count in list(counts.items())[:_MOST_SHOWN]
     ]
     more = len(counts) - len(shown)
-    return f"they have {listing(shown)}{f' and {more} more' if more else ''}"
+    return f"there are: {listing(shown)}{f' and {more} more' if more else ''}"
 
 
 def check_percents(runs: Iterable[Run], columns: Mapping[str, str]) -> None:
@@ -140,7 +140,7 @@ def check_percents(runs: Iterable[Run], columns: Mapping[str, str]) -> None:
             if most > 1:
                 raise UserError(
                     f"run '{run.name}': {name} is {most:g}, above 1. If it is in percent, say "
-                    f"--map {column}{PERCENT}={name}"
+                    f"{option(column + PERCENT, name)}"
                 )
 
 

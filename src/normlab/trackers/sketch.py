@@ -15,18 +15,21 @@ from pathlib import Path
 import yaml
 
 from normlab.errors import UserError, listing
-from normlab.frames.external_table import MISSING, PERCENT, number, read_table
+from normlab.files import write_whole
+from normlab.frames.external_table import LARGEST, MISSING, PERCENT, number, read_table, whole
 from normlab.metrics import METRICS
 from normlab.study.spec import check_name
 from normlab.text import one_form, shown
-from normlab.trackers.asked import OWN_WORDS, Asked, name_pattern
+from normlab.trackers.asked import OWN_WORDS, Asked, name_pattern, option
 from normlab.trackers.names import may_be_seed, maybe_ours, ours, the_seed
 from normlab.trackers.read import read_runs
-from normlab.trackers.runs import FAILED, KILLED, RUNNING, Run, Series
+from normlab.trackers.runs import COMPLETE, Run, Runs, Series, of_group
+from normlab.wording import counted
 
 MOST_LEVELS = 20
 """Of a factor; what has more values counts or names runs."""
 _MOST_ARMS = 200
+_MOST_ASIDE = 12
 _MARGIN = {"points": "0.3 points", "nats": "0.05 nats", "s": "5 %", "steps": "1 steps"}
 
 
@@ -40,6 +43,7 @@ class Found:
         seeds: Of all arms, ascending; empty where no run says one.
         metric: What its claim is about.
         runs: How many are of these arms.
+        aside: What was not read or does not count, a sentence each.
     """
 
     factors: Mapping[str, Sequence[object]]
@@ -47,6 +51,7 @@ class Found:
     seeds: Sequence[int]
     metric: str
     runs: int
+    aside: Sequence[str] = ()
 
 
 def look(source: Path, asked: Asked) -> Found:
@@ -61,24 +66,22 @@ def look(source: Path, asked: Asked) -> Found:
     """
     from normlab.trackers.judged import check_table, is_table
 
+    told, aside = _Told(asked), ()
     if is_table(source):
         check_table(asked)
-        runs = _rows(source, asked)
+        runs = _rows(source, told)
     else:
-        runs = [run for run in read_runs(source).runs if run.state not in {RUNNING, KILLED, FAILED}]
-        if asked.group is not None:
-            runs = [run for run in runs if run.group == asked.group]
+        read = read_runs(source)
+        grouped = of_group(read, asked.group)
+        runs = [run for run in grouped if run.state == COMPLETE]
+        aside = _aside(read, len(grouped) - len(runs))
     if not runs:
-        of_group = " of that group" if asked.group else ""
-        raise UserError(f"{source} has no finished runs{of_group}")
+        raise UserError(". ".join([f"{source} has no finished runs", *aside]))
     metric = _metric(runs, asked)
-    every = [
-        _parameters(run, asked) for run in runs if any(_column(name, asked) for name in run.metrics)
-    ]
+    every = [told.parameters(run) for run in runs if any(map(told.column, run.metrics))]
     said = [values for values in every if values is not None]
     seed = _seed(said)
-    asked_for = _factors_asked(asked)
-    names = [name for name in _varying(said, seed) if not asked_for or name in asked_for]
+    names = [name for name in _varying(said, seed) if not told.factors or name in told.factors]
     if not names:
         raise UserError(
             f"{source}: no parameter takes several values in {len(said)} runs, or too many to be "
@@ -96,20 +99,61 @@ def look(source: Path, asked: Asked) -> Found:
         seeds=_seed_numbers(values.get(seed, "") for values in said) if seed else (),
         metric=metric,
         runs=len(said),
+        aside=aside,
     )
 
 
+class _Told:
+    """The names of a source by what the user said of them.
+
+    Attributes:
+        factors: Those that were named; without any, whatever varies is one.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self._ours = {theirs: name for name, theirs in asked.map.items()}
+        self._pattern, self._fields = name_pattern(asked.names, {}) if asked.names else (None, [])
+        self.factors = [name for name in asked.map if name not in OWN_WORDS or name == "arm"]
+        self.factors += [name for name in self._fields if name not in OWN_WORDS]
+
+    def column(self, name: str) -> str | None:
+        """The column of ours that a metric is, as told or for certain."""
+        told = self._ours.get(name, "")
+        return told if told.removesuffix(PERCENT) in METRICS else ours(name)
+
+    def parameters(self, run: Run) -> dict[str, str] | None:
+        """A run's parameters by our names; None where its name does not fit."""
+        found = {self._ours.get(name) or name: text for name, text in run.params.items()}
+        if self._pattern is not None:
+            fitting = self._pattern.fullmatch(run.name)
+            if fitting is None:
+                return None
+            found |= dict(zip(self._fields, fitting.groups(), strict=True))
+        return found
+
+
+def _aside(read: Runs, unfinished: int) -> tuple[str, ...]:
+    """What of a source is not looked at."""
+    reasons = Counter(one.reason for one in read.left_out).most_common()
+    found = [f"Left out: {counted(count, 'run')}: {reason}" for reason, count in reasons]
+    if unfinished:
+        found.append(f"Left out: {counted(unfinished, 'run')}: failed, killed or still running")
+    found += read.notes
+    more = len(found) - _MOST_ASIDE
+    return (*found[:_MOST_ASIDE], *([f"And {more} more"] if more > 0 else []))
+
+
 def _seed_numbers(texts: Iterable[str]) -> list[int]:
-    found = {number(text, comma=False) for text in texts}
-    return sorted(int(seed) for seed in found if seed is not None and seed.is_integer())
+    found = {whole(text, comma=False) for text in texts}
+    return sorted(seed for seed in found if seed is not None and 0 <= seed <= LARGEST)
 
 
-def _rows(source: Path, asked: Asked) -> list[Run]:
+def _rows(source: Path, told: _Told) -> list[Run]:
     """Rows of a table as runs: numbers of a metric's name are metrics, all else parameters."""
     read = read_table(source, [*OWN_WORDS], [])
     found: dict[object, Run] = {}
     written = {str(name): read.written.get(str(name), str(name)) for name in read.cells}
-    scores = {name for name, text in written.items() if _column(text, asked) or maybe_ours(text)}
+    scores = {name for name, text in written.items() if told.column(text) or maybe_ours(text)}
     for at, row in enumerate(read.cells.to_dict("records")):
         cells = {str(name): str(cell) for name, cell in row.items()}
         params = {
@@ -126,17 +170,11 @@ def _rows(source: Path, asked: Asked) -> list[Run]:
         found.setdefault(
             key,
             Run(
-                id=str(at), name=read.where(at), group="", state="complete", params=params,
+                id=str(at), name=read.where(at), group="", state=COMPLETE, params=params,
                 metrics=metrics,
             ),
         )  # fmt: skip
     return list(found.values())
-
-
-def _column(name: str, asked: Asked) -> str | None:
-    """The column of ours that a metric is, as asked or for certain."""
-    told = {theirs: column for column, theirs in asked.map.items()}
-    return told[name] if told.get(name, "").removesuffix(PERCENT) in METRICS else ours(name)
 
 
 def _metric(runs: Sequence[Run], asked: Asked) -> str:
@@ -149,26 +187,6 @@ def _metric(runs: Sequence[Run], asked: Asked) -> str:
             return metric
     metrics_of(runs, ["test_accuracy"], asked)  # says what there is, and what to write
     raise UserError("no metric of these runs is one of normlab's: --map test_accuracy=NAME")
-
-
-def _factors_asked(asked: Asked) -> list[str]:
-    named = [name for name in asked.map if name not in OWN_WORDS or name == "arm"]
-    if asked.names:
-        named += [name for name in name_pattern(asked.names, {})[1] if name not in OWN_WORDS]
-    return named
-
-
-def _parameters(run: Run, asked: Asked) -> dict[str, str] | None:
-    """A run's parameters by our names; None where its name does not fit."""
-    theirs = {asked.map.get(name): name for name in asked.map}
-    found = {theirs.get(name) or name: text for name, text in run.params.items()}
-    if asked.names:
-        pattern, fields = name_pattern(asked.names, {})
-        fitting = pattern.fullmatch(run.name)
-        if fitting is None:
-            return None
-        found |= dict(zip(fields, fitting.groups(), strict=True))
-    return found
 
 
 def _seed(said: Sequence[Mapping[str, str]]) -> str | None:
@@ -215,29 +233,38 @@ def _ordered(levels: Iterable[object]) -> list[object]:
     return sorted(every, key=lambda level: (level is None, str(level)))
 
 
-def study_text(found: Found, source: Path, options: str) -> str:
+def claims_command(file: Path, source: Path, asked: Asked) -> str:
+    """The command that judges a study file's claims on a source, as a shell takes it."""
+    words = [f"normlab claims {shlex.quote(str(file))} --from {shlex.quote(str(source))}"]
+    words += [option(name, theirs) for name, theirs in asked.map.items()]
+    words += [f"--names {shlex.quote(asked.names)}"] if asked.names else []
+    words += [f"--group {shlex.quote(asked.group)}"] if asked.group else []
+    return shown(" ".join(words))
+
+
+def study_text(found: Found, source: Path, command: str) -> str:
     """A study file for what was found.
 
     Args:
         found: By `look`.
         source: Where.
-        options: What `claims --from` needs beside the source, as on a command line.
+        command: The one that judges it, in one line.
     """
-    whole = len(found.arms) == prod(map(len, found.factors.values()))
+    is_grid = len(found.arms) == prod(map(len, found.factors.values()))
     counts = [count for _, count in found.arms]
     each = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else f"{counts[0]}"
     said = f"{found.runs} runs, {len(found.arms)} arms, {each} runs each"
-    command = " ".join(filter(None, ["normlab claims THIS.yaml --from SOURCE", options]))
     unit = METRICS[found.metric].unit
     lines = [
         f"# From {shown(source.name)}: {said}.",
-        f"# Judge them: {shown(command)}",
+        *(f"# {shown(one).removesuffix('.')}." for one in found.aside),
+        f"# Judge them: {command}",
         "# Scores were not looked at. Claims written after somebody saw them are exploratory.",
         "# Factors are that source's parameters: to train the study, they must be recipe keys.",
         f"question: Which of these arms has the better {METRICS[found.metric].words}?",
         "base: {}",
     ]
-    if whole:
+    if is_grid:
         lines.append("factors:")
         lines += [f"  {_key(name)}: {_flow(levels)}" for name, levels in found.factors.items()]
     else:
@@ -258,7 +285,7 @@ def study_text(found: Found, source: Path, options: str) -> str:
     name = next(iter([*kinds, *found.factors]))
     levels = found.factors[name]
     sides: list[object] = [{name: level} for level in levels[:2]]
-    if not whole:
+    if not is_grid:
         sides = [_label(of) for of, _ in found.arms[:2]]
     lines += [
         "  # The side and the margin (the smallest difference that matters) are yours to state.",
@@ -288,19 +315,15 @@ def write_study(source: Path, out: Path | None, asked: Asked) -> Path:
     """Write a study file for a source, and never over another file; see `normlab.new_study`.
 
     Raises:
-        UserError: It is there already or cannot be written, or nothing can be found out.
+        UserError: It is there already or cannot be written, or the source does not tell enough.
     """
     file = out if out is not None else Path(f"{source.resolve().stem or 'study'}.yaml")
     check_name(file)
     if file.exists():
         raise UserError(f"{file} is there already: --out names another file")
-    options = [f"--map {name}={theirs}" for name, theirs in asked.map.items()]
-    options += [f'--names "{asked.names}"'] if asked.names else []
-    options += [f"--group {shlex.quote(asked.group)}"] if asked.group else []
-    text = study_text(look(source, asked), source, " ".join(options))
+    text = study_text(look(source, asked), source, claims_command(file, source, asked))
     try:
-        with file.open("x", encoding="utf-8") as made:
-            made.write(text)
+        write_whole(file, text.encode())
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror or error}") from None
     return file

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from normlab.errors import UserError, listing
 from normlab.frames.external_rows import same
-from normlab.frames.external_table import MISSING, number
+from normlab.frames.external_table import LARGEST, MISSING, whole
 from normlab.recipe import value_text
 from normlab.text import one_form
-from normlab.trackers.asked import Asked, name_pattern
+from normlab.trackers.asked import Asked, name_pattern, option
 from normlab.trackers.names import alike, flat, may_be_seed, the_seed
 from normlab.trackers.runs import Run
 
@@ -24,10 +24,12 @@ class Owner:
     Attributes:
         arm: A label of the study.
         seed: None where no run says one.
+        unset: Factors that the run does not set, and whose level is null.
     """
 
     arm: str
     seed: int | None
+    unset: tuple[str, ...] = ()
 
 
 class Owners:
@@ -45,6 +47,7 @@ class Owners:
     def __init__(
         self, runs: Sequence[Run], arms: Mapping[str, Mapping[str, object]], asked: Asked
     ) -> None:
+        self._runs = runs
         self._arms = arms
         self._labels = {one_form(label).casefold(): label for label in arms}
         self._factors = list(dict.fromkeys(key for levels in arms.values() for key in levels))
@@ -56,7 +59,8 @@ class Owners:
         for ours, theirs in asked.map.items():
             if ours in {"arm", "seed", *self._factors} and theirs not in self._params:
                 raise UserError(
-                    f"--map {ours}={theirs}: no run has a parameter '{theirs}'; {self.parameters()}"
+                    f"{option(ours, theirs)}: no run has a parameter '{theirs}'; "
+                    f"{self.parameters()}"
                 )
         texts = {
             key: {text for levels in arms.values() if key in levels for text in _texts(levels[key])}
@@ -65,7 +69,12 @@ class Owners:
         self._pattern = name_pattern(asked.names, texts) if asked.names else None
         self._of_factor = {key: self._named(key) for key in self._factors}
         self._of_arm = self._named("arm")
-        self._of_seed = self._seeds(runs)
+        self._said = list(map(self._said_by, runs))
+        self._arm_of = [
+            self._arm(run, said) if said is not None else "the name does not fit --names"
+            for run, said in zip(runs, self._said, strict=True)
+        ]
+        self._of_seed = self._seeds()
 
     @property
     def says_seeds(self) -> bool:
@@ -75,33 +84,35 @@ class Owners:
     def parameters(self) -> str:
         """The parameters that there are, for a message."""
         if not self._params:
-            return "no run has any parameters: --names says what their names are made of"
+            return "they have no parameters"
         shown = self._params[:_MOST_SHOWN]
         more = len(self._params) - len(shown)
-        return f"there are: {listing(shown)}{f' and {more} more' if more else ''}"
+        return f"their parameters: {listing(shown)}{f' and {more} more' if more else ''}"
 
-    def owner(self, run: Run) -> Owner | str:
-        """A run's arm and seed, or why it has none, in words that many runs share."""
-        said: dict[str, str] = {}
-        if self._pattern is not None:
-            found = self._pattern[0].fullmatch(run.name)
-            if found is None:
-                return "the name does not fit --names"
-            said = dict(zip(self._pattern[1], found.groups(), strict=True))
-        arm = self._arm(run, said)
-        if arm not in self._arms:
-            return arm
-        seed = self._seed(run, said)
-        return seed if isinstance(seed, str) else Owner(arm=arm, seed=seed)
+    def each(self) -> Iterator[tuple[Run, Owner | str]]:
+        """Each run with its arm and seed, or why it has none, in words that many runs share."""
+        for run, said, arm in zip(self._runs, self._said, self._arm_of, strict=True):
+            if said is None or arm not in self._arms:
+                yield run, arm
+                continue
+            seed = self._seed(run, said)
+            unset = self._unset(run, said, arm)
+            yield run, seed if isinstance(seed, str) else Owner(arm=arm, seed=seed, unset=unset)
+
+    def _said_by(self, run: Run) -> dict[str, str] | None:
+        """What a run's name says; None where it does not fit the pattern."""
+        if self._pattern is None:
+            return {}
+        found = self._pattern[0].fullmatch(run.name)
+        return None if found is None else dict(zip(self._pattern[1], found.groups(), strict=True))
 
     # -- arms ------------------------------------------------------------------------------
 
     def _arm(self, run: Run, said: Mapping[str, str]) -> str:
         """The label, or why there is none."""
-        label = said.get("arm") or _first(run, self._of_arm)
-        named = self._labels.get(one_form(label).casefold()) if label is not None else None
+        label, named = self._label(run, said)
         if label is not None and named is None and ("arm" in said or "arm" in self._asked.map):
-            return f"the arm '{label}' is none of the study's"
+            return "its arm is none of the study's"
         cells = {key: self._cell(run, key, said) for key in self._factors}
         if named is not None:
             wrong = [key for key, level in self._arms[named].items() if cells[key] is not None
@@ -122,6 +133,18 @@ class Owners:
             return f"it fits several arms: {listing(fitting)}"
         return self._unfit(cells)
 
+    def _label(self, run: Run, said: Mapping[str, str]) -> tuple[str | None, str | None]:
+        """The arm as the run says it, and the label of the study that this is."""
+        label = said.get("arm") or _first(run, self._of_arm)
+        return label, self._labels.get(one_form(label).casefold()) if label is not None else None
+
+    def _unset(self, run: Run, said: Mapping[str, str], arm: str) -> tuple[str, ...]:
+        """The factors that a run has a level of because it does not set them."""
+        if self._label(run, said)[1] is not None:
+            return ()
+        null = [key for key, level in self._arms[arm].items() if level is None]
+        return tuple(key for key in null if self._cell(run, key, said) is None)
+
     def _fits(self, key: str, level: object, cell: object) -> bool:
         if cell is None:  # what is not set at all, where other runs set it
             return level is None and bool(self._of_factor[key])
@@ -134,8 +157,7 @@ class Owners:
             if cell is None and None not in every and len(every) == len(self._arms):
                 return f"no parameter '{key}'"
             if cell is not None and not any(_is(level, cell) for level in every):
-                text = cell if isinstance(cell, str) else value_text(cell)
-                return f"{key} is '{text}', no level of the study's"
+                return f"its {key} is no level of the study's"
         return "its levels fit no arm"
 
     def _cell(self, run: Run, key: str, said: Mapping[str, str]) -> object:
@@ -164,39 +186,33 @@ class Owners:
 
     # -- seeds -----------------------------------------------------------------------------
 
-    def _seeds(self, runs: Sequence[Run]) -> list[str]:
+    def _seeds(self) -> list[str]:
+        """The parameters that tell seeds: what other runs of the source have decides nothing."""
         if "seed" in self._asked.map:
             return [self._asked.map["seed"]]
         if self._pattern is not None and "seed" in self._pattern[1]:
             return []
-        names = the_seed(name for name in self._params if may_be_seed(name))
-        for run in runs:
+        own = [run for run, arm in zip(self._runs, self._arm_of, strict=True) if arm in self._arms]
+        params = dict.fromkeys(name for run in own for name in run.params)
+        names = the_seed(name for name in params if may_be_seed(name))
+        for run in own:
             found = {name: run.params[name] for name in names if name in run.params}
-            if len(set(found.values())) > 1 and self._is_of_study(run):
-                lines = " or ".join(f"--map seed={name}" for name in found)
+            if len(set(found.values())) > 1:
+                lines = " or ".join(option("seed", name) for name in found)
                 raise UserError(
                     f"run '{run.name}': the parameters {listing(found)} may all be the seed, and "
                     f"they differ: say {lines}"
                 )
         return names
 
-    def _is_of_study(self, run: Run) -> bool:
-        said: dict[str, str] = {}
-        if self._pattern is not None:
-            found = self._pattern[0].fullmatch(run.name)
-            if found is None:
-                return False
-            said = dict(zip(self._pattern[1], found.groups(), strict=True))
-        return self._arm(run, said) in self._arms
-
     def _seed(self, run: Run, said: Mapping[str, str]) -> int | str | None:
         text = said.get("seed") or _first(run, self._of_seed)
         if text is None:
             return "no seed" if self.says_seeds else None
-        value = number(text, comma=False)
-        if value is None or not value.is_integer() or value < 0:
+        value = whole(text, comma=False)
+        if value is None or value < 0:
             return "its seed is no whole number from 0 on"
-        return int(value)
+        return value if value <= LARGEST else f"its seed is above {LARGEST}"
 
 
 def _first(run: Run, names: Iterable[str]) -> str | None:

@@ -53,10 +53,11 @@ def tool_of(source: Path) -> str | None:
     """
     try:
         source.stat()
-        found = [tool for tool, reader in READERS.items() if reader.recognises(source)]
+        found = [t for t, r in READERS.items() if t != _ANY_DEPTH and r.recognises(source)]
+        if not found and READERS[_ANY_DEPTH].recognises(source):
+            found = [_ANY_DEPTH]
     except OSError as error:
         raise UserError(f"{shown(str(source))} cannot be read: {error.strerror or error}") from None
-    found = [tool for tool in found if tool != _ANY_DEPTH] or found
     if found[1:]:
         raise UserError(
             f"{shown(str(source))} has runs of {' and of '.join(found)}: name the file or folder "

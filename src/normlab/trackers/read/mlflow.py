@@ -8,22 +8,15 @@ from __future__ import annotations
 import math
 import sqlite3
 import sys
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from normlab.errors import UserError
 from normlab.text import shown
 from normlab.trackers.read import mlflow_folder
-from normlab.trackers.read.sqlite import databases, has_columns, is_database, lacking, reading
-from normlab.trackers.runs import (
-    COMPLETE,
-    FAILED,
-    KILLED,
-    RUNNING,
-    LeftOut,
-    Points,
-    Run,
-    Runs,
-)
+from normlab.trackers.read.sqlite import databases_of, lacking, reading
+from normlab.trackers.runs import FAILED, LeftOut, Points, Run, Runs, all_series
 
 WHAT = "an MLflow database (mlflow.db) or folder mlruns"
 _MARKS = {"experiments": frozenset({"experiment_id"}), "runs": frozenset({"run_uuid"})}
@@ -36,13 +29,6 @@ _NEEDED = {
     "tags": frozenset({"key", "value", "run_uuid"}),
     "metrics": frozenset({"key", "value", "timestamp", "run_uuid", "step", "is_nan"}),
 }
-_STATES = {
-    "FINISHED": COMPLETE,
-    "RUNNING": RUNNING,
-    "SCHEDULED": RUNNING,
-    "FAILED": FAILED,
-    "KILLED": KILLED,
-}
 _LARGEST = sys.float_info.max
 """What MLflow stores in place of an infinite number."""
 
@@ -51,21 +37,28 @@ _Metrics = dict[str, Points]
 
 def recognises(source: Path) -> bool:
     """Whether it is a database of MLflow, or a folder with one or with experiments."""
-    return _database(source) is not None or mlflow_folder.root(source) is not None
+    return bool(databases_of(source, _MARKS)[0]) or mlflow_folder.root(source) is not None
 
 
 def read(source: Path) -> Runs:
-    """The runs of all experiments; deleted ones are left out."""
-    database = _database(source)
-    if database is None:
-        return mlflow_folder.read(source)
+    """The runs of all experiments; deleted ones are left out.
+
+    Of several databases in a folder the first is read: one server's are in one database.
+    """
+    databases, notes = databases_of(source, _MARKS)
+    if not databases:
+        found = mlflow_folder.read(source)
+        return replace(found, notes=(*notes, *found.notes))
+    database, *others = databases
     runs, left_out = reading(database, lambda connection: _read(database, connection))
-    return Runs(path=source, tool="mlflow", runs=runs, left_out=left_out)
-
-
-def _database(source: Path) -> Path | None:
-    candidates = databases(source) if source.is_dir() else [source] if is_database(source) else []
-    return next((path for path in candidates if has_columns(path, _MARKS)), None)
+    if (folder := mlflow_folder.root(source)) is not None:
+        others.append(folder)
+    notes += [
+        f"{shown(other.name)}: it has runs of MLflow as well, and was not read beside "
+        f"{shown(database.name)}: name it to read it"
+        for other in others
+    ]
+    return Runs(path=source, tool="mlflow", runs=runs, left_out=left_out, notes=tuple(notes))
 
 
 def _read(
@@ -74,8 +67,8 @@ def _read(
     lacks = lacking(connection, _NEEDED)
     if lacks:
         raise UserError(
-            f"{shown(str(path))} cannot be read: it lacks {', '.join(lacks)}. An older MLflow "
-            "wrote it: `mlflow db upgrade` makes a database of today of a copy"
+            f"{shown(str(path))} cannot be read: it has no {' and no '.join(lacks)}, because an "
+            "older MLflow wrote it: copy it and run `mlflow db upgrade sqlite:///COPY`"
         )
     tags = _texts(connection, "tags")
     params = _texts(connection, "params")
@@ -104,12 +97,9 @@ def _read(
                 id=shown(str(run_id)),
                 name=called,
                 group=shown(str(experiment or "")),
-                state=_STATES.get(status, FAILED),
+                state=mlflow_folder.STATES.get(status, FAILED),
                 params=ours | params.get(run_id, {}),
-                metrics={
-                    shown(key): points.series() for key, points in metrics.get(run_id, {}).items()
-                },
-                parent=own.get("mlflow.parentRunId", ""),
+                metrics=all_series(metrics.get(run_id, {})),
             )
         )
     return tuple(runs), tuple(left_out)
@@ -129,7 +119,7 @@ def _metrics(
     connection: sqlite3.Connection,
 ) -> tuple[dict[object, _Metrics], dict[object, str]]:
     """Steps and values by run and metric in the order of logging; why a run has none of use."""
-    found: dict[object, _Metrics] = {}
+    found: dict[object, _Metrics] = defaultdict(lambda: defaultdict(Points))
     bad: dict[object, str] = {}
     # The order of the table's primary key: nothing is sorted. Of one step it is that of the time.
     for run_id, key, step, value, is_nan in connection.execute(
@@ -142,8 +132,5 @@ def _metrics(
         number = math.nan if is_nan else float(value)
         if abs(number) >= _LARGEST:
             number = math.copysign(math.inf, number)
-        of_run = found.setdefault(run_id, {})
-        if key not in of_run:
-            of_run[key] = Points()
-        of_run[key].add(step, number)
+        found[run_id][key].add(step, number)
     return found, bad

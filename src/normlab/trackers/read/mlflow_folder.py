@@ -16,23 +16,28 @@ from normlab.trackers.runs import (
     KILLED,
     RUNNING,
     LeftOut,
+    Points,
     Run,
     Runs,
-    Series,
-    series,
+    all_series,
 )
 
 _META = "meta.yaml"
-_STATES = {1: RUNNING, 2: RUNNING, 3: COMPLETE, 4: FAILED, 5: KILLED}
-_STATES_BY_NAME = {
+STATES = {
     "RUNNING": RUNNING,
     "SCHEDULED": RUNNING,
     "FINISHED": COMPLETE,
     "FAILED": FAILED,
     "KILLED": KILLED,
 }
+"""Of a run by MLflow's words for them."""
+_BY_NUMBER = dict(enumerate(STATES, start=1))
 _LARGEST = {"meta": 1 << 20, "text": 1 << 20, "metric": 1 << 28}  # bytes
+# MLflow writes YAML 1.1, in which the plain 1e-3 and 08 are words: our own `parse_yaml` reads 1.2,
+# and is nine times slower.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_Meta = dict[str, str | int | float]
 
 
 class _BadError(Exception):
@@ -44,7 +49,7 @@ def root(source: Path) -> Path | None:
     if not source.is_dir():
         return None
     for folder in (source, source / "mlruns"):
-        if folder.is_dir() and any(_experiments(folder)):
+        if folder.is_dir() and any(map(_is_experiment, _folders(folder))):
             return folder
     return None
 
@@ -55,17 +60,24 @@ def read(source: Path) -> Runs:
     assert folder is not None  # recognised
     found: list[tuple[int, Run]] = []
     left_out: list[LeftOut] = []
-    for experiment in _experiments(folder):
+    notes: list[str] = []
+    for experiment in _folders(folder):
+        try:  # others are what was logged of models and traces
+            runs = [run for run in _folders(experiment) if (run / _META).is_file()]
+        except OSError as error:
+            notes.append(f"{shown(experiment.name)} cannot be read: {error.strerror or error}")
+            continue
         try:
             meta = _meta(experiment)
         except _BadError as error:
-            left_out.append(LeftOut(run=shown(experiment.name), reason=f"its experiment: {error}"))
+            reason = f"its experiment: {error}"
+            left_out += [LeftOut(run=_name(run), reason=reason) for run in runs]
+            continue
+        if not _of_experiment(meta):
             continue
         group = shown(str(meta.get("name", experiment.name)))
         deleted = meta.get("lifecycle_stage") == "deleted"
-        for run in _folders(experiment):
-            if not (run / _META).is_file():
-                continue  # what was logged of models and traces
+        for run in runs:
             if deleted:
                 left_out.append(LeftOut(run=_name(run), reason="its experiment was deleted"))
                 continue
@@ -81,17 +93,19 @@ def read(source: Path) -> Runs:
         tool="mlflow",
         runs=tuple(run for _, run in found),
         left_out=tuple(left_out),
+        notes=tuple(notes),
     )
 
 
-def _experiments(folder: Path) -> Iterator[Path]:
-    for each in _folders(folder):
-        try:
-            meta = _meta(each)
-        except _BadError:
-            continue
-        if "experiment_id" in meta and "run_id" not in meta and "run_uuid" not in meta:
-            yield each
+def _is_experiment(folder: Path) -> bool:
+    try:
+        return _of_experiment(_meta(folder))
+    except _BadError:
+        return False
+
+
+def _of_experiment(meta: _Meta) -> bool:
+    return "experiment_id" in meta and "run_id" not in meta and "run_uuid" not in meta
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -104,15 +118,21 @@ def _folders(folder: Path) -> list[Path]:
         )
 
 
-def _meta(folder: Path) -> dict[str, object]:
+def _meta(folder: Path) -> _Meta:
+    """The texts and numbers of a meta.yaml; lists, which are never asked for, are not there."""
     text = _text(folder / _META, "meta")
     try:
-        meta = yaml.load(text, Loader=_LOADER)  # noqa: S506 (a safe one, in C where there is one)
-    except (yaml.YAMLError, RecursionError, ValueError):
+        # Ten aliases of ten aliases of ... fill a memory, and MLflow writes none.
+        aliased = "&" in text and any(
+            isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_LOADER)
+        )
+        meta = None if aliased else yaml.load(text, Loader=_LOADER)  # noqa: S506 (a safe one)
+    # A stranger's file: of a tag that does not fit, PyYAML raises whatever it meets.
+    except Exception:
         meta = None
     if not isinstance(meta, dict):
         raise _BadError(f"its {_META} is damaged")
-    return {str(key): value for key, value in meta.items()}
+    return {str(k): v for k, v in meta.items() if isinstance(v, str | int | float)}
 
 
 def _run(folder: Path, group: str) -> tuple[int, Run]:
@@ -124,15 +144,14 @@ def _run(folder: Path, group: str) -> tuple[int, Run]:
     params |= {key: _text(path, "text") for key, path in _files(folder / "params")}
     begun = meta.get("start_time")
     status = meta.get("status")
-    state = _STATES.get(status) if isinstance(status, int) else _STATES_BY_NAME.get(str(status))
+    word = _BY_NUMBER.get(status) if isinstance(status, int) else str(status)
     return begun if isinstance(begun, int) else 0, Run(
         id=shown(str(meta.get("run_id") or meta.get("run_uuid") or folder.name)),
         name=shown(str(meta.get("run_name") or tags.get("mlflow.runName") or folder.name)),
         group=group,
-        state=state or FAILED,
+        state=STATES.get(word or "", FAILED),
         params={shown(key): shown(value) for key, value in params.items()},
-        metrics={shown(key): _metric(path) for key, path in _files(folder / "metrics")},
-        parent=shown(tags.get("mlflow.parentRunId", "")),
+        metrics=all_series({key: _metric(path) for key, path in _files(folder / "metrics")}),
     )
 
 
@@ -155,7 +174,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield path.relative_to(folder).as_posix(), path
 
 
-def _metric(path: Path) -> Series:
+def _metric(path: Path) -> Points:
     """A line per point: the time in milliseconds, the value, the step (0 in the oldest files)."""
     points = []
     for line in _text(path, "metric").splitlines():
@@ -169,7 +188,10 @@ def _metric(path: Path) -> Series:
             raise _BadError("a metric has a line that is no number") from None
         points.append((time, step, value))
     points.sort(key=lambda point: point[0])
-    return series((step, value) for _, step, value in points)
+    found = Points()
+    for _, step, value in points:
+        found.add(step, value)
+    return found
 
 
 def _text(path: Path, kind: str) -> str:

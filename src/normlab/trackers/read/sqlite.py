@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,13 +27,38 @@ Found = TypeVar("Found")
 
 
 def is_database(path: Path) -> bool:
-    """Whether a file is one of SQLite."""
+    """Whether a file is one of SQLite.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
     return path.is_file() and _head(path, len(_MAGIC)) == _MAGIC
 
 
-def databases(folder: Path) -> list[Path]:
-    """The databases in a folder, by name; links are not followed."""
-    return sorted(path for path in folder.iterdir() if not path.is_symlink() and is_database(path))
+def databases_of(
+    source: Path, needed: Mapping[str, frozenset[str]]
+) -> tuple[list[Path], list[str]]:
+    """The databases of a source with these columns, by table, and notes on what cannot be read.
+
+    They are the source itself, or those in a folder, by name; links are not followed. A note is on
+    a file that may have been one of them: none stands between the others and being read.
+
+    Raises:
+        OSError: The source cannot be opened.
+    """
+    if not source.is_dir():
+        there = is_database(source) and _has_columns(source, needed)
+        return [source] if there else [], []
+    found, notes = [], []
+    for path in sorted(each for each in source.iterdir() if not each.is_symlink()):
+        try:
+            if is_database(path) and not reading(path, partial(lacking, needed=needed)):
+                found.append(path)
+        except OSError as error:
+            notes.append(f"{shown(path.name)} cannot be read: {error.strerror or error}")
+        except UserError as error:
+            notes.append(str(error))
+    return found, notes
 
 
 def whose(path: Path) -> str:
@@ -45,10 +71,10 @@ def whose(path: Path) -> str:
     return f"a database with {'the tables ' + shown(', '.join(names)) if names else 'no tables'}"
 
 
-def has_columns(path: Path, needed: Mapping[str, frozenset[str]]) -> bool:
+def _has_columns(path: Path, needed: Mapping[str, frozenset[str]]) -> bool:
     """Whether a database has these columns, by table; a damaged one has none."""
     try:
-        return not reading(path, lambda connection: lacking(connection, needed))
+        return not reading(path, partial(lacking, needed=needed))
     except UserError:
         return False
 
@@ -131,7 +157,7 @@ def _opened(path: Path, *, unlogged: bool) -> Iterator[tuple[sqlite3.Connection,
 @contextlib.contextmanager
 def _copy(path: Path, because: str) -> Iterator[sqlite3.Connection]:
     with (
-        copied(path, because=because) as copy,
+        copied(path, because=because, what=shown(str(path)), writer="something is writing") as copy,
         contextlib.closing(_connect(copy, "mode=rw")) as connection,
     ):
         yield connection

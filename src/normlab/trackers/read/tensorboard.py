@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,16 @@ import numpy as np
 from normlab.text import shown
 from normlab.trackers.read.packages import needed
 from normlab.trackers.read.plain import said
-from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Points, Run, Runs
+from normlab.trackers.runs import (
+    COMPLETE,
+    FAILED,
+    RUNNING,
+    LeftOut,
+    Points,
+    Run,
+    Runs,
+    all_series,
+)
 
 WHAT = "a folder of TensorBoard's event files"
 _IN_NAME = "tfevents"
@@ -33,18 +44,28 @@ _WHEN = re.compile(r"\d{9,}\.\d+")
 """The name that torch's `add_hparams` gives the folder that it makes within a run's."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What the package tensorboard reads event files with."""
+
+    records: Any
+    event: Any
+    array: Any
+    hparams: Any
+
+
 @dataclass
 class _Found:
     """What the event files of one folder say.
 
     Attributes:
-        points: By tag, in the order of logging.
+        points: By tag, in the order of logging; of one that was restarted there may be none left.
         params: None where nobody said any.
         state: None where nobody said one.
         damaged: Files with less in them than their length.
     """
 
-    points: dict[str, Points] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=lambda: defaultdict(Points))
     params: dict[str, str] | None = None
     state: str | None = None
     damaged: list[str] = field(default_factory=list)
@@ -65,18 +86,15 @@ def read(source: Path) -> Runs:
     Raises:
         UserError: The package tensorboard is not installed.
     """
-    loader = needed(
-        "tensorboard.backend.event_processing.event_file_loader", what="TensorBoard's event files"
-    )
-    event = needed("tensorboard.compat.proto.event_pb2", what="TensorBoard's event files").Event
+    parts = _parts()
     every = [(source.parent, [source])] if source.is_file() else list(_folders(source))
     found: dict[Path, _Found] = {}
     left_out: list[LeftOut] = []
     for folder, paths in every:
         of_run = _Found()
         for path in paths:
-            _read(path, loader.RawEventFileLoader, event, of_run)
-        if of_run.points or of_run.params is not None:
+            _read(path, parts, of_run)
+        if any(points.steps for points in of_run.points.values()) or of_run.params is not None:
             found[folder] = of_run
         else:
             why = "its event files are damaged" if of_run.damaged else "it has no scalars"
@@ -90,6 +108,17 @@ def read(source: Path) -> Runs:
     )
     runs = tuple(_run(source, folder, of_run) for folder, of_run in found.items())
     return Runs(path=source, tool="tensorboard", runs=runs, left_out=tuple(left_out), notes=notes)
+
+
+def _parts() -> _Parts:
+    """All that any event file may need, before the first is opened: a gap is no file's damage."""
+    of = partial(needed, what="TensorBoard's event files")
+    return _Parts(
+        records=of("tensorboard.backend.event_processing.event_file_loader").RawEventFileLoader,
+        event=of("tensorboard.compat.proto.event_pb2").Event,
+        array=of("tensorboard.util.tensor_util").make_ndarray,
+        hparams=of("tensorboard.plugins.hparams.plugin_data_pb2").HParamsPluginData,
+    )
 
 
 def _folders(source: Path) -> Iterator[tuple[Path, list[Path]]]:
@@ -124,7 +153,7 @@ def _run(source: Path, folder: Path, found: _Found) -> Run:
         group=shown(source.resolve().name),
         state=found.state or COMPLETE,
         params=found.params or {},
-        metrics={shown(tag): points.series() for tag, points in found.points.items()},
+        metrics=all_series(found.points),
     )
 
 
@@ -141,13 +170,13 @@ def _join_hparams(found: dict[Path, _Found]) -> None:
         del found[folder]
 
 
-def _read(path: Path, loader: Any, event_class: Any, found: _Found) -> None:
+def _read(path: Path, parts: _Parts, found: _Found) -> None:
     """Add what an event file has, as far as it is whole."""
     length = 0
     scalars: set[str] = set()
     try:
-        for record in loader(str(path)).Load():
-            event = event_class.FromString(record)
+        for record in parts.records(str(path)).Load():
+            event = parts.event.FromString(record)
             length += len(record) + _FRAME
             if event.HasField("session_log"):
                 _restart(event, found)
@@ -155,11 +184,11 @@ def _read(path: Path, loader: Any, event_class: Any, found: _Found) -> None:
                 if value.metadata.plugin_data.plugin_name == _SCALARS:
                     scalars.add(value.tag)
                 if value.metadata.plugin_data.plugin_name == _HPARAMS:
-                    _hparams(value.metadata.plugin_data.content, found)
+                    _hparams(value.metadata.plugin_data.content, parts, found)
                     continue
-                number = _number(value, scalars)
+                number = _number(value, parts, scalars)
                 if number is not None:
-                    found.points.setdefault(value.tag, Points()).add(event.step, number)
+                    found.points[value.tag].add(event.step, number)
     # A stranger's file: the packages that read it raise whatever they meet.
     except Exception:
         length = -1
@@ -177,24 +206,22 @@ def _restart(event: Any, found: _Found) -> None:
         points.values = [points.values[at] for at in kept]
 
 
-def _number(value: Any, scalars: set[str]) -> float | None:
+def _number(value: Any, parts: _Parts, scalars: set[str]) -> float | None:
     """The scalar of a summary: the shortest decimal that is the same number of 32 bits."""
     kind = value.WhichOneof("value")
     if kind == "simple_value":
         return float(str(np.float32(value.simple_value)))
     if kind != "tensor" or value.tag not in scalars:
         return None
-    tensor = needed("tensorboard.util.tensor_util", what="TensorBoard's event files")
-    array = tensor.make_ndarray(value.tensor)
+    array = parts.array(value.tensor)
     if array.size != 1 or array.dtype.kind not in "fiu":
         return None
     return float(str(array.reshape(-1)[0]))
 
 
-def _hparams(content: bytes, found: _Found) -> None:
+def _hparams(content: bytes, parts: _Parts, found: _Found) -> None:
     """Parameters, and how the run ended, of the hparams plugin."""
-    plugin = needed("tensorboard.plugins.hparams.plugin_data_pb2", what="TensorBoard's parameters")
-    data = plugin.HParamsPluginData.FromString(content)
+    data = parts.hparams.FromString(content)
     kind = data.WhichOneof("data")
     if kind == "session_start_info":
         params = dict(found.params or {})

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
 from normlab.errors import UserError
 from normlab.text import shown
 from normlab.trackers.read.plain import flat, numbers, parsed
-from normlab.trackers.read.sqlite import (
-    columns_of,
-    databases,
-    has_columns,
-    is_database,
-    reading,
-)
-from normlab.trackers.runs import COMPLETE, LeftOut, Points, Run, Runs
+from normlab.trackers.read.sqlite import columns_of, databases_of, reading
+from normlab.trackers.runs import COMPLETE, LeftOut, Points, Run, Runs, all_series
 
 WHAT = "a trackio database (PROJECT.db) or folder of them"
 _MARKS = {"metrics": frozenset({"run_name", "step", "metrics"})}
@@ -29,32 +24,34 @@ _Metrics = dict[str, Points]
 
 def recognises(source: Path) -> bool:
     """Whether it is a database of trackio, or a folder with at least one."""
-    return bool(_projects(source))
+    return bool(databases_of(source, _MARKS)[0])
 
 
 def read(source: Path) -> Runs:
     """The runs of all projects. trackio does not say whether a run ended: all are complete."""
     runs: list[Run] = []
     left_out: list[LeftOut] = []
-    for path in _projects(source):
+    projects, notes = databases_of(source, _MARKS)
+    for path in projects:
         found, not_found = reading(path, partial(_read, shown(path.stem)))
         runs += found
         left_out += not_found
     if not runs and not left_out:
         raise UserError(f"{shown(str(source))} is of trackio and has no runs")
-    return Runs(path=source, tool="trackio", runs=tuple(runs), left_out=tuple(left_out))
-
-
-def _projects(source: Path) -> list[Path]:
-    candidates = databases(source) if source.is_dir() else [source] if is_database(source) else []
-    return [path for path in candidates if has_columns(path, _MARKS)]
+    return Runs(
+        path=source,
+        tool="trackio",
+        runs=tuple(runs),
+        left_out=tuple(left_out),
+        notes=tuple(notes),
+    )
 
 
 def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list[LeftOut]]:
     # Older versions know a run by its name alone.
     run_id = "run_id" if "run_id" in columns_of(connection, "metrics") else "run_name"
     names: dict[object, str] = {}
-    metrics: dict[object, _Metrics] = {}
+    metrics: dict[object, _Metrics] = defaultdict(lambda: defaultdict(Points))
     bad: dict[object, str] = {}
     for run, name, step, text in connection.execute(
         f"SELECT {run_id}, run_name, step, metrics FROM metrics ORDER BY rowid"  # noqa: S608
@@ -64,10 +61,8 @@ def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list
         if type(step) is not int or logged is None:
             bad[run] = "a row of its metrics is damaged"
             continue
-        of_run = metrics.setdefault(run, {})
+        of_run = metrics[run]
         for key, value in logged.items():
-            if key not in of_run:
-                of_run[key] = Points()
             of_run[key].add(step, value)
     configs = _configs(connection, names, bad)
     runs, left_out = [], []
@@ -82,9 +77,7 @@ def _read(project: str, connection: sqlite3.Connection) -> tuple[list[Run], list
                 group=project,
                 state=COMPLETE,
                 params=configs.get(run, {}),
-                metrics={
-                    shown(key): points.series() for key, points in metrics.get(run, {}).items()
-                },
+                metrics=all_series(metrics.get(run, {})),
             )
         )
     return runs, left_out

@@ -17,4 +17,5 @@ def recognises(source: Path) -> bool:
 
 def read(source: Path) -> Runs:
     """The runs of the logs or of the exported file."""
-    return wandb_log.read(source) if wandb_log.logs(source) else wandb_csv.read(source)
+    logs = wandb_log.logs(source)
+    return wandb_log.read(source, logs) if logs else wandb_csv.read(source)

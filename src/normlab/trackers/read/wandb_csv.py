@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import csv
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from normlab.errors import UserError
 from normlab.text import shown
+from normlab.trackers.read.plain import numeric
 from normlab.trackers.runs import (
     COMPLETE,
     FAILED,
     KILLED,
     RUNNING,
     LeftOut,
+    Points,
     Run,
     Runs,
+    all_series,
     series,
 )
 
@@ -101,37 +104,31 @@ def _chart(
         for at, name in enumerate(header)
         if at and not name.endswith(_BOUNDS)
     }
-    points: dict[tuple[str, ...], list[tuple[int, float]]] = {}
-    bad: dict[str, str] = {}
+    points: dict[str, dict[str, Points]] = {run: defaultdict(Points) for run, _ in columns.values()}
     counts = Counter(columns.values())
-    for run, _ in columns.values():
-        points.setdefault((run,), [])
-    for (run, _), count in counts.items():
-        if count > 1:
-            bad[run] = "another run of the chart has its name"
+    bad = {
+        run: "another run of the chart has its name"
+        for (run, _), count in counts.items()
+        if count > 1
+    }
     for row in rows:
         step = _number(row[0]) if row else None
-        for at, line in columns.items():
+        for at, (run, metric) in columns.items():
             text = row[at] if at < len(row) else ""
             if not text.strip():
                 continue
             value = _number(text)
             if step is None or not step.is_integer():
-                bad.setdefault(line[0], f"'{shown(header[0])}' is not a whole number everywhere")
+                bad.setdefault(run, f"'{shown(header[0])}' is not a whole number everywhere")
             elif value is None:
-                bad.setdefault(line[0], "a value is no number")
-            else:
-                points.setdefault(line, []).append((int(step), value))
+                bad.setdefault(run, "a value is no number")
+            elif not metric.startswith("_"):
+                points[run][metric].add(int(step), value)
     runs, left_out = [], []
-    for run in dict.fromkeys(line[0] for line in columns.values()):
+    for run, of_run in points.items():
         if run in bad:
             left_out.append(LeftOut(run=shown(run), reason=bad[run]))
             continue
-        metrics = {
-            shown(line[1]): series(found)
-            for line, found in points.items()
-            if len(line) > 1 and line[0] == run and not line[1].startswith("_")
-        }
         # A chart has no more of a run than its name and values.
         name = shown(run)
         runs.append(
@@ -141,7 +138,7 @@ def _chart(
                 group=shown(source.stem),
                 state=COMPLETE,
                 params={},
-                metrics=metrics,
+                metrics=all_series(of_run),
             )
         )
     return runs, left_out
@@ -160,10 +157,12 @@ def _table(
         name = cells.get("Name") or f"(row {number})"
         state = _STATES.get(cells.get("State", "").lower())
         if len(row) != len(header):
-            left_out.append(LeftOut(run=shown(name), reason="its row has too few or many cells"))
+            left_out.append(
+                LeftOut(run=shown(name), reason="its row has too few or too many cells")
+            )
             continue
         if state is None:
-            left_out.append(LeftOut(run=shown(name), reason="its state is none of W&B's"))
+            left_out.append(LeftOut(run=shown(name), reason="its state is not one that W&B uses"))
             continue
         own = {key: text for key, text in cells.items() if key not in _TABLE | _ALSO and text}
         values = {key: _number(text) for key, text in own.items()}
@@ -190,10 +189,8 @@ def _table(
 
 def _number(text: str) -> float | None:
     words = text.strip()
-    if words in {"NaN", "nan"}:
-        return math.nan
-    if words in {"Infinity", "-Infinity", "inf", "-inf"}:
-        return math.copysign(math.inf, -1 if words[0] == "-" else 1)
+    if (word := numeric(words)) is not None:
+        return word
     try:
         value = float(words)
     except ValueError:

@@ -9,16 +9,26 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from normlab.errors import UserError
 from normlab.text import shown
 from normlab.trackers.read.packages import needed
 from normlab.trackers.read.plain import flat, numbers, parsed
-from normlab.trackers.runs import COMPLETE, FAILED, RUNNING, LeftOut, Points, Run, Runs, series
+from normlab.trackers.runs import (
+    COMPLETE,
+    FAILED,
+    RUNNING,
+    LeftOut,
+    Points,
+    Run,
+    Runs,
+    all_series,
+    series,
+)
 
 _HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 _BLOCK = 32 * 1024  # bytes
@@ -52,7 +62,7 @@ class _Found:
     job: str = ""
     exit_code: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
-    points: dict[str, Points] = field(default_factory=dict)
+    points: dict[str, Points] = field(default_factory=lambda: defaultdict(Points))
     summary: dict[str, str] = field(default_factory=dict)
     step: int = -1
     damaged: list[str] = field(default_factory=list)
@@ -78,8 +88,8 @@ def logs(source: Path) -> list[Path]:
     return []
 
 
-def read(source: Path) -> Runs:
-    """The runs of a source; those of one id, which were resumed, are one run.
+def read(source: Path, paths: Sequence[Path]) -> Runs:
+    """The runs of a source by its `logs`; those of one id, which were resumed, are one run.
 
     A run without the record of its end is still running, or was killed: nothing tells which.
 
@@ -89,16 +99,19 @@ def read(source: Path) -> Runs:
     record_class = needed("wandb.proto.wandb_internal_pb2", what="W&B's logs").Record
     logged: dict[str, list[_Found]] = {}
     left_out: list[LeftOut] = []
-    for path in logs(source):
-        found = _Found()
+    for path in paths:
+        found, reason = _Found(), "its log has no run"
         try:
             for content in records(path):
                 _take(record_class.FromString(content), found)
+        except OSError as error:
+            found.damaged.append(shown(path.name))
+            reason = f"its log cannot be read ({error.strerror or error})"
         # A stranger's log: the package that parses it raises whatever it meets.
         except Exception:
             found.damaged.append(shown(path.name))
+            reason = "its log is damaged"
         if not found.id:
-            reason = "its log is damaged" if found.damaged else "its log has no run"
             left_out.append(LeftOut(run=shown(path.name), reason=reason))
         else:
             logged.setdefault(found.id, []).append(found)
@@ -124,13 +137,10 @@ def records(path: Path) -> Iterator[bytes]:
 
     Raises:
         DamagedError: Behind the last record that is whole.
-        UserError: It cannot be opened.
+        OSError: It cannot be opened or read.
     """
-    try:
-        with path.open("rb") as file:
-            yield from _records(file)
-    except OSError as error:
-        raise UserError(f"{shown(str(path))} cannot be read: {error.strerror or error}") from None
+    with path.open("rb") as file:
+        yield from _records(file)
 
 
 def _records(file: Any) -> Iterator[bytes]:
@@ -166,11 +176,12 @@ def _records(file: Any) -> Iterator[bytes]:
 
 
 def _is_log(path: Path) -> bool:
+    """Whether a file is a log by its first bytes; by its name where it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(4) == _HEADER[:4]
     except OSError:
-        return False
+        return path.suffix == ".wandb" and path.is_file()
 
 
 def _take(record: Any, found: _Found) -> None:
@@ -205,8 +216,6 @@ def _history(history: Any, found: _Found) -> None:
         return
     found.step = max(found.step, step)
     for name, value in numbers({key: row[key] for key in row if key[:1] != _OWN}).items():
-        if name not in found.points:
-            found.points[name] = Points()
         found.points[name].add(step, value)
 
 
@@ -249,9 +258,8 @@ def _joined(found: list[_Found]) -> _Found:
     first = found[0]
     for later in found[1:]:
         for metric, points in later.points.items():
-            before = first.points.setdefault(metric, Points())
-            before.steps += points.steps
-            before.values += points.values
+            first.points[metric].steps += points.steps
+            first.points[metric].values += points.values
         first.config |= later.config
         first.summary |= later.summary
         first.exit_code = later.exit_code
@@ -261,7 +269,7 @@ def _joined(found: list[_Found]) -> _Found:
 
 
 def _run(found: _Found) -> Run:
-    metrics = {shown(metric): points.series() for metric, points in found.points.items()}
+    metrics = all_series(found.points)
     for metric, value in _final(found.summary).items():
         if metric not in found.points:
             metrics[shown(metric)] = series([(max(found.step, 0), value)])
