@@ -25,6 +25,7 @@ from normlab.trackers.write.result import (
     arm_notes,
     in_shell,
     needed,
+    outcome,
     study_notes,
     writing_to,
 )
@@ -160,7 +161,7 @@ class _Writer:
         for key, value in self._study_tags(study).items():
             self._client.set_experiment_tag(experiment, key, value)
         file = f"sqlite:///{in_shell(_path(self._dest))}" if self._is_file else ""
-        return Exported.of(
+        return outcome(
             study,
             "mlflow",
             self._dest,

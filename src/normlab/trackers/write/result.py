@@ -51,33 +51,6 @@ class Exported:
     shortened: Sequence[str] = ()
     opens: str = ""
 
-    @classmethod
-    def of(
-        cls,
-        study: StudyRuns,
-        to: str,
-        dest: str,
-        *,
-        added: int,
-        known: int,
-        lost: Sequence[LostFile] = (),
-        shortened: Sequence[str] = (),
-        opens: str = "",
-    ) -> Exported:
-        """Of a study that was written there; the counts and texts are as in the attributes."""
-        return cls(
-            to=to,
-            dest=dest,
-            name=study.name,
-            arms=len(study.arms),
-            added=added,
-            known=known,
-            left=study.left,
-            lost=lost,
-            shortened=shortened,
-            opens=opens,
-        )
-
     def __repr__(self) -> str:
         return f"<Exported: {self}>"
 
@@ -88,6 +61,32 @@ class Exported:
         if self.left:
             parts.append(f"not finished: {state_counts(self.left)}")
         return f"{self.dest}: {self.name}, {counted(self.arms, 'arm')}; {', '.join(parts)}"
+
+
+def outcome(
+    study: StudyRuns,
+    to: str,
+    dest: str,
+    *,
+    added: int,
+    known: int,
+    lost: Sequence[LostFile] = (),
+    shortened: Sequence[str] = (),
+    opens: str = "",
+) -> Exported:
+    """What came of an export of a study; the arguments are as the attributes of `Exported`."""
+    return Exported(
+        to=to,
+        dest=dest,
+        name=study.name,
+        arms=len(study.arms),
+        added=added,
+        known=known,
+        left=study.left,
+        lost=lost,
+        shortened=shortened,
+        opens=opens,
+    )
 
 
 class Shortener:

@@ -21,7 +21,14 @@ from normlab.store.paths import read_regular
 from normlab.study.stored import LostFile
 from normlab.trackers.write.card import card
 from normlab.trackers.write.exported import StudyRuns, TrialRun
-from normlab.trackers.write.result import Exported, file_names, folder_for, needed, writing_to
+from normlab.trackers.write.result import (
+    Exported,
+    file_names,
+    folder_for,
+    needed,
+    outcome,
+    writing_to,
+)
 
 _HEADER = 100_000_000
 """Bytes of the largest header that the format allows."""
@@ -67,7 +74,7 @@ def write(study: StudyRuns, dest: str, source: Path) -> Exported:
     with writing_to(dest):
         if not readme.is_file() or readme.read_bytes() != content:
             write_whole(readme, content)
-    return Exported.of(study, "safetensors", dest, added=added, known=known, lost=lost)
+    return outcome(study, "safetensors", dest, added=added, known=known, lost=lost)
 
 
 class _LostError(Exception):

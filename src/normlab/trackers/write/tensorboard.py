@@ -23,6 +23,7 @@ from normlab.trackers.write.result import (
     folder_for,
     in_shell,
     needed,
+    outcome,
     study_notes,
     writing_to,
 )
@@ -59,7 +60,7 @@ def write(study: StudyRuns, dest: str) -> Exported:
     out.put_text(folder, study.ended, events.of_study(study))
     out.flush()
     opens = f"tensorboard --logdir {in_shell(dest)}"
-    return Exported.of(study, "tensorboard", dest, added=added, known=known, opens=opens)
+    return outcome(study, "tensorboard", dest, added=added, known=known, opens=opens)
 
 
 class _Files:

@@ -27,6 +27,7 @@ from normlab.trackers.write.result import (
     by_own,
     in_shell,
     needed,
+    outcome,
     study_notes,
     verdict_texts,
     writing_to,
@@ -60,7 +61,7 @@ def write(study: StudyRuns, dest: str) -> Exported:
     found = _in_child(study, dest, folder)
     if "refused" in found:
         raise UserError(str(found["refused"]))
-    return Exported.of(
+    return outcome(
         study,
         "trackio",
         dest,

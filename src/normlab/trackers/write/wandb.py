@@ -28,6 +28,7 @@ from normlab.trackers.write.result import (
     folder_for,
     in_shell,
     needed,
+    outcome,
     study_notes,
     verdict_texts,
     writing_to,
@@ -97,7 +98,7 @@ class _Writer:
             raise UserError(f"{self._dest}: wandb refuses: {error}") from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return Exported.of(
+        return outcome(
             study,
             "wandb",
             self._dest,
