@@ -34,8 +34,8 @@ from normlab.trackers.write.result import (
     writing_to,
 )
 
-_NAME, _ID = 128, 64
-"""Characters that W&B has room for: of names and groups, and of ids."""
+_NAME = 128
+"""Characters that W&B has room for, of names and groups."""
 _FOLDER = re.compile(r"offline-run-\d+_\d+-(?P<id>[\w-]+)", re.ASCII)
 _FOREIGN = ("WANDB_RUN_ID", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_RESUME", "WANDB_SWEEP_ID",
             "WANDB_NOTES", "WANDB_TAGS", "WANDB_JOB_TYPE", "WANDB_ENTITY")  # fmt: skip
