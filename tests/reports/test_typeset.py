@@ -7,9 +7,9 @@ import pytest
 
 from normlab.reports import write_exports
 from normlab.reports.typeset import INTERVALS, Table, arms_typeset, escape_latex, escape_markdown
-from normlab.store import Store, TrialRow
+from normlab.store import Store
 from normlab.study.stored import frames_of
-from tests.made_stores import numbers
+from tests.made_stores import numbers, rows
 from tests.plans import plan_of
 
 
@@ -65,6 +65,16 @@ def test_text_is_escaped_for_markdown() -> None:
             r"\num{-10} points (\num{97.5} \%: \numrange{-12.9}{-7.15}), a\_2 over b 3",
         ),
         ("+3 %, a over b", "n", r"\num{+3} \%, a over b"),
+        (
+            "+30 s saved (95 %: 10 to 50), layer over batch",
+            "n",
+            r"\num{+30} s saved (\num{95} \%: \numrange{10}{50}), layer over batch",
+        ),
+        (
+            "+1,234 images saved (95 %: 1,000 to 1,400), a 1 over b 2, c",
+            "n",
+            r"\num{+1234} images saved (\num{95} \%: \numrange{1000}{1400}), a 1 over b 2, c",
+        ),
         ("words 3 alone", "n", "words 3 alone"),
         ("-0.3 97", "l", "$-$0.3 97"),
     ],
@@ -108,10 +118,23 @@ def test_tables_are_of_latex_that_booktabs_and_siunitx_have(
         ]
         for row in [body[2], *body[4:-2]]:
             assert row.endswith(r" \\")
-            cells = re.split(r"(?<!\\) & |(?<!\\) &  ", row.removesuffix(r" \\"))
+            cells = re.split(r"(?<!\\) & ", row.removesuffix(r" \\"))
             assert len(cells) == len(begin[1])
             for cell in cells:
                 assert _PLAIN.fullmatch(_MACRO.sub("", cell)), cell
+
+
+def test_without_an_interval_no_note_tells_of_one(tmp_path: Path) -> None:
+    plan = plan_of([{"label": "one", "trials": [{"seed": 0, "id": "one0"}]}])
+    with Store.write(tmp_path / "s") as store:
+        store.record_plan(plan, rows(plan))
+    assert not arms_typeset(frames_of(tmp_path / "s")).note
+    with Store.write(tmp_path / "s") as store:
+        records, result = numbers("batch", 0)
+        store.start("one0", {}, 0)
+        store.add_epoch("one0", records[-1])
+        store.finish("one0", replace(result, epochs=1), [])
+    assert not arms_typeset(frames_of(tmp_path / "s")).note
 
 
 def test_an_uncertainty_is_half_of_the_interval_where_its_halves_are_alike(tmp_path: Path) -> None:
@@ -122,9 +145,7 @@ def test_an_uncertainty_is_half_of_the_interval_where_its_halves_are_alike(tmp_p
         for arm in scores
     )
     with Store.write(tmp_path / "s") as store:
-        rows = [TrialRow(id=f"{a}{s}", recipe={}, seed=s, data_digest="d", semantics=1)
-                for a in scores for s in range(3)]  # fmt: skip
-        store.record_plan(plan, rows)
+        store.record_plan(plan, rows(plan))
         for arm, found in scores.items():
             for seed, score in enumerate(found):
                 records, result = numbers("batch", 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.made_stores import trial_id
 from tests.trackers.conftest import There
 from tests.trackers.to_export import (
     EPOCHS,
@@ -19,7 +20,6 @@ from tests.trackers.to_export import (
     LABELS,
     accuracy,
     fill,
-    trial_id,
 )
 
 pytestmark = pytest.mark.xdist_group("trackers")
@@ -342,7 +342,7 @@ elif tool == "trackio":
     from trackio.sqlite_storage import SQLiteStorage
     Path(dest).mkdir(parents=True, exist_ok=True)
     stopping(SQLiteStorage, "bulk_log")
-    trackio.write_here(study)
+    trackio.write_here(study, dest)
 else:
     stopping(Path, "rename")
     wandb.write(study, dest)
@@ -422,13 +422,13 @@ def test_another_file_is_refused(paper: Path, tmp_path: Path, refused: Callable[
         assert "has notes.txt in it, and is no export of normlab" in words
         assert "is no folder" in refused(paper, tool, tmp_path / "notes.txt")
         assert "is an address" in refused(paper, tool, "http://localhost:1/")
-    assert "is no store of MLflow" in refused(paper, "mlflow", tmp_path / "notes.txt")
-    assert "name a sqlite file in it" in refused(paper, "mlflow", tmp_path)
+    assert "is not an MLflow database" in refused(paper, "mlflow", tmp_path / "notes.txt")
+    assert "name an SQLite file in it" in refused(paper, "mlflow", tmp_path)
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE mine (a)")
     other.commit()
     other.close()
-    assert "is no store of MLflow" in refused(paper, "mlflow", tmp_path / "other.db")
+    assert "is not an MLflow database" in refused(paper, "mlflow", tmp_path / "other.db")
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "other.db"}
     assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
@@ -466,7 +466,8 @@ def test_a_project_of_trackio_that_is_somebody_s_own_is_refused(
         connection.execute("UPDATE studies SET plan = replace(plan, '\"paper\"', '\"norms\"')")
     connection.close()
     words = refused(tmp_path / "named" / "norms", "trackio", tmp_path / "store")
-    assert "has a project norms with a run batch-s0 that normlab did not write" in words
+    said = f"{tmp_path / 'store'} has a project norms with a run batch-s0 that normlab did not"
+    assert said in words
 
 
 def test_texts_that_mlflow_has_no_room_for_are_cut_and_that_is_said(

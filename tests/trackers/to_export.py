@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from tests.made_stores import numbers, rows, trial_id
 from tests.plans import plan_of
 
 from normlab.records import EpochRecord, Evaluation, TrialResult
-from normlab.store import Store, TrialRow
+from normlab.store import Store
 
 HOSTILE = "<b>x</b>/../é [1]|\\"
 LABELS = ("batch", "layer", HOSTILE)
@@ -20,10 +22,6 @@ PLACE = {
     "taken_from": [f"{HOME}/runs"],
 }
 EPOCHS = 3
-
-
-def trial_id(label: str, seed: int) -> str:
-    return hashlib.sha256(f"{label} {seed}".encode()).hexdigest()[:20]
 
 
 def accuracy(label: str, seed: int, epoch: int) -> float:
@@ -70,12 +68,8 @@ def fill(folder: Path, finished: Iterable[tuple[str, int]], *, mark: str = "") -
         {**claim, "name": f"odd: {HOSTILE}", "sides": [["batch"], ["layer"]]},
     ]
     plan = plan_of(arms, seeds=[0, 1, 2], claims=claims, name="paper", question="Which <norm>?")
-    rows = [
-        TrialRow(id=trial.id, recipe=arm.recipe, seed=trial.seed, data_digest="d", semantics=1)
-        for arm, trial in plan.by_seed()
-    ]
     with Store.write(folder) as store:
-        store.record_plan(plan, rows)
+        store.record_plan(plan, rows(plan))
         for label, seed in finished:
             one = trial_id(label, seed)
             state = {1: "diverged", 2: "invalid"}.get(seed) if label == HOSTILE else None
@@ -88,23 +82,12 @@ def fill(folder: Path, finished: Iterable[tuple[str, int]], *, mark: str = "") -
 
 def _record(label: str, seed: int, epoch: int) -> EpochRecord:
     score = accuracy(label, seed, epoch)
-    return EpochRecord(
+    return replace(
+        numbers("batch", 0)[0][0],
         epoch=epoch,
-        lr=0.1,
         train_loss=None if epoch == 2 else 1 / 3,  # not finite
         train_accuracy=score,
-        train_macro_f1=score,
-        train_micro_f1=score,
-        validation_loss=None,
-        validation_accuracy=None,
-        validation_macro_f1=None,
-        validation_micro_f1=None,
-        test_loss=0.1 + 0.2,
         test_accuracy=score,
-        test_macro_f1=score,
-        test_micro_f1=score,
-        seconds=1.5,
-        examples_per_second=100.0,
     )
 
 

@@ -16,7 +16,7 @@ def export(
         str,
         typer.Argument(
             metavar="DEST",
-            help="A folder; for MLflow a sqlite file or a tracking URI.",
+            help="A folder; for mlflow an SQLite file or a tracking URI.",
         ),
     ],
     to: Annotated[
@@ -28,7 +28,10 @@ def export(
     runs: Runs = DEFAULT_RUNS,
     json: Json = False,
 ) -> None:
-    """Write a study for another tool, what is new alone; exits with 1 where weights are lost."""
+    """Write a study's trials and verdicts for another tool, adding only what is new.
+
+    Exits with 1 where weights are lost.
+    """
     from normlab import api
     from normlab.cli.variant import print_stored_variant
     from normlab.study.stored import stored_name

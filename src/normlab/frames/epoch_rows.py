@@ -17,8 +17,11 @@ from normlab.records import FINISHED
 
 OF_ARMS = ("parameters", "classes")
 """Whole numbers that the trials of an arm share."""
-_COUNTS = ("flops", "train_images", "validation_images", "test_images")
-FACTS = (*_COUNTS, "examples_per_second")
+SCORED = tuple(name for name, of in METRICS.items() if of.per_epoch and not of.derived)
+"""What is measured at every epoch and no other metrics tell."""
+COUNTS = ("flops", "train_images", "validation_images", "test_images")
+"""Whole numbers of a trial that are no results."""
+FACTS = (*COUNTS, "examples_per_second")
 """Numbers of a trial that are no results."""
 
 _RAN = ("device", "chip", "threads", "torch", "code", TOGETHER)
@@ -34,9 +37,8 @@ def epoch_rows(frames: Frames) -> str:
     not know: when results were seen, and at which looks seeds were added.
     """
     finished = frames.trials[frames.trials["state"].isin(FINISHED)]
-    scored = [name for name, of in METRICS.items() if of.per_epoch and not of.derived]
     epochs = frames.epochs[frames.epochs["id"].isin(finished["id"])]
-    epochs = epochs[["arm", "seed", "id", "epoch", *scored, "seconds"]]
+    epochs = epochs[["arm", "seed", "id", "epoch", *SCORED, "seconds"]]
     ends = finished[["id", "epoch", "state", "gap", *FACTS]]
     runs = finished["provenance"].map(lambda runs: runs[-1] if runs else {})
     ends = ends.assign(**{name: [run.get(name) for run in runs] for name in _RAN})
@@ -45,7 +47,7 @@ def epoch_rows(frames: Frames) -> str:
     for name in OF_ARMS:
         known = {arm.label: getattr(arm, name) for arm in frames.plan.arms}
         table[name] = table["arm"].map(known).where(is_end)
-    for name in (*OF_ARMS, *_COUNTS, "threads"):  # whole numbers keep all their digits
+    for name in (*OF_ARMS, *COUNTS, "threads"):  # whole numbers keep all their digits
         table[name] = table[name].astype("Int64")
     empty = [name for name in table if table[name].isna().all() and name not in _ALWAYS]
     table = table.drop(columns=empty)

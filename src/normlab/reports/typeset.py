@@ -47,10 +47,6 @@ _NUMBER = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _NUMBERS = re.compile(
     rf"(?<![\w.,=-])(?P<one>{_NUMBER})(?: (?P<between>±|to) (?P<two>{_NUMBER}))?(?![\w.,=])"
 )
-_BEGINNING = re.compile(
-    rf"{_NUMBER}(?: [^\W\d]+)?(?: %)?(?: \([\d.]+ %: {_NUMBER} to {_NUMBER}\))?(?=$|,)"
-)
-"""What of a measured difference are numbers: behind it stand labels of arms."""
 _PREAMBLE = (
     r"\usepackage{booktabs, siunitx}",
     r"\sisetup{separate-uncertainty = true, retain-explicit-plus = true}",
@@ -112,8 +108,7 @@ class Table:
 
 def escape_latex(text: str) -> str:
     """Text as LaTeX shows it, on one line."""
-    joined = "".join(_LATEX.get(character, character) for character in " ".join(text.split()))
-    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", joined)  # a minus, no hyphen
+    return _escaped(" ".join(text.split()))
 
 
 def escape_markdown(text: str) -> str:
@@ -149,7 +144,7 @@ def arms_typeset(frames: Frames) -> Table:
         "Seeds", "Test accuracy, %", "Validation, %", "Train (running), %", "Gap, points",
         "Macro F1, %", "ECE, %", seconds, "Parameters",
     )  # fmt: skip
-    note = INTERVALS if any(re.search("±| to ", row[n]) for row in rows for n in (2, 3)) else ""
+    note = INTERVALS if table[["test_low", "validation_low"]].notna().any(axis=None) else ""
     return Table([("Arm", "l"), *((name, "r") for name in names)], rows, note=note)
 
 
@@ -199,29 +194,26 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _cell(text: str, kind: str) -> str:
     """A cell as LaTeX shows it, its numbers by siunitx."""
-    if kind == "l":
-        return escape_latex(text)
-    if kind == "n":
-        found = _BEGINNING.match(text)
-        end = found.end() if found else 0
-        # What stands behind is escaped by itself, its blank in front kept.
-        return _numbers(text[:end]) + escape_latex(text[end:])
-    return _numbers(text)
+    text = " ".join(text.split())
+    if kind == "n":  # behind the first comma with a blank stand labels of arms
+        said, comma, labels = text.partition(", ")
+        made = _numbers(said) if re.match(r"[+-]?\d", said) else _escaped(said)
+        return made + _escaped(comma + labels)
+    return _numbers(text) if kind == "r" else _escaped(text)
 
 
 def _numbers(text: str) -> str:
     made, at = [], 0
     for found in _NUMBERS.finditer(text):
-        made += [_apart(text[at : found.start()]), _number(found)]
+        made += [_escaped(text[at : found.start()]), _number(found)]
         at = found.end()
-    return "".join([*made, _apart(text[at:])])
+    return "".join([*made, _escaped(text[at:])])
 
 
-def _apart(text: str) -> str:
-    """Text between numbers, with the blanks around it."""
-    before = " " if text[:1].isspace() else ""
-    after = " " if text[-1:].isspace() and text.strip() else ""
-    return f"{before}{escape_latex(text)}{after}"
+def _escaped(text: str) -> str:
+    """Text as LaTeX shows it, with the blanks it has."""
+    joined = "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"(?<![\w.-])-(?=\d)", "$-$", joined)  # a minus, no hyphen
 
 
 def _number(found: re.Match[str]) -> str:

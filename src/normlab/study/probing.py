@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from normlab.environment import environment
 from normlab.norms import MomentNorm, kernels
 from normlab.recipe import Recipe
 from normlab.study.plan import Arm
@@ -230,13 +230,5 @@ def _norms_at_hand(subjects: Sequence[Subject], device: str) -> Iterator[bool]:
             kernels.prepare(x)  # loading takes its time, too, and no trial's
         yield False
         return
-    name = "NORMLAB_BACKEND"
-    before = os.environ.get(name)
-    os.environ[name] = "reference"
-    try:
+    with environment({"NORMLAB_BACKEND": "reference"}):
         yield True
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before

@@ -20,6 +20,7 @@ from multiprocessing.context import SpawnProcess
 from typing import cast
 
 from normlab import streams
+from normlab.environment import environment
 from normlab.errors import MachineError
 from normlab.study.engines.again import run_again
 from normlab.study.engines.cores import keep_to, shares
@@ -201,16 +202,8 @@ def _current_folder_left_out() -> Iterator[None]:
 
     It may hold a stranger's `pickle.py`. Where this process looks, a worker is told afterwards.
     """
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
+    with environment({"PYTHONSAFEPATH": "1"}):
         yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 @contextlib.contextmanager

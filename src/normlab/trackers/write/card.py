@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Mapping
 
@@ -10,6 +11,7 @@ import yaml
 from normlab.recipe import DATA
 from normlab.reports.typeset import Table
 from normlab.trackers.write.exported import ArmRun, StudyRuns
+from normlab.trackers.write.result import REHEARSAL
 from normlab.wording import interval, percent
 
 _OF_THE_USER = {"image-folder"}
@@ -69,11 +71,7 @@ def card(study: StudyRuns, files: Mapping[str, str]) -> str:
         f"---\n{front}---\n",
         f"# {_line(study.name)}\n",
         f"{_line(study.question)}\n",
-        *(
-            ["This is the quick variant, a rehearsal: its numbers answer nothing.\n"]
-            if study.rehearsal
-            else []
-        ),
+        *([f"{REHEARSAL}\n"] if study.rehearsal else []),
         "Weights after the last epoch of every finished trial of this study, one file for each arm "
         f"and seed. normlab {study.normlab} trained and exported them.\n",
         "## Results\n",
@@ -131,4 +129,4 @@ def _kind(kind: object) -> str:
 
 def _line(text: str) -> str:
     """Text on one line that is no HTML and no heading."""
-    return " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return html.escape(" ".join(text.split()), quote=False)

@@ -16,13 +16,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from normlab.frames.epoch_rows import FACTS, OF_ARMS
+from normlab.frames.epoch_rows import COUNTS, OF_ARMS, SCORED
 from normlab.frames.load import FINAL_COLUMNS, Frames, load_frames
 from normlab.frames.tables import arm_table
 from normlab.frames.verdicts import claim_table
-from normlab.metrics import METRICS
+from normlab.lazy import pandas as pd
 from normlab.places import DECIDING, TOGETHER, Place
 from normlab.recipe import value_text
 from normlab.records import FINISHED
@@ -33,14 +32,9 @@ from normlab.wording import is_missing
 
 Value: TypeAlias = str | int | float | bool
 
-PER_EPOCH = (
-    *(name for name, of in METRICS.items() if of.per_epoch and not of.derived),
-    "seconds",
-    "lr",
-)
+PER_EPOCH = (*SCORED, "seconds", "lr")
 """What every epoch has; `seconds` are that epoch's."""
 _FINAL = ("gap", *FINAL_COLUMNS, "examples_per_second", "peak_memory")
-_COUNTS = tuple(name for name in FACTS if name != "examples_per_second")
 _PLACE = (*DECIDING, TOGETHER, "normlab", "code", "numpy", "python", "platform", "layout",
           "precision", "kernels")  # fmt: skip
 _ARM = {
@@ -163,6 +157,11 @@ class ArmRun:
     judged: Sequence[Judged]
     trials: Sequence[TrialRun]
 
+    @property
+    def ended(self) -> float:
+        """When its last trial did, in seconds since 1970; 0 where that is not known."""
+        return max((trial.ended or 0.0 for trial in self.trials), default=0.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRuns:
@@ -192,6 +191,11 @@ class StudyRuns:
         for arm in self.arms:
             yield from arm.trials
 
+    @property
+    def ended(self) -> float:
+        """When its last trial did, in seconds since 1970; 0 where that is not known."""
+        return max((arm.ended for arm in self.arms), default=0.0)
+
 
 def to_export(folder: Path) -> StudyRuns:
     """What a study's folder has to export.
@@ -202,7 +206,7 @@ def to_export(folder: Path) -> StudyRuns:
     with as_written(folder):
         with Store.read(folder) as store, store.as_it_stands():
             frames = load_frames(store, details=False)
-            rows = store.rows("trials", frames.trials["id"].tolist())
+            rows = store.steps(frames.trials["id"].tolist())
         clock = {row["id"]: (_time(row["started_at"]), _time(row["finished_at"])) for row in rows}
         return _study(frames, clock)
 
@@ -275,10 +279,8 @@ def _trial(
 ) -> TrialRun:
     """A trial of its row and its epochs, in their order."""
     trial_id, weights = str(row["id"]), _text(row["weights_sha256"])
-    started, ended = clock.get(trial_id, (None, None))
-    metrics = {
-        name: epochs[name].to_numpy(dtype=float) for name in PER_EPOCH if name in epochs.columns
-    }
+    started, ended = clock[trial_id]
+    metrics = {name: epochs[name].to_numpy(dtype=float) for name in PER_EPOCH}
     spent = np.cumsum(np.nan_to_num(metrics["seconds"]))
     times = (started if started is not None else ended or 0.0) + spent
     if started is not None and ended is not None:  # stored to the second
@@ -290,7 +292,7 @@ def _trial(
             metrics[name] = np.full(len(epochs), np.nan)
             metrics[name][-1] = math.nan if is_missing(value) else float(value or 0)
     known = {name: series for name, series in metrics.items() if np.isfinite(series).any()}
-    counts = {name: int(row[name]) for name in _COUNTS if not is_missing(row.get(name))}
+    counts = {name: int(row[name]) for name in COUNTS if not is_missing(row.get(name))}
     places = row["provenance"] if isinstance(row["provenance"], list) else []
     place: Place = places[-1] if places else {}
     tags = {name: _apart(str(place[name])) for name in _PLACE if name in place}

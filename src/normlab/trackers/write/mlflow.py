@@ -8,19 +8,27 @@ values once.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
-from normlab.errors import UserError, for_user, os_words
+from normlab.environment import environment
+from normlab.errors import UserError
 from normlab.files import put_in_place, sweep, temporary_name
 from normlab.trackers.write.exported import ArmRun, Judged, StudyRuns, TrialRun
-from normlab.trackers.write.result import Exported, Shortener, arm_words, needed, study_words
+from normlab.trackers.write.result import (
+    Exported,
+    Shortener,
+    arm_notes,
+    in_shell,
+    needed,
+    outcome,
+    study_notes,
+    writing_to,
+)
 
 _TRIAL, _ARM, _MARK, _KIND = "normlab.trial", "normlab.arm", "normlab.mark", "normlab.kind"
 _STUDY, _PARENT = "normlab.study", "mlflow.parentRunId"
@@ -33,23 +41,22 @@ _SCHEMES = re.compile(r"[a-z][a-z0-9+.-]+:/|databricks")
 
 
 def write(study: StudyRuns, dest: str) -> Exported:
-    """Write a study's arms and trials to a tracking server or a sqlite file.
+    """Write a study's arms and trials to a tracking server or an SQLite file.
 
     Args:
         study: As it is exported.
-        dest: A tracking URI, or the path of a sqlite file.
+        dest: A tracking URI, or the path of an SQLite file.
 
     Raises:
-        UserError: The package is missing, the file is not MLflow's, the experiment of that name
-            is not an export of this study, or the server refuses.
+        UserError: The package is missing, the file is not MLflow's or cannot be written, the
+            experiment of that name is not an export of this study, or the server refuses.
     """
     with _quiet():
         uri = _uri(dest)
-        errors = (needed("mlflow.exceptions", "mlflow").MlflowException, sqlite3.Error, OSError)
+        errors = (needed("mlflow.exceptions").MlflowException, sqlite3.Error)
         try:
-            return _Writer(uri, dest).write(study)
-        except UserError:
-            raise
+            with writing_to(dest):
+                return _Writer(uri, dest).write(study)
         except errors as error:
             raise UserError(f"{dest}: MLflow refuses: {error}") from None
 
@@ -57,36 +64,36 @@ def write(study: StudyRuns, dest: str) -> Exported:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Within it MLflow reports nothing of its use to anyone, and prints no log."""
-    before = os.environ.get("MLFLOW_DISABLE_TELEMETRY")
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     logs = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [log.level for log in logs]
-    try:
-        needed("mlflow.store.db.utils", "mlflow")  # which sets up its log as it is imported
-        for log in logs:
-            log.setLevel(logging.ERROR)
-        yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)
-        if before is None:
-            del os.environ["MLFLOW_DISABLE_TELEMETRY"]
-        else:
-            os.environ["MLFLOW_DISABLE_TELEMETRY"] = before
+    with environment({"MLFLOW_DISABLE_TELEMETRY": "true"}):
+        try:
+            needed("mlflow.store.db.utils")  # which sets up its log as it is imported
+            for log in logs:
+                log.setLevel(logging.ERROR)
+            yield
+        finally:
+            for log, level in zip(logs, levels, strict=True):
+                log.setLevel(level)
 
 
 def _uri(dest: str) -> str:
-    """The tracking URI: as given, or that of a sqlite file, which is made if it is not there."""
+    """The tracking URI: as given, or that of an SQLite file, which is made if it is not there."""
     if _SCHEMES.match(dest) and not dest.startswith("sqlite:"):
         return dest
-    path = Path(dest.removeprefix("sqlite:").removeprefix("///")).expanduser().absolute()
+    path = Path(_path(dest)).expanduser().absolute()
     if path.is_dir():
-        raise UserError(f"{dest} is a folder: name a sqlite file in it, {dest}/mlflow.db")
+        raise UserError(f"{dest} is a folder: name an SQLite file in it, {dest}/mlflow.db")
     if path.exists():
         _check(path, dest)
     else:
         _make(path, dest)
     return f"sqlite:///{path}"
+
+
+def _path(dest: str) -> str:
+    """The path of an SQLite file from itself or its URI."""
+    return dest.removeprefix("sqlite:").removeprefix("///")
 
 
 def _check(path: Path, dest: str) -> None:
@@ -96,7 +103,7 @@ def _check(path: Path, dest: str) -> None:
     except sqlite3.Error:
         tables = set()
     if not tables >= {"experiments", "runs", "alembic_version"}:
-        raise UserError(f"{dest} is no store of MLflow: name a new file, or one of MLflow's")
+        raise UserError(f"{dest} is not an MLflow database: name a new file, or an MLflow database")
 
 
 def _make(path: Path, dest: str) -> None:
@@ -105,12 +112,12 @@ def _make(path: Path, dest: str) -> None:
     MLflow writes the current folder into it as the place of artifacts: they are the server's, as
     `mlflow server` has it.
     """
-    try:
+    with writing_to(dest):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         waiting = temporary_name(path.parent)
         try:
-            client = needed("mlflow", "mlflow").MlflowClient(f"sqlite:///{waiting}")
+            client = needed("mlflow").MlflowClient(f"sqlite:///{waiting}")
             client.search_experiments(max_results=1)
             with closing(sqlite3.connect(waiting)) as connection, connection:
                 connection.execute(
@@ -121,19 +128,16 @@ def _make(path: Path, dest: str) -> None:
         finally:
             for ending in ("", "-wal", "-shm", "-journal"):
                 waiting.with_name(waiting.name + ending).unlink(missing_ok=True)
-    except OSError as error:
-        raise for_user(error, f"{dest} cannot be written: {os_words(error)}") from None
 
 
 class _Writer:
     """Writes to one store."""
 
     def __init__(self, uri: str, dest: str) -> None:
-        entities = needed("mlflow.entities", "mlflow")
+        entities = needed("mlflow.entities")
         self._metric, self._param, self._tag = entities.Metric, entities.Param, entities.RunTag
-        self._client = needed("mlflow", "mlflow").MlflowClient(uri)
+        self._client = needed("mlflow").MlflowClient(uri)
         self._dest, self._is_file = dest, uri.startswith("sqlite:")
-        self._store = dest if dest.startswith("sqlite:") else f"sqlite:///{dest}"
         self._cut = Shortener("MLflow")
 
     def write(self, study: StudyRuns) -> Exported:
@@ -156,16 +160,15 @@ class _Writer:
                 added += 1
         for key, value in self._study_tags(study).items():
             self._client.set_experiment_tag(experiment, key, value)
-        return Exported(
+        file = f"sqlite:///{in_shell(_path(self._dest))}" if self._is_file else ""
+        return outcome(
+            study,
             "mlflow",
             self._dest,
-            study.name,
-            len(study.arms),
-            added,
-            known,
-            left=study.left,
+            added=added,
+            known=known,
             shortened=self._cut.said,
-            opens=f"mlflow ui --backend-store-uri {quote(self._store)}" if self._is_file else "",
+            opens=f"mlflow ui --backend-store-uri {file}" if file else "",
         )
 
     def _experiment(self, study: StudyRuns) -> str:
@@ -217,16 +220,15 @@ class _Writer:
                 tags={_KIND: "arm", _ARM: arm.label[:_VALUE]},
             )
         run = str(before.info.run_id)
-        ended = max((trial.ended or 0.0 for trial in arm.trials), default=0.0)
-        count = int(arm.summary.get("trials_finished", 0))
-        metrics = [self._metric(k, v, _ms(ended), count) for k, v in arm.summary.items()]
+        ended, count = _ms(arm.ended), int(arm.summary.get("trials_finished", 0))
+        metrics = [self._metric(k, v, ended, count) for k, v in arm.summary.items()]
         tags = {
             "normlab.version": study.normlab,
-            "mlflow.note.content": self._cut(arm_words(arm), _VALUE, "description"),
+            "mlflow.note.content": self._cut(arm_notes(arm), _VALUE, "description"),
             **self._verdicts(arm.judged),
         }
         self._log(run, metrics, params, tags)
-        self._client.set_terminated(run, "FINISHED", _ms(ended))
+        self._client.set_terminated(run, "FINISHED", ended)
         return run
 
     def _trial(
@@ -279,7 +281,7 @@ class _Writer:
 
     def _study_tags(self, study: StudyRuns) -> dict[str, str]:
         tags = {
-            "mlflow.note.content": self._cut(study_words(study), _VALUE, "description"),
+            "mlflow.note.content": self._cut(study_notes(study), _VALUE, "description"),
             "normlab.question": self._value(study.question),
             "normlab.version": study.normlab,
             **self._verdicts(study.judged),
@@ -291,7 +293,7 @@ class _Writer:
         tags: dict[str, str] = {}
         for one in judged:
             key = self._key(one.claim, _KEY - 30)
-            if f"normlab.verdict.{key}" in tags:  # other signs made two names one
+            if f"normlab.verdict.{key}" in tags:  # other characters made two names one
                 key = f"{key} {len(tags)}"
             tags[f"normlab.verdict.{key}"] = one.verdict
             tags[f"normlab.claim.{key}"] = self._value(one.words)
@@ -307,7 +309,7 @@ class _Writer:
         return self._cut(text, _VALUE, "tag")
 
     def _key(self, name: str, most: int = _KEY) -> str:
-        """A key of signs that MLflow allows."""
+        """A key of characters that MLflow allows."""
         made = _SIGNS.sub("_", name)
         made = "/".join(part for part in made.split("/") if part.strip(" .")) or "_"
         if made != name:

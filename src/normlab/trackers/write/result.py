@@ -5,18 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from normlab.errors import UserError, for_user, os_words
 from normlab.files import sweep, write_whole
 from normlab.study.stored import LostFile
 from normlab.trackers.write.exported import ArmRun, Judged, StudyRuns
-from normlab.wording import counted, percent, state_counts
+from normlab.wording import counted, interval, percent, state_counts
+
+REHEARSAL = "This is the quick variant, a rehearsal: its numbers answer nothing."
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,6 +63,32 @@ class Exported:
         return f"{self.dest}: {self.name}, {counted(self.arms, 'arm')}; {', '.join(parts)}"
 
 
+def outcome(
+    study: StudyRuns,
+    to: str,
+    dest: str,
+    *,
+    added: int,
+    known: int,
+    lost: Sequence[LostFile] = (),
+    shortened: Sequence[str] = (),
+    opens: str = "",
+) -> Exported:
+    """What came of an export of a study; the arguments are as the attributes of `Exported`."""
+    return Exported(
+        to=to,
+        dest=dest,
+        name=study.name,
+        arms=len(study.arms),
+        added=added,
+        known=known,
+        left=study.left,
+        lost=lost,
+        shortened=shortened,
+        opens=opens,
+    )
+
+
 class Shortener:
     """Cuts texts to what a tool has room for, and remembers which."""
 
@@ -74,7 +104,7 @@ class Shortener:
         return f"{text[: most - 1]}…"
 
     def changed(self, text: str, what: str) -> None:
-        """Remember a name in which signs were replaced."""
+        """Remember a name in which characters were replaced."""
         self._cut.setdefault((what, 0), set()).add(text)
 
     @property
@@ -83,12 +113,13 @@ class Shortener:
         return [
             f"{counted(len(texts), what)} cut to {most:,} characters, which is {self._tool}'s most"
             if most
-            else f"{counted(len(texts), what)} with signs that {self._tool} refuses, replaced by _"
+            else f"{counted(len(texts), what)} with characters that {self._tool} refuses, replaced "
+            "by _"
             for (what, most), texts in self._cut.items()
         ]
 
 
-def needed(module: str, package: str = "") -> Any:
+def needed(module: str) -> Any:
     """A module of a tool's own package.
 
     Raises:
@@ -97,12 +128,30 @@ def needed(module: str, package: str = "") -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        name = package or module.partition(".")[0]
+        name = module.partition(".")[0]
         missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
         also = f" (it lacks {missing})" if missing and missing.partition(".")[0] != name else ""
         raise UserError(
             f"this export needs the package {name}{also}: pip install 'normlab[trackers]'"
         ) from None
+
+
+@contextmanager
+def writing_to(dest: str) -> Iterator[None]:
+    """Within it an error of the operating system is one of writing there, told to the user.
+
+    Raises:
+        UserError: There was one; a MachineError where the machine is at fault.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise for_user(error, f"{dest} cannot be written: {os_words(error)}") from None
+
+
+def in_shell(dest: str) -> str:
+    """A path as a command has it: what shells make of `~` is made of it before it is quoted."""
+    return quote(str(Path(dest).expanduser()))
 
 
 _KEPT = re.compile(r"[^\w.,=+ -]", re.ASCII)
@@ -125,7 +174,7 @@ def _file_name(label: str, *, alone: bool) -> str:
     name = _KEPT.sub("_", label)[:_LONGEST].strip(" .")
     if name == label and alone and not _DEVICES.fullmatch(name):
         return name
-    return f"{name or 'arm'}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return f"{name or 'arm'}-{_digest(label)[:8]}"
 
 
 _MARKER = "normlab-export.json"
@@ -142,7 +191,7 @@ def folder_for(dest: str, to: str, study: str) -> Path:
         raise UserError(f"{dest} is an address: {to} is written to a folder")
     folder = Path(dest).expanduser()
     mark = {"normlab": "export", "to": to, "study": study}
-    try:
+    with writing_to(dest):
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{dest} is no folder: name a new one, or that of an earlier export")
         held = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -157,8 +206,6 @@ def folder_for(dest: str, to: str, study: str) -> Path:
         sweep(folder)
         if found is None:
             write_whole(folder / _MARKER, f"{json.dumps(mark)}\n".encode())
-    except OSError as error:
-        raise for_user(error, f"{dest} cannot be written: {os_words(error)}") from None
     return folder
 
 
@@ -173,32 +220,72 @@ def _marked(path: Path) -> dict[str, str] | None:
     return {str(key): str(value) for key, value in found.items()}
 
 
-def study_words(study: StudyRuns) -> str:
+def arm_id(arm: ArmRun, values: Mapping[str, object]) -> tuple[str, str]:
+    """The id of an arm's run where ids are ours to choose.
+
+    Args:
+        arm: The arm.
+        values: What its run has, as JSON has it: other values, another id.
+
+    Returns:
+        What the ids of this arm's runs begin with and no other's do, and the id.
+    """
+    own = f"arm-{_digest(arm.label)[:12]}-"
+    return own, f"{own}{_digest(json.dumps(values, sort_keys=True))[:8]}"
+
+
+def by_own(ids: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    """Ids of runs by what those of one trial or arm begin with: all up to the last `-`.
+
+    What follows it is of the run's numbers, and empty where these have no hash.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for one in ids:
+        own, last, _ = one.rpartition("-")
+        found[own + last].append(one)
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def verdict_texts(judged: Iterable[Judged]) -> dict[str, str]:
+    """For each claim its verdict, and the sentence about it."""
+    found: dict[str, str] = {}
+    for one in judged:
+        found[f"normlab.verdict.{one.claim}"] = one.verdict
+        found[f"normlab.claim.{one.claim}"] = one.words
+    return found
+
+
+def study_notes(study: StudyRuns) -> str:
     """The study in a few lines of Markdown: its question and its verdicts."""
     lines = [f"Study **{study.name}**: {study.question}", ""]
     if study.rehearsal:
-        lines += ["This is the quick variant, a rehearsal: its numbers answer nothing.", ""]
+        lines += [REHEARSAL, ""]
     lines += _judged_lines(study.judged)
     if study.left:
         lines += ["", f"Planned trials that are not finished: {state_counts(study.left)}."]
     return "\n".join([*lines, "", f"Exported by normlab {study.normlab}."])
 
 
-def arm_words(arm: ArmRun) -> str:
+def arm_notes(arm: ArmRun) -> str:
     """An arm in a few lines of Markdown."""
     lines = [f"Arm **{arm.label}**: {counted(len(arm.trials), 'trial')}.", ""]
-    lines += [accuracy_words(arm), ""] if accuracy_words(arm) else []
+    said = _accuracy(arm)
+    lines += [said, ""] if said else []
     return "\n".join([*lines, *_judged_lines(arm.judged)])
 
 
-def accuracy_words(arm: ArmRun) -> str:
+def _accuracy(arm: ArmRun) -> str:
     """Mean test accuracy with its interval, as a sentence; empty where no trial counts."""
     mean = arm.summary.get("test_accuracy_mean")
     if mean is None:
         return ""
-    low, high = arm.summary.get("test_accuracy_low"), arm.summary.get("test_accuracy_high")
-    limits = "" if low is None else f", 95 % interval {percent(low)} to {percent(high)} %"
-    return f"Mean test accuracy over seeds {percent(mean)} %{limits}."
+    limits = arm.summary.get("test_accuracy_low"), arm.summary.get("test_accuracy_high")
+    found = "" if limits[0] is None else f", 95 % interval {interval(limits)} %"
+    return f"Mean test accuracy over seeds {percent(mean)} %{found}."
 
 
 def _judged_lines(judged: Sequence[Judged]) -> list[str]:

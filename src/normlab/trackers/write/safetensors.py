@@ -14,14 +14,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from normlab.errors import for_user, os_words
 from normlab.files import write_whole
 from normlab.store import Store
+from normlab.store.losses import losses_of
 from normlab.store.paths import read_regular
 from normlab.study.stored import LostFile
 from normlab.trackers.write.card import card
 from normlab.trackers.write.exported import StudyRuns, TrialRun
-from normlab.trackers.write.result import Exported, file_names, folder_for, needed
+from normlab.trackers.write.result import (
+    Exported,
+    file_names,
+    folder_for,
+    needed,
+    outcome,
+    writing_to,
+)
 
 _HEADER = 100_000_000
 """Bytes of the largest header that the format allows."""
@@ -38,47 +45,43 @@ def write(study: StudyRuns, dest: str, source: Path) -> Exported:
     Raises:
         UserError: The package is missing, the folder has other files, or cannot be written.
     """
-    save = needed("safetensors.torch", "safetensors").save
+    save = needed("safetensors.torch").save
     folder = folder_for(dest, "safetensors", study.name)
     names = file_names(arm.label for arm in study.arms)
     lost: list[LostFile] = []
     files: dict[str, str] = {}
     added = known = 0
-    for trial in study.trials:
-        name = f"{names[trial.arm]}/seed-{trial.seed}.safetensors"
-        stored = trial.tags.get("weights_sha256", "")
-        there = _metadata(folder / name)
-        if there and there.get("trial") == trial.id and there.get("weights_sha256") == stored:
-            known += 1
+    with Store.read(source) as store:
+        for trial in study.trials:
+            name = f"{names[trial.arm]}/seed-{trial.seed}.safetensors"
+            stored = trial.tags.get("weights_sha256", "")
+            there = _metadata(folder / name)
+            if there and there.get("trial") == trial.id and there.get("weights_sha256") == stored:
+                known += 1
+                files[trial.id] = name
+                continue
+            try:
+                weights = _weights(store, trial)
+            except _LostError as error:
+                lost.append(_lost(trial, error))
+                continue
+            content = save(_apart(weights), metadata=_told(study, trial, weights))
+            with writing_to(dest):
+                write_whole(folder / name, content)
             files[trial.id] = name
-            continue
-        try:
-            weights = _weights(source, trial)
-        except _LostError as error:
-            lost.append(_lost(trial, error))
-            continue
-        content = save(_apart(weights), metadata=_told(study, trial, weights))
-        _put(folder / name, content, dest)
-        files[trial.id] = name
-        added += 1
-    _put(folder / "README.md", card(study, files).encode(), dest)
-    return Exported(
-        "safetensors",
-        dest,
-        study.name,
-        len(study.arms),
-        added,
-        known,
-        left=study.left,
-        lost=lost,
-    )
+            added += 1
+    readme, content = folder / "README.md", card(study, files).encode()
+    with writing_to(dest):
+        if not readme.is_file() or readme.read_bytes() != content:
+            write_whole(readme, content)
+    return outcome(study, "safetensors", dest, added=added, known=known, lost=lost)
 
 
 class _LostError(Exception):
     """The weights of a trial are gone or damaged; the message says in what way."""
 
 
-def _weights(source: Path, trial: TrialRun) -> dict[str, Any]:
+def _weights(store: Store, trial: TrialRun) -> dict[str, Any]:
     """A trial's tensors by name, as they were stored.
 
     Raises:
@@ -88,17 +91,13 @@ def _weights(source: Path, trial: TrialRun) -> dict[str, Any]:
 
     from normlab.train.checkpoint import weights_sha256
 
-    with Store.read(source) as store:
-        found = [one for one in store.artifacts(trial.id) if one.kind == "weights"]
-        if not found:
-            raise _LostError("", "were not stored")
-        artifact = found[0]
-        for loss in store.losses([trial.id], hashes=True):
-            if loss.artifact.kind == "weights":
-                raise _LostError(artifact.path, loss.reason)
-    content = read_regular(source, artifact.path, artifact.bytes)
+    artifact = next((one for one in store.artifacts(trial.id) if one.kind == "weights"), None)
+    if artifact is None:
+        raise _LostError("", "were not stored")
+    content = read_regular(store.folder, artifact.path, artifact.bytes)
     if content is None or hashlib.sha256(content).hexdigest() != artifact.sha256:
-        raise _LostError(artifact.path, "is gone or damaged")
+        found = losses_of(store.folder, [(trial.id, artifact)], hashes=True)
+        raise _LostError(artifact.path, found[0].reason if found else "is gone or damaged")
     try:
         weights = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, LookupError) as error:
@@ -173,11 +172,3 @@ def _lost(trial: TrialRun, error: _LostError) -> LostFile:
         "path": path or "weights",
         "reason": reason,
     }
-
-
-def _put(path: Path, content: bytes, dest: str) -> None:
-    try:
-        if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, content)
-    except OSError as error:
-        raise for_user(error, f"{dest} cannot be written: {os_words(error)}") from None

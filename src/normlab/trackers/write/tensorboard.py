@@ -12,19 +12,20 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from shlex import quote
 from typing import Any, TypeAlias
 
-from normlab.errors import for_user, os_words
 from normlab.files import write_files
 from normlab.trackers.write.exported import ArmRun, StudyRuns, TrialRun, Value
 from normlab.trackers.write.result import (
     Exported,
-    arm_words,
+    arm_notes,
     file_names,
     folder_for,
+    in_shell,
     needed,
-    study_words,
+    outcome,
+    study_notes,
+    writing_to,
 )
 
 _FILE = re.compile(r"events\.out\.tfevents\.\d+\.normlab\.(?P<mark>[\w-]+)", re.ASCII)
@@ -55,19 +56,11 @@ def write(study: StudyRuns, dest: str) -> Exported:
                 added += 1
             else:
                 known += 1
-        out.put_text(folder / names[arm.label], _last(arm.trials), events.of_arm(arm))
-    out.put_text(folder, _last(study.trials), events.of_study(study))
+        out.put_text(folder / names[arm.label], arm.ended, events.of_arm(arm))
+    out.put_text(folder, study.ended, events.of_study(study))
     out.flush()
-    return Exported(
-        "tensorboard",
-        dest,
-        study.name,
-        len(study.arms),
-        added,
-        known,
-        left=study.left,
-        opens=f"tensorboard --logdir {quote(dest)}",
-    )
+    opens = f"tensorboard --logdir {in_shell(dest)}"
+    return outcome(study, "tensorboard", dest, added=added, known=known, opens=opens)
 
 
 class _Files:
@@ -102,12 +95,10 @@ class _Files:
 
     def flush(self) -> None:
         """Write what waits, and only then remove what it takes the place of."""
-        try:
+        with writing_to(self._dest):
             write_files(self._waiting)
             for path in self._older:
                 path.unlink(missing_ok=True)
-        except OSError as error:
-            raise for_user(error, f"{self._dest} cannot be written: {os_words(error)}") from None
         self._waiting.clear()
         self._older.clear()
 
@@ -120,26 +111,20 @@ def _ours(place: Path) -> Iterator[tuple[Path, re.Match[str]]]:
                 yield path, found
 
 
-def _last(trials: Iterable[TrialRun]) -> float:
-    """When the last of some trials ended, in seconds since 1970; 0 where that is not known."""
-    return max((trial.ended or 0.0 for trial in trials), default=0.0)
-
-
 class _Events:
     """Makes the content of event files, by TensorBoard's own messages and record format."""
 
     def __init__(self, study: StudyRuns) -> None:
-        package = "tensorboard"
-        self._event = needed("tensorboard.compat.proto.event_pb2", package).Event
-        summary = needed("tensorboard.compat.proto.summary_pb2", package)
+        self._event = needed("tensorboard.compat.proto.event_pb2").Event
+        summary = needed("tensorboard.compat.proto.summary_pb2")
         self._summary, self._metadata = summary.Summary, summary.SummaryMetadata
-        self._tensor = needed("tensorboard.compat.proto.tensor_pb2", package).TensorProto
-        self._types = needed("tensorboard.compat.proto.types_pb2", package)
-        self._records = needed("tensorboard.summary.writer.record_writer", package).RecordWriter
-        self._text = needed("tensorboard.plugins.text.metadata", package)
-        self._hparams = needed("tensorboard.plugins.hparams.metadata", package)
-        self._plugin = needed("tensorboard.plugins.hparams.plugin_data_pb2", package)
-        self._api = needed("tensorboard.plugins.hparams.api_pb2", package)
+        self._tensor = needed("tensorboard.compat.proto.tensor_pb2").TensorProto
+        self._types = needed("tensorboard.compat.proto.types_pb2")
+        self._records = needed("tensorboard.summary.writer.record_writer").RecordWriter
+        self._text = needed("tensorboard.plugins.text.metadata")
+        self._hparams = needed("tensorboard.plugins.hparams.metadata")
+        self._plugin = needed("tensorboard.plugins.hparams.plugin_data_pb2")
+        self._api = needed("tensorboard.plugins.hparams.api_pb2")
         self._kinds = _kinds(study)
 
     def of_trial(self, trial: TrialRun) -> bytes:
@@ -168,14 +153,14 @@ class _Events:
 
     def of_arm(self, arm: ArmRun) -> bytes:
         """An arm's means and verdicts as text, and its means as scalars at the number of trials."""
-        time, step = _last(arm.trials), int(arm.summary.get("trials_finished", 0))
+        time, step = arm.ended, int(arm.summary.get("trials_finished", 0))
         scalars = [self._summary.Value(tag=k, simple_value=v) for k, v in arm.summary.items()]
         means = self._event(wall_time=time, step=step, summary=self._summary(value=scalars))
-        return self._packed(time, [self._of_text(time, "arm", arm_words(arm)), means])
+        return self._packed(time, [self._of_text(time, "arm", arm_notes(arm)), means])
 
     def of_study(self, study: StudyRuns) -> bytes:
         """The study's verdicts as text, and what its table of hyperparameters has."""
-        time = _last(study.trials)
+        time = study.ended
         known = {name for trial in study.trials for name in trial.metrics}
         types = {
             "bool": self._api.DATA_TYPE_BOOL,
@@ -183,7 +168,7 @@ class _Events:
             "string": self._api.DATA_TYPE_STRING,
         }
         made = self._api.Experiment(
-            description=study_words(study),
+            description=study_notes(study),
             time_created_secs=time,
             hparam_infos=[
                 self._api.HParamInfo(name=key, type=types[self._kinds[key]])
@@ -195,7 +180,7 @@ class _Events:
                 if name in known
             ],
         )
-        text = self._of_text(time, "study", study_words(study))
+        text = self._of_text(time, "study", study_notes(study))
         told = self._of_plugin(time, self._hparams.EXPERIMENT_TAG, experiment=made)
         return self._packed(time, [told, text])
 

@@ -6,22 +6,32 @@ its own. Each run is stored in one transaction: what is there is whole, and is n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from shlex import quote
 from typing import Any, TypeAlias
 
-from normlab.errors import UserError, for_user, os_words
+from normlab.errors import UserError
 from normlab.files import make_folder
-from normlab.trackers.write.exported import ArmRun, Judged, StudyRuns, TrialRun
-from normlab.trackers.write.result import Exported, arm_words, needed, study_words
+from normlab.trackers.write.exported import ArmRun, StudyRuns, TrialRun
+from normlab.trackers.write.result import (
+    Exported,
+    arm_id,
+    arm_notes,
+    by_own,
+    in_shell,
+    needed,
+    outcome,
+    study_notes,
+    verdict_texts,
+    writing_to,
+)
 
 _PREFIX = "normlab-"
 """Of the ids of runs that normlab wrote."""
@@ -46,26 +56,22 @@ def write(study: StudyRuns, dest: str) -> Exported:
     if "://" in dest:
         raise UserError(f"{dest} is an address: name a folder for trackio's database")
     folder = Path(dest).expanduser().absolute()
-    try:
+    with writing_to(dest):
         make_folder(folder)
-    except OSError as error:
-        raise for_user(error, f"{dest} cannot be written: {os_words(error)}") from None
-    found = _in_child(study, folder)
+    found = _in_child(study, dest, folder)
     if "refused" in found:
-        raise UserError(str(found["refused"]).replace("DEST", dest))
-    return Exported(
+        raise UserError(str(found["refused"]))
+    return outcome(
+        study,
         "trackio",
         dest,
-        study.name,
-        len(study.arms),
-        int(found["added"]),
-        int(found["known"]),
-        left=study.left,
-        opens=f"TRACKIO_DIR={quote(dest)} trackio show --project {quote(study.name)}",
+        added=int(found["added"]),
+        known=int(found["known"]),
+        opens=f"TRACKIO_DIR={in_shell(dest)} trackio show --project {quote(study.name)}",
     )
 
 
-def _in_child(study: StudyRuns, folder: Path) -> dict[str, Any]:
+def _in_child(study: StudyRuns, dest: str, folder: Path) -> dict[str, Any]:
     """What `write_here` says in a process whose trackio has this folder."""
     environment = {
         **{k: v for k, v in os.environ.items() if not k.startswith("TRACKIO_")},
@@ -76,7 +82,7 @@ def _in_child(study: StudyRuns, folder: Path) -> dict[str, Any]:
     }
     ended = subprocess.run(
         [sys.executable, "-c", _CHILD, json.dumps(sys.path)],
-        input=pickle.dumps((study,)),
+        input=pickle.dumps((study, dest)),
         capture_output=True,
         env=environment,
         check=False,
@@ -89,20 +95,24 @@ def _in_child(study: StudyRuns, folder: Path) -> dict[str, Any]:
     return found
 
 
-def write_here(study: StudyRuns) -> dict[str, object]:
+def write_here(study: StudyRuns, dest: str) -> dict[str, object]:
     """Write to the folder that this process's trackio has.
+
+    Args:
+        study: As it is exported.
+        dest: What messages call the folder.
 
     Returns:
         How many trials were `added` and how many `known`, or why it is `refused`.
     """
     try:
-        storage = needed("trackio.sqlite_storage", "trackio").SQLiteStorage
-        return _write(study, storage)
+        storage = needed("trackio.sqlite_storage").SQLiteStorage
+        return _write(study, dest, storage)
     except UserError as error:
         return {"refused": str(error)}
 
 
-def _write(study: StudyRuns, storage: Any) -> dict[str, object]:
+def _write(study: StudyRuns, dest: str, storage: Any) -> dict[str, object]:
     project = study.name
     try:
         storage.validate_project_name(project)
@@ -114,21 +124,28 @@ def _write(study: StudyRuns, storage: Any) -> dict[str, object]:
     foreign = sorted(name for run, name in here.items() if not run.startswith(_PREFIX))
     if foreign:
         raise UserError(
-            f"DEST has a project {project} with a run {foreign[0]} that normlab did not write: "
+            f"{dest} has a project {project} with a run {foreign[0]} that normlab did not write: "
             "choose another folder"
         )
+    older = by_own(here)
     added = known = 0
     for arm in study.arms:
         for trial in arm.trials:
-            if _put(storage, project, here, _of_trial(study, trial)):
+            if _put(storage, project, here, older, _of_trial(study, trial)):
                 added += 1
             else:
                 known += 1
-        _put(storage, project, here, _of_arm(study, arm))
+        _put(storage, project, here, older, _of_arm(study, arm))
     return {"added": added, "known": known}
 
 
-def _put(storage: Any, project: str, here: Mapping[str, str], run: Mapping[str, Any]) -> bool:
+def _put(
+    storage: Any,
+    project: str,
+    here: Mapping[str, str],
+    older: Mapping[str, Sequence[str]],
+    run: Mapping[str, Any],
+) -> bool:
     """Store a run if it is not there, then remove those it takes the place of; whether it was new.
 
     A run without an epoch has one point without metrics: trackio knows runs by their points.
@@ -145,9 +162,9 @@ def _put(storage: Any, project: str, here: Mapping[str, str], run: Mapping[str, 
             config=run["config"],
             run_id=run["id"],
         )
-    for old, name in here.items():
-        if old.startswith(run["own"]) and old != run["id"]:
-            storage.delete_run(project, name, run_id=old)
+    for old in older.get(run["own"], ()):
+        if old != run["id"]:
+            storage.delete_run(project, here[old], run_id=old)
     return is_new
 
 
@@ -167,33 +184,22 @@ def _of_trial(study: StudyRuns, trial: TrialRun) -> dict[str, Any]:
 
 
 def _of_arm(study: StudyRuns, arm: ArmRun) -> dict[str, Any]:
-    ended = max((trial.ended or 0.0 for trial in arm.trials), default=0.0)
-    own = f"{_PREFIX}arm-{_digest(arm.label)[:12]}-"
     values = {
         "name": arm.label,
-        "points": [(int(arm.summary.get("trials_finished", 0)), ended, dict(arm.summary))],
+        "points": [(int(arm.summary.get("trials_finished", 0)), arm.ended, dict(arm.summary))],
         "config": {
             **arm.params,
             "arm": arm.label,
             "normlab.kind": "arm",
             "normlab.version": study.normlab,
-            "normlab.summary": arm_words(arm),
-            "normlab.study": study_words(study),
-            **dict(_verdicts(arm.judged)),
-            **_reserved(arm.label, ended or None),
+            "normlab.summary": arm_notes(arm),
+            "normlab.study": study_notes(study),
+            **verdict_texts(arm.judged),
+            **_reserved(arm.label, arm.ended or None),
         },
     }
-    return {
-        **values,
-        "own": own,
-        "id": f"{own}{_digest(json.dumps(values, sort_keys=True))[:8]}",
-    }
-
-
-def _verdicts(judged: Sequence[Judged]) -> Iterator[tuple[str, str]]:
-    for one in judged:
-        yield f"normlab.verdict.{one.claim}", one.verdict
-        yield f"normlab.claim.{one.claim}", one.words
+    own, run = arm_id(arm, values)
+    return {**values, "own": _PREFIX + own, "id": _PREFIX + run}
 
 
 def _reserved(group: str, created: float | None) -> dict[str, object]:
@@ -203,7 +209,3 @@ def _reserved(group: str, created: float | None) -> dict[str, object]:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat()
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -6,33 +6,36 @@ what is there is whole, and is not written again. `wandb sync` sends the runs; n
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
 from typing import Any
 
-from normlab.errors import UserError, for_user, os_words
+from normlab.environment import environment
+from normlab.errors import UserError
 from normlab.files import sync_folder, temporary_name
-from normlab.trackers.write.exported import ArmRun, Judged, StudyRuns, TrialRun
+from normlab.trackers.write.exported import ArmRun, StudyRuns, TrialRun
 from normlab.trackers.write.result import (
     Exported,
     Shortener,
-    arm_words,
+    arm_id,
+    arm_notes,
+    by_own,
     folder_for,
+    in_shell,
     needed,
-    study_words,
+    outcome,
+    study_notes,
+    verdict_texts,
+    writing_to,
 )
 
-_NAME, _ID = 128, 64
-"""Characters that W&B has room for: of names and groups, and of ids."""
-_PROJECT = re.compile(r"[/\\#?%:\x00-\x1f]")
+_NAME = 128
+"""Characters that W&B has room for, of names and groups."""
 _FOLDER = re.compile(r"offline-run-\d+_\d+-(?P<id>[\w-]+)", re.ASCII)
 _FOREIGN = ("WANDB_RUN_ID", "WANDB_RUN_GROUP", "WANDB_NAME", "WANDB_RESUME", "WANDB_SWEEP_ID",
             "WANDB_NOTES", "WANDB_TAGS", "WANDB_JOB_TYPE", "WANDB_ENTITY")  # fmt: skip
@@ -54,20 +57,14 @@ def write(study: StudyRuns, dest: str) -> Exported:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Within it the package obeys no variable meant for another run, and reports no errors."""
-    before = {name: os.environ.pop(name, None) for name in _FOREIGN}
-    before["WANDB_ERROR_REPORTING"] = os.environ.get("WANDB_ERROR_REPORTING")
-    os.environ["WANDB_ERROR_REPORTING"] = "false"
     log = logging.getLogger("wandb")
     level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(level)
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+    with environment({**dict.fromkeys(_FOREIGN), "WANDB_ERROR_REPORTING": "false"}):
+        log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
 
 
 class _Writer:
@@ -81,34 +78,34 @@ class _Writer:
         aside = temporary_name(self._folder)
         added = known = 0
         try:
-            aside.mkdir()
-            here = self._here()
-            for arm in study.arms:
-                for trial in arm.trials:
-                    if trial.mark in here:
-                        known += 1
-                    else:
-                        self._put(aside, self._of_trial(study, trial))
-                        added += 1
-                    self._remove(here, f"{trial.id}-", trial.mark)
-                self._arm(aside, here, study, arm)
-        except OSError as error:
-            words = f"{self._dest} cannot be written: {os_words(error)}"
-            raise for_user(error, words) from None
+            with writing_to(self._dest):
+                aside.mkdir()
+                here = self._here()
+                older = by_own(here)
+                for arm in study.arms:
+                    for trial in arm.trials:
+                        if trial.mark in here:
+                            known += 1
+                        else:
+                            self._put(aside, self._of_trial(study, trial))
+                            added += 1
+                        _remove(here, older.get(f"{trial.id}-", ()), trial.mark)
+                    own, values = self._of_arm(study, arm)
+                    if values["id"] not in here:
+                        self._put(aside, values)
+                    _remove(here, older.get(own, ()), values["id"])
         except self._wandb.Error as error:
             raise UserError(f"{self._dest}: wandb refuses: {error}") from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return Exported(
+        return outcome(
+            study,
             "wandb",
             self._dest,
-            study.name,
-            len(study.arms),
-            added,
-            known,
-            left=study.left,
+            added=added,
+            known=known,
             shortened=self._cut.said,
-            opens=f"wandb sync {quote(self._dest)}/wandb/offline-run-*",
+            opens=f"wandb sync {in_shell(self._dest)}/wandb/offline-run-*",
         )
 
     def _here(self) -> dict[str, Path]:
@@ -118,12 +115,6 @@ class _Writer:
             return {}
         found = ((_FOLDER.fullmatch(path.name), path) for path in place.iterdir())
         return {name["id"]: path for name, path in found if name}
-
-    def _remove(self, here: Mapping[str, Path], own: str, kept: str) -> None:
-        """Take away what a run took the place of."""
-        for name, path in here.items():
-            if name.startswith(own) and name != kept:
-                shutil.rmtree(path)
 
     def _put(self, aside: Path, values: dict[str, Any]) -> None:
         """Write a run aside, and give it its place."""
@@ -175,38 +166,28 @@ class _Writer:
             },
         }
 
-    def _arm(self, aside: Path, here: Mapping[str, Path], study: StudyRuns, arm: ArmRun) -> None:
-        """Write an arm's run, if it is not there as it stands now."""
-        ended = max((trial.ended or 0.0 for trial in arm.trials), default=0.0)
+    def _of_arm(self, study: StudyRuns, arm: ArmRun) -> tuple[str, dict[str, Any]]:
+        """What the ids of an arm's runs begin with, and what `_put` is given for it."""
         values: dict[str, Any] = {
             "project": study.name,
             "name": self._cut(arm.label, _NAME, "name"),
             "group": self._cut(arm.label, _NAME, "group"),
             "job_type": "arm",
             "config": {**arm.params, "arm": arm.label},
-            "notes": f"{arm_words(arm)}\n\n{study_words(study)}",
+            "notes": f"{arm_notes(arm)}\n\n{study_notes(study)}",
             "tags": ["normlab", "arm"],
-            "points": [(int(arm.summary.get("trials_finished", 0)), ended, dict(arm.summary))],
-            "summary": {"normlab.version": study.normlab, **_verdicts(arm.judged)},
+            "points": [(int(arm.summary.get("trials_finished", 0)), arm.ended, dict(arm.summary))],
+            "summary": {"normlab.version": study.normlab, **verdict_texts(arm.judged)},
         }
-        own = f"arm-{_digest(arm.label)[:12]}-"
-        run = f"{own}{_digest(json.dumps(values, sort_keys=True))[:8]}"
-        if run not in here:
-            self._put(aside, {**values, "id": run})
-        self._remove(here, own, run)
+        own, run = arm_id(arm, values)
+        return own, {**values, "id": run}
 
 
-def _verdicts(judged: Sequence[Judged]) -> dict[str, str]:
-    """For each claim its verdict, and the sentence about it."""
-    found: dict[str, str] = {}
-    for one in judged:
-        found[f"normlab.verdict.{one.claim}"] = one.verdict
-        found[f"normlab.claim.{one.claim}"] = one.words
-    return found
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _remove(here: Mapping[str, Path], runs: Iterable[str], kept: str) -> None:
+    """Take away those of the runs that the one that is kept took the place of."""
+    for run in runs:
+        if run != kept:
+            shutil.rmtree(here[run])
 
 
 _SETTINGS: dict[str, object] = {
