@@ -530,7 +530,7 @@ def export(
     Args:
         name: The study's name, or the study.
         to: "mlflow", "tensorboard", "wandb", "trackio" or "safetensors".
-        dest: For MLflow a sqlite file or a tracking URI; for the others a folder, a new one or
+        dest: For MLflow an SQLite file or a tracking URI; for the others a folder, a new one or
             that of an earlier export. W&B gets offline runs, which `wandb sync` sends.
             "safetensors" are the weights, with a model card.
         runs: The folder that holds a folder for each study.
