@@ -231,7 +231,9 @@ def _split(
     if mark not in first and not lead and len(first.split()) > 1 and '"' not in first:
         mark = " "
     header: list[str] = []
-    rows, lines, last = [], [], skipped
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    last = skipped
     csv.field_size_limit(_WIDEST)
     try:
         reader = csv.reader(io.StringIO(body), delimiter=mark, skipinitialspace=True, strict=True)

@@ -5,6 +5,7 @@ Scores are never looked at: which arm a claim says is better is for its author t
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,7 +67,8 @@ def look(source: Path, asked: Asked) -> Found:
     """
     from normlab.trackers.judged import check_table, is_table
 
-    told, aside = _Told(asked), ()
+    told = _Told(asked)
+    aside: tuple[str, ...] = ()
     if is_table(source):
         check_table(asked)
         runs = _rows(source, told)
@@ -112,7 +114,10 @@ class _Told:
 
     def __init__(self, asked: Asked) -> None:
         self._ours = {theirs: name for name, theirs in asked.map.items()}
-        self._pattern, self._fields = name_pattern(asked.names, {}) if asked.names else (None, [])
+        self._pattern: re.Pattern[str] | None = None
+        self._fields: list[str] = []
+        if asked.names:
+            self._pattern, self._fields = name_pattern(asked.names, {})
         self.factors = [name for name in asked.map if name not in OWN_WORDS or name == "arm"]
         self.factors += [name for name in self._fields if name not in OWN_WORDS]
 
