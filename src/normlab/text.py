@@ -61,17 +61,17 @@ def _clean(data: object) -> object:
     return [_clean(value) for value in data] if isinstance(data, list) else data
 
 
-def names_alone(values: Mapping[str, object]) -> dict[str, object]:
+def names_alone(data: Plain) -> Plain:
     """Plain data, as a recipe's, in which a path of the machine is its last part alone."""
-    return {str(key): _names_alone(value) for key, value in values.items()}
+    return cast("Plain", _names_alone(data))
 
 
-def _names_alone(value: object) -> object:
-    if isinstance(value, str):
-        return name_alone(value)
-    if isinstance(value, Mapping):
-        return names_alone(value)
-    return [_names_alone(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _names_alone(data: object) -> object:
+    if isinstance(data, str):
+        return name_alone(data)
+    if isinstance(data, Mapping):
+        return {str(key): _names_alone(value) for key, value in data.items()}
+    return [_names_alone(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def name_alone(text: str) -> str:
