@@ -130,3 +130,11 @@ def contents(folder: Path) -> dict[str, list[dict[str, object]]]:
     for table in found.values():
         table.sort(key=str)
     return found
+
+
+def begin(store: Store, arm: str, seed: int, epochs: int, **place: object) -> None:
+    """Start a trial of a store, as if it trained now, and store so many of its epochs."""
+    records, _ = numbers(arm, seed)
+    store.start(trial_id(arm, seed), {"device": "cpu", **place}, 0)
+    for record in records[:epochs]:
+        store.add_epoch(trial_id(arm, seed), record)

@@ -5,7 +5,16 @@ import json
 
 import pytest
 
-from normlab.text import cell, clean, first_control, from_cell, may_hide_controls, shown
+from normlab.text import (
+    cell,
+    clean,
+    first_control,
+    from_cell,
+    may_hide_controls,
+    name_alone,
+    names_alone,
+    shown,
+)
 
 RED, BELL, TITLE, REVERSED = "\x1b[31mred", "\a", "\x1b]0;owned\x07", "a\u202eb"
 
@@ -85,3 +94,25 @@ def test_a_terminal_gets_no_control_character_from_messages_and_cells(
     written = stream.getvalue()
     assert not set("\x1b\x07\u202e") & set(written)
     assert "forged line" in [line for line in written.splitlines() if "red" in line][-1]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/home/me/my data/x.npz", "x.npz"),
+        ("~/data/x.npz", "x.npz"),
+        ("~me/data", "data"),
+        ("file:///home/me/x", "x"),
+        ("C:\\Users\\me\\x", "x"),
+        ("\\\\server\\share\\x", "x"),
+        ("data/x.npz", "data/x.npz"),
+        ("batch", "batch"),
+    ],
+)
+def test_of_a_path_of_the_machine_the_name_stays(path: str, name: str) -> None:
+    assert name_alone(path) == name
+    inner = {"kind": "npz", "paths": (path, 3)}
+    assert names_alone({"data": inner, "norm": None}) == {
+        "data": {"kind": "npz", "paths": [name, 3]},
+        "norm": None,
+    }

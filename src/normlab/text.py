@@ -1,12 +1,15 @@
 """Text of strangers: shown as it is, and never obeyed.
 
 A label, a question or a reason may come from a study file or a store that somebody else wrote. A
-terminal obeys control characters, a spreadsheet computes a cell that begins like a formula.
+terminal obeys control characters, a spreadsheet computes a cell that begins like a formula. The
+other way round, what others are shown of a recipe names no folder of this machine.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import TypeVar, cast
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -56,6 +59,26 @@ def _clean(data: object) -> object:
     if isinstance(data, dict):
         return {_clean(key): _clean(value) for key, value in data.items()}
     return [_clean(value) for value in data] if isinstance(data, list) else data
+
+
+def names_alone(data: Plain) -> Plain:
+    """Plain data, as a recipe's, in which a path of the machine is its last part alone."""
+    return cast("Plain", _names_alone(data))
+
+
+def _names_alone(data: object) -> object:
+    if isinstance(data, str):
+        return name_alone(data)
+    if isinstance(data, Mapping):
+        return {str(key): _names_alone(value) for key, value in data.items()}
+    return [_names_alone(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def name_alone(text: str) -> str:
+    """A text; of an absolute path, or one from a home folder, its last part."""
+    if PurePosixPath(text).is_absolute() or text.startswith(("~", "file:")):
+        return PurePosixPath(text).name
+    return PureWindowsPath(text).name if PureWindowsPath(text).is_absolute() else text
 
 
 def may_hide_controls(text: str) -> bool:

@@ -9,12 +9,14 @@ import pytest
 from tests.plans import plan_of
 
 from normlab.figures.drawing import figures_of, specification
-from normlab.frames import Frames
+from normlab.frames import Frames, judging
 from normlab.frames.answer import answer
 from normlab.frames.in_progress import in_progress
 from normlab.frames.judging import judge
 from normlab.frames.robustness import robustness
 from normlab.frames.verdicts import claim_table
+from normlab.records.plan import ClaimRecord
+from normlab.stats.claims import Verdict
 
 WORDS = ("supported", "refuted", "inconclusive")
 CLAIM = {
@@ -102,6 +104,21 @@ def test_verdicts_at_declared_looks(done: int, gap: float, word: str) -> None:
     assert verdict(frames({"a": done, "b": done}, 10, gap, looks=(5, 10, 20))) == word
 
 
+@pytest.mark.parametrize("done", [5, 7, 10])
+def test_a_settled_claim_is_judged_once(done: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[str] = []
+    of_claim = judging.verdict_on
+
+    def counted(made: Frames, record: ClaimRecord) -> Verdict:
+        judged.append(record.name)
+        return of_claim(made, record)
+
+    monkeypatch.setattr(judging, "verdict_on", counted)
+    made = frames({"a": done, "b": done}, 10, looks=(5, 10, 20))
+    assert verdict(made) == "supported"
+    assert len(judged) == 1
+
+
 def test_nothing_else_says_a_verdict_either() -> None:
     running = frames({"a": 8, "b": 6}, 10)
     assert len(robustness(running)) == 0
@@ -117,6 +134,7 @@ def test_nothing_else_says_a_verdict_either() -> None:
 
 def test_how_far_it_is_and_when_the_verdict_comes() -> None:
     assert in_progress(frames({"a": 10, "b": 10}, 10)) is None
+    assert in_progress(replace(frames({"a": 8, "b": 6}, 10), watched=False)) is None
     found = in_progress(frames({"a": 8, "b": 6}, 10))
     assert found is not None
     assert found.said == "in progress: 6 to 8 of 10 seeds an arm"

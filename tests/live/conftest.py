@@ -45,7 +45,7 @@ class Drawer:
     def static(self) -> Made:
         if self.fails:
             raise UserError(self.fails)
-        return Made(content={"report.css": "main {}", "vega.js": "1;"}, seconds=0.1)
+        return Made(content={"vega.js": "1;"}, seconds=0.1)
 
     def close(self) -> None:
         self.closed += 1
@@ -82,7 +82,8 @@ class Browser:
         self._runner = runner
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return self._runner.run(self._client.request(method, path, **options))
+        found: httpx.Response = self._runner.run(self._client.request(method, path, **options))
+        return found
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)

@@ -1,13 +1,16 @@
 """Who is let in, and what every answer says."""
 
+from collections.abc import MutableMapping, Sequence
 from contextlib import closing
 from http.cookies import SimpleCookie
+from typing import Any
 
 import pytest
 
 from normlab.live import access
 from normlab.live.access import HEADERS, POLICY, Access, Address, Keys
-from tests.live.conftest import Browser, Loop, Site
+from normlab.live.app import guarded
+from tests.live.conftest import ADDRESS, Browser, Loop, Site
 
 ROUTES = [
     "/",
@@ -47,6 +50,25 @@ def test_the_cookie_is_for_this_server_s_pages_alone(site: Site) -> None:
     assert site.keys.token not in answer.headers["set-cookie"]
 
 
+def test_the_browser_has_its_cookie_before_the_next_address_is_told(site: Site) -> None:
+    def gone() -> None:
+        raise OSError(32, "Broken pipe")
+
+    site.app = guarded(site.pages, ADDRESS, site.keys, gone)
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        await site.app(scope_of(f"token={site.keys.token}"), nothing, send)
+
+    with pytest.raises(OSError, match="Broken pipe"):
+        site.runner.run(ask())
+    assert sent[0]["status"] == 303
+    assert b"set-cookie" in dict(sent[0]["headers"])
+
+
 def test_who_is_in_uses_no_token_up(site: Site, viewer: Browser) -> None:
     token = site.keys.token
     assert viewer.get(f"/?token={token}").status_code == 303
@@ -82,6 +104,18 @@ def test_without_the_cookie_nothing_is_answered(site: Site, cookie: str) -> None
 
 
 @pytest.mark.parametrize(
+    "before",
+    ['prefs={"a":1}; ', "flag; ", "x[y]=1; ", 'a="; ', "=; ;; ", "é=1; ", "normlab-8322=x; "],
+)
+def test_an_odd_cookie_of_another_program_here_locks_nobody_out(site: Site, before: str) -> None:
+    answer = site.browser(let_in=False).get(f"/?token={site.keys.token}")
+    own = answer.headers["set-cookie"].partition(";")[0]
+    stranger = site.browser(let_in=False)
+    for cookie in (before + own, f"{own}; {before}"):
+        assert stranger.get("/", headers={"cookie": cookie.encode()}).status_code == 200
+
+
+@pytest.mark.parametrize(
     "host",
     [
         "evil.example:8321", "evil.example", "127.0.0.1", "127.0.0.1:80", "localhost:8322",
@@ -102,24 +136,35 @@ def test_two_hosts_or_none_are_refused(site: Site) -> None:
         assert status_of(site, headers=headers) == 421
 
 
-def status_of(site: Site, headers: list[tuple[bytes, bytes]], kind: str = "http") -> int:
-    """What a request gets that no browser sends."""
-    sent: list[dict[str, object]] = []
-
-    async def send(message: object) -> None:
-        sent.append(dict(message))  # type: ignore[call-overload]
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request"}
-
-    scope = {
+def scope_of(
+    query: str = "",
+    kind: str = "http",
+    headers: Sequence[tuple[bytes, bytes]] = ((b"host", b"127.0.0.1:8321"),),
+) -> dict[str, object]:
+    return {
         "type": kind,
         "method": "GET",
         "path": "/",
-        "query_string": b"",
+        "query_string": query.encode(),
         "headers": headers,
     }
-    site.runner.run(site.app(scope, receive, send))  # type: ignore[arg-type]
+
+
+async def nothing() -> dict[str, object]:
+    return {"type": "http.request"}
+
+
+def status_of(site: Site, headers: list[tuple[bytes, bytes]], kind: str = "http") -> int:
+    """What a request gets that no browser sends."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        await site.app(scope_of(kind=kind, headers=headers), nothing, send)
+
+    site.runner.run(ask())
     return int(str(sent[0].get("status", sent[0].get("code"))))
 
 
@@ -213,7 +258,7 @@ def test_secrets_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) 
         compared.append((one, other))
         return one == other
 
-    monkeypatch.setattr(access.secrets, "compare_digest", digest)
+    monkeypatch.setattr("secrets.compare_digest", digest)
     keys = Keys(token="t", cookies=["a", "b"])
     assert keys.exchange("x") is None
     assert not keys.knows("c")

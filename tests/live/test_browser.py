@@ -155,7 +155,7 @@ def test_progress_and_curves_grow_during_a_run_and_what_its_reader_did_stays(
         text = page.locator("main").inner_text()
         assert "In progress: 0 of 2 seeds an arm." in text
         assert not re.search("supported|refuted|inconclusive", text, re.I)
-        assert "At work" in page.locator("#part-progress").inner_text()
+        assert "Running" in page.locator("#part-progress").inner_text()
         context.close()
         seen.check(server)
 

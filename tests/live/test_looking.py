@@ -2,7 +2,9 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from normlab.live.looking import LOST, PRESENCE, Looker
 from normlab.store import Store
 from normlab.store.paths import DATABASE
 from tests.live.conftest import Clock
-from tests.made_stores import fill, numbers, plan, rows, trial_id
+from tests.made_stores import begin, fill, numbers, plan, rows, trial_id
 
 
 @pytest.fixture
@@ -31,13 +33,6 @@ def looker(tmp_path: Path, clock: Clock) -> Looker:
 def writer(looker: Looker) -> Iterator[Store]:
     with Store.write(looker.folder) as store:
         yield store
-
-
-def begin(store: Store, arm: str, seed: int, epochs: int, **place: object) -> None:
-    records, _ = numbers(arm, seed)
-    store.start(trial_id(arm, seed), {"device": "cpu", **place}, 0)
-    for record in records[:epochs]:
-        store.add_epoch(trial_id(arm, seed), record)
 
 
 def test_it_counts_trials_and_epochs_and_names_who_is_at_work(
@@ -167,8 +162,6 @@ def test_trials_that_train_together_are_one_worker(looker: Looker, writer: Store
 
 def _took(looker: Looker, trial: str, seconds: float) -> None:
     """As if a trial had taken so long on the clock."""
-    import sqlite3
-
     connection = sqlite3.connect(looker.folder / DATABASE)
     with connection:
         began = datetime(2026, 1, 1)
@@ -216,8 +209,6 @@ def test_a_finished_study_has_nothing_left_and_is_read_once(tmp_path: Path, cloc
 
 
 def test_a_trial_that_ended_early_is_through(looker: Looker, writer: Store) -> None:
-    from dataclasses import replace
-
     begin(writer, "batch", 2, 1)
     writer.finish(trial_id("batch", 2), replace(numbers("batch", 2)[1], state="diverged"), [])
     found = looker.look()
@@ -229,3 +220,11 @@ def test_reasons_name_no_folder_of_the_machine(looker: Looker, writer: Store) ->
     writer.fail(trial_id("none", 2), f'File "/home/me/a b/x.py", line 1\nOSError: {said}')
     [failure] = looker.look().failures
     assert failure.reason == 'File "x.py", line 1\nOSError: "study"'
+
+
+def test_a_path_with_control_characters_in_it_is_still_one(tmp_path: Path) -> None:
+    folder = fill(tmp_path / "odd\x1b[2J\nname" / "study", plan(range(2)), [])
+    with Store.write(folder) as store:
+        store.fail(trial_id("none", 0), f"OSError: {folder}/x.pt is gone\x07")
+    [failure] = Looker(folder).look().failures
+    assert failure.reason == "OSError: study/x.pt is gone\\x07"

@@ -1,30 +1,81 @@
 """The pages of studies: what is on them, when they are made, and whatever a folder may hold."""
 
+import asyncio
 import itertools
+import json
 import re
 import shutil
 import sqlite3
 import time
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
 
+from normlab.errors import UserError
+from normlab.figures.curves import Curves
 from normlab.live import watching
 from normlab.live.app import _FIRST_DRAWING
 from normlab.live.rendering import Made
 from normlab.live.views import METRICS
 from normlab.live.watching import BUDGET, EVERY, studies_in
-from normlab.records import EpochRecord
 from normlab.store import Store
 from tests.live.conftest import Browser, Site
-from tests.made_stores import fill, numbers, plan, trial_id
+from tests.made_stores import begin, fill, numbers, plan, rows, trial_id
 
 
 def test_the_first_page_lists_the_studies(viewer: Browser) -> None:
     page = viewer.get("/").text
     assert page.index('href="/study/first"') < page.index('href="/study/second"')
     assert page.count("2 of 6 trials finished") == 2
+
+
+def test_the_first_page_reads_the_folder_once(
+    site: Site, viewer: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[Path] = []
+
+    def counted(folder: Path) -> list[str]:
+        scans.append(folder)
+        return studies_in(folder)
+
+    monkeypatch.setattr(watching, "studies_in", counted)
+    assert viewer.get("/").text.count("2 of 6 trials finished") == 2
+    assert scans == [site.runs]
+
+
+def test_the_bar_and_the_states_agree_on_what_is_finished(site: Site, viewer: Browser) -> None:
+    with Store.write(site.runs / "first") as store:
+        begin(store, "batch", 1, epochs=1)
+        store.finish(trial_id("batch", 1), replace(numbers("batch", 1)[1], state="diverged"), [])
+    page = viewer.get("/study/first/progress").text
+    assert "3 of 6 trials finished" in page
+    assert "2 complete, 1 diverged, 3 pending." in page
+
+
+def test_a_report_s_styles_and_script_do_not_wait_for_the_process_that_draws(
+    site: Site, viewer: Browser
+) -> None:
+    site.drawer.fails = "it does not start"
+    for name, part in (("report.css", "--ground"), ("report.js", "vegaEmbed")):
+        answer = viewer.get(f"/static/{name}")
+        assert answer.status_code == 200
+        assert part in answer.text
+    assert viewer.get("/static/vega.js").status_code == 503
+    missing = viewer.get("/static/report.cs")
+    assert missing.status_code == 404
+    assert "Did you mean &#39;report.css&#39;?" in missing.text
+    assert "vega.js" in missing.text
+
+
+def test_a_script_that_could_not_be_made_is_asked_for_again(site: Site, viewer: Browser) -> None:
+    site.drawer.fails = "it does not start"
+    viewer.get("/")  # which has it made, and does not wait
+    site.runner.run(asyncio.sleep(0.1))
+    site.drawer.fails = None
+    assert viewer.get("/static/vega.js").status_code == 200
 
 
 def test_a_study_s_page_has_its_progress_and_its_report(viewer: Browser) -> None:
@@ -111,32 +162,25 @@ def test_a_new_epoch_is_seen_after_two_seconds_and_by_all_pages_at_one_look(
     looker = site.watcher._watched["first"].looker
     reads = looker.reads
     with Store.write(site.runs / "first") as store:
-        _begin(store, "batch", 1, epochs=1)
+        begin(store, "batch", 1, epochs=1)
         assert viewer.get("/study/first/progress").headers["etag"] == before.headers["etag"]
         site.clock.now += EVERY
         answers = [site.browser().get("/study/first/progress") for _ in range(10)]
     assert {answer.headers["etag"] for answer in answers} != {before.headers["etag"]}
     assert len({answer.text for answer in answers}) == 1
-    assert "1 at work" in answers[0].text
+    assert "1 running" in answers[0].text
     assert "5 of 12 epochs" in answers[0].text
     assert "1 of 2" in answers[0].text
     assert looker.reads == reads + 1
 
 
-def _begin(store: Store, arm: str, seed: int, epochs: int) -> list[EpochRecord]:
-    records, _ = numbers(arm, seed)
-    store.start(trial_id(arm, seed), {"device": "cpu"}, 0)
-    for record in records[:epochs]:
-        store.add_epoch(trial_id(arm, seed), record)
-    return records
-
-
 def test_a_trial_whose_run_is_gone_is_interrupted(site: Site, viewer: Browser) -> None:
     with Store.write(site.runs / "first") as store:
-        _begin(store, "batch", 1, epochs=1)
+        begin(store, "batch", 1, epochs=1)
     page = viewer.get("/study/first/progress").text
     assert "1 interrupted" in page
-    assert "1 at work" not in page
+    assert "running" not in page
+    assert "No run is active" in page
 
 
 def test_a_report_is_drawn_once_for_all_pages_and_again_within_its_budget(
@@ -148,7 +192,7 @@ def test_a_report_is_drawn_once_for_all_pages_and_again_within_its_budget(
         site.browser().get("/study/first")
     assert site.drawer.bodies == ["first"]
     with Store.write(site.runs / "first") as store:
-        _begin(store, "batch", 1, epochs=1)
+        begin(store, "batch", 1, epochs=1)
     site.clock.now += 2 * BUDGET - 1
     early = viewer.get("/study/first/progress")
     site.drawn()
@@ -208,6 +252,25 @@ HOSTILE = [
     '"><script>alert(1)', "a'b", "%2e%2e", "..%2f..", "a b&c=d#e?f", "{{ 7 * 7 }}",
     "new\nline", "\x1b[2J", "\u202egnp", "ünï", "-rf", "...",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "\u202egnp", "new\nline"])
+def test_a_hostile_name_of_a_store_that_cannot_be_read_is_shown_as_text(
+    site: Site, name: str
+) -> None:
+    _damaged(fill(site.runs / name, plan(range(1)), [("batch", 0)]) / "store.sqlite")
+    browser, place = site.browser(), quote(name, safe="")
+    for path in ("/", f"/study/{place}", f"/study/{place}/progress", f"/compare?study={place}"):
+        answer = browser.get(path)
+        assert "damaged" in answer.text
+        assert not set("\x1b\u202e") & set(answer.text)
+
+
+def test_why_a_drawing_failed_is_shown_as_text(site: Site, viewer: Browser) -> None:
+    site.drawer.fails = "\x1b[2J \u202e <script>"
+    body = viewer.get("/study/first/body").text
+    assert r"\x1b[2J \u202e &lt;script&gt;" in body
+    assert not set("\x1b\u202e") & set(body)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -381,11 +444,17 @@ def test_a_drawing_that_fails_is_said_and_tried_again_when_the_store_has_changed
     viewer.get("/study/first")
     assert site.drawer.bodies == ["first"]
     with Store.write(site.runs / "first") as store:
-        _begin(store, "batch", 1, epochs=1)
+        begin(store, "batch", 1, epochs=1)
     site.clock.now += 60
     viewer.get("/study/first")
     site.drawn()
     assert 'id="part-answer"' in viewer.get("/study/first/body").text
+
+
+DATA = [
+    {"kind": "image-folder", "path": "/home/me/my data/my images"},
+    {"kind": "npz", "path": "file:///home/me/secret/digits"},
+]
 
 
 def test_no_path_of_the_machine_is_in_any_answer(site: Site) -> None:
@@ -398,16 +467,45 @@ def test_no_path_of_the_machine_is_in_any_answer(site: Site) -> None:
     with Store.write(site.runs / "first") as store:
         store.start(trial_id("batch", 1), {"device": "cpu"}, 0)
         store.fail(trial_id("batch", 1), reason)
+    arms = [
+        {**json.loads(arm.model_dump_json()), "recipe": {"norm": arm.label, "data": data},
+         "code": {"/home/me/augment.py": "0" * 64}}
+        for arm, data in zip(plan(range(3)).arms, DATA, strict=True)
+    ]  # fmt: skip
+    own = plan(range(3), arms=arms, overrides={"data": DATA[0], "model": "~/my models/m.py"})
+    fill(site.runs / "own", own, [("batch", 0), ("none", 1)])
     browser = site.browser()
     paths = ["/", "/study/first", "/study/first/progress", "/study/first/body", "/nowhere"]
+    paths += ["/study/own", "/study/own/body", "/compare?study=own"]
     paths += ["/compare?study=first", "/compare?study=x", "/static/live.js", "/static/x"]
     pages = [browser.get(path).text for path in paths]
     assert any("line 9, in forward" in page for page in pages)
     assert "nn.py" in pages[2]
+    own_body = pages[paths.index("/study/own/body")]
+    for shown in ("kind: image-folder, path: my images", "path: digits", "m.py", "augment.py"):
+        assert shown in own_body
     for page in pages:
         assert str(site.runs) not in page
-        assert "/home/me" not in page
+        for part in ("/home/me", "my data", "my models", "secret", "~/", "file:/"):
+            assert part not in page
         assert str(Path(watching.__file__).parent) not in page
+
+
+@pytest.mark.parametrize("path", ["/study/first/body", "/compare?study=first"])
+def test_why_there_is_no_figure_names_no_folder(
+    site: Site, viewer: Browser, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def draw(*_: object) -> object:
+        raise UserError(f"'/home/me/my data/x.npz' is gone, see {site.runs}/first and ~/log.txt")
+
+    with Store.write(site.runs / "first") as store:
+        store.record_plan(with_curves := plan(range(3), figures=[CURVES]), rows(with_curves))
+    monkeypatch.setattr(Curves, "draw", draw)
+    page = unescape(viewer.get(path).text)
+    assert "Not drawn: 'x.npz' is gone, see first and log.txt." in page
+
+
+CURVES = {"name": "c", "kind": "curves", "options": {"metric": "loss"}}
 
 
 # -- compare -------------------------------------------------------------------------------------
@@ -471,7 +569,7 @@ def test_comparisons_are_kept_and_have_a_budget_too(
     site.drawer.seconds = 2.0
     viewer.get("/compare?study=first")
     with Store.write(site.runs / "first") as store:
-        _begin(store, "batch", 1, epochs=1)
+        begin(store, "batch", 1, epochs=1)
     site.clock.now += 2 * BUDGET - 1
     viewer.get("/compare?study=first")
     assert site.drawer.comparisons == 1

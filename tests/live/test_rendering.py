@@ -1,9 +1,13 @@
 """The process that draws: its answers, its errors, its end."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -98,3 +102,39 @@ def test_no_module_of_the_current_folder_takes_another_s_place(
         assert made.compare(study, [], ["lr"])["content"]
     finally:
         made.close()
+
+
+def test_it_can_be_ended_while_another_thread_waits_for_a_drawing(study: Path) -> None:
+    made = Renderer()
+    made.compare(study, [], ["lr"])
+    process = made._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)  # so that the drawing takes for ever
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(made.compare, study, [], ["lr"])
+        time.sleep(0.2)
+        made.close()
+        with pytest.raises(NormlabError, match=_CODE):
+            waiting.result(30)
+    assert made._process is None
+    assert process.returncode is not None
+
+
+def test_one_that_cannot_be_started_is_said(monkeypatch: pytest.MonkeyPatch, study: Path) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", full)
+    with pytest.raises(NormlabError, match=r"cannot be started: Resource temporarily unavailable"):
+        Renderer().compare(study, [], ["lr"])
+
+
+def test_what_a_drawing_takes_is_without_the_imports_of_libraries(study: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from normlab.live import drawing; "
+        "before = set(sys.modules); drawing.body(Path(sys.argv[1])); "
+        "print(*(name for name in set(sys.modules) - before if name.startswith('scipy')))"
+    )
+    command = [sys.executable, "-c", code, str(study)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from normlab.errors import UserError
 from normlab.live import app
 from normlab.live.app import listening
 
@@ -43,14 +45,20 @@ def serving(runs: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], st
         process.communicate()
 
 
-def ask(address: str, path: str, **headers: str) -> http.client.HTTPResponse:
+@dataclass
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+def ask(address: str, path: str, **headers: str) -> Answer:
     parts = urlsplit(address)
     connection = http.client.HTTPConnection(str(parts.hostname), parts.port, timeout=30)
     connection.request("GET", path, headers=headers)
-    answer = connection.getresponse()
-    answer.read_text = answer.read().decode()  # type: ignore[attr-defined]
-    connection.close()
-    return answer
+    with closing(connection):
+        found = connection.getresponse()
+        return Answer(found.status, dict(found.headers), found.read().decode())
 
 
 def test_a_browser_comes_in_and_a_signal_ends_it_without_a_traceback(runs: Path) -> None:
@@ -58,10 +66,10 @@ def test_a_browser_comes_in_and_a_signal_ends_it_without_a_traceback(runs: Path)
         path = f"{urlsplit(address).path}?{urlsplit(address).query}"
         answer = ask(address, path)
         assert answer.status == 303
-        cookie = str(answer.headers["set-cookie"]).partition(";")[0]
+        cookie = answer.headers["set-cookie"].partition(";")[0]
         page = ask(address, "/study/first", Cookie=cookie)
         assert page.status == 200
-        assert "2 of 6 trials finished" in page.read_text  # type: ignore[attr-defined]
+        assert "2 of 6 trials finished" in page.text
         assert "server" not in page.headers
         assert ask(address, "/", Cookie=cookie, Host="evil.example").status == 421
         assert ask(address, path).status == 403
@@ -87,9 +95,21 @@ def test_every_signal_that_ends_a_run_ends_it(runs: Path, number: str, word: str
         assert (process.returncode, err) == (128 + getattr(signal, number), f"{word}\n")
 
 
+def test_browsers_come_in_though_nobody_reads_its_words_any_more(runs: Path) -> None:
+    with serving(runs) as (process, address):
+        assert process.stdout is not None
+        process.stdout.close()
+        parts = urlsplit(address)
+        answer = ask(address, f"{parts.path}?{parts.query}")
+        assert answer.status == 303
+        cookie = answer.headers["set-cookie"].partition(";")[0]
+        for path in ("/", "/study/first/progress"):
+            assert ask(address, path, Cookie=cookie).status == 200
+
+
 def test_each_start_has_a_token_of_its_own(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(app.uvicorn.Server, "run", lambda *_, **__: None)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
     for _ in range(2):
         app.serve(runs, say=said.append)
     assert len({address.partition("token=")[2] for address in said}) == 2
@@ -129,11 +149,16 @@ def test_an_address_that_is_not_this_machine_s_is_said(normlab_command: Any, run
     assert "nothing can listen on 192.0.2.1" in err
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "0", "0.0", "0x0", "::0", "0:0:0:0:0:0:0:0", "::ffff:0.0.0.0", "*"],
+)
 def test_no_server_answers_to_every_name(normlab_command: Any, runs: Path, host: str) -> None:
     code, _, err = normlab_command("serve", str(runs), "--host", host)
     assert code == 2
     assert "name the address" in err
+    with pytest.raises(UserError, match="name the address"):
+        app.serve(runs, host=host)
 
 
 # -- its folder ----------------------------------------------------------------------------------

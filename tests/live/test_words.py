@@ -26,6 +26,16 @@ from normlab.live.words import without_paths, words_of
         ("and/or, 3/4, km/h", "and/or, 3/4, km/h"),
         ("artifacts/abc/weights.pt is gone", "artifacts/abc/weights.pt is gone"),
         ("a / b", "a / b"),
+        ("~/data/x.npz is gone", "x.npz is gone"),
+        ("~me/data/x.npz is gone", "x.npz is gone"),
+        ("about ~5/6 of them", "about ~5/6 of them"),
+        ("see file:///home/me/x", "see x"),
+        (r"\\server\share\x is gone", "x is gone"),
+        ("'/home/me/my data/x.npz'", "'x.npz'"),
+        ("'~/my data/x.npz' or \"/a b/c\"", "'x.npz' or \"c\""),
+        (r"'C:\\Users\\my name\\x.npz'", "'x.npz'"),
+        (r"'\\\\server\\a share\\x'", "'x'"),
+        ("'a' / 'b', not '/' or '/x'", "'a' / 'b', not '/' or 'x'"),
         ("", ""),
     ],
 )
@@ -42,3 +52,9 @@ def test_a_folder_with_blanks_has_its_name_alone(tmp_path: Path) -> None:
 def test_of_an_unforeseen_error_the_name_alone_is_said() -> None:
     assert words_of(KeyError("/home/me")) == "it cannot be read (KeyError)"
     assert words_of(OSError(2, "No such file", "/home/me")) == "No such file"
+
+
+def test_words_are_shown_and_never_obeyed(tmp_path: Path) -> None:
+    folder = tmp_path / "\x1b[2J"
+    error = UserError(f"{folder} holds no runs yet\nat all\u202e")
+    assert words_of(error, folder) == "\\x1b[2J holds no runs yet\nat all\\u202e"

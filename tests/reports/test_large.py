@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from normlab.figures.curves import Curves
+from normlab.figures.drawing import figures_of
 from normlab.figures.figure import Source, fewer_dots
-from normlab.frames import load_frames
+from normlab.frames import Frames, load_frames
 from normlab.frames.chosen import MANY, MOST, chosen_arms
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.tables import arm_table
@@ -34,6 +35,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def page(large: Path) -> str:
     return write_report(large).read_text(encoding="utf-8")
+
+
+def rendered(frames: Frames, robust: pd.DataFrame) -> str:
+    shown = html.context(
+        frames, arm_table(frames), effect_table(frames), robust, figures_of(frames)
+    )
+    return html.render(shown)
 
 
 def arms_of(page: str) -> str:
@@ -93,7 +101,7 @@ def test_where_nothing_tells_which_arms_to_show_the_first_are_and_the_page_says_
     plan = PlanRecord.from_data({**json.loads(frames.plan.to_json()), "claims": []})
     frames = replace(frames, plan=plan, trials=frames.trials.assign(state="running"))
     assert chosen_arms(frames) == (frames.arms[:MOST], "the first 40")
-    page = html.render(frames, arm_table(frames), effect_table(frames), robust_table(frames))
+    page = rendered(frames, robust_table(frames))
     assert page.count("40 of 210 arms are drawn: the first 40.") == 2
     assert "numbers of 40 arms lead to the trials behind them: the first 40." in page
     assert "the five best" not in page
@@ -159,7 +167,7 @@ def test_the_page_says_of_which_arms_the_tables_have_intervals_of_images(large: 
     with Store.read(large) as store:
         frames = load_frames(store)
     robust = robust_table(frames).assign(iqm=0.5, iqm_low=0.4, iqm_high=0.6)
-    page = html.render(frames, arm_table(frames), effect_table(frames), robust)
+    page = rendered(frames, robust)
     section = page.split('<h2 id="robust">')[1].split("<h2", maxsplit=1)[0]
     assert "the interval for new test images of these alone" in section
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from normlab import streams
 from normlab.cli.options import DEFAULT_RUNS
 from normlab.errors import UserError
 
@@ -38,23 +39,20 @@ def serve(
     from normlab.live.app import serve as serving
     from normlab.terminal import console
 
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (refused)
-        raise UserError(
-            f"--host {host}: name the address that browsers will ask for; a server that answers "
-            "to every name can be reached from any page on the web"
-        )
-    if host not in _LOOPBACK:
-        console.print(
-            f"note: whoever can read the network's traffic to {host} can read the pages and the "
-            "token too; `ssh -L` needs no --host",
-            soft_wrap=True,
-        )
-    addresses = 0
+    is_first = True
 
     def say(address: str) -> None:
-        nonlocal addresses
-        addresses += 1
-        words = "for another browser" if addresses > 1 else f"the studies of {runs}"
+        nonlocal is_first
+        if is_first and host not in _LOOPBACK:
+            console.print(
+                f"note: whoever can read the network's traffic to {host} can read the pages and "
+                "the token too; `ssh -L` needs no --host",
+                soft_wrap=True,
+            )
+        words = f"the studies of {runs}" if is_first else "for another browser"
         console.print(f"{words}: {address}", soft_wrap=True, highlight=False)
+        is_first = False
+        # Whoever has read the first address is served, even if nobody reads the next ones.
+        streams.go_on_without_reader(lambda _: None)
 
     serving(runs, host=host, port=port, say=say)

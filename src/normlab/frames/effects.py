@@ -36,7 +36,7 @@ def effect_table(frames: Frames) -> pd.DataFrame:
     levels = [arm.levels for arm in frames.plan.arms]
     names = list(dict.fromkeys(key for arm in levels for key in arm))
     scores = score_array(frames, "test_accuracy", "last")
-    early = frames.watched and in_progress(frames) is not None
+    early = in_progress(frames) is not None
     if early or len(names) < 2 or scores.shape[1] < 2 or not _is_grid(levels, names):
         return pd.DataFrame(columns=columns)
     factors: dict[str, list[Hashable]] = {

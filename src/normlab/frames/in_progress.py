@@ -22,7 +22,9 @@ class InProgress(NamedTuple):
 
 
 def in_progress(frames: Frames) -> InProgress | None:
-    """How far a study is; None where every planned trial is finished."""
+    """How far a study is that is watched; None where every planned trial is finished."""
+    if not frames.watched:
+        return None
     unfinished = frames.trials["state"].isin(UNFINISHED)
     if not unfinished.any():
         return None

@@ -44,7 +44,7 @@ def judge(frames: Frames) -> Sequence[Judged]:
     return [
         Judged(
             record,
-            (so_far(frames, record) if frames.watched else None) or verdict_on(frames, record),
+            so_far(frames, record) if frames.watched else verdict_on(frames, record),
             exploratory(frames, record),
             _left_out(frames, record),
         )
@@ -77,22 +77,24 @@ def verdict_on(frames: Frames, record: ClaimRecord) -> Verdict:
     return verdict(claim, trials, how)
 
 
-def so_far(frames: Frames, record: ClaimRecord) -> Verdict | None:
-    """A claim's estimate between looks, with nothing that a verdict says; None at a look.
+def so_far(frames: Frames, record: ClaimRecord) -> Verdict:
+    """The verdict at a look, and of a settled claim; between looks an estimate and no verdict.
 
-    It rests on every finished trial. Its interval is the one that the next look will have, or,
-    where seeds are not added at looks, the end, which is the only look then.
+    The estimate rests on every finished trial. Its interval is the one that the next look will
+    have, or, where seeds are not added at looks, the end, which is the only look then.
     """
     waiting = _unfinished_seeds(frames, record)
     if not waiting:
-        return None
+        return verdict_on(frames, record)
     how, after = rules(frames.plan, record, frames), ""
     if looks := frames.plan.sequential:
         whole = _leading(frames, waiting)
         taken = [seeds for seeds in looks if seeds <= whole]
-        settled = taken and verdict_on(frames, record).verdict != "inconclusive"
-        if settled or len(taken) == len(looks) or whole in taken:
-            return None
+        if taken:
+            last = verdict_on(frames, record)
+            is_settled = last.verdict != "inconclusive"
+            if is_settled or len(taken) == len(looks) or whole in taken:
+                return last
         how = replace(how, alpha=look_alphas(how.alpha, looks)[len(taken)])
         after = f"open after the look at {taken[-1]} seeds; " if taken else ""
         after += f"the next look is at {looks[len(taken)]} seeds"

@@ -10,10 +10,10 @@ import ipaddress
 import secrets
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = "; ".join(
@@ -184,9 +184,6 @@ class Access:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
         if scope["type"] != "http":  # no page opens another kind of connection
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -210,30 +207,27 @@ class Access:
                 "started, or the one it printed since; each lets one browser in.",
             )
         headers = [(b"location", b"/")]
-        if not is_in:
-            # A HEAD comes from what looks at links before anyone opens them.
-            cookie = self._keys.exchange(given[0]) if scope["method"] == "GET" else None
-            if cookie is None:
-                return Refusal(
-                    403,
-                    "This address has been used, or is of a server that has ended: each lets one "
-                    "browser in. The one that holds now stands last in normlab's terminal.",
-                )
-            self._entered()
-            said = f"{self._address.cookie}={cookie}; HttpOnly; SameSite=Strict; Path=/"
-            headers.append((b"set-cookie", said.encode()))
-        await _send(send, 303, headers, b"")
+        if is_in:
+            await _send(send, 303, headers, b"")
+            return False
+        # A HEAD comes from what looks at links before anyone opens them.
+        cookie = self._keys.exchange(given[0]) if scope["method"] == "GET" else None
+        if cookie is None:
+            return Refusal(
+                403,
+                "This address has been used, or belongs to a server that has ended. Open the last "
+                "address that normlab printed in its terminal; each one lets in one browser.",
+            )
+        said = f"{self._address.cookie}={cookie}; HttpOnly; SameSite=Strict; Path=/"
+        await _send(send, 303, [*headers, (b"set-cookie", said.encode())], b"")
+        # The token is used up: whatever comes of telling the next one, the browser has its cookie.
+        self._entered()
         return False
 
     def _cookie(self, scope: Scope) -> str:
-        jar: SimpleCookie = SimpleCookie()
-        for text in _all(scope, b"cookie"):
-            try:
-                jar.load(text)
-            except CookieError:
-                continue
-        found = jar.get(self._address.cookie)
-        return found.value if found else ""
+        # Cookies of every port come along. As browsers do, this reads each one by itself: an odd
+        # one of another program does not hide ours.
+        return cookie_parser("; ".join(_all(scope, b"cookie"))).get(self._address.cookie, "")
 
     async def _refuse(self, found: Refusal, scope: Scope, send: Send) -> None:
         headers = [(b"content-type", b"text/html; charset=utf-8")]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from normlab.live.rendering import Renderer
 from normlab.live.views import Asked, NotThereError, Views, chosen
 from normlab.live.watching import Page, Trouble, Watched, Watcher
 from normlab.live.words import words_of
+from normlab.reports.html import static_files
 from normlab.store.paths import DATABASE
 from normlab.text import shown
 
@@ -34,6 +36,7 @@ _NEXT = 20
 _FIRST_DRAWING = 3.0
 _KINDS = {".js": "text/javascript", ".css": "text/css"}
 _OURS = ("live.js", "live.css")
+_DRAWN = ("vega.js",)
 _HTML = "text/html"
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -50,7 +53,9 @@ class Pages:
     def __init__(self, watcher: Watcher, *, first_drawing: float = _FIRST_DRAWING) -> None:
         self.watcher, self.views = watcher, Views()
         self.first_drawing = first_drawing
-        self._static: dict[str, Page] = {}
+        static = files("normlab.live") / "static"
+        texts = {name: (static / name).read_text(encoding="utf-8") for name in _OURS}
+        self._static = {name: Page.of(text) for name, text in {**texts, **static_files()}.items()}
         self._progress: dict[str, tuple[object, str, Page]] = {}
 
     def app(self) -> Starlette:
@@ -63,14 +68,6 @@ class Pages:
             "/compare": self.compare,
             "/static/{name}": self.static,
         }
-
-        @contextlib.asynccontextmanager
-        async def lifespan(_: Starlette) -> AsyncIterator[None]:
-            try:
-                yield
-            finally:
-                self.watcher.close()
-
         return Starlette(
             routes=[Route(path, answer, methods=["GET"]) for path, answer in routes.items()],
             exception_handlers={
@@ -78,26 +75,23 @@ class Pages:
                 NormlabError: self._not_now,
                 Exception: self._broken,
             },
-            lifespan=lifespan,
         )
 
     async def index(self, request: Request) -> Response:
         """All studies."""
         self.watcher.warm()
         try:
-            names = await self.watcher.names()
+            studies = await self.watcher.studies()
         except OSError as error:
             words = f"The folder of the runs cannot be read now: {words_of(error)}."
             raise HTTPException(404, words) from None
-        found = [await self.watcher.study(name) for name in names]
-        shown_ = [one.found for one in found if one is not None and one.found is not None]
-        return _answered(request, Page.of(self.views.index(shown_)))
+        return _answered(request, Page.of(self.views.index(map(_found, studies))))
 
     async def study(self, request: Request) -> Response:
         """A study's page, with its report as soon as there is one."""
         watched = await self._watched(request.path_params["name"])
         body = await self.watcher.body(watched, self.first_drawing)
-        content, version = (body.content, _bare(body.etag)) if body else ("", "")
+        content, version = (body.content, body.version) if body else ("", "")
         page = Page.of(self.views.study(_found(watched), content, version))
         return _answered(request, page, version)
 
@@ -108,7 +102,7 @@ class Pages:
         if isinstance(found, Trouble):
             raise HTTPException(404, found.words)
         self.watcher.draw(watched)
-        version = _bare(watched.body.etag) if watched.body else ""
+        version = watched.body.version if watched.body else ""
         kept = self._progress.get(found.name)
         if kept is None or kept[0] is not found or kept[1] != version:
             kept = (found, version, Page.of(self.views.progress(found), version))
@@ -121,7 +115,7 @@ class Pages:
         body = await self.watcher.body(watched, self.first_drawing)
         if body is None:
             return self._refused(Refusal(503, "The report is being drawn."))
-        return _answered(request, body, _bare(body.etag))
+        return _answered(request, body, body.version)
 
     async def compare(self, request: Request) -> Response:
         """Arms of a study side by side."""
@@ -143,15 +137,10 @@ class Pages:
     async def static(self, request: Request) -> Response:
         """A script or a style sheet."""
         name = request.path_params["name"]
-        if name in _OURS:
-            if name not in self._static:
-                text = (files("normlab.live") / "static" / name).read_text(encoding="utf-8")
-                self._static[name] = Page.of(text)
-            return _answered(request, self._static[name], kind=_KINDS[Path(name).suffix])
-        theirs = await self.watcher.static()
-        if name not in theirs:
-            raise HTTPException(404, unknown("file", shown(name), [*_OURS, *theirs]))
-        return _answered(request, theirs[name], kind=_KINDS[Path(name).suffix])
+        if name not in self._static and name not in _DRAWN:
+            raise HTTPException(404, unknown("file", shown(name), [*self._static, *_DRAWN]))
+        page = self._static.get(name) or (await self.watcher.static())[name]
+        return _answered(request, page, kind=_KINDS[Path(name).suffix])
 
     async def _watched(self, name: str) -> Watched:
         names: list[str] = []
@@ -181,16 +170,12 @@ class Pages:
         )
 
     def _refused(self, found: Refusal) -> Response:
-        return Response(self.views.refused(found, ()), found.status, media_type=_HTML)
+        return Response(self.views.refused(found, inside=True), found.status, media_type=_HTML)
 
 
 def _found(watched: Watched) -> Progress | Trouble:
     assert watched.found is not None
     return watched.found
-
-
-def _bare(etag: str) -> str:
-    return etag.strip('"')
 
 
 def _answered(
@@ -225,7 +210,7 @@ def listening(host: str, port: int | None) -> socket.socket:
         port: Its port; None: `PORT`, or the first of the next ones that is free.
 
     Raises:
-        UserError: The port is taken, or there is no such address here.
+        UserError: The port is taken, there is no such address here, or it stands for all of them.
     """
     ports = [port] if port is not None else [*range(PORT, PORT + _NEXT), 0]
     for one in ports:
@@ -249,6 +234,13 @@ def _bound(host: str, port: int) -> socket.socket:
     family, kind, protocol, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
+    # What the host was resolved to: an address has many spellings.
+    resolved = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    if (getattr(resolved, "ipv4_mapped", None) or resolved).is_unspecified:
+        raise UserError(
+            f"--host {host}: name the address that browsers will ask for; a server that answers "
+            "to every name can be reached from any page on the web"
+        )
     made = socket.socket(family, kind, protocol)
     try:
         if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows
@@ -270,7 +262,10 @@ def check_runs(runs: Path) -> None:
         UserError: It is none, or a study's own.
     """
     if not runs.is_dir():
-        raise UserError(f"there is no folder {runs}: `normlab run` makes it")
+        raise UserError(
+            f"there is no folder {runs}: name the folder that holds your studies, "
+            "`normlab serve FOLDER`, or make one with `normlab run`"
+        )
     if (runs / DATABASE).exists():
         raise UserError(f"{runs} is the folder of one study: name the one above it, {runs.parent}")
 
@@ -291,7 +286,8 @@ def serve(
         say: Called with the address that lets a browser in, and again with the next one.
 
     Raises:
-        UserError: No such folder, or the port is taken.
+        UserError: No such folder, the port is taken, or the host is not one address of this
+            machine.
     """
     check_runs(runs)
     with contextlib.closing(listening(host, port)) as sock:
@@ -308,7 +304,7 @@ def serve(
             server_header=False,
             http="h11",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             loop="asyncio",
             timeout_graceful_shutdown=1,
         )

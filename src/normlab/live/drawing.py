@@ -6,23 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jinja2 import UndefinedError
+# What draws imports it at its first use; here it is out of the time that a drawing takes.
+import scipy.stats  # noqa: F401
 
 from normlab.figures.curves import OF_SPLITS, Curves
-from normlab.figures.drawing import one_figure
+from normlab.figures.drawing import Shown, figures_of, one_figure
 from normlab.figures.figure import Source
 from normlab.frames.effects import effect_table, robust_table
 from normlab.frames.load import Frames, load_frames
 from normlab.frames.tables import arm_table
 from normlab.live.words import without_paths
-from normlab.reports.html import context, environment, figure_shown, static_files, stored
-from normlab.store import Store, refuse_links
-from normlab.store.plans import as_written
+from normlab.recipe import value_text
+from normlab.reports.html import bundle, context, environment, figure_shown, read_as_written, stored
+from normlab.store import Store
+from normlab.text import names_alone
 
 
 def static() -> dict[str, str]:
-    """The report's scripts and style sheets, by name, with the one that draws figures."""
-    return static_files()
+    """The script that draws a report's figures in a browser, by its name."""
+    return {"vega.js": bundle()}
 
 
 def body(folder: Path) -> str:
@@ -31,12 +33,8 @@ def body(folder: Path) -> str:
     Raises:
         UserError: The store cannot be read, or holds something that normlab does not write.
     """
-    refuse_links(folder)
-    with as_written(folder):
-        try:
-            return _body(folder)
-        except UndefinedError as error:
-            raise LookupError(error) from error
+    with read_as_written(folder):
+        return _body(folder)
 
 
 def _body(folder: Path) -> str:
@@ -47,20 +45,33 @@ def _body(folder: Path) -> str:
         arm_table(frames),
         effect_table(frames),
         robust_table(frames, folder),
-        folder,
+        [_named(figure, folder) for figure in figures_of(frames, folder)],
         lost=read.lost,
         bare=read.bare,
         whole=read.whole,
-        live=True,
     )
-    return environment().get_template("parts/body.html").render(shown)
+    made = environment()
+    # Of the recipes too, which a gallery of images needs as they are: they say where its data lie.
+    made.filters["value"] = _value
+    return made.get_template("parts/body.html").render(shown)
 
 
 def _without_paths(frames: Frames, folder: Path) -> Frames:
+    """A study whose reasons and overrides name files and folders by their last part alone."""
     reasons = frames.trials["reason"].map(
         lambda reason: without_paths(reason, folder) if isinstance(reason, str) else reason
     )
-    return replace(frames, trials=frames.trials.assign(reason=reasons))
+    plan = frames.plan.model_copy(update={"overrides": names_alone(frames.plan.overrides)})
+    return replace(frames, plan=plan, trials=frames.trials.assign(reason=reasons))
+
+
+def _value(value: object) -> str:
+    return value_text(names_alone(value))
+
+
+def _named(figure: Shown, folder: Path) -> Shown:
+    """A figure whose caption, which may say why there is none, has no path of the machine."""
+    return replace(figure, caption=without_paths(figure.caption, folder))
 
 
 def compared(folder: Path, arms: Sequence[str], metrics: Sequence[str]) -> list[dict[str, object]]:
@@ -74,14 +85,14 @@ def compared(folder: Path, arms: Sequence[str], metrics: Sequence[str]) -> list[
     Raises:
         UserError: The store cannot be read, or holds something that normlab does not write.
     """
-    refuse_links(folder)
-    with as_written(folder):
+    with read_as_written(folder):
         with Store.read(folder) as store:
             source = Source(load_frames(store, details=False), folder)
-        return [
-            figure_shown(one_figure(source, _curves(metric, arms), metric.replace("_", "-")))
+        figures = [
+            one_figure(source, _curves(metric, arms), metric.replace("_", "-"))
             for metric in metrics
         ]
+        return [figure_shown(_named(figure, folder)) for figure in figures]
 
 
 def _curves(name: str, arms: Sequence[str]) -> Curves:

@@ -24,8 +24,8 @@ from normlab.places import trained_together
 from normlab.records import FINISHED
 from normlab.store import Store
 from normlab.store.paths import DATABASE, refuse_links
-from normlab.store.plans import as_written, not_ours, parse_places
-from normlab.study.stored import LostFile, lost_files
+from normlab.store.plans import as_written, parse_places
+from normlab.study.stored import LostFile, lost_files, rows_of, state_of
 from normlab.text import shown
 
 if TYPE_CHECKING:
@@ -204,9 +204,7 @@ class Looker:
         with store.as_it_stands():
             plan = self._current(store)
             ids = list(plan.trials)
-            rows = {row["id"]: row for row in store.steps(ids)}
-            for missing in [trial_id for trial_id in ids if trial_id not in rows]:
-                raise not_ours(store.folder, f"its plan has a trial {missing} it does not hold")
+            rows = rows_of(store, plan, store.steps(ids))
             done = self._epochs(store, rows.values())
             looks = store.number_of_looks()
         # Asked after the rows were read: a run that ended meanwhile has left none that runs.
@@ -251,16 +249,14 @@ class Looker:
         workers = 0.0
         for trial_id, (arm, trial) in plan.trials.items():
             row, epochs = rows[trial_id], done[trial_id].epochs
-            state = row["state"]
-            if state == "running" and trial_id not in held:
-                state = "interrupted"
+            state = state_of(row["state"], gone=trial_id not in held)
             states.append(state)
             planned += epochs if state in FINISHED else max(arm.epochs or 0, epochs)
             if state == "running":
                 workers += 1 / trained_together(parse_places(row["provenance"]))
                 running.append(Running(arm.label, trial.seed, epochs, arm.epochs))
             if row["reason"] and state in ("failed", "invalid"):
-                said = without_paths(shown(str(row["reason"]), lines=True), self.folder)
+                said = shown(without_paths(str(row["reason"]), self.folder), lines=True)
                 failures.append(Failure(arm.label, trial.seed, state, said))
         return Progress(
             name=self.folder.name,

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from normlab.errors import NormlabError, UserError
+from normlab.errors import NormlabError, UserError, os_words
 
 NICE = 15
 """Added to the process's nice value: of trainings on all cores it takes next to nothing."""
@@ -46,7 +46,7 @@ class Renderer:
 
         Raises:
             UserError: The study cannot be read.
-            NormlabError: The process has ended.
+            NormlabError: The process has ended, or cannot be started.
         """
         return self._ask("body", str(folder))
 
@@ -55,24 +55,25 @@ class Renderer:
         return self._ask("compare", str(folder), list(arms), list(metrics))
 
     def static(self) -> Made:
-        """The report's scripts and style sheets, by name."""
+        """The script that draws a report's figures in a browser, by its name."""
         return self._ask("static")
 
     def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """End the process; from any thread, also while another one waits for a drawing."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
 
     def _ask(self, what: str, *given: object) -> Made:
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
+        line = ""
+        with contextlib.suppress(BrokenPipeError, ValueError):  # it ended, or `close` ended it
             process.stdin.write(json.dumps([what, *given]) + "\n")
             process.stdin.flush()
-        line = process.stdout.readline()
+            line = process.stdout.readline()
         if not line.endswith("\n"):
             self.close()
             raise NormlabError("the process that draws has ended")
@@ -84,10 +85,13 @@ class Renderer:
         return Made(content=answer["content"], seconds=answer["seconds"])
 
     def _started(self) -> subprocess.Popen[str]:
-        if self._process is None or self._process.poll() is not None:
-            self.close()
-            paths = [path or str(Path.cwd()) for path in sys.path]
-            self._process = subprocess.Popen(
+        process = self._process
+        if process is not None and process.poll() is None:
+            return process
+        self.close()
+        paths = [path or str(Path.cwd()) for path in sys.path]
+        try:
+            process = self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "normlab.live.rendering"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -97,7 +101,11 @@ class Renderer:
                 # Ctrl-C is for the server, which ends this process.
                 start_new_session=True,
             )
-        return self._process
+        except OSError as error:
+            raise NormlabError(
+                f"the process that draws cannot be started: {os_words(error)}"
+            ) from error
+        return process
 
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -116,6 +124,7 @@ def main() -> None:
 
 
 def _answer(asked: list[Any]) -> dict[str, object]:
+    # Imports take seconds, once: they are no part of what a drawing takes.
     from normlab.live import drawing
 
     began = time.process_time()

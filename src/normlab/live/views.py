@@ -104,23 +104,21 @@ class Views:
         return self._page(
             "compare.html",
             study=_study(name),
-            arms=[{"label": one, "words": one, "chosen": one in arms} for one in labels],
+            arms=[{"label": one, "chosen": one in arms} for one in labels],
             metrics=[{"name": n, "words": w, "chosen": n in metrics} for n, w in METRICS.items()],
             figures=[_with_spec(figure) for figure in figures],
             problem=problem or None,
         )
 
-    def refused(self, found: Refusal, nearest: Sequence[str] | None = None) -> str:
+    def refused(self, found: Refusal, *, inside: bool = False) -> str:
         """Why there is no page.
 
         Args:
             found: What is wrong.
-            nearest: Names of studies to go to instead; None for whoever may see none.
+            inside: Whether the browser is in, and may go on to the list of studies.
         """
-        pages = [{"url": "/", "name": "All studies"}] if nearest is not None else []
-        pages += [{"url": study_url(name), "name": shown(name)} for name in nearest or ()]
         title = _TITLES.get(found.status, "Not here")
-        return self._page("refused.html", title=title, reason=found.reason, nearest=pages)
+        return self._page("refused.html", title=title, reason=found.reason, inside=inside)
 
     def _page(self, template: str, **given: object) -> str:
         return self._templates.get_template(template).render(given)
@@ -148,7 +146,7 @@ def _study(name: str) -> dict[str, object]:
 
 def _state(found: Progress | Trouble) -> dict[str, object]:
     if isinstance(found, Trouble):
-        return {"progress": None, "problem": shown(found.words)}
+        return {"progress": None, "problem": found.words}
     return {"progress": found, "problem": None}
 
 

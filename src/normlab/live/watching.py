@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 import time
 from collections import OrderedDict
@@ -45,7 +46,7 @@ class Draws(Protocol):
         """Figures of some arms."""
 
     def static(self) -> Made:
-        """The scripts and style sheets of a report."""
+        """The script that draws a report's figures in a browser, by its name."""
 
     def close(self) -> None:
         """End."""
@@ -53,17 +54,27 @@ class Draws(Protocol):
 
 @dataclass(frozen=True)
 class Page:
-    """Something that is served, and how it is told from what was there before."""
+    """Something that is served, and how it is told from what was there before.
+
+    Attributes:
+        content: As text.
+        version: A digest of it, and of what else a browser is to notice.
+    """
 
     content: str
-    etag: str
+    version: str
+
+    @property
+    def etag(self) -> str:
+        """The version as the header `ETag` has it."""
+        return f'"{self.version}"'
 
     @classmethod
     def of(cls, content: str, *more: str) -> Page:
-        """With a tag made of the content, and of what else a browser is to notice."""
+        """With a version made of the content, and of what else a browser is to notice."""
         text = "\0".join((content, *more))
         digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16)
-        return cls(content, f'"{digest.hexdigest()}"')
+        return cls(content, digest.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,7 @@ class Watched:
     looker: Looker
     found: Progress | Trouble | None = None
     body: Page | None = None
-    next_look: float = 0.0
+    next_look: float = -math.inf
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     drawing: _Kept = field(default_factory=_Kept)
     compared: OrderedDict[tuple[tuple[str, ...], tuple[str, ...]], _Kept] = field(
@@ -143,19 +154,37 @@ class Watcher:
         self._draws.close()
 
     async def names(self) -> list[str]:
-        """The studies whose folders hold a store, in order, and those shown before."""
+        """The studies whose folders hold a store, in order.
+
+        Raises:
+            OSError: The folder of the runs cannot be read.
+        """
         return await self._in(self._reader, studies_in, self._runs)
 
+    async def studies(self) -> list[Watched]:
+        """All studies as they are now, in the order of their names.
+
+        Raises:
+            OSError: The folder of the runs cannot be read.
+        """
+        return [await self._seen(name) for name in await self.names()]
+
     async def study(self, name: str) -> Watched | None:
-        """A study as it is now; None where there is none of that name and never was."""
-        watched = self._watched.get(name)
-        if watched is None:
-            if name not in await self.names():
-                return None
-            watched = self._watched.setdefault(name, Watched(Looker(self._runs / name)))
-        if self._clock() >= watched.next_look or watched.found is None:
+        """A study as it is now; None where there is none of that name and never was.
+
+        Raises:
+            OSError: The folder of the runs cannot be read.
+        """
+        if name not in self._watched and name not in await self.names():
+            return None
+        return await self._seen(name)
+
+    async def _seen(self, name: str) -> Watched:
+        """A study that is there, or was, after a look at it where the last one is too old."""
+        watched = self._watched.setdefault(name, Watched(Looker(self._runs / name)))
+        if self._clock() >= watched.next_look:
             async with watched.lock:
-                if self._clock() >= watched.next_look or watched.found is None:
+                if self._clock() >= watched.next_look:  # nobody looked meanwhile
                     found, took = await self._in(self._reader, _looked, watched.looker)
                     watched.found = found
                     watched.next_look = self._clock() + max(EVERY, BUDGET * took)
@@ -205,26 +234,21 @@ class Watcher:
 
     def warm(self) -> None:
         """Have the process that draws started, which takes seconds, before a study is opened."""
-        if self._static_task is None:
+        task = self._static_task
+        if task is None or (task.done() and (task.cancelled() or task.exception())):
             self._static_task = asyncio.create_task(self._read_static())
             # Whoever asks for a file is told why there is none; nobody may ever ask.
             self._static_task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def static(self) -> dict[str, Page]:
-        """The report's scripts and style sheets, by name.
+        """What the process that draws has of the report's scripts, by name.
 
         Raises:
             NormlabError: The process that draws has ended; another one is started the next time.
         """
         self.warm()
         assert self._static_task is not None
-        task = self._static_task
-        try:
-            return await asyncio.shield(task)
-        except NormlabError:
-            if self._static_task is task:
-                self._static_task = None
-            raise
+        return await asyncio.shield(self._static_task)
 
     async def _read_static(self) -> dict[str, Page]:
         made = await self._in(self._drawer, self._draws.static)

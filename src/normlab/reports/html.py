@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,10 +79,21 @@ def write_report(folder: Path) -> Path:
     Raises:
         UserError: The folder holds no runs, is a link, or cannot be written.
     """
+    with read_as_written(folder):
+        return _write_report(folder)
+
+
+@contextmanager
+def read_as_written(folder: Path) -> Iterator[None]:
+    """Within it, what a run does not write is the store's fault, also where a template finds it.
+
+    Raises:
+        UserError: The folder is a link, or what is read of the store is not what normlab writes.
+    """
     refuse_links(folder)
     with as_written(folder):
         try:
-            return _write_report(folder)
+            yield
         except UndefinedError as error:
             raise LookupError(error) from error
 
@@ -90,7 +103,10 @@ def _write_report(folder: Path) -> Path:
     arms = arm_table(frames)
     curves = {metric: curve_table(frames, metric) for metric in ("accuracy", "loss")}
     effects, robust = effect_table(frames), robust_table(frames, folder)
-    page = render(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
+    figures = figures_of(frames, folder)
+    page = render(
+        context(frames, arms, effects, robust, figures, lost=lost, bare=bare, whole=whole)
+    )
     trials = frames.trials.drop(columns=["provenance", "checks", "details"], errors="ignore")
     tables = {
         "arms": arms,
@@ -106,12 +122,12 @@ def _write_report(folder: Path) -> Path:
         **{f"curves_{metric}": table for metric, table in curves.items()},
     }
     path = folder / "report.html"
-    files = {
+    written = {
         folder / "tables" / f"{name}.csv": csv_text(table).encode()
         for name, table in tables.items()
     }
     try:
-        write_files({**files, path: page.encode()})
+        write_files({**written, path: page.encode()})
         if not whole:
             _remove_older(folder / "tables")
     except OSError as error:
@@ -121,7 +137,7 @@ def _write_report(folder: Path) -> Path:
 
 
 class Stored(NamedTuple):
-    """What a report is made of; see `render`."""
+    """What a report is made of; see `context`."""
 
     frames: Frames
     lost: frozenset[str]
@@ -169,30 +185,12 @@ def _by_epoch(frames: Frames) -> dict[str, pd.DataFrame]:
     return {"times": report_times(frames), "epochs": epochs}
 
 
-def render(
-    frames: Frames,
-    arms: pd.DataFrame,
-    effects: pd.DataFrame,
-    robust: pd.DataFrame,
-    folder: Path | None = None,
-    *,
-    lost: Collection[str] = (),
-    bare: Collection[str] = (),
-    whole: bool = True,
-) -> str:
+def render(shown: Mapping[str, object]) -> str:
     """The page as text: figures as Vega-Lite specifications with the script that draws them.
 
     Args:
-        frames: The study.
-        arms: From `arm_table`.
-        effects: From `effect_table`.
-        robust: From `robust_table`.
-        folder: The study's folder, for figures of what the trials predicted.
-        lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
-        bare: Ids of the trials that came here without weights: no link either.
-        whole: Whether the tables of epochs are written beside it.
+        shown: From `context`.
     """
-    shown = context(frames, arms, effects, robust, folder, lost=lost, bare=bare, whole=whole)
     return (
         environment()
         .get_template("report.html")
@@ -238,30 +236,28 @@ def context(
     arms: pd.DataFrame,
     effects: pd.DataFrame,
     robust: pd.DataFrame,
-    folder: Path | None = None,
+    figures: Iterable[Shown] = (),
     *,
     lost: Collection[str] = (),
     bare: Collection[str] = (),
     whole: bool = True,
-    live: bool = False,
 ) -> dict[str, object]:
     """What `parts/body.html` shows of a study.
 
     Args:
-        frames: The study.
+        frames: The study; one that is `watched` is shown by a server, which has no files beside the
+            page to link to.
         arms: From `arm_table`.
         effects: From `effect_table`.
         robust: From `robust_table`.
-        folder: The study's folder, for figures of what the trials predicted.
-        lost: Ids of the trials whose weights are gone or damaged.
-        bare: Ids of the trials that came here without weights.
+        figures: From `figures_of`.
+        lost: Ids of the trials whose weights are gone or damaged: the page has no link to them.
+        bare: Ids of the trials that came here without weights: no link either.
         whole: Whether the tables of epochs are written beside the page.
-        live: Whether a server shows it, which has no files beside the page to link to; its
-            frames are `watched`.
     """
     models = {_model(arm) for arm in frames.plan.arms if arm.layers}
     found = answer(frames)
-    figures = [figure_shown(figure) for figure in figures_of(frames, folder)]
+    drawn = [figure_shown(figure) for figure in figures]
     collapses = collapse_table(frames)
     collapsed = collapses.query("collapsed > 0")
     chosen = chosen_arms(frames)
@@ -274,8 +270,8 @@ def context(
         "plan": frames.plan,
         "model": models.pop() if len(models) == 1 else None,
         "answer": found,
-        "so_far": in_progress(frames) if frames.watched else None,
-        "lead": _lead(figures, found),
+        "so_far": in_progress(frames),
+        "lead": _lead(drawn, found),
         "rehearsal": " · rehearsal" if frames.plan.rehearsal else "",
         "judged_at": _judged_title(frames),
         "set_aside": never_learned(collapses) if frames.plan.rehearsal else [],
@@ -301,8 +297,8 @@ def context(
         "shares": arms_with_shares(frames),
         "notices": notices(frames),
         "provenance": where_it_ran(frames),
-        "figures": figures,
-        "live": live,
+        "figures": drawn,
+        "live": frames.watched,
     }
 
 
@@ -370,17 +366,18 @@ def figure_shown(figure: Shown) -> dict[str, object]:
 
 
 def static_files() -> dict[str, str]:
-    """What a page that is served links to, by its name: the report writes the same into itself."""
-    loader = PackageLoader("normlab.reports")
+    """What a page that is served links to, by its name, but for the script that draws figures.
+
+    The report writes the same into itself.
+    """
+    folder = files("normlab.reports") / "templates"
 
     def text(*names: str) -> str:
-        made = Environment()  # noqa: S701 (no template is rendered)
-        return "\n".join(loader.get_source(made, name)[0] for name in names)
+        return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
     return {
         "report.css": text("report.css", "figures.css", "paged.css"),
         "report.js": text("paged.js", "report.js"),
-        "vega.js": bundle(),
     }
 
 

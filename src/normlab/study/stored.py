@@ -17,6 +17,8 @@ from normlab.text import one_form
 from normlab.wording import counted
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import pandas as pd
 
     from normlab.frames import Frames
@@ -144,9 +146,7 @@ def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile],
     with as_written(folder), Store.read(folder) as store:
         recorded = store.plan()
         ids = list(recorded.trials)
-        rows = {row["id"]: row for row in store.rows("trials", ids)}
-        for missing in [trial_id for trial_id in ids if trial_id not in rows]:
-            raise not_ours(store.folder, f"its plan has a trial {missing} that it does not hold")
+        rows = rows_of(store, recorded, store.rows("trials", ids))
         done = store.epochs_done(ids)
         lost = lost_files(recorded, store.losses(ids))
         # Asked after the rows were read: a run that ended meanwhile has left none that runs.
@@ -156,7 +156,7 @@ def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile],
             "arm": arm.label,
             "seed": trial.seed,
             "id": trial_id,
-            "state": _state(rows[trial_id]["state"], gone=trial_id not in held),
+            "state": state_of(rows[trial_id]["state"], gone=trial_id not in held),
             "epochs": done.get(trial_id, 0),
             "of": arm.epochs,
             "reason": rows[trial_id]["reason"],
@@ -166,7 +166,22 @@ def progress_of(folder: Path) -> tuple[str, list[TrialProgress], list[LostFile],
     return recorded.name, trials, lost, at_work
 
 
-def _state(stored: str, *, gone: bool) -> str:
+def rows_of(
+    store: Store, recorded: PlanRecord, rows: Iterable[sqlite3.Row]
+) -> dict[str, sqlite3.Row]:
+    """Rows about a recorded plan's trials, by their ids.
+
+    Raises:
+        UserError: A trial has none.
+    """
+    found = {row["id"]: row for row in rows}
+    for missing in [trial_id for trial_id in recorded.trials if trial_id not in found]:
+        raise not_ours(store.folder, f"its plan has a trial {missing} that it does not hold")
+    return found
+
+
+def state_of(stored: str, *, gone: bool) -> str:
+    """A trial's state as it is shown: `interrupted` where it runs and who ran it is gone."""
     return "interrupted" if stored == "running" and gone else stored
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ from normlab.records import FINISHED
 from normlab.records.plan import ArmRecord, ClaimRecord
 from normlab.store import Store
 from normlab.store.plans import as_written
+from normlab.text import name_alone, names_alone
 from normlab.wording import is_missing
 
 Value: TypeAlias = str | int | float | bool
@@ -295,7 +296,7 @@ def _trial(
     counts = {name: int(row[name]) for name in COUNTS if not is_missing(row.get(name))}
     places = row["provenance"] if isinstance(row["provenance"], list) else []
     place: Place = places[-1] if places else {}
-    tags = {name: _apart(str(place[name])) for name in _PLACE if name in place}
+    tags = {name: name_alone(str(place[name])) for name in _PLACE if name in place}
     return TrialRun(
         id=trial_id,
         mark=f"{trial_id}-{weights[:8]}",
@@ -313,7 +314,7 @@ def _trial(
         times=times,
         metrics=known,
         tags={**tags, **({"weights_sha256": weights} if weights else {})},
-        recipe=_without_paths(arm.recipe),
+        recipe=names_alone(arm.recipe),
         started=started,
         ended=ended,
     )
@@ -321,8 +322,8 @@ def _trial(
 
 def _params(arm: ArmRecord) -> dict[str, Value]:
     """What an arm's trials share: the recipe flattened, the levels, the model's size."""
-    recipe = dict(_flat(_without_paths(arm.recipe)))
-    levels = {key: _scalar(value) for key, value in _without_paths(arm.levels).items()}
+    recipe = dict(_flat(names_alone(arm.recipe)))
+    levels = {key: _scalar(value) for key, value in names_alone(arm.levels).items()}
     sizes = {name: getattr(arm, name) for name in OF_ARMS}
     known: dict[str, Value] = {name: size for name, size in sizes.items() if size is not None}
     return {**known, **levels, **recipe}
@@ -338,26 +339,6 @@ def _flat(values: Mapping[str, object], before: str = "") -> Iterator[tuple[str,
 
 def _scalar(value: object) -> Value:
     return value if isinstance(value, str | int | float) else value_text(value)
-
-
-def _without_paths(values: Mapping[str, object]) -> dict[str, object]:
-    """Plain data in which a path of the machine is its last part alone."""
-    return {key: _plain(value) for key, value in values.items()}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str):
-        return _apart(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def _apart(text: str) -> str:
-    """A text; of an absolute path, or one from a home folder, its last part."""
-    if PurePosixPath(text).is_absolute() or text.startswith(("~", "file:")):
-        return PurePosixPath(text).name
-    return PureWindowsPath(text).name if PureWindowsPath(text).is_absolute() else text
 
 
 def _summary(row: Mapping[Any, Any]) -> dict[str, float]:
