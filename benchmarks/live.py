@@ -12,8 +12,11 @@ one. `core`: seconds of the processor that the server and its drawing process to
 was drawn; `first_cpu`: what starting and that took. `epoch_ms`: what storing an epoch took the writer, with pages and
 without, in turns.
 
-`run`: `normlab run digits-norms` with more seeds on two workers, start and report included, with the server and its
-pages and without, in turns; trials per hour, and their ratio. Whatever else runs on the machine disturbs it.
+`run`: `normlab run digits-norms` with more seeds on two workers, start and report included, with pages and without, in
+turns; trials per hour, and their ratio; `server_cpu`: seconds that the server and its drawing process took meanwhile, and
+`pages_cpu` those of the pages, which share the machine here and are elsewhere where somebody looks from another one. The
+server has started before the run does, drawing process included: that takes `first_cpu` seconds, once, whatever is run.
+Whatever else runs on the machine disturbs it.
 
 Linux alone: the processor's seconds are read from /proc.
 """
@@ -155,6 +158,12 @@ class Server:
         self.address = urlsplit(found[0])
         answer, _ = self.ask(self.connection(), f"/?{self.address.query}", {})
         self.cookie = answer.headers["set-cookie"].partition(";")[0]
+
+    def warm(self) -> None:
+        """Have it start the process that draws, as the first page that anyone opens does."""
+        connection = self.connection()
+        for path in ("/", "/static/vega.js"):
+            self.ask(connection, path, {"cookie": self.cookie})
 
     def connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.address.hostname, self.address.port, timeout=60)
@@ -351,9 +360,13 @@ def watching(runs: Path, pages: int) -> Iterator[dict[str, object]]:
     """Pages of the study that is about to run; they wait until it is there."""
     server, used = Server(runs), dict[str, object]()
     try:
+        server.warm()
+        before, own = server.cpu(), time.process_time()
         with Pages(server, "digits-norms", pages) as opened:
             yield used
-        used |= {"server_cpu": round(server.cpu(), 2), "answers": dict(opened.answers)}
+        took, own = server.cpu() - before, time.process_time() - own
+        used |= {"server_cpu": round(took, 2), "pages_cpu": round(own, 2)}
+        used["answers"] = dict(opened.answers)
     finally:
         server.close()
 

@@ -30,7 +30,7 @@ from normlab.store.paths import DATABASE
 
 EVERY = 2.0
 """Seconds between two looks at a study that pages show."""
-BUDGET = 25.0
+BUDGET = 40.0
 """A study is drawn again after so many times the seconds of a core that the last drawing took."""
 _MOST_COMPARED = 32
 _LONGEST_NAME = 255
