@@ -520,6 +520,8 @@ def test_arms_and_metrics_are_compared_and_the_address_says_which(
     assert '"arm":"batch"' not in page
     checked = re.findall(r'name="(?:arm|metric)" value="([^"]+)" checked', page)
     assert sorted(checked) == ["lr", "none", "test_loss"]
+    for words in ("Test macro F1", "Validation calibration error", "Learning rate"):
+        assert f"<span>{words}</span>" in page
     viewer.get("/compare?study=first&arm=none&metric=lr&metric=test_loss")
     assert site.drawer.comparisons == 1
 

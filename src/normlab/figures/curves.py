@@ -30,6 +30,11 @@ OF_SPLITS = (*_PERCENT, "loss")
 """The metrics that each split has of its own."""
 
 
+def words_of_metric(metric: str) -> str:
+    """What a curve shows, without its unit."""
+    return _TITLES[metric].partition(",")[0]
+
+
 class Curves(OfArms):
     """A metric of every epoch: mean over seeds with its band, a panel per split."""
 
@@ -63,7 +68,7 @@ class Curves(OfArms):
 
     def title_of(self, rows: pd.DataFrame) -> str:
         """The metric while training."""
-        return f"{_TITLES[self.metric].partition(',')[0]} while training"
+        return f"{words_of_metric(self.metric)} while training"
 
     def reading(self, rows: pd.DataFrame) -> str:
         """Bands, and what the training curve is."""

@@ -203,8 +203,8 @@ class Access:
         if scope["path"] != "/" or not given:
             return is_in or Refusal(
                 403,
-                "This browser was not let in yet. Open the address that normlab printed when it "
-                "started, or the one it printed since; each lets one browser in.",
+                "This browser has not been let in. Open the last address that normlab printed in "
+                "its terminal; each one lets in one browser.",
             )
         headers = [(b"location", b"/")]
         if is_in:

@@ -10,21 +10,27 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from normlab.errors import unknown
-from normlab.figures.curves import OF_SPLITS, SPLIT_TITLES, Curves
+from normlab.figures.curves import OF_SPLITS, SPLIT_TITLES, Curves, words_of_metric
 from normlab.live.access import Refusal
 from normlab.live.looking import Progress
 from normlab.live.watching import Trouble
 from normlab.reports.html import environment
 from normlab.text import shown
 
+
+def _inside(words: str) -> str:
+    """Words that begin a title as they stand within a sentence."""
+    return words[0].lower() + words[1:]
+
+
 _BY_NAME = get_args(Curves.model_fields["metric"].annotation)
 METRICS: Mapping[str, str] = {
     **{
-        f"{split}_{metric}": f"{words} {metric.replace('_', ' ')}"
+        f"{split}_{metric}": f"{words} {_inside(words_of_metric(metric))}"
         for metric in OF_SPLITS
         for split, words in SPLIT_TITLES.items()
     },
-    **{name: name.replace("_", " ").capitalize() for name in _BY_NAME if name not in OF_SPLITS},
+    **{name: words_of_metric(name) for name in _BY_NAME if name not in OF_SPLITS},
 }
 """Metrics that arms can be compared by, each with its words."""
 _USUAL = "test_accuracy"
