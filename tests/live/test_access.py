@@ -99,7 +99,7 @@ def test_without_the_cookie_nothing_is_answered(site: Site, cookie: str) -> None
     for path in (*ROUTES, *ERRORS):
         answer = site.browser(let_in=False).get(path, headers={"cookie": cookie.encode()})
         assert answer.status_code == 403
-        assert "was not let in yet" in answer.text
+        assert "has not been let in" in answer.text
         assert "first" not in answer.text
 
 
