@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.made_stores import trial_id
 from tests.trackers.conftest import There
 from tests.trackers.to_export import (
@@ -21,6 +22,8 @@ from tests.trackers.to_export import (
     accuracy,
     fill,
 )
+
+import normlab
 
 pytestmark = pytest.mark.xdist_group("trackers")
 TOOLS = ("mlflow", "tensorboard", "trackio", "wandb")
@@ -259,6 +262,18 @@ def test_normlab_s_own_readers_read_them(
         if tool != "trackio":  # which does not say how a run ended
             invalid = (label, seed) == (HOSTILE, 2)
             assert run["state"] == ("failed" if invalid else "complete")
+
+
+@pytest.mark.parametrize("tool", ["mlflow", "trackio"])  # read without a package
+def test_a_study_file_written_for_an_export_judges_it(
+    tool: str, exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source = exported(tool)
+    file = normlab.new_study(source, out=tmp_path / "again.yaml")
+    assert yaml.safe_load(file.read_text(encoding="utf-8"))["seeds"] == [0, 1, 2]
+    found = normlab.claims_from(source, file)
+    assert found["seeds"].tolist() == [3]
+    assert {one["reason"] for one in found.attrs["left_out"]} <= {"no seed", "failed"}
 
 
 @pytest.mark.parametrize("tool", TOOLS)

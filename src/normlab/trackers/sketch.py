@@ -22,13 +22,12 @@ from normlab.metrics import METRICS
 from normlab.study.spec import check_name
 from normlab.text import one_form, shown
 from normlab.trackers.asked import OWN_WORDS, Asked, name_pattern, option
+from normlab.trackers.factors import telling_parameters, varying_parameters
 from normlab.trackers.names import may_be_seed, maybe_ours, ours, the_seed
 from normlab.trackers.read import read_runs
 from normlab.trackers.runs import COMPLETE, Run, Runs, Series, of_group
 from normlab.wording import counted
 
-MOST_LEVELS = 20
-"""Of a factor; what has more values counts or names runs."""
 _MOST_ARMS = 200
 _MOST_ASIDE = 12
 _MARGIN = {"points": "0.3 points", "nats": "0.05 nats", "s": "5 %", "steps": "1 steps"}
@@ -83,7 +82,11 @@ def look(source: Path, asked: Asked) -> Found:
     every = [told.parameters(run) for run in runs if any(map(told.column, run.metrics))]
     said = [values for values in every if values is not None]
     seed = _seed(said)
-    names = [name for name in _varying(said, seed) if not told.factors or name in told.factors]
+    varying = varying_parameters(said, seed)
+    if told.factors:
+        names = [name for name in varying if name in told.factors]
+    else:
+        names = telling_parameters(varying, said)
     if not names:
         raise UserError(
             f"{source}: no parameter takes several values in {len(said)} runs, or too many to be "
@@ -200,23 +203,6 @@ def _seed(said: Sequence[Mapping[str, str]]) -> str | None:
         return "seed"
     found = the_seed(name for name in names if may_be_seed(name))
     return found[0] if found else None
-
-
-def _varying(said: Sequence[Mapping[str, str]], seed: str | None) -> list[str]:
-    """Parameters with several values, each in several runs where there are enough."""
-    names = dict.fromkeys(name for values in said for name in values)
-    found = []
-    of_seed = [values.get(seed, "") for values in said] if seed else []
-    for name in names:
-        if name == seed or may_be_seed(name) or name in {"state", "epoch"} or ours(name):
-            continue
-        texts = [values.get(name, "") for values in said]
-        if not 1 < len(set(texts)) <= MOST_LEVELS or len(set(texts)) == len(texts) > 2:
-            continue
-        if of_seed and len(set(zip(texts, of_seed, strict=True))) == len(set(of_seed)):
-            continue  # another name of the seed
-        found.append(name)
-    return found
 
 
 def _level(text: str | None) -> object:
