@@ -67,6 +67,14 @@ def test_event_files_of_one_run_are_one_and_damage_is_named(
     (odd,) = [run for run in found["runs"] if run["name"].startswith("odd")]
     assert odd["name"] == r"odd/\x1b[2J"
     assert odd["metrics"] == {r"\x07": {"steps": [0], "values": [float("inf")]}}
+    keras = {run["name"]: run["metrics"] for run in found["runs"] if "keras" in run["name"]}
+    assert keras == {
+        "keras/a": {
+            "train/epoch_accuracy": {"steps": [0, 1], "values": [0.75, 0.75]},
+            "validation/epoch_accuracy": {"steps": [0, 1], "values": [0.5, 0.5]},
+        },
+        "keras/b/train": {"epoch_accuracy": {"steps": [0, 1], "values": [0.75, 0.75]}},
+    }
     assert found["left_out"] == [
         {"run": "anew", "reason": "it has no scalars"},
         {"run": "empty", "reason": "it has no scalars"},

@@ -47,6 +47,11 @@ damaged.write_bytes(content)
 (dest / "empty").mkdir()
 (dest / "empty" / "events.out.tfevents.1.host").write_bytes(b"")
 (dest / "link").symlink_to(dest / "longer")
+# As Keras's callback does it: metrics of one name in two folders of a run.
+for norm, split in (("a", "train"), ("a", "validation"), ("b", "train")):
+    score = {"train": 0.75, "validation": 0.5}[split]
+    path = dest / "keras" / norm / split / "events.out.tfevents.1.host"
+    write(path, *(scalar(step, score, "epoch_accuracy") for step in range(2)))
 # All that was logged is void, and nothing was logged since.
 write(dest / "anew" / "events.out.tfevents.1.host", scalar(0, 0.5), scalar(1, 0.5))
 write(dest / "anew" / "events.out.tfevents.2.host", Event(step=0, session_log=start))

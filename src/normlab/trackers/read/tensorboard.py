@@ -43,6 +43,9 @@ _STATES = {1: COMPLETE, 2: FAILED, 3: RUNNING}  # Status of hparams' api.proto
 _WHEN = re.compile(r"\d{9,}\.\d+")
 """The name that torch's `add_hparams` gives the folder that it makes within a run's."""
 
+_KERAS = ("train", "validation")
+"""The folders of Keras's callback, within a run's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
@@ -100,6 +103,7 @@ def read(source: Path) -> Runs:
             why = "its event files are damaged" if of_run.damaged else "it has no scalars"
             left_out.append(LeftOut(run=_name(source, folder), reason=why))
     _join_hparams(found)
+    _join_keras(found)
     notes = tuple(
         f"{_name(source, folder)}: {', '.join(of_run.damaged)} is damaged or still being written: "
         "read as far as it is whole"
@@ -168,6 +172,24 @@ def _join_hparams(found: dict[Path, _Found]) -> None:
             outer.points.setdefault(tag, points)
         outer.damaged += inner.damaged
         del found[folder]
+
+
+def _join_keras(found: dict[Path, _Found]) -> None:
+    """Make one run of the folders `train` and `validation` that Keras writes into a run's.
+
+    Their metrics have the same names: each then begins with its folder's.
+    """
+    trained, validated = _KERAS
+    for inside in [each for each in found if each.name == trained]:
+        run = inside.parent
+        if run / validated not in found:
+            continue
+        whole = found.setdefault(run, _Found())  # with the parameters of its hparams callback
+        for name in _KERAS:
+            part = found.pop(run / name)
+            for tag, points in part.points.items():
+                whole.points.setdefault(f"{name}/{tag}", points)
+            whole.damaged += [f"{name}/{file}" for file in part.damaged]
 
 
 def _read(path: Path, parts: _Parts, found: _Found) -> None:
