@@ -63,6 +63,9 @@ def test_numbers_of_a_trial_are_no_factors() -> None:
     said = [{**one, "parameters": {"a": "7514", "b": "7450"}[one["norm"]], "test_images": "9"}
             for one in grid(norm="ab", lr="12")]  # fmt: skip
     assert telling(said) == ["norm", "lr"]
+    # Also where none of the others tells it.
+    odd = [{**one, "Parameters": text} for one, text in zip(said, "1221", strict=True)]
+    assert varying_parameters(odd, None) == ["norm", "lr"]
 
 
 def test_the_arms_are_the_same_without_what_is_left_out() -> None:

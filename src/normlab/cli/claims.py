@@ -105,14 +105,15 @@ def claims(
             notes=found.attrs.get("notes", []),
             left_out=found.attrs.get("left_out", []),
         )
-    elif len(found):
-        print_verdicts(found)
     else:
-        console.print("the study makes no claims")
-    if source is not None and not json:
-        print_left_out(found.attrs["left_out"])
-        if len(found):  # they are about the verdicts
-            print_notes(found.attrs["notes"])
+        if len(found):
+            print_verdicts(found)
+        else:
+            console.print("the study makes no claims")
+        if source is not None:
+            print_left_out(found.attrs["left_out"])
+            if len(found):  # they are about the verdicts
+                print_notes(found.attrs["notes"])
     if check:
         result = stored_check(without_nan(found.to_dict("records")), stored)
         print_check(result)

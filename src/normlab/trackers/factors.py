@@ -28,8 +28,8 @@ def varying_parameters(said: Sequence[Mapping[str, str]], seed: str | None) -> l
     for name in names:
         if name == seed or may_be_seed(name) or name in {"state", "epoch"} or ours(name):
             continue
-        if name.startswith(_EXPORTED):
-            continue
+        if name.startswith(_EXPORTED) or flat(name) in {*FACTS, *OF_ARMS}:
+            continue  # of a trial or its model, and no part of a recipe
         texts = [values.get(name, "") for values in said]
         if not 1 < len(set(texts)) <= MOST_LEVELS or len(set(texts)) == len(texts) > 2:
             continue
@@ -79,7 +79,7 @@ def telling_parameters(names: Sequence[str], said: Sequence[Mapping[str, str]]) 
     def follows(name: str, others: list[str]) -> bool:
         return any(tells_alone(one, name) for one in others)
 
-    left = [name for name in names if flat(name) not in {*FACTS, *OF_ARMS}]
+    left = list(names)
     for is_needless in (is_part_or_copy, is_label, follows):
         left = _without(left, is_needless)
     return left

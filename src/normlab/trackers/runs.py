@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,12 +91,17 @@ def of_group(runs: Runs, group: str | None) -> list[Run]:
     found = [run for run in runs.runs if group in {None, run.group}]
     if not found and group is not None:
         groups = list(dict.fromkeys(run.group for run in runs.runs))
-        more = len(groups) - _MOST_SHOWN
         raise UserError(
             f"{runs.path} has no experiment or project '{group}'; there are: "
-            f"{listing(groups[:_MOST_SHOWN]) or 'none'}{f' and {more} more' if more > 0 else ''}"
+            f"{first_names(groups) or 'none'}"
         )
     return found
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first of a source's names in a row, for a message, and how many more there are."""
+    more = len(names) - _MOST_SHOWN
+    return f"{listing(names[:_MOST_SHOWN])}{f' and {more} more' if more > 0 else ''}"
 
 
 class Points:

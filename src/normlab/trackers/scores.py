@@ -13,9 +13,8 @@ from normlab.metrics import METRICS
 from normlab.records.plan import PlanRecord
 from normlab.trackers.asked import Asked, option
 from normlab.trackers.names import flat, maybe_ours, ours
-from normlab.trackers.runs import Run, Series, same_series
+from normlab.trackers.runs import Run, Series, first_names, same_series
 
-_MOST_SHOWN = 12
 _MADE_OF = {
     "test_f1_gap": ("test_micro_f1", "test_macro_f1"),
     "validation_f1_gap": ("validation_micro_f1", "validation_macro_f1"),
@@ -118,12 +117,8 @@ def asking(metric: str, counts: Mapping[str, int]) -> str:
 def _there(counts: Mapping[str, int]) -> str:
     if not counts:
         return "there are none"
-    shown = [
-        f"{name} ({count} runs)" if count else name
-        for name, count in list(counts.items())[:_MOST_SHOWN]
-    ]
-    more = len(counts) - len(shown)
-    return f"there are: {listing(shown)}{f' and {more} more' if more else ''}"
+    names = [f"{name} ({count} runs)" if count else name for name, count in counts.items()]
+    return f"there are: {first_names(names)}"
 
 
 def check_percents(runs: Iterable[Run], columns: Mapping[str, str]) -> None:

@@ -12,9 +12,7 @@ from normlab.recipe import value_text
 from normlab.text import one_form
 from normlab.trackers.asked import Asked, name_pattern, option
 from normlab.trackers.names import alike, flat, may_be_seed, the_seed
-from normlab.trackers.runs import Run
-
-_MOST_SHOWN = 12
+from normlab.trackers.runs import Run, first_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +83,7 @@ class Owners:
         """The parameters that there are, for a message."""
         if not self._params:
             return "they have no parameters"
-        shown = self._params[:_MOST_SHOWN]
-        more = len(self._params) - len(shown)
-        return f"their parameters: {listing(shown)}{f' and {more} more' if more else ''}"
+        return f"their parameters: {first_names(self._params)}"
 
     def each(self) -> Iterator[tuple[Run, Owner | str]]:
         """Each run with its arm and seed, or why it has none, in words that many runs share."""
